@@ -1,0 +1,35 @@
+"""Errors a user can act on: each message is one sentence that ends with the remedy."""
+
+from __future__ import annotations
+
+
+class StrideError(Exception):
+    """Base of every error that bad input or a missing resource causes."""
+
+
+class CheckpointError(StrideError):
+    """A checkpoint is missing, not accessible, incomplete or of another architecture."""
+
+
+class ConfigError(StrideError, ValueError):
+    """A parameter has an impossible value."""
+
+
+class QueryError(StrideError, ValueError):
+    """A query is empty or cannot be used in a prompt."""
+
+
+class FrameError(StrideError, ValueError):
+    """An image cannot be used: encoding, size, layout or data."""
+
+
+class TimeError(StrideError, ValueError):
+    """A frame's time does not increase; the session must be reset to go on."""
+
+
+class SourceError(StrideError):
+    """A video, image folder, camera device or bag cannot be read."""
+
+
+class BackendError(StrideError):
+    """A response backend failed to load or to answer."""
