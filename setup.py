@@ -1,0 +1,31 @@
+"""`pip install .`: everything that needs no ROS. Name, version and authors come from package.xml."""
+
+from pathlib import Path
+from xml.etree import ElementTree
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+manifest = ElementTree.parse(ROOT / "package.xml").getroot()
+maintainer = manifest.find("maintainer")
+requirements = (ROOT / "requirements.txt").read_text().splitlines()
+
+setup(
+    name=manifest.findtext("name"),
+    version=manifest.findtext("version"),
+    description=manifest.findtext("description"),
+    long_description=(ROOT / "README.md").read_text(),
+    long_description_content_type="text/markdown",
+    license=manifest.findtext("license"),
+    author=manifest.findtext("author"),
+    maintainer=maintainer.text,
+    maintainer_email=maintainer.get("email"),
+    python_requires=">=3.10",
+    packages=find_packages(include=["stride_ros", "stride_ros.*"]),
+    data_files=[
+        (f"share/stride_ros/{folder}", [str(p.relative_to(ROOT)) for p in (ROOT / folder).glob("*") if p.is_file()])
+        for folder in ("config", "models", "models/stride-tiny")
+    ],
+    install_requires=[line for line in requirements if line and not line.startswith("#")],
+    entry_points={"console_scripts": ["stride-ros = stride_ros.cli:main"]},
+)
