@@ -23,8 +23,8 @@ setup(
     python_requires=">=3.10",
     packages=find_packages(include=["stride_ros", "stride_ros.*"]),
     data_files=[
-        (f"share/stride_ros/{folder}", [str(p.relative_to(ROOT)) for p in (ROOT / folder).glob("*") if p.is_file()])
-        for folder in ("config", "models", "models/stride-tiny")
+        (f"share/stride_ros/{folder}", [f"{folder}/{p.name}" for p in (ROOT / folder).glob("*") if p.is_file()])
+        for folder in ("config", "models/stride-tiny")
     ],
     install_requires=[line for line in requirements if line and not line.startswith("#")],
     entry_points={"console_scripts": ["stride-ros = stride_ros.cli:main"]},

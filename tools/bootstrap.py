@@ -63,10 +63,30 @@ def run(layout: Layout, command: Iterable[str | Path], env: dict[str, str] | Non
     with layout.log.open("a") as log:
         log.write(f"\n$ {' '.join(words)}\n")
         log.flush()
-        status = subprocess.run(words, cwd=ROOT, env=env, stdout=log, stderr=subprocess.STDOUT).returncode
+        process = subprocess.Popen(words, cwd=ROOT, env=env, stdout=log, stderr=subprocess.STDOUT)
+        status = wait_showing_progress(layout, process)
     if status != 0:
         print("\n".join(layout.log.read_text(errors="replace").splitlines()[-25:]), file=sys.stderr)
         raise StepFailed(f"`{' '.join(words[:4])} ...` ended with status {status}.")
+
+
+def wait_showing_progress(layout: Layout, process: subprocess.Popen[bytes]) -> int:
+    """Wait for a command; on a terminal show the seconds and the newest line of its log meanwhile."""
+    started = time.monotonic()
+    try:
+        while True:
+            try:
+                return process.wait(timeout=1.0)
+            except subprocess.TimeoutExpired:
+                if sys.stdout.isatty():
+                    tail = layout.log.read_text(errors="replace").rstrip().rpartition("\n")[2].strip()
+                    width = max(shutil.get_terminal_size().columns - 12, 20)
+                    print(f"\r\033[K{time.monotonic() - started:6.0f} s  {tail[:width]}", end="", flush=True)
+    finally:
+        if process.poll() is None:
+            process.kill()
+        if sys.stdout.isatty():
+            print("\r\033[K", end="", flush=True)
 
 
 def digest(*parts: str | bytes) -> str:
@@ -149,7 +169,7 @@ def build(layout: Layout) -> None:
     command = [layout.python, "-m", "colcon", "--log-base", layout.build / "log", "build"]
     command += ["--base-paths", ".", "--build-base", layout.build, "--install-base", layout.install]
     command += ["--symlink-install", "--cmake-args", "-G", "Ninja", "-DBUILD_TESTING=OFF"]
-    run(layout, [*command, f"-DPython3_EXECUTABLE={layout.python}", "--no-warn-unused-cli"], env)
+    run(layout, [*command, f"-DPython3_EXECUTABLE={layout.python}"], env)
 
 
 def linked_names() -> str:
@@ -164,7 +184,7 @@ def steps(layout: Layout) -> list[tuple[str, str, Callable[[Layout], None]]]:
     ros = contents(f"requirements-ros-{layout.distro}.txt")
     return [
         ("make the virtual environment", digest(kind), make_venv),
-        ("install the Python requirements (torch, transformers, ...)", digest(requirements), install_requirements),
+        ("install the requirements (torch and others)", digest(requirements), install_requirements),
         (f"install ROS 2 {layout.distro}", digest(ros), install_ros),
         ("write the environment", digest(contents("tools/*.py")), write_environment),
         ("build the package with colcon", digest(contents(*BUILD_FILES), linked_names()), build),
@@ -189,7 +209,7 @@ def main() -> int:
             action(layout)
         except (StepFailed, OSError, subprocess.CalledProcessError) as error:
             print(f"set-up: the step '{name}' failed: {error}", file=sys.stderr)
-            print(f"set-up: full log in {layout.log}; run the same command again to retry it.", file=sys.stderr)
+            print(f"set-up: log in {layout.log}; run the same command again to retry.", file=sys.stderr)
             return 1
         layout.stamps.mkdir(exist_ok=True)
         stamp.write_text(value)
