@@ -1,0 +1,1 @@
+"""Thin ROS 2 adapters: what a robot's graph sees of activation and response."""

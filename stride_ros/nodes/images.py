@@ -1,0 +1,225 @@
+"""Image messages to NumPy arrays and back.
+
+Done with NumPy because the C++ cv_bridge crashes under NumPy 2 on Humble and Jazzy; cv_bridge is used, where
+it imports, only for an encoding that is not known here. What the encodings mean:
+sensor_msgs/image_encodings.hpp.
+"""
+
+from __future__ import annotations
+
+import array
+import io
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stride_ros.errors import FrameError
+
+if TYPE_CHECKING:
+    from sensor_msgs.msg import CompressedImage, Image
+    from std_msgs.msg import Header
+
+# Larger claims are refused before anything is allocated for them (an 8K frame has 33 million pixels).
+MAX_PIXELS = 64_000_000
+
+# encoding: (bytes a sample, samples a pixel, order of red, green and blue among the samples)
+_PACKED = {
+    "rgb8": (1, 3, (0, 1, 2)),
+    "bgr8": (1, 3, (2, 1, 0)),
+    "rgba8": (1, 4, (0, 1, 2)),
+    "bgra8": (1, 4, (2, 1, 0)),
+    "mono8": (1, 1, (0, 0, 0)),
+    "rgb16": (2, 3, (0, 1, 2)),
+    "bgr16": (2, 3, (2, 1, 0)),
+    "rgba16": (2, 4, (0, 1, 2)),
+    "bgra16": (2, 4, (2, 1, 0)),
+    "mono16": (2, 1, (0, 0, 0)),
+    # Bare OpenCV types: one channel is grey, three and four are in OpenCV's order.
+    "8UC1": (1, 1, (0, 0, 0)),
+    "8UC3": (1, 3, (2, 1, 0)),
+    "8UC4": (1, 4, (2, 1, 0)),
+}
+# OpenCV names a Bayer pattern by the second row's second and third pixel, ROS by the first row's first two.
+_BAYER = {"rggb": "BG", "bggr": "RG", "gbrg": "GR", "grbg": "GB"}
+_YUV422 = {"yuv422_yuy2": "YUY2", "yuyv": "YUY2", "yuv422": "UYVY", "uyvy": "UYVY"}
+_YUV420 = {"nv12": "NV12", "nv21": "NV21"}
+_DEPTH = ("16UC1", "16SC1", "32FC1", "64FC1", "32SC1")
+_COMPRESSED_FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP")
+
+
+def image_to_rgb(message: Image) -> np.ndarray:
+    """Return a sensor_msgs/Image as (height, width, 3) uint8 RGB; it may share memory with the message.
+
+    Raises FrameError for an unknown or depth encoding, a size of zero or beyond MAX_PIXELS, or data that is
+    shorter than step * height.
+    """
+    encoding, height, width = message.encoding, message.height, message.width
+    if not encoding:
+        raise FrameError("The image has no encoding; set it in the camera driver, for example to rgb8.")
+    if encoding in _DEPTH:
+        raise FrameError(
+            f"Encoding '{encoding}' is a depth or measurement image; use the camera's colour topic."
+        )
+    _check_size(width, height)
+    if encoding in _PACKED:
+        return _packed(message)
+    if encoding in _YUV422:
+        return _yuv422(message)
+    if encoding in _YUV420:
+        return _yuv420(message)
+    if encoding.startswith("bayer_"):
+        return _bayer(message)
+    return _other(message)
+
+
+def compressed_to_rgb(message: CompressedImage) -> np.ndarray:
+    """Return a sensor_msgs/CompressedImage (JPEG, PNG, WebP, TIFF, BMP) as (height, width, 3) uint8 RGB.
+
+    Raises FrameError for depth images, other formats, data that does not decode, and sizes beyond MAX_PIXELS.
+    """
+    import cv2
+    from PIL import Image as PillowImage
+
+    if "compressedDepth" in message.format:
+        raise FrameError(f"Format '{message.format}' is a depth image; use the camera's colour topic.")
+    data = bytes(message.data)
+    if not data:
+        raise FrameError("The compressed image is empty; check the camera's compression plugin.")
+    try:
+        # Reads the header only, so that a tiny file which claims a huge image costs nothing.
+        with PillowImage.open(io.BytesIO(data), formats=_COMPRESSED_FORMATS) as header:
+            width, height = header.size
+    except Exception as error:  # image parsers raise many types on broken data
+        raise FrameError(
+            f"A compressed image of {len(data)} bytes with format '{message.format}' is not readable as "
+            f"{', '.join(_COMPRESSED_FORMATS)}; check the publisher, or use image_transport: raw."
+        ) from error
+    _check_size(width, height)
+    try:
+        bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error:
+        bgr = None
+    if bgr is None:
+        raise FrameError(
+            f"A compressed image of {len(data)} bytes is damaged; check the link or use image_transport: raw."
+        )
+    return np.ascontiguousarray(bgr[:, :, ::-1])
+
+
+def rgb_to_image(rgb: np.ndarray, header: Header) -> Image:
+    """Return a (height, width, 3) uint8 RGB array as an rgb8 sensor_msgs/Image with this header."""
+    from sensor_msgs.msg import Image
+
+    height, width = rgb.shape[:2]
+    message = Image(header=header, height=height, width=width, encoding="rgb8", step=3 * width)
+    message.data = array.array("B", np.ascontiguousarray(rgb, np.uint8).tobytes())
+    return message
+
+
+def rgb_to_compressed(rgb: np.ndarray, header: Header, quality: int = 90) -> CompressedImage:
+    """Return a (height, width, 3) uint8 RGB array as a JPEG sensor_msgs/CompressedImage with this header."""
+    import cv2
+    from sensor_msgs.msg import CompressedImage
+
+    _, data = cv2.imencode(".jpg", rgb[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+    message = CompressedImage(header=header, format="rgb8; jpeg compressed bgr8")
+    message.data = array.array("B", data.tobytes())
+    return message
+
+
+def _check_size(width: int, height: int) -> None:
+    if width == 0 or height == 0:
+        raise FrameError(f"The image is {width}x{height}, so it has no pixels; check the camera driver.")
+    if width * height > MAX_PIXELS:
+        raise FrameError(
+            f"The image claims {width}x{height} pixels, more than {MAX_PIXELS}; lower the camera's size."
+        )
+
+
+def _rows(message: Image, row_bytes: int, rows: int) -> np.ndarray:
+    """Return the message's data as (rows, row_bytes) uint8 without the padding of each row."""
+    step = message.step
+    if step < row_bytes:
+        raise FrameError(
+            f"Image.step is {step}, but {message.width} {message.encoding} pixels need {row_bytes} bytes; "
+            "check the camera driver."
+        )
+    needed = step * (rows - 1) + row_bytes  # the last row's padding may be left out
+    data = np.frombuffer(message.data, np.uint8)
+    if data.size < needed:
+        raise FrameError(
+            f"The image's data is cut short: {data.size} of {step * rows} bytes for "
+            f"{message.width}x{message.height} {message.encoding}; check the camera driver."
+        )
+    return np.lib.stride_tricks.as_strided(data, (rows, row_bytes), (step, 1), writeable=False)
+
+
+def _packed(message: Image) -> np.ndarray:
+    size, channels, order = _PACKED[message.encoding]
+    pixels = _rows(message, message.width * channels * size, message.height)
+    pixels = pixels.reshape(message.height, message.width, channels * size)
+    if size == 2:
+        pixels = pixels[:, :, (0 if message.is_bigendian else 1) :: 2]  # the high byte is the 8-bit value
+    if order == (0, 1, 2):
+        return pixels[:, :, :3]
+    return pixels[:, :, order]
+
+
+def _yuv422(message: Image) -> np.ndarray:
+    import cv2
+
+    if message.width % 2:
+        raise FrameError(
+            f"A {message.encoding} image needs an even width, not {message.width}; check the camera driver."
+        )
+    rows = _rows(message, 2 * message.width, message.height)
+    pairs = np.ascontiguousarray(rows).reshape(message.height, message.width, 2)
+    return cv2.cvtColor(pairs, getattr(cv2, f"COLOR_YUV2RGB_{_YUV422[message.encoding]}"))
+
+
+def _yuv420(message: Image) -> np.ndarray:
+    import cv2
+
+    if message.width % 2 or message.height % 2:
+        raise FrameError(
+            f"A {message.encoding} image needs even sides, not {message.width}x{message.height}; "
+            "check the camera driver."
+        )
+    planes = _rows(message, message.width, message.height * 3 // 2)
+    return cv2.cvtColor(
+        np.ascontiguousarray(planes), getattr(cv2, f"COLOR_YUV2RGB_{_YUV420[message.encoding]}")
+    )
+
+
+def _bayer(message: Image) -> np.ndarray:
+    import cv2
+
+    pattern, bits = message.encoding[6:10], message.encoding[10:]
+    if pattern not in _BAYER or bits not in ("8", "16"):
+        raise _unknown(message.encoding)
+    if message.width < 2 or message.height < 2:
+        raise FrameError(
+            f"A Bayer image of {message.width}x{message.height} is too small; check the camera driver."
+        )
+    size = int(bits) // 8
+    mosaic = _rows(message, message.width * size, message.height)
+    if size == 2:
+        mosaic = mosaic[:, (0 if message.is_bigendian else 1) :: 2]
+    return cv2.cvtColor(np.ascontiguousarray(mosaic), getattr(cv2, f"COLOR_Bayer{_BAYER[pattern]}2RGB"))
+
+
+def _other(message: Image) -> np.ndarray:
+    try:
+        from cv_bridge import CvBridge
+
+        rgb = CvBridge().imgmsg_to_cv2(message, desired_encoding="rgb8")
+    except Exception as error:  # it is missing, or it does not know the encoding either
+        raise _unknown(message.encoding) from error
+    if rgb.shape != (message.height, message.width, 3) or rgb.dtype != np.uint8:
+        raise _unknown(message.encoding)
+    return rgb
+
+
+def _unknown(encoding: str) -> FrameError:
+    known = ", ".join([*list(_PACKED)[:6], *_YUV422, *_YUV420, "bayer_*"])
+    return FrameError(f"Encoding '{encoding[:40]}' is not known; publish one of {known}.")

@@ -1,0 +1,119 @@
+"""A managed node whose transitions never raise: an error is logged in one sentence, the transition fails."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
+from rclpy.lifecycle.node import LifecycleState
+
+from stride_ros.errors import StrideError
+from stride_ros.nodes.parameters import START, Check, Parameters, ParameterSpec, Table
+
+AUTOSTART = ParameterSpec(
+    "autostart",
+    True,
+    "Configure and activate by itself when started with `ros2 run` or `compose`; "
+    "false leaves that to a lifecycle manager or the launch file.",
+    applies=START,
+)
+
+
+class ManagedNode(LifecycleNode):
+    """Base of the nodes: override `configure`, `activate`, `deactivate` and `cleanup`, which may raise.
+
+    `deactivate` and `cleanup` must also undo a half-done `activate` and `configure`: they run after a
+    failure, and they run again when nothing is left to undo.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        table: Table,
+        check: Check | None = None,
+        **node_options: Any,
+    ) -> None:
+        """`node_options` go to rclpy's Node (context, namespace, parameter_overrides, cli_args ...)."""
+        super().__init__(name, **node_options)
+        self.last_error = ""
+        try:
+            self.parameters = Parameters(self, (*table, AUTOSTART), check)
+        except StrideError:
+            super().destroy_node()  # not ours: the subclass has nothing to give back yet
+            raise
+
+    # What a node does; each may raise, StrideError for what a user can fix.
+
+    def configure(self) -> None:
+        """Take what is expensive (models) and make publishers and services."""
+
+    def activate(self) -> None:
+        """Start to work: subscriptions and threads."""
+
+    def deactivate(self) -> None:
+        """Stop to work; return when nothing runs any more."""
+
+    def cleanup(self) -> None:
+        """Give back everything `configure` took."""
+
+    @property
+    def active(self) -> bool:
+        return self._state_machine.current_state[1] == "active"
+
+    def autostart(self) -> bool:
+        """Configure and activate; False when one of them failed (the reason is logged)."""
+        success = TransitionCallbackReturn.SUCCESS
+        return self.trigger_configure() == success and self.trigger_activate() == success
+
+    # What rclpy calls. It swallows exceptions on most distros, so each is caught and told here.
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        if not self._attempt("configure", self.configure):
+            self._attempt("cleanup", self.cleanup)
+            return TransitionCallbackReturn.FAILURE
+        self.parameters.locked = True
+        return super().on_configure(state)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        if not self._attempt("activate", self.activate):
+            self._attempt("deactivate", self.deactivate)
+            return TransitionCallbackReturn.FAILURE
+        return super().on_activate(state)
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self._attempt("deactivate", self.deactivate)
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self._release()
+        return super().on_cleanup(state)
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self._release()
+        return super().on_shutdown(state)
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self._release()
+        return TransitionCallbackReturn.SUCCESS  # back to unconfigured: it may be configured again
+
+    def destroy_node(self) -> None:
+        """Stop, give everything back and destroy the node, from any state."""
+        self._release()
+        super().destroy_node()
+
+    def _release(self) -> None:
+        self._attempt("deactivate", self.deactivate)
+        self._attempt("cleanup", self.cleanup)
+        if hasattr(self, "parameters"):
+            self.parameters.locked = False
+
+    def _attempt(self, what: str, action: Callable[[], None]) -> bool:
+        try:
+            action()
+        except Exception as error:  # rclpy would swallow it without a word
+            known = isinstance(error, StrideError)
+            self.last_error = str(error) if known else f"{type(error).__name__}: {error}"
+            self.get_logger().error(f"Could not {what}: {self.last_error}")
+            return False
+        return True

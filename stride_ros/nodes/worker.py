@@ -1,0 +1,112 @@
+"""One thread that works on the newest item: what is replaced before its turn is dropped and counted."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class LatestWorker(Generic[T]):
+    """Run `work(item)` for the newest submitted item, and posted tasks before it, in one thread.
+
+    `on_error(exception)` is called in the worker's thread with whatever work or a task raises; the thread
+    goes on.
+    """
+
+    def __init__(self, name: str, work: Callable[[T], None], on_error: Callable[[Exception], None]) -> None:
+        self._work = work
+        self._on_error = on_error
+        self._wake = threading.Condition()
+        self._item: T | None = None
+        self._tasks: deque[Callable[[], None]] = deque()
+        self._stopping = False
+        self._busy = False
+        self.dropped = 0
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def submit(self, item: T) -> None:
+        """Offer an item; one that still waits is dropped in its favour."""
+        with self._wake:
+            if self._item is not None:
+                self.dropped += 1
+            self._item = item
+            self._wake.notify()
+
+    def post(self, task: Callable[[], None], *, discard: bool = False) -> None:
+        """Run a task after those posted before and before the waiting item; `discard` forgets that item."""
+        with self._wake:
+            if discard:
+                self._item = None
+            self._tasks.append(task)
+            self._wake.notify()
+
+    @property
+    def busy(self) -> bool:
+        """Whether something runs or waits."""
+        with self._wake:
+            return self._busy or self._item is not None or bool(self._tasks)
+
+    def stop(self, timeout: float | None = None) -> bool:
+        """Finish what runs and all tasks, forget the waiting item, join; False if `timeout` (s) passed."""
+        with self._wake:
+            self._stopping = True
+            self._item = None
+            self._wake.notify()
+        if self._thread.ident is not None and self._thread is not threading.current_thread():
+            self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        while True:
+            with self._wake:
+                self._busy = False
+                self._wake.wait_for(lambda: self._tasks or self._item is not None or self._stopping)
+                if self._tasks:
+                    job: Callable[[], None] = self._tasks.popleft()
+                elif self._item is not None:
+                    item, self._item = self._item, None
+                    job = _bind(self._work, item)
+                else:
+                    return
+                self._busy = True
+            try:
+                job()
+            except Exception as error:  # the thread must outlive any single frame
+                self._on_error(error)
+
+
+def call_in_thread(function: Callable[[], T], keep_waiting: Callable[[], bool]) -> T:
+    """Return function()'s result from a thread of its own, and give up when `keep_waiting()` turns false.
+
+    For work that cannot be interrupted, such as loading a model, while Ctrl-C must still work. The abandoned
+    thread goes on as a daemon. Raises InterruptedError when it gave up, else what `function` raises.
+    """
+    outcome: list[T] = []
+    failure: list[BaseException] = []
+
+    def call() -> None:
+        try:
+            outcome.append(function())
+        except BaseException as error:
+            failure.append(error)
+
+    thread = threading.Thread(target=call, name="stride-call", daemon=True)
+    thread.start()
+    while thread.is_alive():
+        thread.join(0.1)
+        if thread.is_alive() and not keep_waiting():
+            raise InterruptedError("stopped while waiting")
+    if failure:
+        raise failure[0]
+    return outcome[0]
+
+
+def _bind(work: Callable[[T], None], item: T) -> Callable[[], None]:
+    return lambda: work(item)
