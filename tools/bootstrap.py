@@ -185,7 +185,7 @@ def steps(layout: Layout) -> list[tuple[str, str, Callable[[Layout], None]]]:
     return [
         ("make the virtual environment", digest(kind), make_venv),
         ("install the requirements (torch and others)", digest(requirements), install_requirements),
-        (f"install ROS 2 {layout.distro}", digest(ros), install_ros),
+        (f"{'use the sourced' if layout.sourced else 'install'} ROS 2 {layout.distro}", digest(ros), install_ros),
         ("write the environment", digest(contents("tools/*.py")), write_environment),
         ("build the package with colcon", digest(contents(*BUILD_FILES), linked_names()), build),
     ]
