@@ -1,0 +1,52 @@
+"""The words of the synthetic world: colours, shapes, queries and the sentence that describes each event."""
+
+from __future__ import annotations
+
+COLOURS: dict[str, tuple[int, int, int]] = {  # RGB, saturated so that they survive 64 pixels and bad light
+    "red": (216, 36, 36),
+    "green": (34, 158, 56),
+    "blue": (32, 84, 222),
+    "yellow": (246, 206, 26),
+    "purple": (142, 46, 172),
+}
+SHAPES: tuple[str, ...] = ("ball", "box", "cone", "ring")
+
+ON_TABLE = "on_table"
+HELD = "held"
+TOUCH = "touch"
+HAND = "hand"
+DARK = "dark"
+KINDS: tuple[str, ...] = (ON_TABLE, HELD, TOUCH, HAND, DARK)
+
+_QUERIES = {
+    HELD: "Tell me when a hand holds something up.",
+    TOUCH: "Tell me when two objects touch.",
+    HAND: "Tell me when a hand is in view.",
+    DARK: "Tell me when the light is off.",
+}
+
+
+def query_for(kind: str, subject: str) -> str:
+    """The query that an event of ``kind`` about ``subject`` ("red ball") answers."""
+    return f"Tell me when a {subject} is on the table." if kind == ON_TABLE else _QUERIES[kind]
+
+
+def sentence_for(kind: str, subject: str, other: str = "") -> str:
+    """What a good commentator says about an event; ``other`` is the second object of a touch."""
+    return {
+        ON_TABLE: f"A {subject} is on the table.",
+        HELD: f"A hand holds up the {subject}.",
+        TOUCH: f"The {subject} touches the {other}.",
+        HAND: "A hand is in view.",
+        DARK: "The light is off.",
+    }[kind]
+
+
+def all_queries(
+    colours: tuple[str, ...] = tuple(COLOURS),
+    shapes: tuple[str, ...] = SHAPES,
+    kinds: tuple[str, ...] = KINDS,
+) -> tuple[str, ...]:
+    """Every query that a world of these colours, shapes and kinds can answer."""
+    objects = [query_for(ON_TABLE, f"{colour} {shape}") for colour in colours for shape in shapes]
+    return tuple(objects * (ON_TABLE in kinds)) + tuple(_QUERIES[kind] for kind in _QUERIES if kind in kinds)
