@@ -23,7 +23,7 @@ setup(
     python_requires=">=3.10",
     packages=find_packages(include=["stride_ros", "stride_ros.*"]),
     data_files=[
-        (f"share/stride_ros/{folder}", sorted(f"{folder}/{path.name}" for path in (ROOT / folder).glob("*.*")))
+        (f"share/stride_ros/{folder}", sorted(f"{folder}/{f.name}" for f in (ROOT / folder).glob("*.*")))
         for folder in ("config", "models/stride-tiny")
     ],
     install_requires=[line for line in requirements if line and not line.startswith("#")],

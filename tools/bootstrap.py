@@ -181,11 +181,12 @@ def steps(layout: Layout) -> list[tuple[str, str, Callable[[Layout], None]]]:
     """(description, digest of all it depends on, action) in order; a changed step renews all later ones."""
     kind = f"{layout.distro} {layout.sourced} {sys.version_info[:2]} {ROOT}"
     requirements = contents("requirements.txt", "requirements-dev.txt")
+    origin = "use the sourced" if layout.sourced else "install"
     ros = contents(f"requirements-ros-{layout.distro}.txt")
     return [
         ("make the virtual environment", digest(kind), make_venv),
         ("install the requirements (torch and others)", digest(requirements), install_requirements),
-        (f"{'use the sourced' if layout.sourced else 'install'} ROS 2 {layout.distro}", digest(ros), install_ros),
+        (f"{origin} ROS 2 {layout.distro}", digest(ros), install_ros),
         ("write the environment", digest(contents("tools/*.py")), write_environment),
         ("build the package with colcon", digest(contents(*BUILD_FILES), linked_names()), build),
     ]
