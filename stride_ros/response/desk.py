@@ -1,0 +1,105 @@
+"""From span events to answers: which events are answered, and that each onset gets its last word."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+
+from stride_ros.errors import ConfigError
+from stride_ros.response.backend import ResponseRequest
+from stride_ros.response.scheduler import AnswerScheduler, Job
+
+MOMENTS = ("onset", "offset", "both")
+
+
+@dataclass
+class _OpenSpan:
+    query: str
+    first: Job | None  # the answer at the onset
+    second: Job | None  # the answer at the offset, which waits for the event to end
+
+
+class SpanDesk:
+    """Keeps account of the spans that still need an answer; call it from one thread.
+
+    ``respond_on``: ``onset`` answers when an event begins, ``offset`` when it is over, ``both`` twice: the
+    answer at the onset is then published whole but not as final, since the final one follows at the offset.
+    Every onset gets exactly one final answer. ``key`` tells spans apart.
+    """
+
+    def __init__(self, scheduler: AnswerScheduler, respond_on: str = "onset") -> None:
+        if respond_on not in MOMENTS:
+            raise ConfigError(
+                f"There is no moment {respond_on!r} to respond on: choose {', '.join(MOMENTS)}."
+            )
+        self._scheduler = scheduler
+        self._respond_on = respond_on
+        self._open: dict[Hashable, _OpenSpan] = {}
+
+    def onset(
+        self,
+        key: Hashable,
+        query: str,
+        request: Callable[[], ResponseRequest],
+        arrival: float,
+        context: object,
+    ) -> None:
+        """An event began: ``request`` makes what the backend is asked, ``arrival`` is time.monotonic()."""
+        for other, span in tuple(self._open.items()):
+            if (
+                other == key or span.query == query
+            ):  # its end was never reported: the activation node restarted
+                self._settle(other, "The next event began before the end of this one was reported.")
+        first = second = None
+        if self._respond_on != "offset":
+            first = Job(request, arrival, context, last=self._respond_on == "onset")
+        if self._respond_on != "onset":
+            second = Job(request, arrival, context)
+        self._open[key] = _OpenSpan(query, first, second)
+        if first is not None:
+            self._scheduler.submit(first)
+
+    def offset(self, key: Hashable, request: Callable[[], ResponseRequest]) -> None:
+        """The event is over; ``request`` covers all of it. Nothing for a span whose onset is unknown."""
+        span = self._open.pop(key, None)
+        if span is not None and span.second is not None:
+            span.second.request = request
+            self._scheduler.submit(span.second)
+
+    def retracted(self, key: Hashable) -> None:
+        """A false alarm: an answer that has not begun is cancelled, one under way is the last."""
+        reason = "The event was a false alarm and was retracted."
+        with self._scheduler.lock:
+            span = self._open.get(key)
+            if span is not None and span.first is not None and not span.first.begun:
+                span.first.last = True
+                self._scheduler.skip(span.first, reason)
+            self._settle(key, reason)
+
+    def abandon(self, reason: str) -> None:
+        """End every answer that is owed, begun or not: SKIPPED, with ``reason``."""
+        with self._scheduler.lock:
+            for span in self._open.values():
+                if span.second is not None:
+                    if span.first is not None:
+                        self._scheduler.drop(span.first)
+                    self._skip_second(span, reason)
+            self._open.clear()
+            self._scheduler.skip_all(reason)
+
+    def _settle(self, key: Hashable, reason: str) -> None:
+        """Forget a span whose end will not come; what is owed for it is ended or left to the first answer."""
+        with self._scheduler.lock:
+            span = self._open.pop(key, None)
+            if span is None or span.second is None:
+                return
+            if span.first is not None and (span.first.last or not span.first.closed):
+                span.first.last = True
+                self._scheduler.drop(span.second)
+            else:
+                self._skip_second(span, reason)
+
+    def _skip_second(self, span: _OpenSpan, reason: str) -> None:
+        if span.second is not None:
+            span.second.text = span.first.text if span.first is not None else ""
+            self._scheduler.skip(span.second, reason)

@@ -1,0 +1,176 @@
+"""From a name to a loaded model: find the checkpoint, refuse what cannot work, say what to do instead."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING, AutoConfig, AutoModelForImageTextToText
+from transformers.utils import logging
+
+from stride_ros.errors import BackendError
+from stride_ros.response.backend import ATTENTIONS, QUANTIZATIONS
+
+_DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+# Weights in any other format would be unpickled, which runs code.
+_WANTED_FILES = ["*.json", "*.safetensors", "*.jinja", "*.txt", "*.model"]
+
+
+def resolve_checkpoint(source: str) -> Path:
+    """The directory of a checkpoint given as a directory or a Hugging Face repository id.
+
+    Downloads what is not in the Hugging Face cache yet. Raises BackendError when it does not exist or
+    cannot be fetched.
+    """
+    path = Path(source).expanduser()
+    if source and path.is_dir():
+        return path
+    if not source or source.startswith(("/", ".", "~")) or source.count("/") > 1:
+        raise BackendError(
+            f"There is no model directory {source!r}: give an existing directory or a repository id such as "
+            "Qwen/Qwen3-VL-8B-Instruct."
+        )
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError
+
+    try:
+        return Path(snapshot_download(source, allow_patterns=_WANTED_FILES))
+    except GatedRepoError as error:
+        raise BackendError(
+            f"The model {source} is gated: accept its terms at https://huggingface.co/{source}, run "
+            "`hf auth login`, or give a local directory."
+        ) from error
+    except (RepositoryNotFoundError, HFValidationError) as error:
+        raise BackendError(
+            f"There is no model {source!r} on Hugging Face that you may read: check the name, run "
+            "`hf auth login` if it is private, or give a local directory."
+        ) from error
+    except Exception as error:  # many kinds of network and disk trouble, all with the same remedy
+        raise BackendError(
+            f"The model {source} could not be downloaded ({type(error).__name__}): check the network, or "
+            f"download it elsewhere with `hf download {source} --local-dir DIR` and give DIR."
+        ) from error
+
+
+def load_image_text_model(
+    directory: Path,
+    device: str = "auto",
+    dtype: str = "auto",
+    *,
+    attention: str = "auto",
+    quantization: str = "none",
+) -> Any:
+    """Load the image-text model in ``directory`` for inference (arguments as in HuggingFaceBackend).
+
+    Raises BackendError when it is of another architecture, has no safetensors weights, does not fit into
+    memory, or an argument is not possible.
+    """
+    _check_architecture(directory)
+    _check_weights(directory)
+    target = choose_device(device)
+    options: dict[str, Any] = {"dtype": choose_dtype(dtype, target)}
+    if attention not in ATTENTIONS:
+        raise BackendError(f"There is no attention {attention!r}: choose one of {', '.join(ATTENTIONS)}.")
+    if attention != "auto":
+        options["attn_implementation"] = attention
+    if quantization != "none":
+        options["quantization_config"] = _quantization(quantization)
+    logging.disable_progress_bar()  # a node's log is no place for it
+    try:
+        model = AutoModelForImageTextToText.from_pretrained(
+            directory,
+            device_map="auto" if device == "balanced" else {"": target},
+            use_safetensors=True,
+            trust_remote_code=False,
+            local_files_only=True,
+            **options,
+        )
+    except torch.OutOfMemoryError as error:
+        raise BackendError(
+            f"{directory.name} does not fit into the memory of {target}: choose a smaller model, "
+            "quantise it, or use the openai backend with a server."
+        ) from error
+    except Exception as error:  # transformers raises many types for a broken checkpoint
+        raise BackendError(
+            f"{directory.name} cannot be loaded ({_first_line(error)}): download the checkpoint again or "
+            "choose another model."
+        ) from error
+    return model.eval()
+
+
+def choose_device(device: str) -> str:
+    """``auto`` is CUDA where there is one; raises BackendError for a device that is not there."""
+    if device in ("auto", "balanced"):
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        index = torch.device(device)
+    except RuntimeError as error:
+        raise BackendError(f"There is no device {device!r}: use auto, cpu, cuda or cuda:N.") from error
+    if index.type == "cuda" and (index.index or 0) >= torch.cuda.device_count():
+        raise BackendError(
+            f"The device {device} is not there: use auto or cpu, or install a CUDA build of torch."
+        )
+    return device
+
+
+def choose_dtype(dtype: str, device: str) -> torch.dtype:
+    """``auto`` is bfloat16 on an accelerator and float32 on a CPU, where half precision is slow."""
+    if dtype == "auto":
+        return torch.float32 if device == "cpu" else torch.bfloat16
+    if dtype not in _DTYPES:
+        raise BackendError(f"There is no dtype {dtype!r}: choose auto, {', '.join(_DTYPES)}.")
+    return _DTYPES[dtype]
+
+
+def _check_architecture(directory: Path) -> None:
+    if not (directory / "config.json").is_file():
+        raise BackendError(
+            f"{directory} has no config.json: give the directory of a Hugging Face checkpoint."
+        )
+    try:
+        config = AutoConfig.from_pretrained(directory, trust_remote_code=False, local_files_only=True)
+    except Exception as error:  # unknown model types and broken JSON raise several types
+        raise BackendError(
+            f"The config.json of {directory.name} cannot be used ({_first_line(error)}): choose a model that "
+            "this version of transformers knows."
+        ) from error
+    if type(config) not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
+        raise BackendError(
+            f"{directory.name} is a {config.model_type} model, which cannot answer about images: choose an "
+            "image-text model such as Qwen3-VL, InternVL3 (-hf) or Gemma 3."
+        )
+
+
+def _check_weights(directory: Path) -> None:
+    index = directory / "model.safetensors.index.json"
+    names = ["model.safetensors"]
+    if index.is_file():
+        names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+    missing = [name for name in names if not os.path.isfile(directory / name)]
+    if missing:
+        raise BackendError(
+            f"{directory.name} lacks {missing[0]}: only safetensors weights are read; download the "
+            "checkpoint completely or convert it."
+        )
+
+
+def _quantization(name: str) -> Any:
+    from importlib.util import find_spec
+
+    from transformers import BitsAndBytesConfig
+
+    if name not in QUANTIZATIONS:
+        raise BackendError(f"There is no quantization {name!r}: choose one of {', '.join(QUANTIZATIONS)}.")
+    if find_spec("bitsandbytes") is None:
+        raise BackendError(f"The quantization {name} needs bitsandbytes: run `pip install bitsandbytes`.")
+    if name == "8bit":
+        return BitsAndBytesConfig(load_in_8bit=True)
+    return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_compute_dtype=torch.bfloat16)
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[0] if lines else type(error).__name__)[:200].rstrip(".")

@@ -1,0 +1,71 @@
+"""Qwen3-VL prompts: the frames as one video in pairs, each pair preceded by its time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from stride_ros.activation.frames import CELL, MERGE, PAIR, patches, prepare
+from stride_ros.response.backend import ResponseRequest
+from stride_ros.response.families import control_tokens, with_system_prompt
+from stride_ros.response.prompt import frame_times, question
+
+_PLACEHOLDER = "<|vision_start|><|video_pad|><|vision_end|>"
+
+
+class Qwen3VLPrompt:
+    """Native video input: the layout of Qwen3VLProcessor, without its video half, which needs torchvision.
+
+    Frames are merged two by two (a last odd one with itself); the time of a pair is the mean of its two
+    times, with one decimal. A frame costs at most ``frame_max_tokens`` tokens.
+    """
+
+    def __init__(self, directory: Path, config: Any, frame_max_tokens: int) -> None:
+        from transformers import AutoTokenizer
+
+        self.tokenizer = AutoTokenizer.from_pretrained(
+            directory, local_files_only=True, trust_remote_code=False
+        )
+        self._video_token = config.video_token_id
+        self._max_tokens = frame_max_tokens
+        self._forbidden = control_tokens(self.tokenizer)
+
+    def text(self, request: ResponseRequest, pair_tokens: int) -> str:
+        """The prompt with every video token written out, ``pair_tokens`` for each pair of frames."""
+        content = [
+            {"type": "video", "video": "frames"},
+            {"type": "text", "text": question(request, self._forbidden)},
+        ]
+        template = self.tokenizer.apply_chat_template(
+            with_system_prompt(request, content), tokenize=False, add_generation_prompt=True
+        )
+        times = frame_times(request)
+        times += times[-1:] * (len(times) % 2)
+        frame = f"<|vision_start|>{'<|video_pad|>' * pair_tokens}<|vision_end|>"
+        video = "".join(
+            f"<{(first + second) / 2:.1f} seconds>{frame}"
+            for first, second in zip(times[::2], times[1::2], strict=True)
+        )
+        return str(template).replace(_PLACEHOLDER, video, 1)
+
+    def inputs(self, request: ResponseRequest) -> dict[str, Any]:
+        """See PromptBuilder; the positions follow from ``mm_token_type_ids`` (2 for video tokens)."""
+        frames = [prepare(request.frames[0].image, self._max_tokens)]
+        size = frames[0].shape[:2]
+        frames += [prepare(frame.image, self._max_tokens, size) for frame in request.frames[1:]]
+        frames += frames[-1:] * (len(frames) % PAIR)
+        pairs = [patches(first, second) for first, second in zip(frames[::2], frames[1::2], strict=True)]
+        rows, columns = size[0] // CELL, size[1] // CELL
+        ids = self.tokenizer(
+            self.text(request, rows * columns), return_tensors="pt", add_special_tokens=False
+        )["input_ids"]
+        return {
+            "input_ids": ids,
+            "attention_mask": torch.ones_like(ids),
+            "mm_token_type_ids": 2 * (ids == self._video_token).long(),
+            "pixel_values_videos": torch.from_numpy(np.concatenate(pairs)),
+            "video_grid_thw": torch.tensor([[len(pairs), MERGE * rows, MERGE * columns]]),
+        }

@@ -1,0 +1,288 @@
+"""Who is answered when: one worker thread, a bounded queue, and one last word for every question."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+from stride_ros.errors import ConfigError, StrideError
+from stride_ros.response.backend import ResponseBackend, ResponseRequest
+
+POLICIES = ("queue", "latest", "interrupt")
+_LOG = logging.getLogger(__name__)
+
+
+class Outcome(IntEnum):
+    """How an answer ended; the numbers are those of Commentary.status."""
+
+    OK = 0
+    ERROR = 1
+    SKIPPED = 2
+
+
+class NothingToShow(StrideError):
+    """No frame of the event is known, so that there is nothing to ask about."""
+
+
+@dataclass(eq=False)
+class Job:
+    """One answer that is owed.
+
+    ``request`` is called on the worker when the answer begins; ``arrival`` is time.monotonic() of the
+    onset, from which latency counts; ``context`` is the caller's own. The end of a job that is not the
+    ``last`` for its onset is not published as final: another job follows.
+    """
+
+    request: Callable[[], ResponseRequest]
+    arrival: float
+    context: object = None
+    last: bool = True
+    text: str = field(default="", init=False)
+    submitted: float = field(default=0.0, init=False)  # time.monotonic(), the deadline counts from here
+    begun: bool = field(default=False, init=False)
+    closed: bool = field(default=False, init=False)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What is known of an answer: all ``text`` so far; ``final`` is true exactly once for each last job.
+
+    ``ended`` says that this job adds no more text. ``latency`` is in s from the job's arrival; ``error`` is
+    one sentence unless the outcome is OK.
+    """
+
+    text: str
+    ended: bool
+    final: bool
+    outcome: Outcome
+    error: str
+    latency: float
+
+
+@dataclass
+class Figures:
+    """Counters and the latest measurements, for diagnostics."""
+
+    answered: int = 0
+    errors: int = 0
+    skipped: int = 0
+    waiting: int = 0
+    busy: bool = False
+    first_token: float = 0.0  # s from arrival to the first text of the latest answer
+    tokens_per_second: float = 0.0  # of the latest answer
+    last_error: str = ""  # empty once an answer succeeded again
+
+
+class AnswerScheduler:
+    """Runs jobs on one worker thread and reports through ``publish(job, answer)``.
+
+    Every submitted job ends exactly once, whatever the backend does: OK, ERROR with the reason, or
+    SKIPPED with the reason. ``publish`` is called from several threads, one call at a time, and must
+    not call back into the scheduler.
+
+    ``policy`` says what a new job does to others: ``queue`` waits its turn (when ``max_queue`` wait, the
+    oldest of them is skipped), ``latest`` replaces whatever waits, ``interrupt`` also stops the answer
+    under way. ``deadline`` in s from a job's submission, 0 for none: what is not answered by then is
+    skipped, also when the backend hangs. Partial answers are published at most ``partial_rate`` times
+    a second.
+    """
+
+    def __init__(
+        self,
+        backend: ResponseBackend,
+        publish: Callable[[Job, Answer], None],
+        *,
+        policy: str = "queue",
+        max_queue: int = 8,
+        deadline: float = 0.0,
+        partial_rate: float = 5.0,
+    ) -> None:
+        if policy not in POLICIES:
+            raise ConfigError(f"There is no busy policy {policy!r}: choose one of {', '.join(POLICIES)}.")
+        if max_queue < 1:
+            raise ConfigError(f"A queue of {max_queue} answers can hold nothing: give at least 1.")
+        if deadline < 0 or partial_rate <= 0:
+            raise ConfigError("The deadline must be 0 s or more and the partial rate above 0 a second.")
+        self._backend = backend
+        self._publish = publish
+        self._policy = policy
+        self._max_queue = max_queue
+        self._deadline = deadline
+        self._partial_interval = 1.0 / partial_rate
+        self._waiting: deque[Job] = deque()
+        self._current: Job | None = None
+        self._stopping = False
+        self._changed = threading.Condition()
+        self.lock = self._changed  # reentrant; while it is held nothing begins, ends or is published
+        self._figures = Figures()
+        self._threads = [threading.Thread(target=self._work, name="stride-responder", daemon=True)]
+        if deadline:
+            self._threads.append(threading.Thread(target=self._watch, name="stride-deadline", daemon=True))
+        for thread in self._threads:
+            thread.start()
+
+    def submit(self, job: Job) -> None:
+        """Take on a job; never blocks on the backend."""
+        with self._changed:
+            if self._stopping:
+                self._finish(job, Outcome.SKIPPED, "The responder is shutting down.")
+                return
+            if self._policy != "queue":
+                for waiting in tuple(self._waiting):
+                    self._finish(waiting, Outcome.SKIPPED, "A newer event came before the answer began.")
+                if self._policy == "interrupt" and self._current is not None:
+                    self._finish(self._current, Outcome.SKIPPED, "A newer event interrupted the answer.")
+            elif len(self._waiting) >= self._max_queue:
+                self._finish(
+                    self._waiting[0],
+                    Outcome.SKIPPED,
+                    f"More than {self._max_queue} events waited for an answer, and this was the oldest.",
+                )
+            job.submitted = time.monotonic()
+            self._waiting.append(job)
+            self._changed.notify_all()
+
+    def skip(self, job: Job, reason: str) -> None:
+        """End a job, submitted or not, without an answer; nothing if it has ended already."""
+        with self._changed:
+            self._finish(job, Outcome.SKIPPED, reason)
+
+    def drop(self, job: Job) -> None:
+        """Stop a job and publish nothing more of it: another one has the last word."""
+        with self.lock:
+            job.closed = True
+            if job in self._waiting:
+                self._waiting.remove(job)
+
+    def skip_all(self, reason: str) -> None:
+        """End every job now: SKIPPED, with ``reason``."""
+        with self._changed:
+            for job in self._owed():
+                self._finish(job, Outcome.SKIPPED, reason)
+
+    def close(self, reason: str, timeout: float = 10.0) -> bool:
+        """Skip what is owed and stop the threads; False if the backend still held on after ``timeout`` s."""
+        self.skip_all(reason)
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
+        end = time.monotonic() + timeout
+        for thread in self._threads:
+            thread.join(max(0.0, end - time.monotonic()))
+        return not any(thread.is_alive() for thread in self._threads)
+
+    def wait_idle(self, timeout: float) -> bool:
+        """Wait until nothing waits or runs; False if ``timeout`` (s) passed first."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._waiting and self._current is None, timeout)
+
+    def figures(self) -> Figures:
+        """A copy of the counters and measurements."""
+        with self._changed:
+            values = dict(self._figures.__dict__, waiting=len(self._waiting), busy=self._current is not None)
+        return Figures(**values)
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                self._current = None
+                self._changed.notify_all()
+                self._changed.wait_for(lambda: bool(self._waiting) or self._stopping)
+                if not self._waiting:
+                    return
+                job = self._current = self._waiting.popleft()
+                job.begun = True
+            self._answer(job)
+
+    def _answer(self, job: Job) -> None:
+        if job.closed:
+            return
+        started = last_partial = 0.0
+        try:
+            for piece in self._backend.stream(job.request(), lambda: job.closed):
+                now = time.monotonic()
+                if not job.text:
+                    started = now
+                job.text += piece
+                if now - last_partial >= self._partial_interval and job.text.strip():
+                    self._partial(job)
+                    last_partial = now
+                if job.closed:
+                    break
+        except NothingToShow as reason:
+            self._finish(job, Outcome.SKIPPED, str(reason))
+        except StrideError as error:
+            self._finish(job, Outcome.ERROR, str(error))
+        except Exception as error:  # the worker must outlive whatever a model does
+            _LOG.exception("The response backend %s failed.", self._backend.name)
+            self._finish(job, Outcome.ERROR, _unexpected(self._backend.name, error))
+        else:
+            self._measure(job, started)
+            if job.text.strip():
+                self._finish(job, Outcome.OK, "")
+            else:
+                self._finish(
+                    job,
+                    Outcome.ERROR,
+                    f"{self._backend.name} gave an empty text: try another model or prompt.",
+                )
+
+    def _partial(self, job: Job) -> None:
+        with self._changed:
+            if not job.closed:
+                self._publish(job, _answer_of(job, False, Outcome.OK, ""))
+
+    def _finish(self, job: Job, outcome: Outcome, error: str) -> None:
+        """Publish the end of a job; whoever comes second does nothing."""
+        with self._changed:
+            if job.closed:
+                return
+            job.closed = True
+            if job in self._waiting:
+                self._waiting.remove(job)
+            figures = self._figures
+            figures.answered += outcome is Outcome.OK
+            figures.errors += outcome is Outcome.ERROR
+            figures.skipped += outcome is Outcome.SKIPPED
+            if outcome is not Outcome.SKIPPED:
+                figures.last_error = error
+            self._publish(job, _answer_of(job, True, outcome, error))
+            self._changed.notify_all()
+
+    def _measure(self, job: Job, started: float) -> None:
+        if not started:
+            return
+        with self._changed:
+            spent = time.monotonic() - started
+            self._figures.first_token = started - job.arrival
+            self._figures.tokens_per_second = self._backend.last_tokens / spent if spent > 0 else 0.0
+
+    def _watch(self) -> None:
+        """Skip what is not answered by its deadline, also while the worker is stuck in the backend."""
+        with self._changed:
+            while not self._stopping:
+                now = time.monotonic()
+                for job in self._owed():
+                    if now - job.submitted >= self._deadline:
+                        self._finish(job, Outcome.SKIPPED, f"The deadline of {self._deadline:g} s passed.")
+                ends = [job.submitted + self._deadline for job in self._owed()]
+                self._changed.wait(max(0.0, min(ends) - time.monotonic()) if ends else None)
+
+    def _owed(self) -> list[Job]:
+        running = [self._current] if self._current is not None and not self._current.closed else []
+        return [*running, *self._waiting]
+
+
+def _answer_of(job: Job, ended: bool, outcome: Outcome, error: str) -> Answer:
+    latency = time.monotonic() - job.arrival
+    return Answer(job.text.strip(), ended, ended and job.last, outcome, error, latency)
+
+
+def _unexpected(name: str, error: Exception) -> str:
+    first_line = (str(error).splitlines() or [""])[0][:200]
+    return f"{name} failed with {type(error).__name__}: {first_line}; see the node's log for details."

@@ -1,0 +1,132 @@
+"""The desk: which span events are answered, and one last word for each onset."""
+
+from __future__ import annotations
+
+import pytest
+
+from stride_ros.errors import ConfigError
+from stride_ros.response.desk import SpanDesk
+from stride_ros.response.scheduler import Outcome
+
+
+@pytest.fixture
+def desk_of(scheduler_of, make_request, monotonic):
+    """A desk whose spans are named by their key, with ``begin`` and ``end`` as the queries of the requests."""
+
+    class Desk(SpanDesk):
+        def begin(self, key: str, query: str = "q") -> None:
+            self.onset(key, f"{query}", lambda: make_request(query=f"{key} begins"), monotonic(), key)
+
+        def finish(self, key: str) -> None:
+            self.offset(key, lambda: make_request(query=f"{key} ends"))
+
+    return lambda respond_on="onset", **options: Desk(scheduler_of(**options), respond_on)
+
+
+def queries(backend) -> list[str]:
+    return [request.query for request in backend.requests]
+
+
+def test_on_onset_the_end_is_not_answered(desk_of, backend, record):
+    desk = desk_of()
+    backend.say("it begins", None)
+    desk.begin("a")
+    desk.finish("a")
+    record.wait_for(lambda r: r.final("a"))
+    assert queries(backend) == ["a begins"]
+
+
+def test_on_offset_the_answer_waits_for_the_end(desk_of, backend, record):
+    desk = desk_of("offset")
+    backend.say("it is over", None)
+    desk.begin("a")
+    assert record.said == []
+    desk.finish("a")
+    record.wait_for(lambda r: r.final("a"))
+    assert queries(backend) == ["a ends"]
+
+
+def test_on_both_the_second_answer_is_the_final_one(desk_of, backend, record):
+    desk = desk_of("both")
+    backend.say("it begins", None)
+    desk.begin("a")
+    record.wait_for(lambda r: any(answer.ended for answer in r.of("a")))
+    assert record.final("a") is None
+    backend.say("it is over", None)
+    desk.finish("a")
+    record.wait_for(lambda r: r.final("a"))
+    assert queries(backend) == ["a begins", "a ends"]
+    assert record.final("a").text == "it is over"
+
+
+@pytest.mark.parametrize("respond_on", ["onset", "offset", "both"])
+def test_a_retracted_span_that_waits_is_skipped(desk_of, backend, record, respond_on):
+    desk = desk_of(respond_on)
+    backend.say("x")
+    desk.begin("busy", "other")
+    if respond_on == "offset":
+        desk.finish("busy")
+    backend.wait_for_requests(1)
+    desk.begin("a")
+    desk.retracted("a")
+    assert record.final("a").outcome == Outcome.SKIPPED
+    assert "retracted" in record.final("a").error
+    assert queries(backend) == [f"busy {'ends' if respond_on == 'offset' else 'begins'}"]
+
+
+@pytest.mark.parametrize("respond_on", ["onset", "both"])
+def test_an_answer_under_way_is_finished_after_a_retraction(desk_of, backend, record, respond_on):
+    desk = desk_of(respond_on)
+    desk.begin("a")
+    backend.wait_for_requests(1)
+    desk.retracted("a")
+    assert record.final("a") is None
+    backend.say("a cup", None)
+    record.wait_for(lambda r: r.final("a"))
+    assert (record.final("a").outcome, record.final("a").text) == (Outcome.OK, "a cup")
+
+
+def test_a_retraction_between_the_two_answers_keeps_the_first_text(desk_of, backend, record):
+    desk = desk_of("both")
+    backend.say("it begins", None)
+    desk.begin("a")
+    record.wait_for(lambda r: any(answer.ended for answer in r.of("a")))
+    desk.retracted("a")
+    assert (record.final("a").outcome, record.final("a").text) == (Outcome.SKIPPED, "it begins")
+
+
+@pytest.mark.parametrize("respond_on", ["onset", "offset", "both"])
+def test_every_onset_is_answered_when_all_is_abandoned(desk_of, backend, record, respond_on):
+    desk = desk_of(respond_on)
+    for number in range(5):
+        desk.begin(f"s{number}", f"query {number}")
+    desk.finish("s0")
+    desk.abandon("The robot is switched off.")
+    for number in range(5):
+        assert record.final(f"s{number}").error == "The robot is switched off."
+
+
+@pytest.mark.parametrize("respond_on", ["onset", "offset", "both"])
+def test_spans_whose_end_is_never_reported_get_their_last_word(desk_of, backend, record, respond_on):
+    desk = desk_of(respond_on, max_queue=100)
+    backend.say(*["x", None] * 30)
+    for number in range(10):
+        desk.begin(f"s{number}")
+    desk.finish("s9")
+    record.wait_for(lambda r: all(r.final(f"s{number}") for number in range(10)))
+    for number in range(10):
+        *before, last = record.of(f"s{number}")
+        assert last.final
+        assert not any(answer.final for answer in before)
+
+
+def test_the_end_of_an_unknown_span_is_ignored(desk_of, backend, record):
+    desk = desk_of("both")
+    desk.finish("never seen")
+    desk.retracted("never seen")
+    assert record.said == []
+
+
+def test_an_unknown_moment_is_refused(desk_of):
+    with pytest.raises(ConfigError, match="onset, offset, both"):
+        desk_of("later")
