@@ -1,0 +1,166 @@
+"""The camera node: publishes images from a file, a folder, a V4L2 camera or the synthetic world."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+from rclpy.node import Node
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Header
+
+from stride_ros.errors import StrideError
+from stride_ros.msg import ActivationSpan
+from stride_ros.nodes.camera_parameters import TABLE
+from stride_ros.nodes.images import rgb_to_compressed, rgb_to_image
+from stride_ros.nodes.messages import to_time
+from stride_ros.nodes.parameters import Parameters
+from stride_ros.nodes.qos import CAMERA_QOS, SPAN_QOS
+from stride_ros.nodes.runner import run
+from stride_ros.nodes.sampling import NANOSECONDS
+from stride_ros.sources import FrameSource, open_source
+
+
+class CameraNode(Node):
+    """Publishes `image`, `image/compressed` if asked, and the world's `ground_truth` (ActivationSpan).
+
+    Stamps follow the source's own times from the moment it starts, so that at any speed the graph sees the
+    scene's time; a live camera's images are stamped when they arrive.
+    """
+
+    def __init__(self, **node_options: Any) -> None:
+        """Open the source and start. `node_options` go to rclpy's Node. Raises SourceError, ConfigError."""
+        super().__init__("camera", **node_options)
+        try:
+            self._parameters = Parameters(self, TABLE)
+            source = self._open(self._parameters["seed"])
+        except StrideError:
+            super().destroy_node()
+            raise
+        self._images = self.create_publisher(Image, "image", CAMERA_QOS)
+        self._compressed = None
+        if self._parameters["compressed"]:
+            topic = f"{self.resolve_topic_name('image')}/compressed"
+            self._compressed = self.create_publisher(CompressedImage, topic, CAMERA_QOS)
+        self._truth = (
+            self.create_publisher(ActivationSpan, "ground_truth", SPAN_QOS) if source.events else None
+        )
+        self._next_span_id = 1
+        self._stopping = threading.Event()
+        self.finished = threading.Event()  # set when the source has ended, or failed
+        self.published = 0
+        self.get_logger().info(f"Playing {source.name}.")
+        self._thread = threading.Thread(target=self._play, args=(source,), name="stride-camera", daemon=True)
+        self._thread.start()
+
+    def destroy_node(self) -> None:
+        """Stop playing and destroy the node."""
+        self._stopping.set()
+        self._thread.join(timeout=5.0)
+        super().destroy_node()
+
+    def _open(self, seed: int) -> FrameSource:
+        values = self._parameters.values()
+        size = (values["width"], values["height"])
+        return open_source(
+            values["source"], rate=values["rate"], seconds=values["seconds"], size=size, seed=seed
+        )
+
+    # The camera's thread
+
+    def _play(self, source: FrameSource) -> None:
+        try:
+            self._wait_for_subscriber()
+            origin, seed = self.get_clock().now().nanoseconds, self._parameters["seed"]
+            while not self._stopping.is_set():
+                origin += self._play_once(source, origin)
+                if not self._parameters["loop"]:
+                    self.get_logger().info(f"{source.name} ended after {self.published} images.")
+                    break
+                seed += 1
+                source = self._open(seed)
+        except StrideError as error:
+            self.get_logger().error(str(error))
+        except Exception as error:
+            # The context may end while an image is being published; anything else is worth a word.
+            if self.context.ok():
+                self.get_logger().error(f"The source failed: {type(error).__name__}: {error}")
+        finally:
+            self.finished.set()
+
+    def _wait_for_subscriber(self) -> None:
+        publishers = [self._images] + ([self._compressed] if self._compressed else [])
+        while self._parameters["wait_for_subscriber"] and self.context.ok():
+            if any(publisher.get_subscription_count() for publisher in publishers):
+                return
+            if self._stopping.wait(0.05):
+                return
+
+    def _play_once(self, source: FrameSource, origin: int) -> int:
+        """Publish the source in time; return in ns how much later the next round starts."""
+        speed, started = self._parameters["speed"], time.monotonic()
+        truth = _Truth(source, self._next_span_id)
+        period = 1.0 / self._parameters["rate"]
+        end = 0.0
+        for frame in source.frames():
+            if not source.live and self._stopping.wait(started + frame.time / speed - time.monotonic()):
+                break
+            if self._stopping.is_set() or not self.context.ok():
+                break
+            stamp = origin + round(frame.time * NANOSECONDS)
+            if source.live:
+                stamp = self.get_clock().now().nanoseconds
+            header = Header(stamp=to_time(stamp), frame_id=self._parameters["frame_id"])
+            self._images.publish(rgb_to_image(frame.image, header))
+            if self._compressed is not None:
+                self._compressed.publish(rgb_to_compressed(frame.image, header))
+            self.published += 1
+            if self._truth is not None:
+                for span in truth.until(frame.time, header, origin):
+                    self._truth.publish(span)
+            end = frame.time + period
+        if self._truth is not None and not self._stopping.is_set():
+            header = Header(stamp=to_time(origin + round(end * NANOSECONDS)))
+            for span in truth.until(float("inf"), header, origin):
+                self._truth.publish(span)
+        self._next_span_id += len(source.events)
+        return round(end * NANOSECONDS)
+
+
+class _Truth:
+    """The exact spans of a source as messages: ONSET when an event starts, OFFSET when it is over."""
+
+    def __init__(self, source: FrameSource, first_id: int) -> None:
+        changes = []
+        for span_id, event in enumerate(source.events, start=first_id):
+            changes.append((event.start, ActivationSpan.ONSET, span_id, event))
+            changes.append((event.end, ActivationSpan.OFFSET, span_id, event))
+        self._changes = sorted(changes, key=lambda change: change[:3])
+
+    def until(self, seconds: float, header: Header, origin: int) -> list[ActivationSpan]:
+        """Return what has happened since the last call up to `seconds` of the source's time."""
+        due = []
+        while self._changes and self._changes[0][0] <= seconds:
+            _, state, span_id, event = self._changes.pop(0)
+            due.append(
+                ActivationSpan(
+                    header=header,
+                    span_id=span_id,
+                    state=state,
+                    query=event.query,
+                    start=to_time(origin + round(event.start * NANOSECONDS)),
+                    end=to_time(origin + round(event.end * NANOSECONDS)),
+                    confidence=1.0,
+                )
+            )
+        return due
+
+
+def main() -> int:
+    """Run the node until it is stopped; returns the exit code."""
+    return run(CameraNode)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

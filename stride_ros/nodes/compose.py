@@ -1,0 +1,54 @@
+"""Host several nodes in one process and one executor: `compose --nodes camera,activation,responder`.
+
+ROS arguments (parameter files, remaps, namespace) follow `--ros-args` as for any node. One process shares the
+Python interpreter and the GPU context, which saves memory; separate processes are more robust.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from stride_ros.nodes.runner import run
+
+NODES = {
+    "activation": "stride_ros.nodes.activation_node:ActivationNode",
+    "responder": "stride_ros.nodes.responder_node:ResponderNode",
+    "camera": "stride_ros.nodes.camera_node:CameraNode",
+}
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the chosen nodes until they are stopped; returns the exit code."""
+    own, ros = _split(list(sys.argv[1:] if args is None else args))
+    parser = argparse.ArgumentParser(prog="compose", description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--nodes",
+        default="activation,responder",
+        type=_chosen,
+        help=f"comma-separated, of {', '.join(NODES)} (default: %(default)s)",
+    )
+    chosen = parser.parse_args(own).nodes
+    return run(*(NODES[name] for name in chosen), args=ros)
+
+
+def _split(args: list[str]) -> tuple[list[str], list[str]]:
+    """Split at --ros-args: ours before it, ROS's from it (`--` ends them)."""
+    if "--ros-args" not in args:
+        return args, []
+    at = args.index("--ros-args")
+    end = args.index("--", at) + 1 if "--" in args[at:] else len(args)
+    return args[:at] + args[end:], args[at:end]
+
+
+def _chosen(text: str) -> list[str]:
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    unknown = [name for name in names if name not in NODES]
+    if unknown or not names or len(set(names)) != len(names):
+        raise argparse.ArgumentTypeError(f"choose each at most once of {', '.join(NODES)}, not '{text}'")
+    return names
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

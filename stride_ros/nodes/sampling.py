@@ -1,0 +1,57 @@
+"""Choose frames at a steady rate by their stamps."""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+
+NANOSECONDS = 1_000_000_000
+
+# Frames older than the newest by less than this came out of order; by more, time itself went back.
+REORDER_TOLERANCE_NS = NANOSECONDS // 5
+
+
+class Verdict(Enum):
+    KEEP = auto()  # due: use this frame
+    SKIP = auto()  # not due yet
+    DUPLICATE = auto()  # same stamp as the newest frame
+    LATE = auto()  # out of order
+    BACKWARD = auto()  # time went back (bag loop, clock set): start anew
+
+
+class Sampler:
+    """Keep, for each due time on a grid of 1 / rate seconds, the frame nearest to it.
+
+    The grid makes a 10 Hz or 29.97 Hz camera yield exactly `rate` frames a second on average; it starts anew
+    at a frame that comes more than a period too late.
+    """
+
+    def __init__(self, rate: float) -> None:
+        """`rate`: frames a second to keep."""
+        self.rate = rate
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the past: the next frame is kept."""
+        self._newest: int | None = None
+        self._due = 0
+
+    def offer(self, stamp: int) -> Verdict:
+        """Judge a frame by its stamp in ns; BACKWARD changes nothing, so `reset` and offer it again."""
+        period = round(NANOSECONDS / self.rate)
+        if self._newest is None:
+            self._newest, self._due = stamp, stamp + period
+            return Verdict.KEEP
+        step = stamp - self._newest
+        if step == 0:
+            return Verdict.DUPLICATE
+        if step < 0:
+            return Verdict.LATE if step > -REORDER_TOLERANCE_NS else Verdict.BACKWARD
+        self._newest = stamp
+        # Half an input interval early is nearer to the due time than the next frame will be.
+        slack = min(step, period // 2) // 2
+        if stamp + slack < self._due:
+            return Verdict.SKIP
+        self._due += period
+        if self._due + slack <= stamp:
+            self._due = stamp + period
+        return Verdict.KEEP
