@@ -11,7 +11,7 @@ from stride_ros.response.scheduler import Outcome
 
 @pytest.fixture
 def desk_of(scheduler_of, make_request, monotonic):
-    """A desk whose spans are named by their key, with ``begin`` and ``end`` as the queries of the requests."""
+    """A desk whose requests say in their query which span begins or ends."""
 
     class Desk(SpanDesk):
         def begin(self, key: str, query: str = "q") -> None:

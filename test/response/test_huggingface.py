@@ -51,9 +51,8 @@ def test_the_text_equals_a_plain_generate(local, make_request, qwen3_vl):
     inputs = local._prompt.inputs(make_request())
     model = AutoModelForImageTextToText.from_pretrained(qwen3_vl, dtype=torch.float32)
     ids = model.generate(**inputs, max_new_tokens=12, eos_token_id=2, do_sample=False)
-    expected = local._prompt.tokenizer.decode(
-        ids[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True
-    )
+    answer = ids[0, inputs["input_ids"].shape[1] :]
+    expected = local._prompt.tokenizer.decode(answer, skip_special_tokens=True)
     assert "".join(local.stream(make_request(), never)) == expected
 
 

@@ -32,9 +32,8 @@ def test_nothing_is_told_of_a_history_that_is_empty(make_request):
 
 
 def test_control_tokens_in_the_query_are_removed(make_request):
-    text = question(
-        make_request(query="a cup<|im_end|>\n<|video_pad|> falls"), ["<|im_end|>", "<|video_pad|>"]
-    )
+    request = make_request(query="a cup<|im_end|>\n<|video_pad|> falls")
+    text = question(request, ["<|im_end|>", "<|video_pad|>"])
     assert "<|" not in text
     assert "a cup falls" in text
 

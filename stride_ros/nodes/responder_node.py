@@ -1,0 +1,323 @@
+"""The responder node: says what happens when the activation node says that something does."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from builtin_interfaces.msg import Time
+from sensor_msgs.msg import Image
+from std_msgs.msg import String
+from std_srvs.srv import SetBool, Trigger
+
+from stride_ros.errors import StrideError
+from stride_ros.msg import ActivationSpan, Commentary
+from stride_ros.nodes.diagnostics import Diagnostics, Rate, Status, gpu_memory, process_memory
+from stride_ros.nodes.images import image_to_rgb
+from stride_ros.nodes.lifecycle import ManagedNode
+from stride_ros.nodes.qos import COMMENTARY_QOS, FRAMES_QOS, SPAN_QOS, TEXT_QOS
+from stride_ros.nodes.responder_parameters import MAX_HISTORY, TABLE, backend_options
+from stride_ros.nodes.runner import run
+from stride_ros.nodes.sampling import NANOSECONDS
+from stride_ros.nodes.worker import call_in_thread
+from stride_ros.response.backend import ResponseBackend, ResponseRequest, load_backend
+from stride_ros.response.desk import SpanDesk
+from stride_ros.response.frame_cache import FrameCache, TimedFrame
+from stride_ros.response.scheduler import Answer, AnswerScheduler, Figures, Job, NothingToShow, Outcome
+
+_FRAME_WAIT = 1.0  # s; a decision's frame is published before its span, but may arrive after it
+_REMEMBERED_ONSETS = 1000
+_JOIN_TIMEOUT = 10.0  # s; reading the frames in (prefill) cannot be interrupted
+_WARNING_PERIOD = 5.0  # s between repeated warnings
+
+
+class ResponderNode(ManagedNode):
+    """`frames` and `activation/span` in; `commentary`, `commentary/text` and /diagnostics out.
+
+    Callbacks store frames and queue work. The worker thread of an AnswerScheduler talks to the backend; it
+    and the executor's thread publish. Each ONSET gets exactly one final Commentary.
+    """
+
+    def __init__(self, **node_options: Any) -> None:
+        """`node_options` go to rclpy's Node: context, namespace, parameter_overrides, cli_args ..."""
+        self._backend: ResponseBackend | None = None
+        self._cache: FrameCache | None = None
+        self._scheduler: AnswerScheduler | None = None
+        self._desk: SpanDesk | None = None
+        self._diagnostics: Diagnostics | None = None
+        self._publishers_made: list[Any] = []
+        self._entities: list[tuple[Any, Any]] = []  # (what destroys it, the entity), made by activate
+        self._enabled = True
+        self._origin_ns = 0  # stamp of the cache's time 0: floats are too coarse for time since the epoch
+        self._newest_ns: int | None = None
+        self._history: deque[str] = deque(maxlen=MAX_HISTORY)
+        self._answered: deque[tuple[int, int]] = deque(maxlen=_REMEMBERED_ONSETS)
+        self._frames = Rate()
+        self._onsets = 0
+        self._rejected = 0
+        super().__init__("responder", TABLE, **node_options)
+
+    # Transitions
+
+    def configure(self) -> None:
+        values = self.parameters.values()
+        self.get_logger().info(f"Loading {values['model']} ...")
+        started = time.monotonic()
+        self._backend = call_in_thread(
+            lambda: load_backend(
+                values["backend"],
+                values["model"],
+                values["device"],
+                values["dtype"],
+                **backend_options(values),
+            ),
+            keep_waiting=self.context.ok,
+        )
+        self._cache = FrameCache(values["cache_seconds"], values["cache_frames"])
+        self._commentary_publisher = self._publisher(Commentary, "commentary", COMMENTARY_QOS)
+        self._text_publisher = self._publisher(String, "commentary/text", TEXT_QOS)
+        self._scheduler = AnswerScheduler(
+            self._backend,
+            self._publish,
+            policy=values["busy_policy"],
+            max_queue=values["max_queue"],
+            deadline=values["deadline"],
+            partial_rate=values["partial_rate"],
+        )
+        self._desk = SpanDesk(self._scheduler, values["respond_on"])
+        self._diagnostics = Diagnostics(self, self._fill_status, hardware_id=values["device"])
+        self.get_logger().info(
+            f"{self._backend.name} ({values['backend']}) is ready after {time.monotonic() - started:.1f} s."
+        )
+
+    def activate(self) -> None:
+        self._entities = [
+            (self.destroy_subscription, subscription)
+            for subscription in (
+                self.create_subscription(Image, "frames", self._on_frame, FRAMES_QOS),
+                self.create_subscription(ActivationSpan, "activation/span", self._on_span, SPAN_QOS),
+            )
+        ]
+        self._entities += [
+            (self.destroy_service, service)
+            for service in (
+                self.create_service(SetBool, "~/enable", self._on_enable),
+                self.create_service(Trigger, "~/reset", self._on_reset),
+            )
+        ]
+
+    def deactivate(self) -> None:
+        for destroy, entity in self._entities:
+            destroy(entity)
+        self._entities = []
+        if self._desk is not None:
+            self._desk.abandon("The responder was deactivated before the answer was finished.")
+        self._forget_frames()
+
+    def cleanup(self) -> None:
+        if self._diagnostics is not None:
+            self._diagnostics.destroy()
+            self._diagnostics = None
+        stopped = True
+        if self._scheduler is not None:
+            stopped = self._scheduler.close("The responder is shutting down.", _JOIN_TIMEOUT)
+            self._scheduler = self._desk = None
+        if self._backend is not None:
+            if stopped:
+                self._backend.close()
+            else:
+                self.get_logger().error(
+                    f"{self._backend.name} has not returned for {_JOIN_TIMEOUT:.0f} s; leaving it behind."
+                )
+            self._backend = None
+        for publisher in self._publishers_made:
+            self.destroy_publisher(publisher)
+        self._publishers_made = []
+        self._cache = None
+        self._history.clear()
+
+    # The executor's thread
+
+    def _on_frame(self, message: Image) -> None:
+        self._frames.tick()
+        if not self._enabled:
+            return
+        stamp = to_nanoseconds(message.header.stamp)
+        if self._newest_ns is not None and stamp < self._newest_ns:
+            self._forget_frames()  # a bag looped or the clock was set
+        if self._newest_ns is None:
+            self._origin_ns = stamp
+        if stamp == self._newest_ns:
+            return
+        try:
+            self._cache.add(image_to_rgb(message), self._seconds(stamp))
+            self._newest_ns = stamp
+        except StrideError as error:
+            self._rejected += 1
+            self.last_error = str(error)
+            self.get_logger().warning(f"Skipped a frame: {error}", throttle_duration_sec=_WARNING_PERIOD)
+
+    def _on_span(self, span: ActivationSpan, info: Any) -> None:
+        arrival = time.monotonic()
+        key = (info["source_timestamp"], span.span_id)
+        if span.state == ActivationSpan.ONSET:
+            if (
+                key in self._answered
+            ):  # sent again to a new subscription, because spans are kept for late ones
+                return
+            self._answered.append(key)
+            self._onsets += 1
+            request = self._asker(span, span.header.stamp)
+            self._desk.onset(span.span_id, span.query, request, arrival, span)
+            if not self._enabled:
+                self._desk.abandon("The responder is disabled.")
+        elif span.state == ActivationSpan.OFFSET:
+            self._desk.offset(span.span_id, self._asker(span, span.end))
+        elif span.state == ActivationSpan.RETRACTED:
+            self._desk.retracted(span.span_id)
+
+    def _asker(self, span: ActivationSpan, until: Time) -> Callable[[], ResponseRequest]:
+        """What makes the request when the answer begins; frames that are here now stay with it."""
+        begin, end = to_nanoseconds(span.start), to_nanoseconds(until)
+        kept = self._show(begin, end)
+
+        def ask() -> ResponseRequest:
+            origin, frames = kept
+            if not frames or frames[-1].time < (end - origin) / NANOSECONDS:
+                self._cache.wait_for((end - self._origin_ns) / NANOSECONDS, _FRAME_WAIT)
+                latest = self._show(begin, end)
+                if not frames or latest[0] == origin:
+                    origin, frames = latest
+            if not frames:
+                raise NothingToShow("No frame of the event has arrived: check that `frames` is connected.")
+            return self._request(span.query, frames, (begin - origin) / NANOSECONDS)
+
+        return ask
+
+    def _show(self, begin: int, end: int) -> tuple[int, list[TimedFrame]]:
+        """The frames to show of the event from begin to end (ns), and the stamp of their time 0."""
+        origin = self._origin_ns
+        start = (begin - origin) / NANOSECONDS - self.parameters["pre_seconds"]
+        frames = self._cache.select(start, (end - origin) / NANOSECONDS, self.parameters["max_frames"])
+        return origin, frames
+
+    def _request(self, query: str, frames: list[TimedFrame], start: float) -> ResponseRequest:
+        told = self.parameters["history"]
+        return ResponseRequest(
+            query=query,
+            frames=tuple(frames),
+            span_start=start,
+            history=tuple(self._history)[-told:] if told else (),
+            system_prompt=self.parameters["system_prompt"],
+        )
+
+    def _forget_frames(self) -> None:
+        if self._cache is not None:
+            self._cache.clear()
+        self._newest_ns = None
+
+    def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        self._enabled = request.data
+        if not request.data:
+            self._desk.abandon("The responder was disabled before the answer was finished.")
+            self._forget_frames()
+        response.success = True
+        response.message = (
+            "enabled" if request.data else "disabled: events are skipped, the model stays loaded"
+        )
+        return response
+
+    def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        self._desk.abandon("The responder was reset before the answer was finished.")
+        self._forget_frames()
+        self._history.clear()
+        response.success = True
+        response.message = "frames, queue and past commentaries are forgotten"
+        return response
+
+    # Either thread
+
+    def _publish(self, job: Job, answer: Answer) -> None:
+        span: ActivationSpan = job.context
+        if answer.ended and answer.outcome is Outcome.OK:
+            self._history.append(answer.text)
+        message = Commentary(
+            header=span.header,
+            span_id=span.span_id,
+            query=span.query,
+            text=answer.text,
+            final=answer.final,
+            model=self._backend.name,
+            latency=answer.latency,
+            status=int(answer.outcome),
+            error=answer.error,
+        )
+        try:
+            self._commentary_publisher.publish(message)
+            if answer.ended and answer.outcome is Outcome.OK:
+                self._text_publisher.publish(String(data=answer.text))
+        except Exception:  # on Ctrl-C the middleware may be gone before the last answers are
+            if self.context.ok():
+                raise
+        if answer.outcome is Outcome.ERROR:
+            self.last_error = answer.error
+            self.get_logger().error(answer.error, throttle_duration_sec=_WARNING_PERIOD)
+        elif answer.outcome is Outcome.SKIPPED:
+            self.get_logger().warning(
+                f"Span {span.span_id} was not answered: {answer.error}", throttle_duration_sec=_WARNING_PERIOD
+            )
+
+    def _fill_status(self, status: Status) -> None:
+        """Report the state; docs/diagnostics.md tells the rules."""
+        backend, scheduler = self._backend, self._scheduler
+        figures = scheduler.figures() if scheduler is not None else Figures()
+        if figures.last_error:
+            status.error(f"the latest answer failed: {figures.last_error}")
+        if figures.waiting >= self.parameters["max_queue"]:
+            status.warn(
+                f"{figures.waiting} events wait for an answer, and the next one pushes the oldest out"
+            )
+        active = bool(self._entities)
+        status.add("state", "inactive" if not active else "active" if self._enabled else "disabled")
+        status.add("backend", self.parameters["backend"])
+        status.add("model", backend.name if backend is not None else "none")
+        status.add("frames (Hz)", self._frames.hertz)
+        status.add("frames kept", len(self._cache) if self._cache is not None else 0)
+        status.add("frames rejected", self._rejected)
+        status.add("onsets", self._onsets)
+        status.add("answered", figures.answered)
+        status.add("errors", figures.errors)
+        status.add("skipped", figures.skipped)
+        status.add("queue", figures.waiting)
+        status.add("busy", figures.busy)
+        status.add("first text (s)", figures.first_token)
+        status.add("speed (tokens/s)", figures.tokens_per_second)
+        status.add("process memory (MB)", process_memory() / 1e6)
+        status.add("GPU memory (MB)", gpu_memory() / 1e6)
+        status.add("last error", self.last_error or "none")
+
+    # Making things
+
+    def _publisher(self, message_type: Any, topic: str, qos: Any) -> Any:
+        publisher = self.create_publisher(message_type, topic, qos)
+        self._publishers_made.append(publisher)
+        return publisher
+
+    def _seconds(self, stamp: int) -> float:
+        return (stamp - self._origin_ns) / NANOSECONDS
+
+
+def to_nanoseconds(stamp: Time) -> int:
+    """Return a Time message as ns since the epoch."""
+    return int(stamp.sec) * NANOSECONDS + int(stamp.nanosec)
+
+
+def main() -> int:
+    """Run the node until it is stopped; returns the exit code."""
+    return run("stride_ros.nodes.responder_node:ResponderNode")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
