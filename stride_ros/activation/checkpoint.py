@@ -1,0 +1,270 @@
+"""Find a checkpoint, read its configuration and tokenizer, and open its weights; every failure names its remedy."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stride_ros.errors import CheckpointError
+
+if TYPE_CHECKING:
+    import torch
+
+EMBEDDED = "stride-tiny"
+SLOT_TOKENS = ("<inactive>", "<active>", "<activation>")  # in the order of the labels 0, 1 and masked
+_REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+_DOWNLOADS = ("*.json", "*.jinja", "*.txt", "*.safetensors")
+
+
+@dataclass(frozen=True)
+class TextShape:
+    """Sizes of the language model, in Qwen3-VL's terms."""
+
+    vocab: int
+    hidden: int
+    intermediate: int
+    layers: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    norm_eps: float
+    rope_theta: float
+    mrope_section: tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class VisionShape:
+    """Sizes of the vision tower, in Qwen3-VL's terms."""
+
+    hidden: int
+    intermediate: int
+    layers: int
+    heads: int
+    positions: int
+    output: int
+    deepstack: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What config.json says: sizes, and the activation window the model was trained with.
+
+    past, future: slots before and after the newest frame; resolution: seconds of a slot; single_sequence: the window
+    is written once; frame_max_tokens: tokens of a frame pair the model was made for.
+    """
+
+    text: TextShape
+    vision: VisionShape
+    past: int
+    future: int
+    resolution: float
+    single_sequence: bool
+    frame_max_tokens: int
+
+
+def find(source: str | os.PathLike[str]) -> Path:
+    """The folder of a checkpoint: a local directory, `stride-tiny`, or a Hugging Face repo id (downloaded once)."""
+    name = os.fspath(source)
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return path
+    if name == EMBEDDED:
+        return _find_embedded()
+    if path.is_file():
+        raise CheckpointError(f"The checkpoint {name} is a file; pass the directory that holds config.json.")
+    if _REPO_ID.fullmatch(name) and not path.parent.is_dir():
+        return _download(name)
+    raise CheckpointError(
+        f"There is no checkpoint directory {name!r}; pass an existing directory, '{EMBEDDED}' or a Hugging Face "
+        "repo id such as interlive/STRIDE-2B."
+    )
+
+
+def _find_embedded() -> Path:
+    for root in _resource_roots():
+        folder = root / "models" / EMBEDDED
+        if (folder / "config.json").is_file():
+            return folder
+    raise CheckpointError(
+        f"The embedded checkpoint '{EMBEDDED}' is not installed; rebuild and source the workspace, or pass a "
+        "checkpoint directory."
+    )
+
+
+def _resource_roots() -> Iterator[Path]:
+    """Where models/ may lie: the source tree, a colcon install, every sourced ROS prefix, a pip environment."""
+    here = Path(__file__).resolve()
+    yield here.parents[2]
+    for parent in here.parents:
+        yield parent / "share" / "stride_ros"
+    for prefix in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep):
+        if prefix:
+            yield Path(prefix) / "share" / "stride_ros"
+    yield Path(sys.prefix) / "share" / "stride_ros"
+
+
+def _download(repo: str) -> Path:
+    try:
+        from huggingface_hub import snapshot_download
+    except ImportError as error:
+        raise CheckpointError(
+            "huggingface_hub is not installed; run `pip install -r requirements.txt` or pass a local directory."
+        ) from error
+    try:
+        return Path(snapshot_download(repo, allow_patterns=list(_DOWNLOADS)))
+    except Exception as error:  # the library raises its own, the HTTP client's and the system's errors
+        raise CheckpointError(
+            f"The checkpoint {repo} cannot be fetched from Hugging Face ({type(error).__name__}); accept the terms on "
+            "its model page and log in with `huggingface-cli login` or HF_TOKEN, check the network, or pass a local "
+            "directory."
+        ) from error
+
+
+def read_architecture(folder: Path) -> Architecture:
+    """Read config.json. CheckpointError when it is missing, broken or not a Qwen3-VL with an activation window."""
+    file = folder / "config.json"
+    if not file.is_file():
+        raise CheckpointError(f"{folder} has no config.json; pass the directory of a STRIDE checkpoint.")
+    try:
+        raw = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{file} cannot be read ({error}); copy or download the checkpoint again.") from error
+    if not isinstance(raw, dict) or raw.get("model_type") != "qwen3_vl":
+        kind = raw.get("model_type") if isinstance(raw, dict) else type(raw).__name__
+        raise CheckpointError(f"{folder} holds a {kind!r} model; use a STRIDE checkpoint, whose model_type is qwen3_vl.")
+    if "trigger_window_past" not in raw:
+        raise CheckpointError(
+            f"{file} has no trigger_window_past; use a checkpoint trained for STRIDE, not a plain Qwen3-VL."
+        )
+    from transformers import Qwen3VLConfig
+
+    try:
+        config = Qwen3VLConfig.from_dict(dict(raw))
+        return _architecture(raw, config.text_config, config.vision_config)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CheckpointError(f"{file} is not a usable Qwen3-VL configuration ({error}); download it again.") from error
+    except Exception as error:  # strict validation of newer transformers raises its own types
+        reason = str(error).strip().splitlines()[-1].strip()
+        raise CheckpointError(f"{file} is not a valid configuration ({reason}); download it again.") from error
+
+
+def _architecture(raw: dict[str, Any], text: Any, vision: Any) -> Architecture:
+    rope = getattr(text, "rope_parameters", None) or getattr(text, "rope_scaling", None) or {}
+    if rope.get("rope_type", "default") != "default":
+        raise ValueError(f"rope_type {rope['rope_type']!r} is not supported")
+    theta = rope.get("rope_theta") or getattr(text, "rope_theta", None)
+    if theta is None or getattr(text, "attention_bias", False):
+        raise ValueError("rope_theta is missing" if theta is None else "attention_bias is not supported")
+    section = tuple(int(n) for n in rope.get("mrope_section", (24, 20, 20)))
+    past, future = int(raw["trigger_window_past"]), int(raw.get("trigger_window_future") or 0)
+    resolution = float(raw.get("trigger_temporal_resolution", 1.0))
+    if past < 1 or future < 0 or not resolution > 0:
+        raise ValueError("the activation window needs slots and a positive resolution")
+    return Architecture(
+        text=TextShape(
+            vocab=text.vocab_size,
+            hidden=text.hidden_size,
+            intermediate=text.intermediate_size,
+            layers=text.num_hidden_layers,
+            heads=text.num_attention_heads,
+            kv_heads=text.num_key_value_heads,
+            head_dim=text.head_dim,
+            norm_eps=text.rms_norm_eps,
+            rope_theta=float(theta),
+            mrope_section=(section[0], section[1], section[2]),
+        ),
+        vision=VisionShape(
+            hidden=vision.hidden_size,
+            intermediate=vision.intermediate_size,
+            layers=vision.depth,
+            heads=vision.num_heads,
+            positions=vision.num_position_embeddings,
+            output=vision.out_hidden_size,
+            deepstack=tuple(vision.deepstack_visual_indexes),
+        ),
+        past=past,
+        future=future,
+        resolution=resolution,
+        single_sequence=bool(raw.get("single_sequence", False)),
+        frame_max_tokens=int(raw.get("frame_max_tokens") or 256),
+    )
+
+
+def read_tokenizer(folder: Path) -> Any:
+    """The checkpoint's tokenizer with its chat template. CheckpointError without the slot tokens or a template."""
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+    except Exception as error:  # tokenizers raises plain Exception on a broken file
+        raise CheckpointError(f"{folder} has no usable tokenizer ({type(error).__name__}); download it again.") from error
+    vocabulary = tokenizer.get_vocab()
+    missing = [token for token in SLOT_TOKENS if token not in vocabulary]
+    if missing:
+        raise CheckpointError(
+            f"The tokenizer in {folder} lacks {', '.join(missing)}; use a checkpoint trained for STRIDE."
+        )
+    if not tokenizer.chat_template:
+        legacy = folder / "chat_template.json"
+        if not legacy.is_file():
+            raise CheckpointError(f"{folder} has no chat template; add the chat_template.jinja it was published with.")
+        tokenizer.chat_template = json.loads(legacy.read_text(encoding="utf-8"))["chat_template"]
+    return tokenizer
+
+
+class WeightFiles:
+    """The tensors of a checkpoint's safetensors files, by their names without the prefixes that vary.
+
+    Names begin with `text.`, `vision.` or are `lm_head.weight`.
+    """
+
+    _PREFIXES = (
+        ("text.", ("model.language_model.", "language_model.model.", "language_model.", "model.")),
+        ("vision.", ("model.visual.", "visual.")),
+    )
+
+    def __init__(self, folder: Path, device: torch.device, dtype: torch.dtype) -> None:
+        from safetensors import SafetensorError, safe_open
+
+        self._folder, self._device, self._dtype = folder, device, dtype
+        files = sorted(folder.glob("*.safetensors"))
+        if not files:
+            raise CheckpointError(f"{folder} has no safetensors weights; use a checkpoint saved as safetensors.")
+        self._handles: dict[str, Any] = {}
+        for file in files:
+            try:
+                handle = safe_open(str(file), framework="pt", device="cpu")
+            except (SafetensorError, OSError) as error:
+                raise CheckpointError(f"{file} is damaged ({error}); copy or download the checkpoint again.") from error
+            for key in handle.keys():  # noqa: SIM118 - the handle is not iterable
+                self._handles[key] = handle
+
+    def _key(self, name: str) -> str | None:
+        for short, prefixes in self._PREFIXES:
+            if name.startswith(short):
+                keys = [prefix + name[len(short) :] for prefix in prefixes]
+                return next((key for key in keys if key in self._handles), None)
+        return name if name in self._handles else None
+
+    def has(self, name: str) -> bool:
+        """Whether the checkpoint holds this tensor."""
+        return self._key(name) is not None
+
+    def tensor(self, name: str, *shape: int) -> torch.Tensor:
+        """One tensor on the model's device and in its dtype. CheckpointError when missing or of another shape."""
+        key = self._key(name)
+        if key is None:
+            raise CheckpointError(f"The weights in {self._folder} lack {name}; copy or download the checkpoint again.")
+        value: torch.Tensor = self._handles[key].get_tensor(key)
+        if tuple(value.shape) != shape:
+            raise CheckpointError(
+                f"{key} in {self._folder} has shape {tuple(value.shape)}, but config.json asks for {shape}; "
+                "use the weights and the configuration of one checkpoint."
+            )
+        return value.to(device=self._device, dtype=self._dtype)

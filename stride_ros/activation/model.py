@@ -1,0 +1,124 @@
+"""The activation model: a STRIDE checkpoint, loaded for inference on cached prompts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from stride_ros.activation import checkpoint
+from stride_ros.activation.checkpoint import Architecture, WeightFiles
+from stride_ros.activation.decoder import KVCache, TextDecoder, TokenBlock
+from stride_ros.activation.frames import CELL, patches
+from stride_ros.activation.prompt import Prompt
+from stride_ros.activation.vision import PairFeatures, VisionTower, Weights
+from stride_ros.errors import ConfigError
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def choose_device(device: str) -> torch.device:
+    """`auto` is the first CUDA device, else the CPU. ConfigError for an unknown or absent device."""
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+    except RuntimeError as error:
+        raise ConfigError(f"There is no device {device!r}; use auto, cpu, cuda or cuda:N.") from error
+    if chosen.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("device is 'cuda', but PyTorch sees no CUDA device; use device cpu or install a CUDA PyTorch.")
+    return chosen
+
+
+def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
+    """`auto` is bfloat16 on CUDA and float32 elsewhere. ConfigError for an unknown name."""
+    if dtype == "auto":
+        return torch.bfloat16 if device.type == "cuda" else torch.float32
+    if dtype not in DTYPES:
+        raise ConfigError(f"dtype is {dtype!r}; use auto, {', '.join(DTYPES)}.")
+    return DTYPES[dtype]
+
+
+class _CountedWeights:
+    """Passes tensors on and adds up their bytes."""
+
+    def __init__(self, weights: Weights) -> None:
+        self._weights = weights
+        self.total = 0
+
+    def has(self, name: str) -> bool:
+        return self._weights.has(name)
+
+    def tensor(self, name: str, *shape: int) -> torch.Tensor:
+        value = self._weights.tensor(name, *shape)
+        self.total += value.numel() * value.element_size()
+        return value
+
+
+class ActivationModel:
+    """A Qwen3-VL trained for STRIDE. Holds weights only; a session holds the state of a stream.
+
+    window: slots (W); resolution: seconds of a slot; past: slots that end at or before the newest frame;
+    memory_bytes: bytes of the weights.
+    """
+
+    def __init__(self, architecture: Architecture, weights: Weights, prompt: Prompt, name: str) -> None:
+        self.architecture = architecture
+        self.prompt = prompt
+        self.name = name
+        self.window = architecture.past + architecture.future
+        self.past = architecture.past
+        self.resolution = architecture.resolution
+        self.single_sequence = architecture.single_sequence
+        self.frame_max_tokens = architecture.frame_max_tokens
+        counted = _CountedWeights(weights)
+        with torch.inference_mode():
+            self._vision = VisionTower(architecture.vision, counted)
+            self._decoder = TextDecoder(architecture.text, counted)
+            self._head = self._decoder.head_rows(weights, prompt.slot_ids[:2])
+        self.device, self.dtype = self._decoder.device, self._decoder.dtype
+        self.memory_bytes = counted.total
+
+    @classmethod
+    def load(
+        cls, source: str | os.PathLike[str], device: str = "auto", dtype: str = "auto"
+    ) -> ActivationModel:
+        """Load a checkpoint.
+
+        source: a directory, `stride-tiny` (the embedded one) or a Hugging Face repo id. device: auto, cpu, cuda or
+        cuda:N. dtype: auto, float32, bfloat16 or float16. Only safetensors are read and no code of the checkpoint runs.
+        Raises CheckpointError (missing, gated, damaged, other architecture, no slot tokens) and ConfigError.
+        """
+        chosen_device = choose_device(device)
+        chosen_dtype = choose_dtype(dtype, chosen_device)
+        folder = checkpoint.find(source)
+        architecture = checkpoint.read_architecture(folder)
+        prompt = Prompt(checkpoint.read_tokenizer(folder))
+        weights = WeightFiles(folder, chosen_device, chosen_dtype)
+        return cls(architecture, weights, prompt, name=os.fspath(source))
+
+    def new_cache(self) -> KVCache:
+        """An empty cache for one prompt."""
+        return self._decoder.new_cache()
+
+    @torch.inference_mode()
+    def encode(self, pairs: Sequence[tuple[NDArray[np.uint8], NDArray[np.uint8]]]) -> list[PairFeatures]:
+        """Encode frame pairs of one size, (H, W, 3) uint8 each, H and W multiples of 32."""
+        height, width = pairs[0][0].shape[:2]
+        stacked = torch.from_numpy(np.stack([patches(first, second) for first, second in pairs]))
+        return self._vision.encode(stacked.to(self.device, self.dtype), height // CELL, width // CELL)
+
+    @torch.inference_mode()
+    def forward(self, blocks: Sequence[TokenBlock]) -> list[torch.Tensor]:
+        """Run token blocks; each one's keys and values are in its cache afterwards. Hidden states (n, hidden) of each."""
+        return self._decoder.forward(blocks)
+
+    @torch.inference_mode()
+    def probabilities(self, hidden: torch.Tensor) -> NDArray[np.float32]:
+        """P(active) of slots from their hidden states (n, hidden): softmax over the rows `<inactive>`, `<active>`."""
+        logits = torch.nn.functional.linear(hidden, self._head).float()
+        result: NDArray[np.float32] = torch.softmax(logits, dim=-1)[:, 1].cpu().numpy()
+        return result

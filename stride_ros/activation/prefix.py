@@ -1,0 +1,150 @@
+"""The cached prompt of one query: what has been appended, and passes over the slots behind it.
+
+Slots are written behind the end of the prefix and overwritten by the next pass or pair; the prefix is never copied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from stride_ros.activation.decoder import TokenBlock
+from stride_ros.activation.denoising import Probabilities, SlotPass
+from stride_ros.activation.model import ActivationModel
+from stride_ros.activation.prompt import Ids, pair_time
+from stride_ros.activation.vision import PairFeatures
+
+_LONGEST_TIME = pair_time(99999.9, 99999.9, 0.0)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """An encoded frame pair: times of its two frames (s) and its features."""
+
+    first: float
+    second: float
+    features: PairFeatures
+
+
+class Prefix:
+    """The prompt of one query from one context start on, in one preallocated cache.
+
+    start: index of the context's first frame in the stream; pairs: how many are appended; length: tokens of those.
+    """
+
+    def __init__(self, model: ActivationModel, query: str, scheme: str, max_pairs: int) -> None:
+        self._model, self._query, self._scheme, self._max_pairs = model, query, scheme, max_pairs
+        self._copies = 1 if model.single_sequence else 2
+        self._cache = model.new_cache()
+        self.restart(0)
+
+    def restart(self, start: int) -> None:
+        """Forget the prompt and begin again at frame `start`; the memory stays."""
+        self.start, self.pairs = start, 0
+        self.length = self._position = 0  # of the pairs that stay
+        self._end = self._end_position = 0  # with a provisional pair behind them
+        self._slots = np.empty(0, dtype=np.int64)  # ids of the slots whose keys and values are behind the end
+        self._answers = np.zeros(self._model.window, dtype=np.float32)
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes of the preallocated keys and values."""
+        return self._cache.memory_bytes
+
+    @property
+    def next_frame(self) -> int:
+        """Index in the stream of the first frame that is not appended."""
+        return self.start + 2 * self.pairs
+
+    def append(self, pairs: Sequence[Pair], origin: float, keep: bool = True) -> TokenBlock:
+        """The block that appends `pairs`; the prefix counts it as done, so it must be run.
+
+        origin: time of the context's first frame (s). keep: False for a provisional pair, which the next append replaces.
+        """
+        if not self._cache.capacity:
+            self._reserve(pairs[0].features)
+        prompt = self._model.prompt
+        ids, positions, visual = [], [], []
+        length, position = self.length, self._position
+        for index, pair in enumerate(pairs):
+            features = pair.features
+            tokens = features.rows * features.columns
+            query = self._query if self.pairs + index == 0 else None
+            pair_ids = prompt.pair(pair_time(pair.first, pair.second, origin), tokens, query)
+            pair_positions, position = self._pair_positions(len(pair_ids), features, length, position)
+            ids.append(pair_ids)
+            positions.append(pair_positions)
+            first_visual = length - self.length + len(pair_ids) - tokens - 1
+            visual.append(np.arange(first_visual, first_visual + tokens))
+            length += len(pair_ids)
+        block = TokenBlock(
+            self._cache,
+            self.length,
+            np.concatenate(ids),
+            np.concatenate(positions, axis=1),
+            np.concatenate(visual),
+            tuple(pair.features for pair in pairs),
+        )
+        self._end, self._end_position = length, position
+        if keep:
+            self.length, self._position = length, position
+            self.pairs += len(pairs)
+        self._slots = self._slots[:0]
+        return block
+
+    def _reserve(self, features: PairFeatures) -> None:
+        """Room for the whole context at this frame size, so that the cache need not grow."""
+        prompt, tokens = self._model.prompt, features.rows * features.columns
+        opening = len(prompt.pair(_LONGEST_TIME, tokens, self._query))
+        pair = len(prompt.pair(_LONGEST_TIME, tokens))
+        self._cache.reserve(opening + self._max_pairs * pair + self._copies * self._model.window)
+
+    def _pair_positions(
+        self, count: int, features: PairFeatures, index: int, position: int
+    ) -> tuple[NDArray[np.int64], int]:
+        """Positions (3, count) of a pair's ids, and the position after it. Its last id ends the vision part."""
+        if self._scheme == "flat":
+            return np.tile(np.arange(index, index + count), (3, 1)), index + count
+        rows, columns = features.rows, features.columns
+        text = count - rows * columns - 1
+        corner = position + text
+        after = corner + max(rows, columns)
+        grid = np.stack(
+            [
+                np.full(rows * columns, corner),
+                corner + np.repeat(np.arange(rows), columns),
+                corner + np.tile(np.arange(columns), rows),
+            ]
+        )
+        before = np.tile(np.arange(position, corner), (3, 1))
+        return np.concatenate([before, grid, np.full((3, 1), after)], axis=1), after + 1
+
+    def ask(self, request: SlotPass) -> TokenBlock | None:
+        """The block that a pass has to run: from the first slot that differs from what is cached on to the last needed.
+
+        Slots attend to earlier ones only, so an unchanged beginning keeps its keys, values and answers. None when the
+        last pass has answered it all.
+        """
+        slots: Ids = np.tile(self._model.prompt.slot_ids[request.labels], self._copies)
+        needed = (self._copies - 1) * self._model.window + request.needed
+        cached = min(len(self._slots), needed)
+        differs = np.flatnonzero(self._slots[:cached] != slots[:cached])
+        first = int(differs[0]) if len(differs) else cached
+        if first >= needed:
+            return None
+        self._slots = slots[:needed]
+        positions = np.tile(np.arange(self._end_position + first, self._end_position + needed), (3, 1))
+        return TokenBlock(self._cache, self._end + first, slots[first:needed], positions)
+
+    def answer(self, block: TokenBlock | None, hidden: torch.Tensor | None) -> Probabilities:
+        """P(active) (W,) after a pass, given what `ask` returned and its hidden states; stale beyond the needed slots."""
+        if block is not None and hidden is not None:
+            before_last_copy = (self._copies - 1) * self._model.window
+            first = block.start - self._end - before_last_copy
+            values = self._model.probabilities(hidden[max(0, -first) :])
+            self._answers[max(0, first) : first + len(block.ids)] = values
+        return self._answers.copy()
