@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from rclpy.clock import JumpThreshold
@@ -15,7 +16,7 @@ from std_srvs.srv import SetBool, Trigger
 
 from stride_ros.errors import FrameError, StrideError
 from stride_ros.msg import ActivationSpan, ActivationWindow
-from stride_ros.nodes.activation_parameters import TABLE, check_values, to_config
+from stride_ros.nodes.activation_parameters import TABLE, check_values, check_with_model, to_config
 from stride_ros.nodes.diagnostics import Diagnostics, Rate, Status, gpu_memory, process_memory
 from stride_ros.nodes.image_input import ImageInput, Sample
 from stride_ros.nodes.images import rgb_to_image
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
     from stride_ros.activation.model import ActivationModel
     from stride_ros.activation.session import ActivationUpdate
-    from stride_ros.nodes.activation_stream import ActivationStream, StampedEvent
+    from stride_ros.nodes.stamped_session import StampedEvent, StampedSession
 
 _JOIN_TIMEOUT = 10.0  # s; a pass over the window cannot be interrupted
 _WARNING_PERIOD = 5.0  # s between repeated warnings about bad frames
@@ -47,7 +48,7 @@ class ActivationNode(ManagedNode):
     def __init__(self, **node_options: Any) -> None:
         """`node_options` go to rclpy's Node: context, namespace, parameter_overrides, cli_args ..."""
         self._model: ActivationModel | None = None
-        self._stream: ActivationStream | None = None
+        self._session: StampedSession | None = None
         self._input: ImageInput | None = None
         self._worker: LatestWorker[Sample] | None = None
         self._diagnostics: Diagnostics | None = None
@@ -65,7 +66,7 @@ class ActivationNode(ManagedNode):
         self._last_header = Header()
         self._last_arrival = 0.0
         self._dropped = 0
-        super().__init__("activation", TABLE, check_values, **node_options)
+        super().__init__("activation", TABLE, self._check_values, **node_options)
 
     # Transitions
 
@@ -79,7 +80,7 @@ class ActivationNode(ManagedNode):
             lambda: ActivationModel.load(values["model"], device=values["device"], dtype=values["dtype"]),
             keep_waiting=self.context.ok,
         )
-        self._open_stream()
+        self._open_session()
         self._span_publisher = self._publisher(ActivationSpan, "activation/span", SPAN_QOS)
         self._window_publisher = self._publisher(ActivationWindow, "activation/window", WINDOW_QOS)
         self._frames_publisher = self._publisher(Image, "frames", FRAMES_QOS)
@@ -134,7 +135,7 @@ class ActivationNode(ManagedNode):
                 self.get_logger().error(
                     f"The model has not returned for {_JOIN_TIMEOUT:.0f} s; leaving it behind."
                 )
-                self._stream = None
+                self._session = None
 
     def cleanup(self) -> None:
         if self._diagnostics is not None:
@@ -143,14 +144,14 @@ class ActivationNode(ManagedNode):
         for publisher in self._publishers_made:
             self.destroy_publisher(publisher)
         self._publishers_made = []
-        self._stream = self._model = self._last_update = None
+        self._session = self._model = self._last_update = None
         free_gpu_memory()
 
     # The worker's thread
 
     def _tick(self, sample: Sample) -> None:
-        stream, source = self._stream, self._input
-        if stream is None or source is None:
+        session, source = self._session, self._input
+        if session is None or source is None:
             return
         values = self.parameters.values()
         try:
@@ -158,13 +159,13 @@ class ActivationNode(ManagedNode):
             if header.stamp.sec == 0 and header.stamp.nanosec == 0:
                 header = Header(stamp=to_time(sample.stamp_ns), frame_id=header.frame_id)
                 frame = rgb_to_image(rgb, header)
-            self._publish_events(stream.configure(values["query"], to_config(values)))
-            if stream.gap(sample.stamp_ns):
-                self.get_logger().warning("No images for longer than the window; starting anew.")
-                self._publish_events(stream.close())
+            self._publish_events(session.apply(values["query"], to_config(values)))
+            if session.has_lost_sight(sample.stamp_ns):
+                self.get_logger().warning("No images for longer than the window: starting anew.")
+                self._publish_events(session.restart())
             self._last_header, self._last_arrival = header, sample.arrival
             self._frames_publisher.publish(frame)
-            update, events = stream.push(rgb, sample.stamp_ns)
+            update, events = session.push(rgb, sample.stamp_ns)
         except StrideError as error:
             self._reject(error)
             return
@@ -198,7 +199,7 @@ class ActivationNode(ManagedNode):
     def _publish_window(self, update: ActivationUpdate) -> None:
         message = ActivationWindow(
             header=self._last_header,
-            query=self._stream.query,
+            query=self._session.query,
             resolution=float(update.resolution),
             steps=min(update.steps, 255),
             inference_time=float(update.timings["total"]),
@@ -211,12 +212,12 @@ class ActivationNode(ManagedNode):
         from stride_ros.nodes.debug_view import draw
 
         latency = time.monotonic() - self._last_arrival
-        picture = draw(rgb, update, self._stream.query, self._stream.open_span, latency)
+        picture = draw(rgb, update, self._session.query, self._session.open_span, latency)
         self._debug_publisher.publish(rgb_to_image(picture, self._last_header))
 
     def _restart_stream(self) -> None:
-        if self._stream is not None:
-            self._publish_events(self._stream.restart())
+        if self._session is not None:
+            self._publish_events(self._session.restart())
 
     def _reject(self, error: StrideError) -> None:
         self._rejected += 1
@@ -231,13 +232,13 @@ class ActivationNode(ManagedNode):
         self.get_logger().error(
             f"A decision failed: {self.last_error}", throttle_duration_sec=_WARNING_PERIOD
         )
-        stream, model = self._stream, self._model
-        if stream is None or model is None:
+        session, model = self._session, self._model
+        if session is None or model is None:
             return
         try:
-            self._publish_events(stream.restart())
+            self._publish_events(session.restart())
         except Exception:  # the session itself is broken: a new one, whose ids go on
-            self._open_stream()
+            self._open_session()
         free_gpu_memory()
 
     # The executor's thread
@@ -284,7 +285,7 @@ class ActivationNode(ManagedNode):
 
     def _fill_status(self, status: Status) -> None:
         """Report the state; docs/diagnostics.md tells the rules."""
-        model, stream, source, worker = self._model, self._stream, self._input, self._worker
+        model, session, source, worker = self._model, self._session, self._input, self._worker
         if self._last_failure:
             status.error(f"decisions fail: {self._last_failure}")
         if source is not None:
@@ -311,8 +312,8 @@ class ActivationNode(ManagedNode):
             status.add("passes", update.steps)
             if tick > period:
                 status.warn(f"a decision takes {tick:.1f} s, so only some of the due frames are used")
-        if stream is not None:
-            status.add("context (frames)", stream.context_frames)
+        if session is not None:
+            status.add("context (frames)", session.context_frames)
         status.add("process memory (MB)", process_memory() / 1e6)
         status.add("GPU memory (MB)", gpu_memory() / 1e6)
         status.add("last error", self.last_error or "none")
@@ -333,11 +334,16 @@ class ActivationNode(ManagedNode):
 
     # Making things
 
-    def _open_stream(self) -> None:
-        from stride_ros.nodes.activation_stream import ActivationStream
+    def _check_values(self, values: Mapping[str, Any]) -> None:
+        check_values(values)
+        if self._model is not None:
+            check_with_model(values, self._model)
+
+    def _open_session(self) -> None:
+        from stride_ros.nodes.stamped_session import StampedSession
 
         values = self.parameters.values()
-        self._stream = ActivationStream(self._model, values["query"], to_config(values), self._next_span_id)
+        self._session = StampedSession(self._model, values["query"], to_config(values), self._next_span_id)
 
     def _publisher(self, message_type: Any, topic: str, qos: Any) -> Any:
         publisher = self.create_publisher(message_type, topic, qos)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stride_ros.activation.config import ActivationConfig, TriggerConfig
-from stride_ros.errors import QueryError
+from stride_ros.errors import ConfigError, QueryError
 from stride_ros.nodes.parameters import LIVE, ParameterSpec, Table
 
 DEFAULT_QUERY = "Tell me when a person appears."
 DEFAULT_MODEL = "interlive/STRIDE-2B"
 MAX_QUERY_CHARACTERS = 1000  # a query is part of every prompt: a page of text would fill the context
+
+if TYPE_CHECKING:
+    from stride_ros.activation.model import ActivationModel
 
 _DEFAULT = ActivationConfig()
 _THRESHOLD = 0.75 if _DEFAULT.confidence_threshold is None else _DEFAULT.confidence_threshold
@@ -165,6 +168,17 @@ def check_values(values: Mapping[str, Any]) -> None:
         )
     if len(query) > MAX_QUERY_CHARACTERS:
         raise QueryError(f"The query has {len(query)} characters; use at most {MAX_QUERY_CHARACTERS}.")
+
+
+def check_with_model(values: Mapping[str, Any], model: ActivationModel) -> None:
+    """Raise QueryError or ConfigError when a loaded model cannot work with these parameters."""
+    model.prompt.check_query(values["query"])
+    needed, covered = values["trigger.min_active_seconds"], model.past * model.resolution
+    if needed > covered:
+        raise ConfigError(
+            f"trigger.min_active_seconds is {needed:g}, but the model's window covers {covered:g} s; "
+            "use at most that."
+        )
 
 
 def to_config(values: Mapping[str, Any]) -> ActivationConfig:

@@ -33,14 +33,14 @@ class CameraNode(Node):
         """Open the source and start. `node_options` go to rclpy's Node. Raises SourceError, ConfigError."""
         super().__init__("camera", **node_options)
         try:
-            self._parameters = Parameters(self, TABLE)
-            source = self._open(self._parameters["seed"])
+            self.parameters = Parameters(self, TABLE)
+            source = self._open(self.parameters["seed"])
         except StrideError:
             super().destroy_node()
             raise
         self._images = self.create_publisher(Image, "image", CAMERA_QOS)
         self._compressed = None
-        if self._parameters["compressed"]:
+        if self.parameters["compressed"]:
             topic = f"{self.resolve_topic_name('image')}/compressed"
             self._compressed = self.create_publisher(CompressedImage, topic, CAMERA_QOS)
         self._truth = (
@@ -61,7 +61,7 @@ class CameraNode(Node):
         super().destroy_node()
 
     def _open(self, seed: int) -> FrameSource:
-        values = self._parameters.values()
+        values = self.parameters.values()
         size = (values["width"], values["height"])
         return open_source(
             values["source"], rate=values["rate"], seconds=values["seconds"], size=size, seed=seed
@@ -72,10 +72,10 @@ class CameraNode(Node):
     def _play(self, source: FrameSource) -> None:
         try:
             self._wait_for_subscriber()
-            origin, seed = self.get_clock().now().nanoseconds, self._parameters["seed"]
+            origin, seed = self.get_clock().now().nanoseconds, self.parameters["seed"]
             while not self._stopping.is_set():
                 origin += self._play_once(source, origin)
-                if not self._parameters["loop"]:
+                if not self.parameters["loop"]:
                     self.get_logger().info(f"{source.name} ended after {self.published} images.")
                     break
                 seed += 1
@@ -91,7 +91,7 @@ class CameraNode(Node):
 
     def _wait_for_subscriber(self) -> None:
         publishers = [self._images] + ([self._compressed] if self._compressed else [])
-        while self._parameters["wait_for_subscriber"] and self.context.ok():
+        while self.parameters["wait_for_subscriber"] and self.context.ok():
             if any(publisher.get_subscription_count() for publisher in publishers):
                 return
             if self._stopping.wait(0.05):
@@ -99,9 +99,9 @@ class CameraNode(Node):
 
     def _play_once(self, source: FrameSource, origin: int) -> int:
         """Publish the source in time; return in ns how much later the next round starts."""
-        speed, started = self._parameters["speed"], time.monotonic()
+        speed, started = self.parameters["speed"], time.monotonic()
         truth = _Truth(source, self._next_span_id)
-        period = 1.0 / self._parameters["rate"]
+        period = 1.0 / self.parameters["rate"]
         end = 0.0
         for frame in source.frames():
             if not source.live and self._stopping.wait(started + frame.time / speed - time.monotonic()):
@@ -111,7 +111,7 @@ class CameraNode(Node):
             stamp = origin + round(frame.time * NANOSECONDS)
             if source.live:
                 stamp = self.get_clock().now().nanoseconds
-            header = Header(stamp=to_time(stamp), frame_id=self._parameters["frame_id"])
+            header = Header(stamp=to_time(stamp), frame_id=self.parameters["frame_id"])
             self._images.publish(rgb_to_image(frame.image, header))
             if self._compressed is not None:
                 self._compressed.publish(rgb_to_compressed(frame.image, header))

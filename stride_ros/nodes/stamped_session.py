@@ -26,25 +26,20 @@ class StampedEvent:
     end_ns: int
 
 
-class ActivationStream:
+class StampedSession:
     """One session on a stream that may stop, jump and start anew; span ids stay unique."""
 
     def __init__(
         self, model: ActivationModel, query: str, config: ActivationConfig, first_id: int = 1
     ) -> None:
-        """`first_id`: the id of the first span."""
+        """`first_id`: the id of the first span. Raises QueryError, ConfigError."""
         self._session = ActivationSession(model, query, config)
         self._config = config
         self._id_offset = first_id - 1
         self._origin: int | None = None
         self._newest = 0
-        self.next_id = first_id
-        self.open_span: SpanEvent | None = None
-        self.span_seconds = self._session.window_slots * self._session.resolution
-
-    @property
-    def session(self) -> ActivationSession:
-        return self._session
+        self._open: dict[int, SpanEvent] = {}
+        self.window_seconds = self._session.window_slots * self._session.resolution
 
     @property
     def query(self) -> str:
@@ -54,20 +49,28 @@ class ActivationStream:
     def context_frames(self) -> int:
         return self._session.context_frames
 
-    def configure(self, query: str, config: ActivationConfig) -> list[StampedEvent]:
-        """Take over live changes before the next frame; a new query ends an open span. Raises QueryError."""
+    @property
+    def open_span(self) -> SpanEvent | None:
+        """The newest event of the published span that goes on now."""
+        return next(iter(self._open.values()), None)
+
+    def apply(self, query: str, config: ActivationConfig) -> list[StampedEvent]:
+        """Take over live changes before the next frame; a new query ends an open span.
+
+        Raises QueryError, ConfigError; nothing has changed then.
+        """
         events: list[StampedEvent] = []
-        if query != self._session.query:
-            events = self.restart()
-            self._session.set_query(query)
         if config != self._config:
             self._session.update_config(config)
             self._config = config
+        if query != self._session.query:
+            events = self._stamped(self._session.set_query(query))
+            self._origin = None
         return events
 
-    def gap(self, stamp_ns: int) -> bool:
-        """Whether nothing of the window remains at this stamp: what was open has long ended."""
-        return self._origin is not None and stamp_ns - self._newest > self.span_seconds * NANOSECONDS
+    def has_lost_sight(self, stamp_ns: int) -> bool:
+        """Whether nothing of the window will remain at this stamp: whatever was open has long ended."""
+        return self._origin is not None and stamp_ns - self._newest > self.window_seconds * NANOSECONDS
 
     def push(self, rgb: np.ndarray, stamp_ns: int) -> tuple[ActivationUpdate | None, list[StampedEvent]]:
         """Show one frame (height, width, 3) uint8 RGB; return the decision, if one was due, and its events.
@@ -80,13 +83,8 @@ class ActivationStream:
         self._origin, self._newest = origin, stamp_ns
         return update, self._stamped(update.events if update is not None else ())
 
-    def close(self) -> list[StampedEvent]:
-        """Complete an open span, as nothing more will be seen of it, and forget the stream."""
-        events = self._stamped(self._session.close())
-        return events + self.restart()
-
     def restart(self) -> list[StampedEvent]:
-        """Forget the stream; an open span that was published is ended."""
+        """Forget the stream; a published span that goes on is ended."""
         events = self._stamped(self._session.reset())
         self._origin = None
         return events
@@ -96,9 +94,10 @@ class ActivationStream:
         stamped = []
         for event in events:
             numbered = replace(event, span_id=event.span_id + self._id_offset)
-            self.next_id = max(self.next_id, numbered.span_id + 1)
-            ended = event.state in (SpanState.OFFSET, SpanState.RETRACTED)
-            self.open_span = None if ended else numbered
+            if event.state in (SpanState.OFFSET, SpanState.RETRACTED):
+                self._open.pop(numbered.span_id, None)
+            else:
+                self._open[numbered.span_id] = numbered
             stamped.append(
                 StampedEvent(numbered, _absolute(origin, event.start), _absolute(origin, event.end))
             )

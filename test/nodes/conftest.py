@@ -1,0 +1,186 @@
+"""A private ROS graph: nodes under test and an observer, over real DDS, isolated from any other graph."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+os.environ["ROS_LOCALHOST_ONLY"] = "1"
+
+rclpy = pytest.importorskip("rclpy", reason="rclpy is missing; source a ROS 2 distribution")
+
+TIMEOUT = 30.0  # s; only reached by a test that fails
+
+
+def _claim_domain() -> int:
+    """Return a domain id no other test run on this machine uses, for the life of this process."""
+    for domain in range(1, 100):
+        lock = open(Path(tempfile.gettempdir()) / f"stride_ros_domain_{domain}.lock", "w")  # noqa: SIM115
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.close()
+            continue
+        _LOCKS.append(lock)
+        return domain
+    raise RuntimeError("All ROS domains are taken by other test runs.")
+
+
+_LOCKS: list[Any] = []
+os.environ["ROS_DOMAIN_ID"] = str(_claim_domain())
+
+
+class Graph:
+    """Hosts nodes in an executor thread of its own context, and observes what is on the topics."""
+
+    def __init__(self) -> None:
+        from rclpy.executors import SingleThreadedExecutor
+
+        self.context = rclpy.Context()
+        rclpy.init(context=self.context)
+        self.observer = rclpy.create_node("observer", context=self.context)
+        self._executor = SingleThreadedExecutor(context=self.context)
+        self._executor.add_node(self.observer)
+        self._changed = threading.Condition()
+        self._hosted: list[Any] = []
+        self._thread = threading.Thread(target=self._spin, daemon=True)
+        self._thread.start()
+
+    def _spin(self) -> None:
+        from rclpy.executors import ExternalShutdownException
+
+        with contextlib.suppress(ExternalShutdownException):
+            self._executor.spin()
+
+    def host(self, node_class: Callable[..., Any], parameters: dict[str, Any] | None = None, **options: Any):
+        """Make a node of the class under test in this graph."""
+        from rclpy.parameter import Parameter
+
+        overrides = [Parameter(name, value=value) for name, value in (parameters or {}).items()]
+        node = node_class(context=self.context, parameter_overrides=overrides, **options)
+        self._hosted.append(node)
+        self._executor.add_node(node)
+        return node
+
+    def remove(self, node: Any) -> None:
+        """Destroy a hosted node."""
+        self._hosted.remove(node)
+        self._executor.remove_node(node)
+        node.destroy_node()
+
+    def collect(self, message_type: Any, topic: str, qos: Any = 10) -> list[Any]:
+        """Return a list that grows with the messages on a topic."""
+        messages: list[Any] = []
+
+        def store(message: Any) -> None:
+            with self._changed:
+                messages.append(message)
+                self._changed.notify_all()
+
+        self.observer.create_subscription(message_type, topic, store, qos)
+        return messages
+
+    def publisher(self, message_type: Any, topic: str, qos: Any = 10, subscribers: int = 1) -> Any:
+        """Return a publisher that has met this many subscribers."""
+        publisher = self.observer.create_publisher(message_type, topic, qos)
+        self.wait(lambda: publisher.get_subscription_count() >= subscribers, f"subscribers of {topic}")
+        return publisher
+
+    def wait(self, condition: Callable[[], Any], what: str, timeout: float = TIMEOUT) -> Any:
+        """Return the condition's value as soon as it is true; fail with `what` was awaited otherwise."""
+        deadline = time.monotonic() + timeout
+        with self._changed:
+            while not (value := condition()):
+                if time.monotonic() > deadline:
+                    pytest.fail(f"waited {timeout:.0f} s for {what}")
+                self._changed.wait(0.02)
+        return value
+
+    def call(self, service_type: Any, name: str, **fields: Any) -> Any:
+        """Call a service and return its response."""
+        client = self.observer.create_client(service_type, name)
+        assert client.wait_for_service(TIMEOUT), f"no service {name}"
+        future = client.call_async(service_type.Request(**fields))
+        self.wait(future.done, f"the answer of {name}")
+        self.observer.destroy_client(client)
+        return future.result()
+
+    def transition(self, node: str, name: str) -> bool:
+        """Ask a managed node for a transition by its label; return whether it succeeded."""
+        from lifecycle_msgs.srv import ChangeState
+
+        request = ChangeState.Request()
+        request.transition.label = name
+        return self.call(ChangeState, f"/{node}/change_state", transition=request.transition).success
+
+    def state(self, node: str) -> str:
+        """Return the label of a managed node's state."""
+        from lifecycle_msgs.srv import GetState
+
+        return self.call(GetState, f"/{node}/get_state").current_state.label
+
+    def close(self) -> None:
+        """Destroy everything and end the executor's thread."""
+        self._executor.shutdown(timeout_sec=5)
+        self._thread.join(5)
+        for node in [*self._hosted, self.observer]:
+            node.destroy_node()
+        self.context.try_shutdown()
+
+
+class Processes:
+    """Starts node executables as processes of their own, and ends them with the test."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._running: list[subprocess.Popen[bytes]] = []
+
+    def start(self, script: str, *args: str, **environment: str) -> subprocess.Popen[bytes]:
+        """Start scripts/<script>; its output goes to `process.log` (a path)."""
+        root = Path(__file__).parents[2]
+        log = self._folder / f"{script}_{len(self._running)}.log"
+        path = os.pathsep.join(entry for entry in (str(root), *sys.path) if entry)
+        process = subprocess.Popen(
+            [sys.executable, str(root / "scripts" / script), *args],
+            stdout=log.open("wb"),
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", **environment},
+        )
+        process.log = log  # type: ignore[attr-defined]
+        self._running.append(process)
+        return process
+
+    def close(self) -> None:
+        """Kill what still runs."""
+        for process in self._running:
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+
+
+@pytest.fixture
+def graph() -> Iterator[Graph]:
+    """A fresh graph."""
+    graph = Graph()
+    yield graph
+    graph.close()
+
+
+@pytest.fixture
+def processes(tmp_path: Path) -> Iterator[Processes]:
+    """Starts node executables as processes."""
+    processes = Processes(tmp_path)
+    yield processes
+    processes.close()
