@@ -1,4 +1,4 @@
-"""Settings of the activation stage; checked when they are made, so that a bad value fails early and by name."""
+"""Settings of the activation stage, checked when they are made: a bad value fails early and by name."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _require_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
 class TriggerConfig:
     """When an open span becomes an onset, what a robot acts on.
 
-    min_active_seconds: consecutive active time the span needs (s); gamma in the STRIDE paper (arXiv 2603.27593).
+    min_active_seconds: consecutive active time the span needs (s); gamma in arXiv 2603.27593.
     min_confidence: mean P(active) over the span's slots that is needed, 0 to 1.
     """
 
@@ -55,21 +55,23 @@ class TriggerConfig:
 
 @dataclass(frozen=True)
 class ActivationConfig:
-    """How a session denoises its window, forms spans and keeps its context. Raises ConfigError on a bad value.
+    """How a session denoises its window, forms spans and keeps its context; ConfigError on a bad value.
 
     unmasking_steps: denoising steps over a fresh window.
-    confidence_threshold: c; a slot keeps its last label when |P(active) - label| < 1 - c; None denoises everything.
-    selection: which slots a step unmasks: `topk` the most confident, `pool` drawn from twice as many (uses `seed`).
+    confidence_threshold: c; a slot keeps its last label when |P(active) - label| < 1 - c; None: never.
+    selection: slots that a step unmasks: `topk` the most confident, `pool` drawn from twice as many.
+    seed: of the draws of `pool`.
     span_mode: `hull` one span from the first to the last active slot, `runs` one per run of active slots.
     max_gap: runs closer than this are bridged (s, `runs` only).
     margin_seconds: a span whose end lies this far behind the newest frame is over (s).
     multi_event: go on after a span is over; False stops the session there, until it is reset.
-    max_triggers: at most so many further denoisings at one time, one follows each completed span.
-    max_frames, drop_frames: context size, and how many of the oldest frames go when it is full (rounded up to pairs).
+    max_triggers: further denoisings at one time, at most; one follows each completed span.
+    max_frames: frames in context.
+    drop_frames: how many of the oldest frames leave when it is full; rounded up to whole pairs.
     decide_every: frames per decision.
     odd_frame: without a complete pair `repeat` the last frame, or `wait` for its partner.
     position_scheme: `mrope` as the model is trained, `flat` for weights trained with plain token indices.
-    frame_max_tokens: prompt tokens of one frame pair at most.
+    frame_max_tokens: prompt tokens of one frame pair at most; a checkpoint's own limit counts too.
     """
 
     unmasking_steps: int = 8
@@ -119,10 +121,12 @@ class ActivationConfig:
         return self.drop_frames + self.drop_frames % 2
 
     def live_changes(self, other: ActivationConfig) -> dict[str, Any]:
-        """The fields of `other` that differ; ConfigError if one of them cannot change under a running stream."""
+        """The fields of `other` that differ; ConfigError if one cannot change under a running stream."""
         changed = {f.name: getattr(other, f.name) for f in fields(self)}
         changed = {name: value for name, value in changed.items() if value != getattr(self, name)}
         for name in STRUCTURAL:
             if name in changed:
-                raise ConfigError(f"{name} cannot change while a stream is running; make a new session with it.")
+                raise ConfigError(
+                    f"{name} cannot change while a stream is running; make a new session with it."
+                )
         return changed

@@ -8,8 +8,8 @@ from collections import deque
 class Context:
     """Times of the frames in context. Frames are counted from the beginning of the stream.
 
-    start: index of the context's first frame, always the first of a pair; max_frames, drop_frames: how many fit, and how
-    many of the oldest leave when one more comes.
+    start: index of the context's first frame, always the first of a pair; max_frames, drop_frames: how many
+    fit, and how many of the oldest leave when one more comes.
     """
 
     def __init__(self, max_frames: int, drop_frames: int) -> None:

@@ -1,8 +1,9 @@
 """The language model of Qwen3-VL as a short loop over cached prefixes.
 
-One forward serves everything a tick needs: blocks of new tokens, each written in place behind the part of its own cache
-it continues, share the matrix products; only attention runs per block. So appending a pair to two caches, or a pass over
-the slots of several queries, reads the weights once, whatever the lengths of the prefixes.
+One forward serves everything a tick needs: blocks of new tokens, each written in place behind the part of its
+own cache it continues, share the matrix products; only attention runs per block. So appending a pair to two
+caches, or a pass over the slots of several queries, reads the weights once, whatever the lengths of the
+prefixes.
 """
 
 from __future__ import annotations
@@ -23,14 +24,18 @@ _GROWTH = 1.25
 
 
 class KVCache:
-    """Keys and values of one prompt, preallocated and written in place: (layers, 2, kv heads, capacity, head size).
+    """Keys and values of one prompt, preallocated and written in place: (layers, 2, kv heads, capacity, head
+    size).
 
-    It does not know which of its entries are valid: who writes a block at `start` keeps track of what lies before.
+    It does not know which of its entries are valid: who writes a block at `start` keeps track of what lies
+    before.
     """
 
     def __init__(self, shape: TextShape, device: torch.device, dtype: torch.dtype) -> None:
         self._shape = shape
-        self._data = torch.empty((shape.layers, 2, shape.kv_heads, 0, shape.head_dim), device=device, dtype=dtype)
+        self._data = torch.empty(
+            (shape.layers, 2, shape.kv_heads, 0, shape.head_dim), device=device, dtype=dtype
+        )
 
     @property
     def capacity(self) -> int:
@@ -64,8 +69,8 @@ class KVCache:
 class TokenBlock:
     """Tokens to run through the model behind the first `start` entries of `cache`.
 
-    ids (n,), positions (3, n) on the rotary axes time, height, width; features of the frame pairs whose video tokens are
-    at `visual` (rows of the block).
+    ids (n,), positions (3, n) on the rotary axes time, height, width; features of the frame pairs whose video
+    tokens are at `visual` (rows of the block).
     """
 
     cache: KVCache
@@ -108,7 +113,8 @@ class _Layer:
 
 
 class TextDecoder:
-    """Runs blocks of tokens through the language model. Slot logits need two rows of the output head, no more."""
+    """Runs blocks of tokens through the language model. Slot logits need two rows of the output head, no
+    more."""
 
     def __init__(self, shape: TextShape, weights: Weights) -> None:
         self._shape = shape
@@ -119,7 +125,8 @@ class TextDecoder:
         half = shape.head_dim // 2
         exponent = torch.arange(0, shape.head_dim, 2, dtype=torch.float32) / shape.head_dim
         self._frequency = (1.0 / shape.rope_theta**exponent).to(self.device)
-        # Interleaved multimodal rotary axes: time for most frequencies, height and width for every third of the first.
+        # Interleaved multimodal rotary axes: time for most frequencies, height and width for every third of
+        # the first.
         axis = np.zeros(half, dtype=np.int64)
         for offset in (1, 2):
             axis[offset : 3 * shape.mrope_section[offset] : 3] = offset
@@ -138,41 +145,45 @@ class TextDecoder:
         return KVCache(self._shape, self.device, self.dtype)
 
     def forward(self, blocks: Sequence[TokenBlock]) -> list[torch.Tensor]:
-        """Write the blocks' keys and values to their caches; the last hidden states (n, hidden) of each, normed."""
+        """Write the blocks' keys and values to their caches; the last hidden states (n, hidden) of each,
+        normed."""
         shape = self._shape
         for block in blocks:
             block.cache.reserve(block.end)
         ids = torch.from_numpy(np.concatenate([block.ids for block in blocks])).to(self.device)
         x = F.embedding(ids, self.embedding)
         visual, tokens, deepstack = self._visual(blocks)
-        if visual is not None:
+        if tokens is not None:
             x[visual] = tokens
         cos, sin = self._rotary(np.concatenate([block.positions for block in blocks], axis=1))
         sizes = [len(block.ids) for block in blocks]
-        queries, keys = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
+        splits = [heads * shape.head_dim for heads in (shape.heads, shape.kv_heads, shape.kv_heads)]
+        rows = sum(sizes)
         for index, layer in enumerate(self._layers):
             qkv = F.linear(self._rms(x, layer.input_norm), layer.qkv)
-            q, k, v = (part.unflatten(-1, (-1, shape.head_dim)) for part in qkv.split((queries, keys, keys), dim=-1))
+            q, k, v = (part.view(rows, -1, shape.head_dim) for part in torch.split(qkv, splits, dim=-1))
             q, k = rotate(self._rms(q, layer.q_norm), cos, sin), rotate(self._rms(k, layer.k_norm), cos, sin)
             attended = []
-            parts = zip(blocks, q.split(sizes), k.split(sizes), v.split(sizes), strict=True)
+            parts = zip(blocks, *(torch.split(part, sizes) for part in (q, k, v)), strict=True)
             for block, block_q, block_k, block_v in parts:
                 block.cache.write(index, block.start, block_k, block_v)
-                attended.append(self._attend(block_q, *block.cache.read(index, block.end), block.start))
+                cached = block.cache.read(index, block.end)
+                attended.append(self._attend(block_q, cached[0], cached[1], block.start))
             x = x + F.linear(torch.cat(attended), layer.out)
             gate, up = F.linear(self._rms(x, layer.mlp_norm), layer.gate_up).chunk(2, dim=-1)
             x = x + F.linear(F.silu(gate) * up, layer.down)
-            if visual is not None and index < len(deepstack):
+            if index < len(deepstack):
                 x[visual] += deepstack[index]
-        return list(self._rms(x, self._norm).split(sizes))
+        return list(torch.split(self._rms(x, self._norm), sizes))
 
     def _visual(
         self, blocks: Sequence[TokenBlock]
-    ) -> tuple[torch.Tensor | None, torch.Tensor | None, list[torch.Tensor]]:
-        """Rows of the joined blocks that are video tokens, what replaces them, and what each first layer adds."""
+    ) -> tuple[torch.Tensor, torch.Tensor | None, list[torch.Tensor]]:
+        """Rows of the joined blocks that are video tokens, what replaces them, and what each first layer
+        adds."""
         features = [feature for block in blocks for feature in block.features]
         if not features:
-            return None, None, []
+            return torch.empty(0, dtype=torch.int64), None, []
         offsets = np.cumsum([0] + [len(block.ids) for block in blocks])
         rows = np.concatenate([block.visual + offset for block, offset in zip(blocks, offsets, strict=False)])
         depth = len(features[0].deepstack)
@@ -191,10 +202,11 @@ class TextDecoder:
         return angles.cos().to(self.dtype), angles.sin().to(self.dtype)
 
     def _attend(self, q: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, start: int) -> torch.Tensor:
-        """Causal attention of q (n, heads, size), the last n of the keys' (kv heads, start + n, size) positions."""
+        """Causal attention of q (n, heads, size), the last n of the keys' (kv heads, start + n, size)
+        positions."""
         n, heads, size = q.shape
         groups = (keys.shape[0], heads // keys.shape[0])
-        grouped = q.transpose(0, 1).unflatten(0, groups)
+        grouped = q.transpose(0, 1).view(*groups, n, size)
         k, v = (side[:, None].expand(*groups, -1, -1) for side in (keys, values))
         if start == 0:
             out = F.scaled_dot_product_attention(grouped, k, v, is_causal=True)
@@ -209,12 +221,15 @@ class TextDecoder:
                 end = start + last
                 mask = self._causal_mask(last - first, end)
                 rows = grouped[:, :, first:last]
-                parts.append(F.scaled_dot_product_attention(rows, k[:, :, :end], v[:, :, :end], attn_mask=mask))
+                parts.append(
+                    F.scaled_dot_product_attention(rows, k[:, :, :end], v[:, :, :end], attn_mask=mask)
+                )
             out = parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
         return out.flatten(0, 1).transpose(0, 1).reshape(n, heads * size)
 
     def _causal_mask(self, rows: int, columns: int) -> torch.Tensor:
-        """Additive mask (rows, columns) whose last row sees every column: a view of one matrix, never rebuilt.
+        """Additive mask (rows, columns) whose last row sees every column: a view of one matrix, never
+        rebuilt.
 
         Which entries are hidden depends only on the distance from the last row and the last column.
         """

@@ -1,7 +1,8 @@
-"""Masked diffusion over the slots of one decision: what is retained, the schedule, and which slots a step unmasks.
+"""Masked diffusion over the slots of one decision: what is retained, the schedule, and which slots a step
+unmasks.
 
-`denoise` is a generator that asks for passes and is sent their result, so that one loop can run it for one query, run
-many queries in step, or run it against another way to compute the same pass.
+`denoise` is a generator that asks for passes and is sent their result, so that one loop can run it for one
+query, run many queries in step, or run it against another way to compute the same pass.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ class SlotPass:
 
 @dataclass(frozen=True)
 class Denoised:
-    """Outcome of one diffusion. labels (W,) 0 or 1; probabilities (W,) P(active) from the pass that decided each slot,
-    0 where no pass did; passes: how many were run."""
+    """Outcome of one diffusion. labels (W,) 0 or 1; probabilities (W,) P(active) from the pass that decided
+    each slot, 0 where no pass did; passes: how many were run."""
 
     labels: Labels
     probabilities: Probabilities
@@ -48,8 +49,8 @@ def denoise(
 ) -> Generator[SlotPass, Probabilities, Denoised]:
     """Denoise one window; STRIDE.md section 5, steps 1 to 3 (arXiv 2603.27593, sections on inference).
 
-    completed_until: end of the last completed span (s), -inf if none. history: the previous decision, None to denoise
-    everything afresh. Yields passes, wants P(active) (W,) for each, returns the outcome.
+    completed_until: end of the last completed span (s), -inf if none. history: the previous decision, None to
+    denoise everything afresh. Yields passes, wants P(active) (W,) for each, returns the outcome.
     """
     labels = window.initial_labels(completed_until)
     decided = np.zeros(len(labels), dtype=np.float32)
@@ -77,7 +78,8 @@ def denoise(
 def retain(
     labels: Labels, decided: Probabilities, baseline: Probabilities, agreed: Labels, threshold: float
 ) -> None:
-    """Give slots back the label of the previous decision where it agreed and the baseline pass does not object.
+    """Give slots back the label of the previous decision where it agreed and the baseline pass does not
+    object.
 
     Changes `labels` and `decided` in place.
     """
@@ -98,7 +100,8 @@ def select(
 ) -> NDArray[np.int64]:
     """Indices of the `count` slots to unmask among the masked ones, whose P(active) is given.
 
-    `topk`: the most confident, ties to the earlier slot. `pool`: drawn evenly from twice as many of the most confident.
+    `topk`: the most confident, ties to the earlier slot. `pool`: drawn evenly from twice as many of the most
+    confident.
     """
     confidence = np.maximum(probabilities, 1 - probabilities)
     order = np.argsort(-confidence, kind="stable")

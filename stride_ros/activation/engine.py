@@ -1,8 +1,10 @@
-"""The streaming engine: one frame pair is encoded and appended once; a pass touches only slots that can still change.
+"""The streaming engine: one frame pair is encoded and appended once; a pass touches only slots that can still
+change.
 
-Two cached prompts per query: the active one, and an upcoming one that begins where the context will begin after the next
-shift. Both take the same encoded pairs, the upcoming one at an even pace behind, so that a shift is a swap and costs
-nothing. Memory is bounded by two caches per query and the features of the pairs that the upcoming one still needs.
+Two cached prompts per query: the active one, and an upcoming one that begins where the context will begin
+after the next shift. Both take the same encoded pairs, the upcoming one at an even pace behind, so that a
+shift is a swap and costs nothing. Memory is bounded by two caches per query and the features of the pairs
+that the upcoming one still needs.
 """
 
 from __future__ import annotations
@@ -26,7 +28,8 @@ from stride_ros.activation.prefix import Pair, Prefix
 
 @dataclass(frozen=True)
 class FramePair:
-    """Two prepared frames (H, W, 3) uint8 of one size and their times (s). A provisional one repeats its only frame."""
+    """Two prepared frames (H, W, 3) uint8 of one size and their times (s). A provisional one repeats its only
+    frame."""
 
     images: tuple[NDArray[np.uint8], NDArray[np.uint8]]
     times: tuple[float, float]
@@ -49,7 +52,8 @@ class PassEngine(Protocol):
         """The context has just lost its oldest frames."""
 
     def advance(self, pair: FramePair | None) -> None:
-        """Take in the stream's next pair, or a provisional one that the next pair replaces; called at every frame."""
+        """Take in the stream's next pair, or a provisional one that the next pair replaces; called at every
+        frame."""
 
     def answer(self, requests: Mapping[int, SlotPass]) -> dict[int, Probabilities]:
         """Run one pass over the slots for each of these queries: P(active), (W,) each."""
@@ -102,11 +106,14 @@ class CachedEngine:
         self._add_time("append", clock.perf_counter() - encoding_done)
 
     def answer(self, requests: Mapping[int, SlotPass]) -> dict[int, Probabilities]:
-        """One pass for several queries at once: a single forward over the slots that differ from their last pass."""
+        """One pass for several queries at once: a single forward over the slots that differ from their last
+        pass."""
         blocks = {query: self._active[query].ask(request) for query, request in requests.items()}
         run = {query: block for query, block in blocks.items() if block is not None}
         hidden = dict(zip(run, self._model.forward(list(run.values())), strict=True)) if run else {}
-        return {query: self._active[query].answer(block, hidden.get(query)) for query, block in blocks.items()}
+        return {
+            query: self._active[query].answer(block, hidden.get(query)) for query, block in blocks.items()
+        }
 
     def _appends(self, provisional: Pair | None) -> list[TokenBlock]:
         blocks = []

@@ -1,6 +1,7 @@
 """From a camera frame to the model's patches: size rule, resize, normalisation, patch order.
 
-The official Qwen3-VL video processor needs torchvision; these few lines replace it and are checked against its output.
+The official Qwen3-VL video processor needs torchvision; these few lines replace it and are checked against
+its output.
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ PAIR = 2  # frames in one temporal patch
 
 @lru_cache(maxsize=64)
 def choose_size(height: int, width: int, max_tokens: int) -> tuple[int, int] | None:
-    """The model's frame size (height, width) in pixels for a source size, or None when no grid of tokens fits.
+    """The model's frame size (height, width) for a source size, in pixels; None when no token grid fits.
 
-    The most tokens, at most `max_tokens`, that keep the aspect ratio and do not enlarge either side (STRIDE.md section 2
-    names the search order, which decides between equals).
+    The most tokens, at most `max_tokens`, that keep the aspect ratio and do not enlarge either side. The
+    order of the search is that of training, since it decides between equals.
     """
     ratio = width / height
     rows, columns = height // CELL, width // CELL
@@ -38,7 +39,7 @@ def choose_size(height: int, width: int, max_tokens: int) -> tuple[int, int] | N
 
 
 def resize(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """`image` (H, W, 3) at `size` (height, width): area interpolation when both sides shrink, else bilinear."""
+    """`image` (H, W, 3) at `size` (height, width); area average when both sides shrink, else bilinear."""
     height, width = image.shape[:2]
     if (height, width) == size:
         return image
@@ -63,7 +64,9 @@ def prepare(frame: Any, max_tokens: int, size: tuple[int, int] | None = None) ->
         raise FrameError(f"A frame has dtype {frame.dtype}; convert it to uint8 with values 0 to 255.")
     height, width = int(frame.shape[0]), int(frame.shape[1])
     if min(height, width) < CELL:
-        raise FrameError(f"A frame is {width}x{height} pixels; use images with both sides at least {CELL} pixels.")
+        raise FrameError(
+            f"A frame is {width}x{height} pixels; use images with both sides at least {CELL} pixels."
+        )
     chosen = choose_size(height, width, max_tokens)
     if chosen is None:
         raise FrameError(
@@ -77,7 +80,8 @@ def prepare(frame: Any, max_tokens: int, size: tuple[int, int] | None = None) ->
 def patches(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> NDArray[np.float32]:
     """One pair of frames of equal size (H, W, 3) as patches (H/16 * W/16, 3 * 2 * 16 * 16), values -1 to 1.
 
-    Patches that become one token lie together: order (row cell, column cell, 2, 2), each (channel, frame, 16, 16).
+    Patches that become one token lie together: order (row cell, column cell, 2, 2), each (channel, frame, 16,
+    16).
     """
     height, width = first.shape[:2]
     pair = np.stack((first, second)).astype(np.float32) / np.float32(127.5) - np.float32(1.0)

@@ -29,7 +29,9 @@ def choose_device(device: str) -> torch.device:
     except RuntimeError as error:
         raise ConfigError(f"There is no device {device!r}; use auto, cpu, cuda or cuda:N.") from error
     if chosen.type == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("device is 'cuda', but PyTorch sees no CUDA device; use device cpu or install a CUDA PyTorch.")
+        raise ConfigError(
+            "device is 'cuda', but PyTorch sees no CUDA device; use device cpu or install a CUDA PyTorch."
+        )
     return chosen
 
 
@@ -88,9 +90,10 @@ class ActivationModel:
     ) -> ActivationModel:
         """Load a checkpoint.
 
-        source: a directory, `stride-tiny` (the embedded one) or a Hugging Face repo id. device: auto, cpu, cuda or
-        cuda:N. dtype: auto, float32, bfloat16 or float16. Only safetensors are read and no code of the checkpoint runs.
-        Raises CheckpointError (missing, gated, damaged, other architecture, no slot tokens) and ConfigError.
+        source: a directory, `stride-tiny` (the embedded one) or a Hugging Face repo id. device: auto, cpu,
+        cuda or cuda:N. dtype: auto, float32, bfloat16 or float16. Only safetensors are read and no code of
+        the checkpoint runs. Raises CheckpointError (missing, gated, damaged, other architecture, no slot
+        tokens) and ConfigError.
         """
         chosen_device = choose_device(device)
         chosen_dtype = choose_dtype(dtype, chosen_device)
@@ -113,12 +116,14 @@ class ActivationModel:
 
     @torch.inference_mode()
     def forward(self, blocks: Sequence[TokenBlock]) -> list[torch.Tensor]:
-        """Run token blocks; each one's keys and values are in its cache afterwards. Hidden states (n, hidden) of each."""
+        """Run token blocks; each one's keys and values are in its cache afterwards. Hidden states (n, hidden)
+        of each."""
         return self._decoder.forward(blocks)
 
     @torch.inference_mode()
     def probabilities(self, hidden: torch.Tensor) -> NDArray[np.float32]:
-        """P(active) of slots from their hidden states (n, hidden): softmax over the rows `<inactive>`, `<active>`."""
+        """P(active) of slots from their hidden states (n, hidden): softmax over the rows `<inactive>`,
+        `<active>`."""
         logits = torch.nn.functional.linear(hidden, self._head).float()
         result: NDArray[np.float32] = torch.softmax(logits, dim=-1)[:, 1].cpu().numpy()
         return result

@@ -1,6 +1,7 @@
 """The cached prompt of one query: what has been appended, and passes over the slots behind it.
 
-Slots are written behind the end of the prefix and overwritten by the next pass or pair; the prefix is never copied.
+Slots are written behind the end of the prefix and overwritten by the next pass or pair; the prefix is never
+copied.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ class Pair:
 class Prefix:
     """The prompt of one query from one context start on, in one preallocated cache.
 
-    start: index of the context's first frame in the stream; pairs: how many are appended; length: tokens of those.
+    start: index of the context's first frame in the stream; pairs: how many are appended; length: tokens of
+    those.
     """
 
     def __init__(self, model: ActivationModel, query: str, scheme: str, max_pairs: int) -> None:
@@ -63,7 +65,8 @@ class Prefix:
     def append(self, pairs: Sequence[Pair], origin: float, keep: bool = True) -> TokenBlock:
         """The block that appends `pairs`; the prefix counts it as done, so it must be run.
 
-        origin: time of the context's first frame (s). keep: False for a provisional pair, which the next append replaces.
+        origin: time of the context's first frame (s). keep: False for a provisional pair, which the next
+        append replaces.
         """
         if not self._cache.capacity:
             self._reserve(pairs[0].features)
@@ -106,7 +109,7 @@ class Prefix:
     def _pair_positions(
         self, count: int, features: PairFeatures, index: int, position: int
     ) -> tuple[NDArray[np.int64], int]:
-        """Positions (3, count) of a pair's ids, and the position after it. Its last id ends the vision part."""
+        """Positions (3, count) of a pair's ids, and the one after it. The last id ends the vision part."""
         if self._scheme == "flat":
             return np.tile(np.arange(index, index + count), (3, 1)), index + count
         rows, columns = features.rows, features.columns
@@ -124,10 +127,10 @@ class Prefix:
         return np.concatenate([before, grid, np.full((3, 1), after)], axis=1), after + 1
 
     def ask(self, request: SlotPass) -> TokenBlock | None:
-        """The block that a pass has to run: from the first slot that differs from what is cached on to the last needed.
+        """The block that a pass has to run: from the first slot that differs from the cached ones on.
 
-        Slots attend to earlier ones only, so an unchanged beginning keeps its keys, values and answers. None when the
-        last pass has answered it all.
+        Slots attend to earlier ones only, so an unchanged beginning keeps its keys, values and answers. None
+        when the last pass has answered it all.
         """
         slots: Ids = np.tile(self._model.prompt.slot_ids[request.labels], self._copies)
         needed = (self._copies - 1) * self._model.window + request.needed
@@ -141,10 +144,11 @@ class Prefix:
         return TokenBlock(self._cache, self._end + first, slots[first:needed], positions)
 
     def answer(self, block: TokenBlock | None, hidden: torch.Tensor | None) -> Probabilities:
-        """P(active) (W,) after a pass, given what `ask` returned and its hidden states; stale beyond the needed slots."""
+        """P(active) (W,) after the block of `ask` was run; stale beyond the needed slots."""
         if block is not None and hidden is not None:
             before_last_copy = (self._copies - 1) * self._model.window
             first = block.start - self._end - before_last_copy
             values = self._model.probabilities(hidden[max(0, -first) :])
             self._answers[max(0, first) : first + len(block.ids)] = values
-        return self._answers.copy()
+        answers: Probabilities = self._answers.copy()
+        return answers

@@ -1,4 +1,4 @@
-"""The token ids of the prompt: query, frame pairs with their times, and the slots of the activation window."""
+"""The token ids of the prompt: query, frame pairs with their times, slots of the activation window."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from stride_ros.errors import CheckpointError, QueryError
 
 MAX_QUERY_TOKENS = 1024
 VISION_START, VIDEO_PAD, VISION_END = "<|vision_start|>", "<|video_pad|>", "<|vision_end|>"
-# Training and the published code hand times to the processor as frame indices at this rate and divide them again;
-# the last bit of the float that survives this decides how a tie such as 0.35 is rounded to one decimal.
+# Training and the published code hand times to the processor as frame indices at this rate and divide them
+# again; the last bit of the float that survives this decides how a tie such as 0.35 is rounded to one
+# decimal.
 _INDEX_RATE = 100
 
 Ids = NDArray[np.int64]
@@ -38,7 +39,9 @@ class Prompt:
         vocabulary: dict[str, int] = tokenizer.get_vocab()
         missing = [token for token in (VISION_START, VIDEO_PAD, VISION_END) if token not in vocabulary]
         if missing:
-            raise CheckpointError(f"The tokenizer lacks {', '.join(missing)}; use the tokenizer of a Qwen3-VL.")
+            raise CheckpointError(
+                f"The tokenizer lacks {', '.join(missing)}; use the tokenizer of a Qwen3-VL."
+            )
         self.slot_ids: Ids = np.array([vocabulary[token] for token in SLOT_TOKENS], dtype=np.int64)
         self.video_id = vocabulary[VIDEO_PAD]
         self._vision_start, self._vision_end = vocabulary[VISION_START], vocabulary[VISION_END]
@@ -50,9 +53,11 @@ class Prompt:
         return ids
 
     def check_query(self, query: Any) -> str:
-        """The query, unchanged. QueryError when it is empty, too long or holds a token that structures the prompt."""
+        """The query, unchanged. QueryError when it is empty, too long or holds the model's special tokens."""
         if not isinstance(query, str) or not query.strip():
-            raise QueryError("The query is empty; say what to watch for, e.g. 'Tell me when a person enters.'.")
+            raise QueryError(
+                "The query is empty; say what to watch for, e.g. 'Tell me when a person enters.'."
+            )
         ids = self._tokenize(query)
         if self._special.intersection(ids):
             raise QueryError("The query contains special tokens of the model; write it in plain words.")
@@ -67,11 +72,13 @@ class Prompt:
         )
         before, placeholder, after = text.partition(VISION_START + VIDEO_PAD + VISION_END)
         if not placeholder:
-            raise CheckpointError("The chat template places no video in a user turn; use the template of a Qwen3-VL.")
+            raise CheckpointError(
+                "The chat template places no video in a user turn; use the template of a Qwen3-VL."
+            )
         return before, after
 
     def pair(self, time: str, tokens: int, query: str | None = None) -> Ids:
-        """Ids of one frame pair of `tokens` video tokens; with `query`, of the prompt's beginning up to its first pair.
+        """Ids of a frame pair of `tokens` video tokens; with `query`, of the prompt up to its first pair.
 
         The query and the first time belong together, since the tokenizer may join characters across them.
         """
@@ -80,5 +87,5 @@ class Prompt:
         return np.array(text + vision, dtype=np.int64)
 
     def ending(self, query: str) -> Ids:
-        """Ids after the slots: the end of the user turn. Only a full forward needs them, nothing attends to them."""
+        """Ids after the slots: the end of the user turn. No slot attends to them."""
         return np.array(self._tokenize(self._around_video(query)[1]), dtype=np.int64)

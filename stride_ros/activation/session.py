@@ -14,9 +14,11 @@ __all__ = ["ActivationSession", "ActivationUpdate"]
 
 
 class ActivationSession:
-    """Watches one stream of frames for one query: an ActivationStream whose results are not lists. Not thread-safe.
+    """Watches one stream of frames for one query: an ActivationStream whose results are not lists. Not
+    thread-safe.
 
-    Deterministic: the same frames, times, configuration and seed give the same updates. Raises QueryError and ConfigError.
+    Deterministic: the same frames, times, configuration and seed give the same updates. Raises QueryError and
+    ConfigError.
     """
 
     def __init__(
@@ -64,8 +66,9 @@ class ActivationSession:
     def push(self, frame: Any, time: float) -> ActivationUpdate | None:
         """Take in a frame (H, W, 3) uint8 RGB at `time` (s); the decision it leads to, if any.
 
-        None between decisions, while waiting for a pair, and when finished. Raises FrameError (not such an image, or
-        under 32 pixels) and TimeError (not later than the frame before); the session is then as it was before.
+        None between decisions, while waiting for a pair, and when finished. Raises FrameError (not such an
+        image, or under 32 pixels) and TimeError (not later than the frame before); the session is then as it
+        was before.
         """
         return _only(self._stream.push(frame, time))
 
@@ -74,7 +77,8 @@ class ActivationSession:
         return _only(self._stream.decide())
 
     def close(self) -> tuple[SpanEvent, ...]:
-        """End the stream: an open published span is over (OFFSET). The session is then empty, as if it were new."""
+        """End the stream: an open published span is over (OFFSET). The session is then empty, as if it were
+        new."""
         return self._stream.close()
 
     def reset(self) -> tuple[SpanEvent, ...]:
@@ -82,7 +86,8 @@ class ActivationSession:
         return self._stream.reset()
 
     def set_query(self, query: str) -> tuple[SpanEvent, ...]:
-        """Watch for something else, from the next frame on; returns what `reset` does. QueryError changes nothing."""
+        """Watch for something else, from the next frame on; returns what `reset` does. QueryError changes
+        nothing."""
         return self._stream.set_queries([query])
 
     def update_config(self, config: ActivationConfig) -> None:

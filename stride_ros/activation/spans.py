@@ -28,9 +28,9 @@ class SpanState(IntEnum):
 class SpanEvent:
     """A published change of a span.
 
-    span_id counts from 1 in a session; start, end and time in session time (s), time being that of the newest frame the
-    decision saw; confidence: mean P(active) over the span's slots. Per id: one ONSET first, then UPDATEs, then one OFFSET
-    or RETRACTED.
+    span_id counts from 1 in a session; start, end and time in session time (s), time being that of the newest
+    frame the decision saw; confidence: mean P(active) over the span's slots. Per id: one ONSET first, then
+    UPDATEs, then one OFFSET or RETRACTED.
     """
 
     state: SpanState
@@ -46,8 +46,8 @@ class SpanEvent:
 class Span:
     """A span under observation: start and end (s), mean P(active) over its slots in the window.
 
-    active_seconds: the longest uninterrupted activity seen in it; span_id: 0 until it is published; published: start and
-    end of its last event.
+    active_seconds: the longest uninterrupted activity seen in it; span_id: 0 until it is published;
+    published: start and end of its last event.
     """
 
     start: float
@@ -58,7 +58,8 @@ class Span:
     published: tuple[float, float] | None = None
 
     def continues(self, earlier: Span) -> None:
-        """Be the same span as one of the previous decision: keep its earlier start, its id and what it was seen to do."""
+        """Be the same span as one of the previous decision: keep its earlier start, its id and what it was
+        seen to do."""
         self.start = min(self.start, earlier.start)
         self.active_seconds = max(self.active_seconds, earlier.active_seconds)
         self.span_id, self.published = earlier.span_id, earlier.published
@@ -67,7 +68,8 @@ class Span:
 def extract_spans(
     labels: Labels, probabilities: Probabilities, window: SlotWindow, mode: str, max_gap: float
 ) -> list[Span]:
-    """Spans in the window, in order: `hull` at most one, `runs` one for each run of active slots after bridging gaps."""
+    """Spans in the window, in order: `hull` at most one, `runs` one for each run of active slots after
+    bridging gaps."""
     spans = []
     for group in _groups(_runs(labels), window, mode, max_gap):
         first, last = group[0][0], group[-1][1]
@@ -102,7 +104,8 @@ def _groups(
 class SpanTracker:
     """Follows spans from decision to decision; STRIDE.md section 5, step 5.
 
-    Attributes: open_spans, not over yet, in order; completed_until, end of the latest completed span (s), -inf if none.
+    Attributes: open_spans, not over yet, in order; completed_until, end of the latest completed span (s),
+    -inf if none.
     """
 
     def __init__(self) -> None:
@@ -112,11 +115,12 @@ class SpanTracker:
     def update(
         self, found: Sequence[Span], first_seen: float, now: float, margin: float
     ) -> tuple[list[Span], list[Span]]:
-        """Take the spans found in the window at time `now` (s), whose first slot in view starts at `first_seen` (s).
+        """Take the spans found in the window at time `now` (s), whose first slot in view starts at
+        `first_seen` (s).
 
-        An open span goes on in a found one that starts before it ends. Otherwise it was a false alarm if it should
-        still be in view, and is over if it has left the view. A found span is over when it ends more than `margin`
-        seconds ago. Returns the spans completed now and those retracted.
+        An open span goes on in a found one that starts before it ends. Otherwise it was a false alarm if it
+        should still be in view, and is over if it has left the view. A found span is over when it ends more
+        than `margin` seconds ago. Returns the spans completed now and those retracted.
         """
         completed, retracted = [], []
         unclaimed = list(found)
@@ -137,14 +141,16 @@ class SpanTracker:
 
 
 def _continuation(span: Span, found: Sequence[Span]) -> Span | None:
-    """The found span an open one goes on in: the first that overlaps it, else the last that begins before it ends."""
+    """The found span an open one goes on in: the first that overlaps it, else the last that begins before it
+    ends."""
     candidates = [other for other in found if other.start <= span.end]
     overlapping = [other for other in candidates if other.end >= span.start]
     return overlapping[0] if overlapping else candidates[-1] if candidates else None
 
 
 class SpanPublisher:
-    """Turns tracked spans into events: a span is published from the moment it meets the trigger, under a new id."""
+    """Turns tracked spans into events: a span is published from the moment it meets the trigger, under a new
+    id."""
 
     def __init__(self, query: str, ids: Iterator[int]) -> None:
         self._query = query
@@ -165,7 +171,9 @@ class SpanPublisher:
             events += self.finish([span], time)
         for span in open_spans:
             moved = span.span_id and (span.start, span.end) != span.published
-            events += [self._event(SpanState.UPDATE, span, time)] if moved else self._onset(span, trigger, time)
+            events += (
+                [self._event(SpanState.UPDATE, span, time)] if moved else self._onset(span, trigger, time)
+            )
         return events
 
     def finish(self, spans: Sequence[Span], time: float) -> list[SpanEvent]:

@@ -1,4 +1,5 @@
-"""Decisions over a live stream for one or several queries: vision runs once, every query has its own cached prompt."""
+"""Decisions over a live stream for one or several queries: vision runs once, every query has its own cached
+prompt."""
 
 from __future__ import annotations
 
@@ -32,11 +33,12 @@ _Decision = Generator[SlotPass, Probabilities, "ActivationUpdate"]
 class ActivationUpdate:
     """One decision for one query.
 
-    time: of the newest frame it saw (s). labels (W,): 0 inactive, 1 active, 255 unseen. probabilities (W,): P(active) from
-    the pass that decided the slot, 0 where no pass did. slot_starts (W,): s, session time. resolution: s a slot. steps:
-    passes over the window, the baseline included. events: published changes of spans, in order. timings: seconds for
-    `preprocess`, `vision`, `append`, `denoise` and `total`, since the previous decision, of all queries together.
-    passes: the labels after each diffusion at this time; there are several after a completed span.
+    time: of the newest frame it saw (s). labels (W,): 0 inactive, 1 active, 255 unseen. probabilities (W,):
+    P(active) from the pass that decided the slot, 0 where no pass did. slot_starts (W,): s, session time.
+    resolution: s a slot. steps: passes over the window, the baseline included. events: published changes of
+    spans, in order. timings: seconds for `preprocess`, `vision`, `append`, `denoise` and `total`, since the
+    previous decision, of all queries together. passes: the labels after each diffusion at this time; there
+    are several after a completed span.
     """
 
     time: float
@@ -66,9 +68,9 @@ class _Watch:
 class ActivationStream:
     """Watches one stream of frames for several queries. Not thread-safe.
 
-    Deterministic: the same frames, times, configuration and seed give the same updates. Span ids count from 1 over all
-    queries and go on after a reset. Raises QueryError for a query that cannot be used, ConfigError for no query at all
-    or a trigger that the model's window cannot meet.
+    Deterministic: the same frames, times, configuration and seed give the same updates. Span ids count from 1
+    over all queries and go on after a reset. Raises QueryError for a query that cannot be used, ConfigError
+    for no query at all or a trigger that the model's window cannot meet.
     """
 
     def __init__(
@@ -81,6 +83,7 @@ class ActivationStream:
         self._model = model
         self._engine_factory = engine
         self._ids = itertools.count(1)
+        self._half: tuple[NDArray[np.uint8], float] | None = None  # a frame that waits for its partner
         self._config = config or ActivationConfig()
         self._check_config(self._config)
         self._queries = self._check_queries(queries)
@@ -111,7 +114,8 @@ class ActivationStream:
 
     @property
     def memory_bytes(self) -> int:
-        """Bytes of the stream's state: keys and values of all queries, and encoded pairs that are still needed."""
+        """Bytes of the stream's state: keys and values of all queries, and encoded pairs that are still
+        needed."""
         return self._engine.memory_bytes
 
     @property
@@ -122,9 +126,9 @@ class ActivationStream:
     def push(self, frame: Any, time: float) -> tuple[ActivationUpdate, ...]:
         """Take in a frame; the decisions it leads to, one for each query that is not finished, or none.
 
-        frame: (H, W, 3) uint8 RGB, at least 32 x 32 pixels; time: s, later than the previous one. There is no decision
-        between two that are `decide_every` frames apart, nor, with odd_frame `wait`, before a pair is complete.
-        Raises FrameError and TimeError; the stream is then as it was before.
+        frame: (H, W, 3) uint8 RGB, at least 32 x 32 pixels; time: s, later than the previous one. There is no
+        decision between two that are `decide_every` frames apart, nor, with odd_frame `wait`, before a pair
+        is complete. Raises FrameError and TimeError; the stream is then as it was before.
         """
         begin = clock.perf_counter()
         if self.finished:
@@ -155,7 +159,8 @@ class ActivationStream:
         return self.decide()
 
     def decide(self) -> tuple[ActivationUpdate, ...]:
-        """Decide on the frames so far, whatever `decide_every` says: at the end of a stream, or to ask once more.
+        """Decide on the frames so far, whatever `decide_every` says: at the end of a stream, or to ask once
+        more.
 
         No decision without a usable frame: with odd_frame `wait` that takes a pair.
         """
@@ -172,7 +177,9 @@ class ActivationStream:
         window = SlotWindow.at(newest, origin, architecture.past, architecture.future, self._model.resolution)
         watches = {index: watch for index, watch in enumerate(self._watches) if not watch.finished}
         timings: dict[str, float] = {}
-        decisions = {index: self._decision(watch, window, newest, timings) for index, watch in watches.items()}
+        decisions = {
+            index: self._decision(watch, window, newest, timings) for index, watch in watches.items()
+        }
         ready = clock.perf_counter()
         updates = self._run(decisions)
         end = clock.perf_counter()
@@ -195,7 +202,8 @@ class ActivationStream:
         return tuple(events)
 
     def set_queries(self, queries: Sequence[str]) -> tuple[SpanEvent, ...]:
-        """Watch for something else, from the next frame on. Returns what `reset` does; QueryError changes nothing."""
+        """Watch for something else, from the next frame on. Returns what `reset` does; QueryError changes
+        nothing."""
         checked = self._check_queries(queries)
         events = self.reset()
         self._queries = checked
@@ -220,7 +228,7 @@ class ActivationStream:
         self._watches = [_Watch(query, self._ids, config.seed) for query in self._queries]
         self._frames = 0  # since the beginning of the stream
         self._decided = 0  # usable frames at the last decision
-        self._half: tuple[NDArray[np.uint8], float] | None = None  # a frame that waits for its partner
+        self._half = None
         self._provisional = False  # whether the engine has that frame as a provisional pair
         self._newest = -math.inf
         self._clear_timings()
@@ -243,11 +251,11 @@ class ActivationStream:
         return checked
 
     def _check_config(self, config: ActivationConfig) -> None:
-        covered = self._model.past * self._model.resolution
-        if config.trigger.min_active_seconds > covered:
+        wanted, covered = config.trigger.min_active_seconds, self._model.past * self._model.resolution
+        if wanted > covered:
             raise ConfigError(
-                f"trigger.min_active_seconds is {config.trigger.min_active_seconds:g}, but the model's window covers "
-                f"{covered:g} s; use at most that."
+                f"trigger.min_active_seconds is {wanted:g}, but the model's window covers {covered:g} s; "
+                "use at most that."
             )
 
     def _check_time(self, time: Any) -> float:
@@ -259,12 +267,14 @@ class ActivationStream:
             raise TimeError(f"A frame's time is {value}; pass a finite number of seconds.")
         if value <= self._newest:
             raise TimeError(
-                f"A frame's time is {value:.6f} s after one of {self._newest:.6f} s; push frames in order or reset."
+                f"A frame's time is {value:.6f} s after one of {self._newest:.6f} s; push frames in order or "
+                "reset."
             )
         return value
 
     def _run(self, decisions: dict[int, _Decision]) -> tuple[ActivationUpdate, ...]:
-        """Run the decisions of all queries in step, so that each pass serves every query that still needs one."""
+        """Run the decisions of all queries in step, so that each pass serves every query that still needs
+        one."""
         updates: dict[int, ActivationUpdate] = {}
         requests: dict[int, SlotPass] = {}
 
@@ -301,7 +311,9 @@ class ActivationStream:
             watch.history = History.of(window, outcome.labels)
             passes.append(_reported(outcome.labels, window))
             steps += outcome.passes
-            found = extract_spans(outcome.labels, outcome.probabilities, window, config.span_mode, config.max_gap)
+            found = extract_spans(
+                outcome.labels, outcome.probabilities, window, config.span_mode, config.max_gap
+            )
             over, dropped = watch.tracker.update(found, window.first_seen_start, now, config.margin_seconds)
             completed += over
             retracted += dropped

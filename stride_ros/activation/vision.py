@@ -1,6 +1,7 @@
 """The vision tower of Qwen3-VL for frame pairs of one size: features of a pair, with those for DeepStack.
 
-The same arithmetic as the tower in transformers, with everything that depends on the grid alone computed once.
+The same arithmetic as the tower in transformers, with everything that depends on the grid alone computed
+once.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ class Weights(Protocol):
 
 @dataclass(frozen=True)
 class PairFeatures:
-    """One encoded frame pair: `tokens` (T, hidden) replace its video tokens, `deepstack[i]` (T, hidden) is added to them
-    after language layer i; T = rows * columns cells of 32 x 32 pixels."""
+    """One encoded frame pair: `tokens` (T, hidden) replace its video tokens, `deepstack[i]` (T, hidden) is
+    added to them after language layer i; T = rows * columns cells of 32 x 32 pixels."""
 
     rows: int
     columns: int
@@ -102,11 +103,13 @@ def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tenso
 
 
 class VisionTower:
-    """Encodes frame pairs; its result depends on nothing but the pair, so it is shared by caches and queries."""
+    """Encodes frame pairs; the result depends on the pair alone, so caches and queries share it."""
 
     def __init__(self, shape: VisionShape, weights: Weights) -> None:
         self._shape = shape
-        self._patch_weight = weights.tensor("vision.patch_embed.proj.weight", shape.hidden, 3, PAIR, PATCH, PATCH)
+        self._patch_weight = weights.tensor(
+            "vision.patch_embed.proj.weight", shape.hidden, 3, PAIR, PATCH, PATCH
+        )
         self._patch_weight = self._patch_weight.reshape(shape.hidden, -1)
         self._patch_bias = weights.tensor("vision.patch_embed.proj.bias", shape.hidden)
         self._positions = weights.tensor("vision.pos_embed.weight", shape.positions, shape.hidden)
@@ -119,7 +122,8 @@ class VisionTower:
         self._grid = lru_cache(maxsize=8)(self._compute_grid)
 
     def encode(self, patches: torch.Tensor, rows: int, columns: int) -> list[PairFeatures]:
-        """Features of B pairs. patches: (B, 4 * rows * columns, 1536), rows and columns in cells of 32 pixels."""
+        """Features of B pairs. patches: (B, 4 * rows * columns, 1536), rows and columns in cells of 32
+        pixels."""
         embedded, cos, sin = self._grid(rows, columns)
         x = F.linear(patches, self._patch_weight, self._patch_bias) + embedded
         stack = []
@@ -134,7 +138,8 @@ class VisionTower:
         ]
 
     def _compute_grid(self, rows: int, columns: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """What depends on the grid alone: learned positions resampled to it, and the rotary tables; in patch order."""
+        """What depends on the grid alone: learned positions resampled to it, and the rotary tables; in patch
+        order."""
         height, width = rows * MERGE, columns * MERGE
         order = torch.arange(height * width).view(rows, MERGE, columns, MERGE).transpose(1, 2).reshape(-1)
         side = int(self._shape.positions**0.5)
@@ -145,6 +150,8 @@ class VisionTower:
         spatial = self._shape.hidden // self._shape.heads // 2
         frequency = 1.0 / _ROPE_THETA ** (torch.arange(0, spatial, 2, dtype=torch.float32) / spatial)
         frequency = frequency.to(order.device)
-        angles = torch.cat(((order // width)[:, None] * frequency, (order % width)[:, None] * frequency), dim=-1)
+        angles = torch.cat(
+            ((order // width)[:, None] * frequency, (order % width)[:, None] * frequency), dim=-1
+        )
         angles = torch.cat((angles, angles), dim=-1)
         return embedded, angles.cos(), angles.sin()

@@ -16,7 +16,8 @@ Times = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class SlotWindow:
-    """The slots at one decision: starts and ends (W,) in session time (s), and which lie before the context (unseen)."""
+    """The slots at one decision: starts and ends (W,) in session time (s), and which lie before the context
+    (unseen)."""
 
     starts: Times
     ends: Times
@@ -27,12 +28,13 @@ class SlotWindow:
     def at(cls, newest: float, origin: float, past: int, future: int, resolution: float) -> SlotWindow:
         """The window of a decision on frames from `origin` to `newest` (session times, s).
 
-        The last of the `past` slots ends at the newest frame. The sums are ordered as in training (relative to the
-        context first, then shifted), so that boundaries agree to the last bit.
+        The last of the `past` slots ends at the newest frame. The sums are ordered as in training (relative
+        to the context first, then shifted), so that boundaries agree to the last bit.
         """
         last = newest - origin
-        starts = last - past * resolution + np.arange(past + future) * resolution
-        ends = starts + resolution
+        steps = np.arange(past + future, dtype=np.float64)
+        starts: Times = last - past * resolution + steps * resolution
+        ends: Times = starts + resolution
         return cls(starts + origin, ends + origin, ends + _SEEN_TOLERANCE < 0, resolution)
 
     @property
@@ -46,7 +48,8 @@ class SlotWindow:
         return float(self.starts[seen[0]]) if len(seen) else 0.0
 
     def initial_labels(self, completed_until: float) -> Labels:
-        """Masked slots, except those that are settled: unseen ones and those up to the end of the last completed span."""
+        """Masked slots, except those that are settled: unseen ones and those up to the end of the last
+        completed span."""
         labels = np.full(len(self.starts), MASKED, dtype=np.uint8)
         labels[(self.ends <= completed_until) | self.unseen] = INACTIVE
         return labels
@@ -64,8 +67,11 @@ class History:
         return cls(window.starts[~window.unseen], labels[~window.unseen])
 
     def consensus(self, window: SlotWindow) -> Labels:
-        """For each slot of `window` the label all overlapping earlier slots agree on; MASKED where there is none."""
-        overlaps = (window.starts[:, None] < self.starts + window.resolution) & (self.starts < window.ends[:, None])
+        """For each slot of `window` the label all overlapping earlier slots agree on; MASKED where there is
+        none."""
+        overlaps = (window.starts[:, None] < self.starts + window.resolution) & (
+            self.starts < window.ends[:, None]
+        )
         active = (overlaps & (self.labels == ACTIVE)).any(axis=1)
         inactive = (overlaps & (self.labels == INACTIVE)).any(axis=1)
         agreed = np.full(len(window.starts), MASKED, dtype=np.uint8)

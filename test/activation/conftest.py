@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+
 from stride_ros.activation.model import ActivationModel
 
 torch.set_num_threads(2)

@@ -1,6 +1,7 @@
-"""Agreement with the authors' implementation on recorded cases; STRIDE_GOLDEN_DIR runs another set of them."""
+"""Agreement with the authors' implementation on recorded cases; STRIDE_GOLDEN_DIR names another set."""
 
 import numpy as np
+
 from stride_ros.activation import frames
 from stride_ros.activation.config import ActivationConfig, TriggerConfig
 from stride_ros.activation.denoising import SlotPass
@@ -13,7 +14,8 @@ from stride_ros.activation.spans import Span, SpanState, SpanTracker
 def frame_pairs(case):
     times = case.timestamps
     return [
-        FramePair((case.frames[i], case.frames[i + 1]), (times[i], times[i + 1])) for i in range(0, len(times), 2)
+        FramePair((case.frames[i], case.frames[i + 1]), (times[i], times[i + 1]))
+        for i in range(0, len(times), 2)
     ]
 
 
