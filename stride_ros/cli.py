@@ -1,0 +1,58 @@
+"""``stride-ros``: one command, its subcommands each in the room they belong to.
+
+A command's module has ``add_parser(subparsers)``, which adds its parser with ``run`` as a default: a function
+from the parsed arguments to the exit code. Such modules import nothing heavy at their top, so that ``--help``
+works without torch and without ROS.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.util import find_spec
+
+from stride_ros.errors import StrideError
+
+COMMANDS = (  # modules with add_parser, in the order of --help
+    "stride_ros.demo",
+    "stride_ros.replay.command",
+    "stride_ros.world.command",
+    "stride_ros.training.command",
+    "stride_ros.evaluation.command",
+    "stride_ros.evaluation.benchmark",
+    "stride_ros.response.command",
+)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of the whole command line."""
+    parser = argparse.ArgumentParser(
+        prog="stride-ros",
+        description="Decide when something you asked for happens in a robot's video, and say what it is.",
+    )
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for module in COMMANDS:
+        if find_spec(module) is not None:
+            import_module(module).add_parser(subparsers)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns 0, 1 for a failed expectation, 2 for bad input (one sentence on stderr)."""
+    arguments = build_parser().parse_args(argv)
+    try:
+        code: int = arguments.run(arguments)
+        sys.stdout.flush()
+        return code
+    except StrideError as error:
+        print(f"stride-ros {arguments.command}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"stride-ros {arguments.command}: stopped.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0

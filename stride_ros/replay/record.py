@@ -1,0 +1,192 @@
+"""What one run over a stream decided and said: kept in memory, written as JSON.
+
+All times are in seconds from the first frame of the stream. The JSON (`events.json` of the demo, ``--json``
+of `stride-ros replay`) is:
+
+``schema``        "stride_ros/run/1"
+``source``        what was watched: ``name``, ``seconds``, and what else describes it
+``settings``      what was set, name to value
+``notes``         what was odd about the stream, sentences
+``queries``       one entry a query: ``query``, and
+  ``spans``         ``id``, ``start``, ``end``, ``state`` ("offset", "retracted", or "open" at the end of the
+                    run), ``onset`` (time of the newest frame when the trigger was met), ``confidence``,
+                    ``commentary`` (null, or ``text``, ``status`` "ok", "error" or "skipped", ``error``,
+                    ``model``)
+  ``expected``      what should have been found, where that is known: ``start``, ``end``, ``text``
+  ``activity``      ``times`` (middle of each slot) and ``probabilities`` (P(active), the last decision)
+``latencies``     measured seconds, only where asked for: ``decision``, ``onset`` and ``commentary`` lists
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stride_ros.errors import SourceError
+
+SCHEMA = "stride_ros/run/1"
+OPEN, OFFSET, RETRACTED = "open", "offset", "retracted"
+STATUSES = ("ok", "error", "skipped")
+
+
+@dataclass
+class Said:
+    """The answer to one onset; ``latency`` in s from the onset to the whole answer."""
+
+    text: str
+    model: str
+    status: str = "ok"
+    error: str = ""
+    latency: float | None = None
+
+
+@dataclass
+class Span:
+    """One published span; ``onset`` is the time of the frame at which the trigger was met."""
+
+    id: int
+    start: float
+    end: float
+    onset: float
+    confidence: float
+    state: str = OPEN
+    latency: float | None = None  # s, from the arrival of that frame to the publication
+    said: Said | None = None
+    thumbnail: bytes = b""  # JPEG of the frame at the onset
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What should be found: ground truth or a user's expectation."""
+
+    start: float
+    end: float
+    text: str = ""
+
+
+@dataclass
+class QueryRun:
+    """Everything one query led to."""
+
+    query: str
+    spans: list[Span] = field(default_factory=list)
+    expected: list[Expected] = field(default_factory=list)
+    decision_seconds: list[float] = field(default_factory=list)
+    resolution: float = 1.0
+    _slots: dict[int, float] = field(default_factory=dict)  # end of slot in ms -> P(active)
+
+    def decided(
+        self, time: float, labels: np.ndarray, probabilities: np.ndarray, resolution: float, seconds: float
+    ) -> None:
+        """Take over one decision: the window that ends at ``time``, and the ``seconds`` it took."""
+        self.resolution = resolution
+        self.decision_seconds.append(seconds)
+        count = len(labels)
+        for i in np.flatnonzero(labels != 255):
+            self._slots[round((time - (count - 1 - int(i)) * resolution) * 1000)] = float(probabilities[i])
+
+    def activity(self) -> tuple[np.ndarray, np.ndarray]:
+        """Middles of the slots seen (s) and the last P(active) of each, by time."""
+        ends = sorted(end for end in self._slots if end > 0)
+        times = np.array([end / 1000 - self.resolution / 2 for end in ends])
+        return times, np.array([self._slots[end] for end in ends])
+
+
+@dataclass
+class Run:
+    """One run of one or several queries over a stream of ``seconds``."""
+
+    name: str
+    seconds: float
+    queries: list[QueryRun]
+    source: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    strip: list[tuple[float, bytes]] = field(default_factory=list)  # times and JPEGs along the stream
+
+    def spans(self) -> list[tuple[QueryRun, Span]]:
+        """Every span with its query, by onset."""
+        every = [(query, span) for query in self.queries for span in query.spans]
+        return sorted(every, key=lambda pair: (pair[1].onset, pair[0].query, pair[1].id))
+
+    def to_json(self, *, latencies: bool) -> str:
+        """The run as JSON; without measured ``latencies`` the same decisions give the same bytes."""
+        document: dict[str, Any] = {
+            "schema": SCHEMA,
+            "source": {"name": self.name, "seconds": _short(self.seconds), **self.source},
+            "settings": dict(self.settings),
+            "notes": self.notes,
+            "queries": [_query_to_json(query) for query in self.queries],
+        }
+        if latencies:
+            spans = [span for _, span in self.spans()]
+            said = [span.said.latency for span in spans if span.said is not None]
+            document["latencies"] = {
+                "decision": [_short(t) for query in self.queries for t in query.decision_seconds],
+                "onset": [_short(span.latency) for span in spans if span.latency is not None],
+                "commentary": [_short(latency) for latency in said if latency is not None],
+            }
+        return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+
+    def write_json(self, path: str | Path, *, latencies: bool) -> None:
+        """Write `to_json`; SourceError when the file cannot be written."""
+        try:
+            Path(path).write_text(self.to_json(latencies=latencies), encoding="utf-8")
+        except OSError as error:
+            raise SourceError(
+                f"{path} cannot be written ({error.strerror}); choose another place."
+            ) from error
+
+
+def _query_to_json(query: QueryRun) -> dict[str, Any]:
+    times, probabilities = query.activity()
+    return {
+        "query": query.query,
+        "spans": [
+            {
+                "id": span.id,
+                "start": _short(span.start),
+                "end": _short(span.end),
+                "state": span.state,
+                "onset": _short(span.onset),
+                "confidence": _short(span.confidence),
+                "commentary": None
+                if span.said is None
+                else {
+                    "text": span.said.text,
+                    "status": span.said.status,
+                    "error": span.said.error,
+                    "model": span.said.model,
+                },
+            }
+            for span in query.spans
+        ],
+        "expected": [
+            {"start": _short(item.start), "end": _short(item.end), "text": item.text}
+            for item in query.expected
+        ],
+        "activity": {
+            "times": [_short(time) for time in times],
+            "probabilities": [_short(value) for value in probabilities],
+        },
+    }
+
+
+def _short(value: float) -> float:
+    return round(float(value), 4)
+
+
+def thumbnail(frame: np.ndarray, width: int = 320) -> bytes:
+    """A JPEG of an (H, W, 3) uint8 RGB frame, at most ``width`` pixels wide."""
+    import cv2
+
+    if frame.shape[1] > width:
+        height = max(1, round(frame.shape[0] * width / frame.shape[1]))
+        frame = cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA)
+    _, data = cv2.imencode(".jpg", np.ascontiguousarray(frame[:, :, ::-1]), [cv2.IMWRITE_JPEG_QUALITY, 82])
+    return data.tobytes()

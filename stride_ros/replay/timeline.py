@@ -1,0 +1,154 @@
+"""The run drawn over time: P(active), what was decided, what was expected. As inline SVG and as PNG."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from html import escape
+from pathlib import Path
+
+import numpy as np
+
+from stride_ros.replay.record import RETRACTED, QueryRun, Run
+
+WIDTH = 1000  # user units; the page scales it
+_LEFT, _RIGHT = 96, 20  # room for the row labels
+_CHART, _ROW, _GAP = 96, 20, 8  # heights
+
+
+def time_label(seconds: float) -> str:
+    """Minutes and seconds, like 1:05.2."""
+    minutes, rest = divmod(max(round(seconds, 1), 0.0), 60)  # a first slot may begin before the first frame
+    return f"{int(minutes)}:{rest:04.1f}"
+
+
+def tick_times(seconds: float) -> list[float]:
+    """Round times for an axis of this length, about ten."""
+    step = next(
+        step for step in (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600, 10**9) if seconds / step <= 12
+    )
+    return [i * step for i in range(int(seconds // step) + 1)]
+
+
+def timeline_svg(run: Run, query: QueryRun) -> str:
+    """Inline SVG for one query; its colours are CSS classes of the report's page."""
+    return "".join(_svg_parts(run, query))
+
+
+def _svg_parts(run: Run, query: QueryRun) -> Iterator[str]:
+    length = max(run.seconds, 1e-3)
+
+    def x(time: float) -> float:
+        return round(_LEFT + (WIDTH - _LEFT - _RIGHT) * min(max(time / length, 0.0), 1.0), 2)
+
+    rows = 2 if query.expected else 1
+    bottom = _CHART + _GAP + rows * (_ROW + _GAP)
+    label = f"P(active) over time for: {query.query}"
+    yield f'<svg class="timeline" viewBox="0 -8 {WIDTH} {bottom + 30}" role="img"'
+    yield f' aria-label="{escape(label)}">'
+    for time in tick_times(run.seconds):
+        yield f'<line class="grid" x1="{x(time)}" x2="{x(time)}" y1="0" y2="{bottom}"/>'
+        clock = time_label(time).removesuffix(".0")
+        yield f'<text class="tick" x="{x(time)}" y="{bottom + 16}">{clock}</text>'
+    for share, name in ((0.0, "0"), (0.5, "0.5"), (1.0, "1")):
+        y = _CHART * (1 - share)
+        kind = "grid half" if share == 0.5 else "grid"
+        yield f'<line class="{kind}" x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{y}" y2="{y}"/>'
+        yield f'<text class="row" x="{_LEFT - 8}" y="{y + 4}">{"P(active)  " * (share == 0.5)}{name}</text>'
+    yield _area(query, x)
+    y = _CHART + _GAP
+    yield f'<text class="row" x="{_LEFT - 8}" y="{y + 14}">decided</text>'
+    for span in query.spans:
+        about = f"span {span.id}: {time_label(span.start)} to {time_label(span.end)}, {span.state}"
+        width = max(x(span.end) - x(span.start), 2)
+        kind = "retracted" if span.state == RETRACTED else "span"
+        yield (
+            f"<g><title>{escape(about)}</title>"
+            f'<rect class="{kind}" x="{x(span.start)}" y="{y}" width="{width:.2f}"'
+            f' height="{_ROW}" rx="3"/><text class="id" x="{x(span.start) + 5}" y="{y + 14}">{span.id}</text>'
+            f'<line class="onset" x1="{x(span.onset)}" x2="{x(span.onset)}" y1="0" y2="{y + _ROW}"/></g>'
+        )
+    if query.expected:
+        y += _ROW + _GAP
+        yield f'<text class="row" x="{_LEFT - 8}" y="{y + 14}">expected</text>'
+        for item in query.expected:
+            about = f"{item.text} {time_label(item.start)} to {time_label(item.end)}".strip()
+            width = max(x(item.end) - x(item.start), 2)
+            yield (
+                f'<g><title>{escape(about)}</title><rect class="expected" x="{x(item.start)}" y="{y}"'
+                f' width="{width:.2f}" height="{_ROW}" rx="3"/></g>'
+            )
+    yield "</svg>"
+
+
+def _area(query: QueryRun, x: object) -> str:
+    times, values = query.activity()
+    if not len(times):
+        return ""
+    half = query.resolution / 2
+    steps = [
+        f"{x(time + side)},{_CHART * (1 - value):.2f}"  # type: ignore[operator]
+        for time, value in zip(times, values, strict=True)
+        for side in (-half, half)
+    ]
+    first, last = x(times[0] - half), x(times[-1] + half)  # type: ignore[operator]
+    line = " ".join(steps)
+    return (
+        f'<polygon class="area" points="{first},{_CHART} {line} {last},{_CHART}"/>'
+        f'<polyline class="curve" points="{line}"/>'
+    )
+
+
+def write_timeline_png(run: Run, path: str | Path) -> None:
+    """The same picture as a PNG file, one chart a query."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    count = max(len(run.queries), 1)
+    figure, axes = plt.subplots(count, 1, figsize=(12, 2.6 * count + 0.5), sharex=True, squeeze=False)
+    for axis, query in zip(axes[:, 0], run.queries, strict=True):
+        times, values = query.activity()
+        if len(times):
+            edges = np.append(times - query.resolution / 2, times[-1] + query.resolution / 2)
+            axis.stairs(values, edges, fill=True, color="#3b82f6", alpha=0.25)
+            axis.stairs(values, edges, color="#2563eb", linewidth=1.4, label="P(active)", baseline=None)
+        axis.axhline(0.5, color="#94a3b8", linewidth=0.8, linestyle=":")
+        rows = [(-0.22, "#0d9488", "decided", query.spans)]
+        if query.expected:
+            rows.append((-0.46, "#d97706", "expected", query.expected))
+        for y, colour, label, spans in rows:
+            for i, span in enumerate(spans):
+                gone = getattr(span, "state", "") == RETRACTED
+                axis.barh(
+                    y,
+                    max(span.end - span.start, 0.05),
+                    0.18,
+                    left=span.start,
+                    color="#cbd5e1" if gone else colour,
+                    label=label if i == 0 else None,
+                )
+        for i, span in enumerate(query.spans):
+            axis.axvline(
+                span.onset,
+                0,
+                1,
+                color="#be123c",
+                linewidth=1.1,
+                linestyle="--",
+                label="onset" if i == 0 else None,
+            )
+            axis.text(
+                span.start + 0.1, -0.22, str(span.id), va="center", color="white", fontsize=8, clip_on=True
+            )
+        axis.set_title(query.query, loc="left", fontsize=11, fontweight="bold")
+        axis.set_ylim(-0.62 if query.expected else -0.38, 1.05)
+        axis.set_yticks([0, 0.5, 1])
+        axis.set_xlim(0, max(run.seconds, 1e-3))
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.legend(loc="upper left", bbox_to_anchor=(1.005, 1.0), frameon=False, fontsize=9)
+    axes[-1, 0].set_xlabel("time (s)")
+    figure.suptitle(run.name, x=0.01, ha="left", fontsize=9, color="#64748b")
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
