@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import array
-import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -123,10 +122,8 @@ def graph() -> Iterator[Graph]:
     import torch
 
     torch.set_num_threads(2)
-    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
-    os.environ["ROS_LOCALHOST_ONLY"] = "1"
     context = rclpy.Context()
-    rclpy.init(context=context, domain_id=1 + os.getpid() % 100)
+    rclpy.init(context=context)
     made = Graph(context)
     yield made
     made.close()
