@@ -65,16 +65,7 @@ class ResponderNode(ManagedNode):
         values = self.parameters.values()
         self.get_logger().info(f"Loading {values['model']} ...")
         started = time.monotonic()
-        self._backend = call_in_thread(
-            lambda: load_backend(
-                values["backend"],
-                values["model"],
-                values["device"],
-                values["dtype"],
-                **backend_options(values),
-            ),
-            keep_waiting=self.context.ok,
-        )
+        self._backend = call_in_thread(lambda: self._load(values), keep_waiting=self.context.ok)
         self._cache = FrameCache(values["cache_seconds"], values["cache_frames"])
         self._commentary_publisher = self._publisher(Commentary, "commentary", COMMENTARY_QOS)
         self._text_publisher = self._publisher(String, "commentary/text", TEXT_QOS)
@@ -137,6 +128,20 @@ class ResponderNode(ManagedNode):
         self._publishers_made = []
         self._cache = None
         self._history.clear()
+
+    def _load(self, values: dict[str, Any]) -> ResponseBackend:
+        backend = load_backend(
+            values["backend"], values["model"], values["device"], values["dtype"], **backend_options(values)
+        )
+        if values["warm_up"]:
+            try:
+                backend.warm_up()
+            except StrideError as error:
+                if not backend.remote:
+                    backend.close()
+                    raise
+                self.get_logger().warning(f"Going on, the server may come back: {error}")
+        return backend
 
     # The executor's thread
 

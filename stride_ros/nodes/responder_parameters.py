@@ -18,10 +18,14 @@ TABLE: Table = (
     ParameterSpec(
         "backend",
         "huggingface",
-        "What answers: huggingface is a model on this machine.",
+        "What answers: huggingface is a model on this machine, openai a server with the OpenAI protocol.",
         choices=tuple(BACKENDS),
     ),
-    ParameterSpec("model", DEFAULT_MODEL, "Image-text model: a directory or a Hugging Face repository."),
+    ParameterSpec(
+        "model",
+        DEFAULT_MODEL,
+        "Image-text model: a directory, a Hugging Face repository, or its name on the server.",
+    ),
     ParameterSpec(
         "device", "auto", "Where the model runs: auto, cpu, cuda, cuda:N, or balanced over all GPUs."
     ),
@@ -34,6 +38,32 @@ TABLE: Table = (
     ParameterSpec("attention", "auto", "Attention implementation of transformers.", choices=ATTENTIONS),
     ParameterSpec(
         "quantization", "none", "Weights in 8 or 4 bits; needs bitsandbytes and a GPU.", choices=QUANTIZATIONS
+    ),
+    ParameterSpec("base_url", "http://localhost:8000/v1", "With openai: address of the server."),
+    ParameterSpec(
+        "api_key_env",
+        "OPENAI_API_KEY",
+        "With openai: environment variable that holds the key; the key itself is no parameter.",
+    ),
+    ParameterSpec("image_size", 768, "With openai: longer side of a frame at most (px).", limits=(32, 4096)),
+    ParameterSpec("jpeg_quality", 85, "With openai: quality of the frames.", limits=(1, 100)),
+    ParameterSpec(
+        "connect_timeout", 5.0, "With openai: seconds until the connection must stand.", limits=(0.1, 600.0)
+    ),
+    ParameterSpec(
+        "read_timeout",
+        30.0,
+        "With openai: seconds to wait for the next piece of an answer.",
+        limits=(0.1, 3600.0),
+    ),
+    ParameterSpec(
+        "max_retries",
+        2,
+        "With openai: further tries when the server is down, busy or failing.",
+        limits=(0, 20),
+    ),
+    ParameterSpec(
+        "warm_up", True, "At configure answer a black frame, or ask the server: the first answer is fast."
     ),
     ParameterSpec("max_new_tokens", 128, "Length of an answer at most, in tokens.", limits=(1, 4096)),
     ParameterSpec(
@@ -97,6 +127,17 @@ TABLE: Table = (
 
 _BACKEND_OPTIONS = {
     "huggingface": ("max_new_tokens", "temperature", "frame_max_tokens", "attention", "quantization"),
+    "openai": (
+        "max_new_tokens",
+        "temperature",
+        "base_url",
+        "api_key_env",
+        "image_size",
+        "jpeg_quality",
+        "connect_timeout",
+        "read_timeout",
+        "max_retries",
+    ),
 }
 
 

@@ -30,7 +30,7 @@ class OpenAICompatibleBackend:
     ``api_key_env`` names (servers on your own network need none); it is never logged. ``image_size`` is the
     longer side of a frame in px at most, ``jpeg_quality`` 1 to 100. Timeouts are in s: ``connect_timeout``
     until the connection stands, ``read_timeout`` between two pieces of the answer. A request that fails
-    before its first text is tried again ``max_retries`` times, after 0.5, 1, 2 s ... or what the server asks for.
+    before its first text is tried again ``max_retries`` times, after 0.5, 1, 2 s ... or what the server asks.
     Whatever happens on the line is a BackendError when it is asked, never when it is made: a server may start
     after the robot. ``device`` and ``dtype`` are the server's business and ignored.
     """
