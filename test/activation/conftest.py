@@ -10,10 +10,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from stride_ros.activation.model import ActivationModel
 
-torch.set_num_threads(2)
+torch.set_num_threads(1)  # the models are tiny; a second thread only waits
 GOLDEN = Path(os.environ.get("STRIDE_GOLDEN_DIR") or Path(__file__).parents[1] / "golden")
 
 
@@ -61,3 +62,39 @@ def golden_forward(golden, request):
 @pytest.fixture
 def golden_stream(golden, request):
     return _case(golden, request.param)
+
+
+@pytest.fixture(scope="session")
+def make_model(tmp_path_factory):
+    """A function that makes a random model: make_model(window=..., single_sequence=..., seed=...)."""
+    from stride_ros.training.checkpoint import create_checkpoint
+
+    made: dict[tuple, ActivationModel] = {}
+
+    def make(**options) -> ActivationModel:
+        key = tuple(sorted(options.items()))
+        if key not in made:
+            folder = create_checkpoint(tmp_path_factory.mktemp("model"), **options)
+            # Freshly initialised weights answer the same for every slot; spread the answers out.
+            weights = load_file(folder / "model.safetensors")
+            generator = torch.Generator().manual_seed(options.get("seed", 0))
+            vocabulary, width = weights["model.language_model.embed_tokens.weight"].shape
+            weights["lm_head.weight"] = torch.randn(vocabulary, width, generator=generator)
+            for name, value in weights.items():
+                if value.ndim == 2 and "language_model.layers" in name:
+                    weights[name] = torch.randn(value.shape, generator=generator) * value.shape[1] ** -0.5
+            save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+            made[key] = ActivationModel.load(folder, device="cpu", dtype="float32")
+        return made[key]
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_frames():
+    """A function that makes `count` random frames of `size` (height, width)."""
+
+    def make(count: int, size: tuple[int, int] = (64, 64), seed: int = 0) -> np.ndarray:
+        return np.random.default_rng(seed).integers(0, 256, (count, *size, 3), dtype=np.uint8)
+
+    return make
