@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
@@ -141,3 +142,132 @@ def chat_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ChatServer]:
     server = ChatServer().start()
     yield server
     server.stop()
+
+
+# Small random checkpoints of the families that the responder runs locally, each with its own tokenizer.
+# Their chat templates lay out messages as the published ones do.
+
+CHATML = (
+    "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' }}{% for c in m.content %}"
+    "{% if c.type == 'image' %}{{ '<IMG_CONTEXT>\n' }}{% elif c.type == 'text' %}{{ c.text }}{% endif %}"
+    "{% endfor %}{{ '<|im_end|>\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+GEMMA = (
+    "{{ bos_token }}{% set turns = messages %}{% set before = '' %}{% if messages[0].role == 'system' %}"
+    "{% set before = messages[0].content[0].text + '\n\n' %}{% set turns = messages[1:] %}{% endif %}"
+    "{% for m in turns %}{{ '<start_of_turn>' + m.role + '\n' + before }}{% for c in m.content %}"
+    "{% if c.type == 'image' %}{{ '<start_of_image>' }}{% else %}{{ c.text | trim }}{% endif %}{% endfor %}"
+    "{{ '<end_of_turn>\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<start_of_turn>model\n' }}{% endif %}"
+)
+
+
+def _byte_tokenizer(special: list[str], named: dict[str, str], template: str, **roles: str):
+    """A tokenizer with one token for each byte and the given special tokens (``named`` as attributes)."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    vocabulary = {letter: i for i, letter in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
+    tokenizer = Tokenizer(models.BPE(vocabulary, []))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens([*special, *named.values(), *roles.values()])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, extra_special_tokens=named, chat_template=template, **roles
+    )
+
+
+@pytest.fixture(scope="session")
+def internvl3(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny InternVL3 checkpoint: 56 px tiles, 4 tokens each."""
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    from transformers import InternVLConfig, InternVLForConditionalGeneration, Qwen2Config
+    from transformers.models.got_ocr2.image_processing_pil_got_ocr2 import GotOcr2ImageProcessorPil
+    from transformers.models.internvl.configuration_internvl import InternVLVisionConfig
+
+    folder = tmp_path_factory.mktemp("models") / "internvl3-tiny"
+    named = {
+        "start_image_token": "<img>",
+        "end_image_token": "</img>",
+        "context_image_token": "<IMG_CONTEXT>",
+        "video_token": "<video>",
+    }
+    tokenizer = _byte_tokenizer(
+        ["<|im_start|>"], named, CHATML, eos_token="<|im_end|>", pad_token="<|endoftext|>"
+    )
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+    torch.manual_seed(1)
+    model = InternVLForConditionalGeneration(
+        InternVLConfig(
+            vision_config=InternVLVisionConfig(image_size=[56, 56], patch_size=[14, 14], **sizes),
+            text_config=Qwen2Config(vocab_size=len(tokenizer), num_key_value_heads=1, **sizes),
+            image_token_id=tokenizer.context_image_token_id,
+        )
+    )
+    _spread(model)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    GotOcr2ImageProcessorPil(size={"height": 56, "width": 56}, crop_to_patches=True).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def gemma3(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny Gemma 3 checkpoint: 56 px images, 4 tokens each."""
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    from transformers import (
+        Gemma3Config,
+        Gemma3ForConditionalGeneration,
+        Gemma3Processor,
+        Gemma3TextConfig,
+        SiglipVisionConfig,
+    )
+    from transformers.models.gemma3.image_processing_pil_gemma3 import Gemma3ImageProcessorPil
+
+    folder = tmp_path_factory.mktemp("models") / "gemma3-tiny"
+    named = {
+        "boi_token": "<start_of_image>",
+        "eoi_token": "<end_of_image>",
+        "image_token": "<image_soft_token>",
+    }
+    tokenizer = _byte_tokenizer(
+        ["<start_of_turn>"], named, GEMMA, bos_token="<bos>", eos_token="<end_of_turn>", pad_token="<pad>"
+    )
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+    torch.manual_seed(2)
+    model = Gemma3ForConditionalGeneration(
+        Gemma3Config(
+            text_config=Gemma3TextConfig(
+                vocab_size=len(tokenizer),
+                num_key_value_heads=1,
+                head_dim=16,
+                tie_word_embeddings=False,
+                **sizes,
+            ),
+            vision_config=SiglipVisionConfig(image_size=56, patch_size=14, **sizes),
+            mm_tokens_per_image=4,
+            image_token_index=tokenizer.image_token_id,
+            boi_token_index=tokenizer.boi_token_id,
+            eoi_token_index=tokenizer.eoi_token_id,
+        )
+    )
+    _spread(model)
+    model.save_pretrained(folder)
+    processor = Gemma3Processor(
+        Gemma3ImageProcessorPil(size={"height": 56, "width": 56}), tokenizer, GEMMA, image_seq_length=4
+    )
+    processor.save_pretrained(folder)
+    return folder
+
+
+def _spread(model) -> None:
+    """Make the weights large enough for the answer to depend on what is asked and shown."""
+    import torch
+
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim > 1 and parameter.any():
+                parameter.mul_(5.0)
+            elif parameter.ndim > 1:  # Gemma's projection of images starts at zero
+                parameter.normal_()

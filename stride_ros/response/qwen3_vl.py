@@ -33,14 +33,18 @@ class Qwen3VLPrompt:
         self._max_tokens = frame_max_tokens
         self._forbidden = control_tokens(self.tokenizer)
 
-    def text(self, request: ResponseRequest, pair_tokens: int) -> str:
-        """The prompt with every video token written out, ``pair_tokens`` for each pair of frames."""
+    def messages(self, request: ResponseRequest) -> list[dict[str, Any]]:
+        """The conversation in the form of Hugging Face chat templates."""
         content = [
             {"type": "video", "video": "frames"},
             {"type": "text", "text": question(request, self._forbidden)},
         ]
+        return with_system_prompt(request, content)
+
+    def text(self, request: ResponseRequest, pair_tokens: int) -> str:
+        """The prompt with every video token written out, ``pair_tokens`` for each pair of frames."""
         template = self.tokenizer.apply_chat_template(
-            with_system_prompt(request, content), tokenize=False, add_generation_prompt=True
+            self.messages(request), tokenize=False, add_generation_prompt=True
         )
         times = frame_times(request)
         times += times[-1:] * (len(times) % 2)
