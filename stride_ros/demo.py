@@ -90,12 +90,16 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _check(arguments: argparse.Namespace) -> None:
+    from stride_ros.sources import open_source
+
     if not arguments.speed > 0 or arguments.seconds < 0:
         raise ConfigError("--speed must be above 0 and --seconds at least 0; correct the value.")
     if arguments.out.exists() and not arguments.out.is_dir():
         raise ConfigError(f"--out {arguments.out} is a file; name a folder.")
-    if arguments.source == "world" and arguments.seconds == 0:
-        arguments.seconds = DEFAULT_WORLD_SECONDS
+    if arguments.source == "world":
+        arguments.seconds = arguments.seconds or DEFAULT_WORLD_SECONDS
+    elif not arguments.source.startswith("/dev/"):
+        open_source(arguments.source)  # says at once what is wrong with a file
 
 
 def _need_ros() -> None:

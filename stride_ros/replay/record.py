@@ -13,7 +13,7 @@ of `stride-ros replay`) is:
                     ``commentary`` (null, or ``text``, ``status`` "ok", "error" or "skipped", ``error``,
                     ``model``)
   ``expected``      what should have been found, where that is known: ``start``, ``end``, ``text``
-  ``activity``      ``times`` (middle of each slot) and ``probabilities`` (P(active), the last decision)
+  ``activity``      [start, end, P(active)] of one stretch after another, by the last decision on it
 ``latencies``     measured seconds, only where asked for: ``decision``, ``onset`` and ``commentary`` lists
 """
 
@@ -31,6 +31,7 @@ from stride_ros.errors import SourceError
 
 SCHEMA = "stride_ros/run/1"
 OPEN, OFFSET, RETRACTED = "open", "offset", "retracted"
+_BIN = 0.1  # s, how finely activity is kept
 STATUSES = ("ok", "error", "skipped")
 
 
@@ -77,24 +78,33 @@ class QueryRun:
     spans: list[Span] = field(default_factory=list)
     expected: list[Expected] = field(default_factory=list)
     decision_seconds: list[float] = field(default_factory=list)
-    resolution: float = 1.0
-    _slots: dict[int, float] = field(default_factory=dict)  # end of slot in ms -> P(active)
+    _painted: dict[int, tuple[float, int]] = field(default_factory=dict)  # bin -> (P(active), decision)
 
     def decided(
         self, time: float, labels: np.ndarray, probabilities: np.ndarray, resolution: float, seconds: float
     ) -> None:
         """Take over one decision: the window that ends at ``time``, and the ``seconds`` it took."""
-        self.resolution = resolution
         self.decision_seconds.append(seconds)
         count = len(labels)
+        # Frames that are skipped or late shift the slots of one decision against those of the next.
         for i in np.flatnonzero(labels != 255):
-            self._slots[round((time - (count - 1 - int(i)) * resolution) * 1000)] = float(probabilities[i])
+            start = time - (count - int(i)) * resolution
+            painted = (float(probabilities[i]), len(self.decision_seconds) * count + int(i))
+            for position in range(max(round(start / _BIN), 0), round((start + resolution) / _BIN)):
+                self._painted[position] = painted
 
-    def activity(self) -> tuple[np.ndarray, np.ndarray]:
-        """Middles of the slots seen (s) and the last P(active) of each, by time."""
-        ends = sorted(end for end in self._slots if end > 0)
-        times = np.array([end / 1000 - self.resolution / 2 for end in ends])
-        return times, np.array([self._slots[end] for end in ends])
+    def activity(self) -> list[tuple[float, float, float]]:
+        """Stretches of time as (start, end, P(active)) by the last decision on each; gaps are unseen."""
+        stretches: list[list[float]] = []
+        before: tuple[int, int] | None = None  # bin and slot
+        for position in sorted(self._painted):
+            value, slot = self._painted[position]
+            if before == (position - 1, slot):
+                stretches[-1][1] = (position + 1) * _BIN
+            else:
+                stretches.append([position * _BIN, (position + 1) * _BIN, value])
+            before = (position, slot)
+        return [(start, end, value) for start, end, value in stretches]
 
 
 @dataclass
@@ -144,7 +154,6 @@ class Run:
 
 
 def _query_to_json(query: QueryRun) -> dict[str, Any]:
-    times, probabilities = query.activity()
     return {
         "query": query.query,
         "spans": [
@@ -170,10 +179,7 @@ def _query_to_json(query: QueryRun) -> dict[str, Any]:
             {"start": _short(item.start), "end": _short(item.end), "text": item.text}
             for item in query.expected
         ],
-        "activity": {
-            "times": [_short(time) for time in times],
-            "probabilities": [_short(value) for value in probabilities],
-        },
+        "activity": [[_short(value) for value in stretch] for stretch in query.activity()],
     }
 
 

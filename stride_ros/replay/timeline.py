@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from html import escape
 from pathlib import Path
 
-import numpy as np
-
-from stride_ros.replay.record import RETRACTED, QueryRun, Run
+from stride_ros.replay.record import RETRACTED, Expected, QueryRun, Run, Span
 
 WIDTH = 1000  # user units; the page scales it
 _LEFT, _RIGHT = 96, 20  # room for the row labels
@@ -80,18 +78,14 @@ def _svg_parts(run: Run, query: QueryRun) -> Iterator[str]:
     yield "</svg>"
 
 
-def _area(query: QueryRun, x: object) -> str:
-    times, values = query.activity()
-    if not len(times):
+def _area(query: QueryRun, x: Callable[[float], float]) -> str:
+    stretches = query.activity()
+    if not stretches:
         return ""
-    half = query.resolution / 2
-    steps = [
-        f"{x(time + side)},{_CHART * (1 - value):.2f}"  # type: ignore[operator]
-        for time, value in zip(times, values, strict=True)
-        for side in (-half, half)
-    ]
-    first, last = x(times[0] - half), x(times[-1] + half)  # type: ignore[operator]
-    line = " ".join(steps)
+    line = " ".join(
+        f"{x(time)},{_CHART * (1 - value):.2f}" for start, end, value in stretches for time in (start, end)
+    )
+    first, last = x(stretches[0][0]), x(stretches[-1][1])
     return (
         f'<polygon class="area" points="{first},{_CHART} {line} {last},{_CHART}"/>'
         f'<polyline class="curve" points="{line}"/>'
@@ -108,13 +102,16 @@ def write_timeline_png(run: Run, path: str | Path) -> None:
     count = max(len(run.queries), 1)
     figure, axes = plt.subplots(count, 1, figsize=(12, 2.6 * count + 0.5), sharex=True, squeeze=False)
     for axis, query in zip(axes[:, 0], run.queries, strict=True):
-        times, values = query.activity()
-        if len(times):
-            edges = np.append(times - query.resolution / 2, times[-1] + query.resolution / 2)
-            axis.stairs(values, edges, fill=True, color="#3b82f6", alpha=0.25)
-            axis.stairs(values, edges, color="#2563eb", linewidth=1.4, label="P(active)", baseline=None)
+        stretches = query.activity()
+        if stretches:
+            times = [time for start, end, _ in stretches for time in (start, end)]
+            values = [value for _, _, value in stretches for _ in range(2)]
+            axis.fill_between(times, values, color="#3b82f6", alpha=0.25, linewidth=0)
+            axis.plot(times, values, color="#2563eb", linewidth=1.4, label="P(active)")
         axis.axhline(0.5, color="#94a3b8", linewidth=0.8, linestyle=":")
-        rows = [(-0.22, "#0d9488", "decided", query.spans)]
+        rows: list[tuple[float, str, str, Sequence[Span | Expected]]] = [
+            (-0.22, "#0d9488", "decided", query.spans)
+        ]
         if query.expected:
             rows.append((-0.46, "#d97706", "expected", query.expected))
         for y, colour, label, spans in rows:
@@ -146,7 +143,8 @@ def write_timeline_png(run: Run, path: str | Path) -> None:
         axis.set_yticks([0, 0.5, 1])
         axis.set_xlim(0, max(run.seconds, 1e-3))
         axis.spines[["top", "right"]].set_visible(False)
-        axis.legend(loc="upper left", bbox_to_anchor=(1.005, 1.0), frameon=False, fontsize=9)
+        if stretches or query.spans or query.expected:
+            axis.legend(loc="upper left", bbox_to_anchor=(1.005, 1.0), frameon=False, fontsize=9)
     axes[-1, 0].set_xlabel("time (s)")
     figure.suptitle(run.name, x=0.01, ha="left", fontsize=9, color="#64748b")
     figure.tight_layout()

@@ -1,0 +1,94 @@
+"""The command line: help without heavy libraries, clear errors, exit codes."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from stride_ros.cli import build_parser, main
+
+ROOT = Path(__file__).resolve().parents[1]
+BLOCKED = "import sys\nfor name in {names!r}: sys.modules[name] = None\n"
+
+
+def run_python(code, **environment):
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_help_works_without_torch_transformers_ros_and_opencv():
+    code = BLOCKED.format(names=["torch", "transformers", "rclpy", "cv2", "av", "matplotlib", "rosbags"])
+    done = run_python(code + "from stride_ros.cli import main\nmain(['--help'])")
+    assert done.returncode == 0, done.stderr
+    for command in ("demo", "world"):
+        assert command in done.stdout
+
+
+@pytest.mark.parametrize("command", ["demo", "world"])
+def test_every_option_is_explained(command, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main([command, "--help"])
+    assert stopped.value.code == 0
+    assert "--seed" in capsys.readouterr().out
+
+
+def test_the_module_runs_as_a_command():
+    done = subprocess.run(
+        [sys.executable, "-m", "stride_ros", "world", "--seconds", "20"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "is on the table." in done.stdout
+
+
+def test_bad_input_is_one_sentence_with_exit_code_2(capsys):
+    assert main(["world", "--seconds", "-3"]) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith("stride-ros world: ")
+    assert captured.err.count("\n") == 1
+    assert "Traceback" not in captured.err
+
+
+@pytest.mark.parametrize("argv", [[], ["no-such-command"], ["world", "--size", "640"]])
+def test_wrong_usage_ends_with_exit_code_2(argv, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(argv)
+    assert stopped.value.code == 2
+    assert "usage: stride-ros" in capsys.readouterr().err
+
+
+def test_a_closed_pipe_is_no_error():
+    code = "from stride_ros.cli import main\nraise SystemExit(main(['world', '--seconds', '600']))"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    process.stdout.close()
+    assert process.wait(60) == 0
+    assert process.stderr.read() == ""
+
+
+def test_without_ros_the_demo_names_the_remedy():
+    code = BLOCKED.format(names=["rclpy"])
+    done = run_python(code + "from stride_ros.cli import main\nraise SystemExit(main(['demo']))")
+    assert done.returncode == 2
+    assert "make demo" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_commands_are_listed_only_where_their_module_exists(monkeypatch):
+    monkeypatch.setattr("stride_ros.cli.COMMANDS", ("stride_ros.world.command", "stride_ros.no_such_module"))
+    assert "{world}" in build_parser().format_usage() or "COMMAND" in build_parser().format_usage()
+    assert build_parser().parse_args(["world"]).command == "world"
