@@ -53,7 +53,7 @@ SIZES = {
     # Loads and runs in milliseconds; knows nothing.
     "test": CheckpointSize(64, 2, 2, 1, 32, 128, 5e6, 32, 2, 2, 64, (0,), 8, 256),
     # stride-tiny. A short rope wavelength suits prompts of hundreds, not hundreds of thousands, of tokens.
-    "tiny": CheckpointSize(128, 6, 4, 2, 32, 384, 1e4, 96, 4, 3, 288, (1, 3), 8, 12),
+    "tiny": CheckpointSize(96, 4, 3, 3, 32, 288, 1e4, 96, 3, 3, 288, (1,), 8, 6),
 }
 
 
@@ -75,8 +75,8 @@ def create_checkpoint(
 
     `window` is the number of slots, `resolution` the seconds of a slot. `texts` are what the tokenizer's
     vocabulary is made of, `time_limit` the last time (s) that is one token (negative: times are written in
-    digits). `frame_max_tokens` is kept in config.json as the model's own frame size (default: that of `size`).
-    With `activation_tokens=False` it is a plain Qwen3-VL: no slot tokens and no `trigger_*` keys.
+    digits). `frame_max_tokens` is kept in config.json as the model's own frame size (default: that of
+    `size`). With `activation_tokens=False` it is a plain Qwen3-VL: no slot tokens and no `trigger_*` keys.
     The same arguments give the same bytes. Returns the folder; ConfigError for an unknown size or window.
     """
     import torch
@@ -99,7 +99,8 @@ def create_checkpoint(
             "single_sequence": single_sequence,
             "frame_max_tokens": frame_max_tokens or SIZES[size].frame_max_tokens,
         }
-    # Written by hand: published checkpoints look like this, whatever the library's version makes of its own save.
+    # Written by hand: published checkpoints look like this, whatever the library's version makes of its own
+    # save.
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -1,8 +1,8 @@
 """A small tokenizer with the vocabulary of Qwen3-VL's prompt: chat, vision, time and activation tokens.
 
 Byte-level BPE, so that any text can be written; the words of the given texts end up as one token each. Every
-time `<{t:.1f} seconds>` up to a limit is one token too: a small model then reads a time in one place instead of
-putting digits together. No torch is imported.
+time `<{t:.1f} seconds>` up to a limit is one token too: a small model then reads a time in one place instead
+of putting digits together. No torch is imported.
 """
 
 from __future__ import annotations
@@ -46,7 +46,9 @@ CHAT_TEMPLATE = (
 
 
 def time_tokens(limit: float) -> list[str]:
-    """`<0.0 seconds>` to `<limit seconds>` in steps of 0.1 s, as prompts write them; none for a negative limit."""
+    """`<0.0 seconds>` to `<limit seconds>` in steps of 0.1 s, as prompts write them; none for a negative
+    limit.
+    """
     return [f"<{tenths / 10:.1f} seconds>" for tenths in range(round(limit * 10) + 1)] if limit >= 0 else []
 
 

@@ -1,0 +1,196 @@
+"""``stride-ros train``: fine-tune a checkpoint on the world, on annotated videos, or on a robot's own bag."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stride_ros.errors import ConfigError
+
+if TYPE_CHECKING:
+    from stride_ros.training.sources.recording import Intake, Recording
+
+
+def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
+    parser = subparsers.add_parser(
+        "train",
+        help="fine-tune a model on your own recordings",
+        description="Train the activation model and its sentences; the written folder is a checkpoint for "
+        "every command and node. A run that was interrupted goes on when started again. On several GPUs: "
+        "accelerate launch -m stride_ros train ...",
+    )
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="folder for the trained checkpoint"
+    )
+    parser.add_argument(
+        "--model", default="stride-tiny", help="start from this checkpoint or Qwen3-VL (default stride-tiny)"
+    )
+    _add_data_options(parser.add_argument_group("data"))
+    _add_window_options(parser.add_argument_group("activation window"))
+    _add_plan_options(parser.add_argument_group("training"))
+    parser.set_defaults(run=run)
+
+
+def _add_data_options(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--data", choices=("world", "bag", "annotations"), required=True, help="kind of data")
+    group.add_argument("--bag", type=Path, help="rosbag2 folder or file (data bag)")
+    group.add_argument("--image-topic", default="/camera/image_raw", help="default /camera/image_raw")
+    group.add_argument(
+        "--labels",
+        type=Path,
+        metavar="YAML",
+        help="list of {query, start, end, text}, s from the first image",
+    )
+    group.add_argument("--annotations", type=Path, nargs="+", metavar="JSONL", help="annotation files")
+    group.add_argument("--video-root", type=Path, metavar="DIR", help="folder of the annotated videos")
+    group.add_argument("--clips", type=int, default=100, help="clips of the world (default 100)")
+    group.add_argument(
+        "--world-seed", type=int, default=100_000, help="first clip of the world (default 100000)"
+    )
+    group.add_argument("--until", type=float, metavar="S", help="use a bag's first S seconds only")
+    group.add_argument("--fps", type=float, default=1.0, help="frames a second at most (default 1)")
+    group.add_argument("--max-frames", type=int, default=512, help="frames of a sample at most (default 512)")
+    group.add_argument("--no-sentences", action="store_true", help="leave the sentences out")
+
+
+def _add_window_options(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--window", type=int, help="slots (default: as in the checkpoint, else 32)")
+    group.add_argument(
+        "--resolution", type=float, help="seconds of a slot (default: the checkpoint's, else 1)"
+    )
+    group.add_argument(
+        "--mask-modes", type=int, nargs="+", help="0 independent, 1 full, 2 boundary, 3 span (default 1 2 3)"
+    )
+    group.add_argument(
+        "--single-sequence", action="store_true", default=None, help="write the window once, not twice"
+    )
+    group.add_argument("--frame-max-tokens", type=int, help="tokens of a frame pair at most")
+
+
+def _add_plan_options(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--steps", type=int, default=0, help="optimiser steps (default: whole epochs)")
+    group.add_argument("--epochs", type=float, default=1.0, help="times through the data (default 1)")
+    group.add_argument("--batch-size", type=int, default=8, help="samples per device and step (default 8)")
+    group.add_argument("--accumulate", type=int, default=1, help="batches per optimiser step (default 1)")
+    group.add_argument("--learning-rate", type=float, default=1e-5, help="language model (default 1e-5)")
+    group.add_argument(
+        "--embedding-rate", type=float, help="embeddings (default: 3 times the language model's)"
+    )
+    group.add_argument("--merger-rate", type=float, default=0.0, help="vision merger (default 0: frozen)")
+    group.add_argument("--vision-rate", type=float, default=0.0, help="vision tower (default 0: frozen)")
+    group.add_argument("--warmup-steps", type=int, default=512, help="steps of rising rate (default 512)")
+    group.add_argument("--weight-decay", type=float, default=0.0, help="default 0")
+    group.add_argument("--text-weight", type=float, default=1.0, help="weight of the sentences (default 1)")
+    group.add_argument(
+        "--save-steps", type=int, default=1000, help="steps between checkpoints (default 1000)"
+    )
+    group.add_argument("--log-steps", type=int, default=10, help="steps between log lines (default 10)")
+    group.add_argument("--workers", type=int, default=0, help="processes that load data (default 0)")
+    group.add_argument("--seed", type=int, default=0, help="default 0")
+    group.add_argument("--bf16", action="store_true", help="compute in bfloat16")
+    group.add_argument("--gradient-checkpointing", action="store_true", help="less memory, more time")
+    group.add_argument(
+        "--dtype", choices=("bfloat16", "float32"), default="bfloat16", help="of the written weights"
+    )
+    group.add_argument(
+        "--no-resume", action="store_true", help="start over though the folder has checkpoints"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    _check(arguments)
+    from stride_ros.activation.prompt import Prompt
+    from stride_ros.response.qwen3_vl import Qwen3VLPrompt
+    from stride_ros.training.dataset import Sampling, StrideDataset, make_samples
+    from stride_ros.training.examples import SentenceExamples, WindowExamples
+    from stride_ros.training.model import WindowKeys, prepare
+    from stride_ros.training.sources.recording import Intake
+    from stride_ros.training.trainer import train
+
+    intake = Intake()
+    recordings = _recordings(arguments, intake)
+    modes = tuple(arguments.mask_modes) if arguments.mask_modes else None
+    keys = WindowKeys(
+        arguments.window, arguments.resolution, modes, arguments.single_sequence, arguments.frame_max_tokens
+    )
+    model, tokenizer = prepare(arguments.model, arguments.out, keys)
+    config = model.config
+    windows = WindowExamples(
+        Prompt(tokenizer),
+        config.trigger_window_past,
+        config.trigger_temporal_resolution,
+        config.mask_modes,
+        1 if config.single_sequence else 2,
+        config.frame_max_tokens,
+    )
+    sentences = SentenceExamples(Qwen3VLPrompt(arguments.out, config, config.frame_max_tokens))
+    samples = make_samples(recordings, not arguments.no_sentences, arguments.seed)
+    if not samples:
+        raise ConfigError(
+            "The data gives no sample: its videos or events are too short; give longer recordings."
+        )
+    dataset = StrideDataset(samples, windows, sentences, Sampling(arguments.fps, arguments.max_frames))
+    print(f"{len(samples)} samples from {len(recordings)} queries and recordings ({intake.summary()}).")
+    metrics = train(model, tokenizer, dataset, _plan(arguments))
+    broken = f", {dataset.unreadable} videos unreadable" if dataset.unreadable else ""
+    loss = metrics.get("train_loss", 0.0)
+    print(f"Trained with a mean loss of {loss:.4f}{broken}; written to {arguments.out}.")
+    return 0
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    needed = {"bag": ("bag", "labels"), "annotations": ("annotations", "video_root"), "world": ()}
+    for name in needed[arguments.data]:
+        if getattr(arguments, name) is None:
+            raise ConfigError(f"--data {arguments.data} needs --{name.replace('_', '-')}; give it.")
+    if arguments.fps <= 0 or arguments.max_frames < 2 or arguments.clips < 1:
+        raise ConfigError(
+            "--fps, --max-frames or --clips is too small; give at least a little above 0, 2 and 1."
+        )
+
+
+def _recordings(arguments: argparse.Namespace, intake: Intake) -> list[Recording]:
+    if arguments.data == "bag":
+        from stride_ros.training.sources.bag import bag_recordings
+
+        return bag_recordings(arguments.bag, arguments.image_topic, arguments.labels, intake, arguments.until)
+    if arguments.data == "annotations":
+        from stride_ros.training.sources.annotations import annotation_recordings
+
+        return annotation_recordings(arguments.annotations, arguments.video_root, intake)
+    from stride_ros.training.sources.world import world_recordings
+
+    recordings = list(world_recordings(arguments.world_seed, arguments.clips))
+    intake.used = len(recordings)
+    return recordings
+
+
+def _plan(arguments: argparse.Namespace) -> Any:
+    from stride_ros.training.trainer import TrainingPlan
+
+    embedding = 3 * arguments.learning_rate if arguments.embedding_rate is None else arguments.embedding_rate
+    return TrainingPlan(
+        output=arguments.out,
+        steps=arguments.steps,
+        epochs=arguments.epochs,
+        batch=arguments.batch_size,
+        accumulate=arguments.accumulate,
+        learning_rates={
+            "language": arguments.learning_rate,
+            "embedding": embedding,
+            "merger": arguments.merger_rate,
+            "vision": arguments.vision_rate,
+        },
+        warmup_steps=arguments.warmup_steps,
+        weight_decay=arguments.weight_decay,
+        save_steps=arguments.save_steps,
+        log_steps=arguments.log_steps,
+        workers=arguments.workers,
+        seed=arguments.seed,
+        text_weight=arguments.text_weight,
+        bf16=arguments.bf16,
+        gradient_checkpointing=arguments.gradient_checkpointing,
+        dtype=arguments.dtype,
+        resume=not arguments.no_resume,
+    )

@@ -1,0 +1,207 @@
+"""The training set: samples cut from recordings, loaded as examples, and batches of sequences that belong
+together.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset, Sampler
+
+from stride_ros.errors import FrameError, SourceError
+from stride_ros.response.backend import ResponseRequest
+from stride_ros.response.frame_cache import TimedFrame
+from stride_ros.response.prompt import DEFAULT_SYSTEM_PROMPT
+from stride_ros.training.examples import IGNORED, Example, SentenceExamples, WindowExamples
+from stride_ros.training.samples import Cut, Event, cut_samples, quiet_cut
+from stride_ros.training.sources.recording import Recording
+
+PRE_SECONDS, POST_SECONDS = 2.0, 2.0  # what the responder is shown around an onset
+LOAD_TRIES = 8
+PAD_TO = 8  # lengths are rounded up, so that fewer shapes occur
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One thing to learn from a recording: a window (`cut`), or the sentence of an event."""
+
+    recording: Recording
+    cut: Cut | None = None
+    event: Event | None = None
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How frames are taken from a stretch of video: at most `fps` a second and `max_frames` in all."""
+
+    fps: float = 1.0
+    max_frames: int = 512
+
+    def times(self, start: float, end: float) -> list[float]:
+        """An even number of times (s) from `start` to `end`."""
+        wanted = 2 * max(1, round((end - start) * self.fps / 2))
+        count = min(wanted, 2 * (self.max_frames // 2))
+        return [float(time) for time in np.linspace(start, end, count)]
+
+
+def make_samples(recordings: Iterable[Recording], sentences: bool, seed: int) -> list[Sample]:
+    """Cut every recording into samples; `sentences` adds one for each event with a text. A query without
+    events gives a stretch in which nothing happens."""
+    rng = np.random.default_rng([0x5A, seed])
+    samples = []
+    for recording in recordings:
+        video = recording.video
+        if not recording.events:
+            cut = quiet_cut(video.start, video.end, rng)
+            samples += [Sample(recording, cut)] if cut else []
+        cuts = cut_samples(recording.events, video.start, video.end, rng)
+        samples += [Sample(recording, cut) for cut in cuts]
+        if sentences:
+            samples += [Sample(recording, event=event) for event in recording.events if event.text]
+    return samples
+
+
+class StrideDataset(Dataset[Example]):
+    """Samples as examples. Masks, wordings and frame times are drawn anew each time from torch's random
+    state, which a resumed training restores."""
+
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        windows: WindowExamples,
+        sentences: SentenceExamples,
+        sampling: Sampling,
+        report: Callable[[str], None] = print,
+    ) -> None:
+        self._samples = samples
+        self._windows, self._sentences, self._sampling = windows, sentences, sampling
+        self._report = report
+        self._broken: set[str] = set()
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    @property
+    def lengths(self) -> list[int]:
+        """Length of each sample in frames, which is what its number of tokens follows."""
+        return [
+            len(self._sampling.times(sample.cut.start, sample.cut.end)) if sample.cut else 4
+            for sample in self._samples
+        ]
+
+    @property
+    def unreadable(self) -> int:
+        """Videos that turned out not to decode; their samples are replaced by others."""
+        return len(self._broken)
+
+    def __getitem__(self, index: int) -> Example:
+        rng = np.random.default_rng(int(torch.randint(2**31, ()).item()))
+        for _ in range(LOAD_TRIES):
+            sample = self._samples[index]
+            if sample.recording.video.name not in self._broken:
+                try:
+                    example = self._load(sample, rng)
+                    if example is not None:
+                        return example
+                except (SourceError, FrameError) as error:
+                    self._broken.add(sample.recording.video.name)
+                    self._report(f"skipped {sample.recording.video.name}: {error}")
+            index = int(rng.integers(len(self._samples)))
+        raise SourceError(f"{LOAD_TRIES} training samples in a row cannot be read; check the videos.")
+
+    def _load(self, sample: Sample, rng: np.random.Generator) -> Example | None:
+        recording = sample.recording
+        query = recording.queries[int(rng.integers(len(recording.queries)))]
+        if sample.event is not None:
+            return self._load_sentence(query, sample.event, recording, rng)
+        assert sample.cut is not None
+        images, times = recording.video.read(self._sampling.times(sample.cut.start, sample.cut.end))
+        return self._windows.build(query, images, times, sample.cut.entries, rng)
+
+    def _load_sentence(
+        self, query: str, event: Event, recording: Recording, rng: np.random.Generator
+    ) -> Example:
+        start = max(recording.video.start, event.start - PRE_SECONDS)
+        end = min(recording.video.end, event.start + rng.uniform(0.5, POST_SECONDS))
+        count = max(1, round((end - start) * self._sampling.fps) + 1)
+        images, times = recording.video.read(np.linspace(start, end, count).tolist())
+        frames = tuple(TimedFrame(image, time) for image, time in zip(images, times, strict=True))
+        earlier = [other.text for other in recording.events if other.text and other.start < event.start]
+        request = ResponseRequest(
+            query, frames, event.start, tuple(earlier[-int(rng.integers(1, 3)) :]), DEFAULT_SYSTEM_PROMPT
+        )
+        return self._sentences.build(request, event.text)
+
+
+class Collator:
+    """Pads examples to one length, on the right."""
+
+    def __init__(self, pad_id: int, video_id: int) -> None:
+        self._pad, self._video = pad_id, video_id
+
+    def __call__(self, examples: Sequence[Example]) -> dict[str, Any]:
+        longest = max(len(example.ids) for example in examples)
+        shape = (len(examples), math.ceil(longest / PAD_TO) * PAD_TO)
+        ids = torch.full(shape, self._pad)
+        seen = torch.zeros(shape, dtype=torch.long)
+        slots, words = torch.full(shape, IGNORED), torch.full(shape, IGNORED)
+        positions = torch.zeros((3, *shape), dtype=torch.long)
+        for row, example in enumerate(examples):
+            n = len(example.ids)
+            ids[row, :n] = torch.from_numpy(example.ids)
+            seen[row, :n] = 1
+            slots[row, :n] = torch.from_numpy(example.slot_labels)
+            words[row, :n] = torch.from_numpy(example.text_labels)
+            positions[:, row, :n] = torch.from_numpy(example.positions)
+        return {
+            "input_ids": ids,
+            "attention_mask": seen,
+            "position_ids": positions,
+            "mm_token_type_ids": 2 * (ids == self._video).long(),
+            "pixel_values_videos": torch.from_numpy(np.concatenate([example.pixels for example in examples])),
+            "video_grid_thw": torch.tensor([example.grid for example in examples]),
+            "slot_labels": slots,
+            "text_labels": words,
+        }
+
+
+class LengthGroupedSampler(Sampler[int]):
+    """Global batches of samples of similar length, so that little is spent on padding.
+
+    The set is shuffled and dealt into as many piles as a batch has samples; each pile is sorted by length,
+    and batch k takes the k-th longest of each. The longest batch comes first, so that too little memory shows
+    at once; the others come in random order. `epoch` changes the shuffle.
+    """
+
+    def __init__(self, lengths: Sequence[int], global_batch: int, seed: int) -> None:
+        self._lengths, self._batch, self._seed = lengths, global_batch, seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the shuffle; called by the trainer."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return math.ceil(len(self._lengths) / self._batch) * self._batch
+
+    def __iter__(self) -> Iterator[int]:
+        rng = np.random.default_rng([self._seed, self.epoch])
+        count = len(self._lengths)
+        order = rng.permutation(count).tolist()
+        # The last batch is filled up with samples that occur twice.
+        order += [order[i % count] for i in range(len(self) - count)]
+        rounds = len(order) // self._batch
+        piles = [
+            sorted(order[i * rounds : (i + 1) * rounds], key=self._by_length) for i in range(self._batch)
+        ]
+        batches = list(zip(*piles, strict=True))
+        for index in [0, *(1 + rng.permutation(rounds - 1))]:
+            yield from batches[index]
+
+    def _by_length(self, index: int) -> int:
+        return -self._lengths[index]

@@ -1,0 +1,1 @@
+"""Where training videos come from; each kind gives `Recording`s."""

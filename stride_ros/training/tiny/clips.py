@@ -1,0 +1,106 @@
+"""Clips of the synthetic world as the model sees them: small frames once a second, kept in memory."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stride_ros.activation.frames import prepare
+from stride_ros.world.vocabulary import COLOURS, HELD, SHAPES, TOUCH, all_queries
+from stride_ros.world.world import World, WorldEvent
+
+RENDER_SIZE = (
+    240,
+    180,
+)  # (width, height): drawn small, then shrunk to the model's size as a camera's image is
+FRAMES = 140
+_TOUCH = re.compile(r"The (\w+ \w+) touches the (\w+ \w+)\.")
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Frames (N, H, W, 3) uint8 RGB at `times` (N,) s, and everything that happens."""
+
+    seed: int
+    frames: NDArray[np.uint8]
+    times: NDArray[np.float64]
+    world: World
+
+    def events_for(self, query: str) -> tuple[WorldEvent, ...]:
+        return self.world.events_for(query)
+
+
+def sample_times(count: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    """When a stream at one frame a second has its frames (s): exactly, with jitter, or a little slower."""
+    start = rng.uniform(0.0, 1.0)
+    style = rng.random()
+    if style < 0.5:
+        return start + np.arange(count, dtype=np.float64)
+    if style < 0.8:  # a sampler that takes the nearest image of a camera
+        return start + np.arange(count) + rng.uniform(0.0, 0.12, count)
+    # a sampler that waits at least a second from the last one taken
+    return start + np.cumsum(np.ones(count) + rng.uniform(0.0, 0.12, count))
+
+
+def render_clip(seed: int, frame_max_tokens: int, count: int = FRAMES) -> Clip:
+    """One clip; the same arguments give the same pixels."""
+    rng = np.random.default_rng([0x711, seed])
+    times = sample_times(count, rng)
+    world = make_world(seed, count)
+    frames = np.stack([prepare(world.frame(float(t)), frame_max_tokens) for t in times])
+    return Clip(seed, frames, times, world)
+
+
+def make_world(seed: int, count: int = FRAMES) -> World:
+    """The world of a clip; long enough for the slowest sampler."""
+    return World(seed=seed, seconds=1.2 * count + 2.0, size=RENDER_SIZE)
+
+
+def load_clips(seeds: range, frame_max_tokens: int, cache: Path | None, count: int = FRAMES) -> list[Clip]:
+    """Render the clips of `seeds`, or read them from the folder `cache` where they have been rendered
+    before.
+    """
+    return list(_each_clip(seeds, frame_max_tokens, cache, count))
+
+
+def _each_clip(seeds: range, frame_max_tokens: int, cache: Path | None, count: int) -> Iterator[Clip]:
+    for seed in seeds:
+        file = cache / f"{seed}-{frame_max_tokens}-{count}.npz" if cache else None
+        if file is not None and file.is_file():
+            stored = np.load(file)
+            yield Clip(seed, stored["frames"], stored["times"], make_world(seed, count))
+            continue
+        clip = render_clip(seed, frame_max_tokens, count)
+        if file is not None:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            np.savez(file, frames=clip.frames, times=clip.times)
+        yield clip
+
+
+def facts() -> tuple[str, ...]:
+    """What one frame can show, as the vision tower learns it: every query, and which object takes part in
+    what.
+    """
+    things = [f"{colour} {shape}" for colour in COLOURS for shape in SHAPES]
+    return all_queries() + tuple(f"{role} {thing}" for role in (HELD, TOUCH, "touched") for thing in things)
+
+
+def frame_facts(clip: Clip) -> NDArray[np.float32]:
+    """Which of `facts()` hold at each frame, (N, F) of 0 and 1."""
+    index = {name: i for i, name in enumerate(facts())}
+    table = np.zeros((len(clip.times), len(index)), np.float32)
+    for event in clip.world.events:
+        now = (clip.times >= event.start) & (clip.times <= event.end)
+        names = [event.query]
+        if event.kind == HELD:
+            names.append(f"{HELD} {event.subject}")
+        if touch := _TOUCH.fullmatch(event.text):
+            names += [f"{TOUCH} {touch[1]}", f"touched {touch[2]}"]
+        for name in names:
+            table[now, index[name]] = 1.0
+    return table

@@ -1,0 +1,228 @@
+"""Many activation windows of one stream in one sequence: the frames are read once, each window sees its own
+past.
+
+A window is a branch behind the frames: it attends to the frames up to its own tick and to itself, and its
+positions go on from there, so that every branch is computed exactly as if its prompt stood alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from stride_ros.activation.prompt import Prompt, pair_time
+from stride_ros.training.masking import Entry, Window, build_window
+from stride_ros.training.tiny.clips import Clip
+from stride_ros.world.world import WorldEvent
+
+IGNORED = -100
+Ids = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A packed batch: ids (B, L), positions (3, B, L), allowed (B, 1, L, L), labels (B, L) with -100 where
+    nothing is asked, and for each video token in order its row in the feature tables."""
+
+    ids: torch.Tensor
+    positions: torch.Tensor
+    allowed: torch.Tensor
+    labels: torch.Tensor
+    visual: torch.Tensor
+    rows: torch.Tensor
+
+
+@dataclass
+class _Sequence:
+    """One sequence while it grows. `cut[i]`: how much of the frames token i sees; `branch[i]`: 0 for the
+    frames.
+    """
+
+    ids: list[int]
+    positions: list[NDArray[np.int64]]
+    cut: list[int]
+    branch: list[int]
+    labels: list[int]
+    rows: list[int]
+
+    def add(
+        self, ids: Ids, positions: NDArray[np.int64], cut: int, branch: int, labels: Sequence[int]
+    ) -> None:
+        self.ids += ids.tolist()
+        self.positions.append(positions)
+        self.cut += [cut] * len(ids)
+        self.branch += [branch] * len(ids)
+        self.labels += labels
+
+
+class Packer:
+    """Builds packed sequences with the checkpoint's own prompt, for pairs of `rows` x `columns` cells."""
+
+    def __init__(
+        self, prompt: Prompt, slots: int, resolution: float, modes: Sequence[int], rows: int, columns: int
+    ) -> None:
+        self._prompt = prompt
+        self._slots, self._resolution, self._modes = slots, resolution, modes
+        self._rows, self._columns = rows, columns
+
+    def sequence(
+        self,
+        clip: Clip,
+        query: str,
+        first: int,
+        count: int,
+        ticks: Sequence[int],
+        table_offset: int,
+        rng: np.random.Generator,
+    ) -> _Sequence:
+        """Frames `first` to `first + count - 1` of a clip and a window at each of `ticks` (frames since
+        `first`).
+
+        `table_offset`: row of the clip's first pair in the feature tables; rows go pair 0, frame 0 twice,
+        pair 1, ...
+        """
+        sequence = _Sequence([], [], [], [], [], [])
+        origin = float(clip.times[first])
+        position, ends = 0, [(0, 0)]  # after each pair: tokens so far and the next position
+        for pair in range(count // 2):
+            k = first + 2 * pair
+            ids = self._pair_ids(clip, k, k + 1, origin, query if pair == 0 else None)
+            positions, position = self._positions(len(ids), position)
+            sequence.add(ids, positions, 0, 0, [IGNORED] * len(ids))
+            sequence.rows += self._table_rows(table_offset, k, twice=False)
+            ends.append((len(sequence.ids), position))
+        events = clip.events_for(query)
+        for branch, tick in enumerate(ticks, 1):
+            window = self._window(clip, events, first, tick, rng)
+            if window is not None:
+                self._add_window(sequence, clip, query, first, tick, branch, ends, table_offset, window)
+        return sequence
+
+    def _window(
+        self, clip: Clip, events: Sequence[WorldEvent], first: int, tick: int, rng: np.random.Generator
+    ) -> Window | None:
+        origin, now = float(clip.times[first]), float(clip.times[first + tick])
+        entries = window_entries(events, origin, now, self._slots * self._resolution, rng)
+        relative = [Entry(e.start - origin, e.end - origin, e.active, e.shown) for e in entries]
+        return build_window(now - origin, self._slots, self._resolution, relative, self._modes, rng)
+
+    def _add_window(
+        self,
+        sequence: _Sequence,
+        clip: Clip,
+        query: str,
+        first: int,
+        tick: int,
+        branch: int,
+        ends: list[tuple[int, int]],
+        table_offset: int,
+        window: Window,
+    ) -> None:
+        cut, position = ends[(tick + 1) // 2]
+        if tick % 2 == 0:  # no complete pair yet: the newest frame stands for its partner
+            k = first + tick
+            ids = self._pair_ids(clip, k, k, float(clip.times[first]), query if tick == 0 else None)
+            positions, position = self._positions(len(ids), position)
+            sequence.add(ids, positions, cut, branch, [IGNORED] * len(ids))
+            sequence.rows += self._table_rows(table_offset, k, twice=True)
+        slots = self._prompt.slot_ids[window.tokens]
+        asked = np.where(window.masked, window.labels.astype(np.int64), IGNORED)
+        both = np.concatenate([slots, slots])
+        positions = np.tile(np.arange(position, position + len(both)), (3, 1))
+        sequence.add(both, positions, cut, branch, [IGNORED] * len(slots) + asked.tolist())
+
+    def _pair_ids(self, clip: Clip, first: int, second: int, origin: float, query: str | None) -> Ids:
+        time = pair_time(float(clip.times[first]), float(clip.times[second]), origin)
+        return self._prompt.pair(time, self._rows * self._columns, query)
+
+    def _positions(self, count: int, position: int) -> tuple[NDArray[np.int64], int]:
+        tokens = self._rows * self._columns
+        corner = position + count - tokens - 1
+        after = corner + max(self._rows, self._columns)
+        text = np.tile(np.arange(position, corner), (3, 1))
+        grid = corner + np.stack(
+            [
+                np.zeros(tokens, np.int64),
+                np.repeat(np.arange(self._rows), self._columns),
+                np.tile(np.arange(self._columns), self._rows),
+            ]
+        )
+        return np.concatenate([text, grid, np.full((3, 1), after)], axis=1), after + 1
+
+    def _table_rows(self, offset: int, frame: int, twice: bool) -> list[int]:
+        tokens = self._rows * self._columns
+        start = (2 * (offset + frame) + twice) * tokens
+        return list(range(start, start + tokens))
+
+    def collate(self, sequences: Sequence[_Sequence]) -> Batch:
+        """Pad sequences to one length; padding sees only itself."""
+        length = max(len(sequence.ids) for sequence in sequences)
+        size = len(sequences)
+        ids = torch.zeros((size, length), dtype=torch.long)
+        positions = torch.zeros((3, size, length), dtype=torch.long)
+        labels = torch.full((size, length), IGNORED)
+        cut = torch.zeros((size, length), dtype=torch.long)
+        branch = torch.full((size, length), -1)
+        for i, sequence in enumerate(sequences):
+            n = len(sequence.ids)
+            ids[i, :n] = torch.tensor(sequence.ids)
+            positions[:, i, :n] = torch.from_numpy(np.concatenate(sequence.positions, axis=1))
+            labels[i, :n] = torch.tensor(sequence.labels)
+            cut[i, :n] = torch.tensor(sequence.cut)
+            branch[i, :n] = torch.tensor(sequence.branch)
+        order = torch.arange(length)
+        causal = order[:, None] >= order[None, :]
+        same = branch[:, :, None] == branch[:, None, :]
+        past = (branch[:, None, :] == 0) & (order[None, None, :] < cut[:, :, None])
+        allowed = (causal & same) | past
+        rows = torch.tensor([row for sequence in sequences for row in sequence.rows])
+        return Batch(ids, positions, allowed[:, None], labels, ids == self._prompt.video_id, rows)
+
+
+def window_entries(
+    events: Sequence[WorldEvent], origin: float, now: float, seconds: float, rng: np.random.Generator
+) -> list[Entry]:
+    """What a window of `seconds` that ends at `now` is to say (s), as a session meets it.
+
+    Usually everything up to the end of the last event that is over is settled, and the next event is the
+    answer; sometimes nothing is settled, and the first event in view is. Later events wait for their turn:
+    inactive.
+    """
+    view = max(origin, now - seconds)
+    over = [event for event in events if view - 2.0 <= event.end < now - rng.uniform(0.5, 2.5)]
+    settled = float("-inf")
+    draw = rng.random()
+    if over and draw < 0.75:
+        settled = over[-1].end + rng.uniform(-1.6, 0.4)
+        rest = [event for event in events if event.start > over[-1].start]
+    else:
+        rest = [event for event in events if event.end >= view]
+        if rest and draw < 0.9:  # an inactive beginning that may reach a little into a long event
+            begin = rest[0].start
+            reach = begin + max(0.0, 0.2 * (rest[0].end - begin) - 2.0)
+            settled = rng.uniform(min(view - 2.0, reach), reach)
+    entries = [Entry(float("-inf"), settled, active=False, shown=True)] if settled > view else []
+    return entries + [Entry(event.start, event.end, active=True) for event in rest[:1]]
+
+
+def language_model_inputs(model: Any, batch: Batch, tables: Sequence[torch.Tensor]) -> dict[str, Any]:
+    """Arguments of the language model: token embeddings with the pairs' features in place, and DeepStack's
+    features.
+
+    tables: [tokens, deepstack 0, ...], each (rows, hidden).
+    """
+    embedded = model.get_input_embeddings()(batch.ids).clone()
+    embedded[batch.visual] = tables[0][batch.rows].to(embedded.dtype)
+    return {
+        "inputs_embeds": embedded,
+        "position_ids": batch.positions,
+        "attention_mask": batch.allowed,
+        "visual_pos_masks": batch.visual,
+        "deepstack_visual_embeds": [table[batch.rows].to(embedded.dtype) for table in tables[1:]],
+        "use_cache": False,
+    }

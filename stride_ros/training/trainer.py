@@ -1,0 +1,177 @@
+"""Training with transformers' Trainer: parts with their own learning rates, batches of like length,
+resuming.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import Trainer, TrainingArguments, set_seed
+
+from stride_ros.errors import CheckpointError, ConfigError
+from stride_ros.training.dataset import Collator, LengthGroupedSampler, StrideDataset
+from stride_ros.training.model import PARTS, StrideForTraining, write_weights
+
+# The paper's recipe: the language model learns, its embeddings faster; what sees stays as it is.
+LEARNING_RATES = {"language": 1e-5, "embedding": 3e-5, "merger": 0.0, "vision": 0.0}
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """How to train. `learning_rates` by part (0 freezes it); `steps` 0 means whole `epochs`; `batch` is per
+    device.
+
+    `dtype` is that of the written weights; `bf16` computes in bfloat16 (GPUs).
+    """
+
+    output: Path
+    steps: int = 0
+    epochs: float = 1.0
+    batch: int = 8
+    accumulate: int = 1
+    learning_rates: Mapping[str, float] = field(default_factory=lambda: dict(LEARNING_RATES))
+    warmup_steps: int = 512
+    weight_decay: float = 0.0
+    clip: float = 1.0
+    save_steps: int = 1000
+    log_steps: int = 10
+    workers: int = 0
+    seed: int = 0
+    text_weight: float = 1.0
+    bf16: bool = False
+    gradient_checkpointing: bool = False
+    dtype: str = "bfloat16"
+    resume: bool = True
+
+    def __post_init__(self) -> None:
+        if self.steps < 0 or self.epochs <= 0 or self.batch < 1 or self.accumulate < 1:
+            raise ConfigError(
+                "Steps, epochs, batch size or accumulation is below its least value; give larger ones."
+            )
+        if self.dtype not in _DTYPES:
+            raise ConfigError(f"There is no dtype {self.dtype!r} to save in; choose {', '.join(_DTYPES)}.")
+        unknown = [part for part in self.learning_rates if part not in PARTS]
+        if unknown:
+            raise ConfigError(f"There is no model part {unknown[0]!r}; choose from {', '.join(PARTS)}.")
+        if not any(rate > 0 for rate in self.learning_rates.values()):
+            raise ConfigError("Every learning rate is 0, so nothing would learn; give one part a rate.")
+
+
+def train(
+    model: StrideForTraining, tokenizer: Any, dataset: StrideDataset, plan: TrainingPlan
+) -> dict[str, float]:
+    """Train and write the weights to `plan.output`; returns the trainer's metrics.
+
+    A run that was interrupted goes on from the last `checkpoint-*` in the folder, unless `plan.resume` is
+    off.
+    """
+    set_seed(plan.seed)
+    model.text_weight = plan.text_weight
+    for part, parameters in model.parts().items():
+        for _, parameter in parameters:
+            parameter.requires_grad_(plan.learning_rates.get(part, 0.0) > 0)
+    trainer = StrideTrainer(
+        plan,
+        model=model,
+        args=_arguments(plan),
+        train_dataset=dataset,
+        data_collator=Collator(tokenizer.pad_token_id or 0, model.config.video_token_id),
+    )
+    found = sorted(plan.output.glob("checkpoint-*")) if plan.resume else []
+    try:
+        result = trainer.train(resume_from_checkpoint=True if found else None)
+    except (ValueError, RuntimeError) as error:
+        if not found:
+            raise
+        raise CheckpointError(
+            f"The run in {plan.output} cannot be resumed ({error}); start over with --no-resume, or "
+            "use another --out."
+        ) from error
+    if trainer.is_world_process_zero():
+        write_weights(trainer.accelerator.unwrap_model(trainer.model), plan.output, _DTYPES[plan.dtype])
+    trainer.accelerator.wait_for_everyone()
+    return dict(result.metrics)
+
+
+def _arguments(plan: TrainingPlan) -> TrainingArguments:
+    return TrainingArguments(
+        output_dir=str(plan.output),
+        max_steps=plan.steps or -1,
+        num_train_epochs=plan.epochs,
+        per_device_train_batch_size=plan.batch,
+        gradient_accumulation_steps=plan.accumulate,
+        learning_rate=max(plan.learning_rates.values()),
+        lr_scheduler_type="cosine",
+        warmup_steps=plan.warmup_steps,
+        weight_decay=plan.weight_decay,
+        max_grad_norm=plan.clip,
+        bf16=plan.bf16,
+        gradient_checkpointing=plan.gradient_checkpointing,
+        logging_steps=plan.log_steps,
+        save_steps=plan.save_steps,
+        save_total_limit=2,
+        dataloader_num_workers=plan.workers,
+        remove_unused_columns=False,
+        report_to="none",
+        seed=plan.seed,
+        disable_tqdm=None,
+    )
+
+
+class StrideTrainer(Trainer):
+    """Trainer with the parts' learning rates and length-grouped batches; logs the two losses apart."""
+
+    def __init__(self, plan: TrainingPlan, **options: Any) -> None:
+        super().__init__(**options)
+        self._plan = plan
+        self._losses: dict[str, list[float]] = {"slot_loss": [], "text_loss": []}
+
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, **options: Any
+    ) -> Any:
+        outputs = model(**inputs)
+        for name, values in self._losses.items():
+            values.append(float(outputs[name]))
+        return (outputs["loss"], outputs) if return_outputs else outputs["loss"]
+
+    def log(self, logs: dict[str, float], *arguments: Any, **options: Any) -> None:
+        """Add the means of the two losses since the last line."""
+        if "loss" in logs:
+            for name, values in self._losses.items():
+                if values:
+                    logs[name] = round(sum(values) / len(values), 4)
+                    values.clear()
+        super().log(logs, *arguments, **options)
+
+    def create_optimizer(self, *arguments: Any, **options: Any) -> torch.optim.Optimizer:
+        """One group for each part and for each of decayed and other parameters; embeddings are never
+        decayed.
+        """
+        if self.optimizer is None:
+            unwrapped = self.accelerator.unwrap_model(self.model)
+            decayed = set(self.get_decay_parameter_names(unwrapped))
+            groups = []
+            for part, parameters in unwrapped.parts().items():
+                for decay in (True, False):
+                    chosen = [
+                        parameter
+                        for name, parameter in parameters
+                        if parameter.requires_grad and (name in decayed and part != "embedding") == decay
+                    ]
+                    if chosen:
+                        rate = self._plan.learning_rates[part]
+                        weight_decay = self._plan.weight_decay if decay else 0.0
+                        groups.append({"params": chosen, "lr": rate, "weight_decay": weight_decay})
+            kind, settings = Trainer.get_optimizer_cls_and_kwargs(self.args, unwrapped)
+            self.optimizer = kind(groups, **settings)
+        return self.optimizer
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> LengthGroupedSampler:
+        dataset = train_dataset if train_dataset is not None else self.train_dataset
+        batch = self.args.per_device_train_batch_size * self.args.world_size
+        return LengthGroupedSampler(dataset.lengths, batch, self.args.seed)
