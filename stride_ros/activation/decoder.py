@@ -45,6 +45,11 @@ class KVCache:
     def memory_bytes(self) -> int:
         return self._data.numel() * self._data.element_size()
 
+    def bytes_for(self, tokens: int) -> int:
+        """Bytes that room for `tokens` entries takes."""
+        shape = self._shape
+        return 2 * shape.layers * shape.kv_heads * shape.head_dim * tokens * self._data.element_size()
+
     def reserve(self, tokens: int) -> None:
         """Make room for `tokens` entries. Copies what is there when it has to grow."""
         if tokens <= self.capacity:

@@ -48,6 +48,9 @@ class PassEngine(Protocol):
     def memory_bytes(self) -> int:
         """Bytes of the state of the stream."""
 
+    def memory_limit(self, height: int, width: int) -> int:
+        """Bytes of the state for a full context of frames of this size (model pixels)."""
+
     def shift(self) -> None:
         """The context has just lost its oldest frames."""
 
@@ -80,6 +83,11 @@ class CachedEngine:
         """Bytes of keys and values of all queries, and of the encoded pairs that are kept."""
         caches = sum(prefix.memory_bytes for prefix in (*self._active, *self._upcoming))
         return caches + sum(pair.features.memory_bytes for pair in self._pairs)
+
+    def memory_limit(self, height: int, width: int) -> int:
+        """Bytes of keys and values for frames of this size, and of the encoded pairs kept at most."""
+        caches = sum(prefix.bytes_for(height, width) for prefix in (*self._active, *self._upcoming))
+        return caches + self._context.max_frames // 2 * self._model.feature_bytes(height, width)
 
     def shift(self) -> None:
         """Swap the caches; what is missing from the new active one is appended with the next pair."""

@@ -51,6 +51,21 @@ def resize(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]
     return resized
 
 
+def model_size(height: int, width: int, max_tokens: int) -> tuple[int, int]:
+    """The model's frame size (height, width) for a source size, in pixels. FrameError when there is none."""
+    if min(height, width) < CELL:
+        raise FrameError(
+            f"A frame is {width}x{height} pixels; use images with both sides at least {CELL} pixels."
+        )
+    chosen = choose_size(height, width, max_tokens)
+    if chosen is None:
+        raise FrameError(
+            f"A {width}x{height} frame has no token grid of at most {max_tokens} tokens; "
+            "crop it to a less extreme shape or raise frame_max_tokens."
+        )
+    return chosen
+
+
 def prepare(frame: Any, max_tokens: int, size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
     """A camera frame, checked and brought to the model's size (or to `size`), as its own copy.
 
@@ -63,16 +78,7 @@ def prepare(frame: Any, max_tokens: int, size: tuple[int, int] | None = None) ->
     if frame.dtype != np.uint8:
         raise FrameError(f"A frame has dtype {frame.dtype}; convert it to uint8 with values 0 to 255.")
     height, width = int(frame.shape[0]), int(frame.shape[1])
-    if min(height, width) < CELL:
-        raise FrameError(
-            f"A frame is {width}x{height} pixels; use images with both sides at least {CELL} pixels."
-        )
-    chosen = choose_size(height, width, max_tokens)
-    if chosen is None:
-        raise FrameError(
-            f"A {width}x{height} frame has no token grid of at most {max_tokens} tokens; "
-            "crop it to a less extreme shape or raise frame_max_tokens."
-        )
+    chosen = model_size(height, width, max_tokens)
     resized = resize(np.ascontiguousarray(frame), size or chosen)
     return resized.copy() if resized is frame else resized
 

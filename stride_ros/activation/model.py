@@ -107,6 +107,12 @@ class ActivationModel:
         """An empty cache for one prompt."""
         return self._decoder.new_cache()
 
+    def feature_bytes(self, height: int, width: int) -> int:
+        """Bytes of an encoded pair of frames of this size (model pixels)."""
+        vision = self.architecture.vision
+        values = height // CELL * (width // CELL) * vision.output * (1 + len(vision.deepstack))
+        return values * self.dtype.itemsize
+
     @torch.inference_mode()
     def encode(self, pairs: Sequence[tuple[NDArray[np.uint8], NDArray[np.uint8]]]) -> list[PairFeatures]:
         """Encode frame pairs of one size, (H, W, 3) uint8 each, H and W multiples of 32."""

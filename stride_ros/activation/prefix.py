@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from stride_ros.activation.decoder import TokenBlock
 from stride_ros.activation.denoising import Probabilities, SlotPass
+from stride_ros.activation.frames import CELL
 from stride_ros.activation.model import ActivationModel
 from stride_ros.activation.prompt import Ids, pair_time
 from stride_ros.activation.vision import PairFeatures
@@ -69,7 +70,7 @@ class Prefix:
         append replaces.
         """
         if not self._cache.capacity:
-            self._reserve(pairs[0].features)
+            self._cache.reserve(self._tokens_for(pairs[0].features.rows * pairs[0].features.columns))
         prompt = self._model.prompt
         ids, positions, visual = [], [], []
         length, position = self.length, self._position
@@ -96,15 +97,23 @@ class Prefix:
         if keep:
             self.length, self._position = length, position
             self.pairs += len(pairs)
-        self._slots = self._slots[:0]
+        self.forget_slots()
         return block
 
-    def _reserve(self, features: PairFeatures) -> None:
-        """Room for the whole context at this frame size, so that the cache need not grow."""
-        prompt, tokens = self._model.prompt, features.rows * features.columns
-        opening = len(prompt.pair(_LONGEST_TIME, tokens, self._query))
-        pair = len(prompt.pair(_LONGEST_TIME, tokens))
-        self._cache.reserve(opening + self._max_pairs * pair + self._copies * self._model.window)
+    def bytes_for(self, height: int, width: int) -> int:
+        """Bytes of keys and values that a full context of frames of this size (model pixels) takes."""
+        return self._cache.bytes_for(self._tokens_for(height // CELL * (width // CELL)))
+
+    def _tokens_for(self, pair_tokens: int) -> int:
+        """Tokens of a full context, so that a cache of that size need not grow."""
+        prompt = self._model.prompt
+        opening = len(prompt.pair(_LONGEST_TIME, pair_tokens, self._query))
+        pair = len(prompt.pair(_LONGEST_TIME, pair_tokens))
+        return opening + (self._max_pairs - 1) * pair + self._copies * self._model.window
+
+    def forget_slots(self) -> None:
+        """Let the next pass run over all slots."""
+        self._slots = self._slots[:0]
 
     def _pair_positions(
         self, count: int, features: PairFeatures, index: int, position: int

@@ -58,6 +58,10 @@ class ActivationSession:
         """Bytes of the session's state; the weights are the model's."""
         return self._stream.memory_bytes
 
+    def memory_limit(self, height: int, width: int) -> int:
+        """Bytes the session's state takes at most with camera frames of this size, however long it runs."""
+        return self._stream.memory_limit(height, width)
+
     @property
     def finished(self) -> bool:
         """Whether the one event has been found (only with multi_event off); further frames change nothing."""

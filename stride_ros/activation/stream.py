@@ -118,6 +118,11 @@ class ActivationStream:
         needed."""
         return self._engine.memory_bytes
 
+    def memory_limit(self, height: int, width: int) -> int:
+        """Bytes the stream's state takes at most with camera frames of this size, however long it runs."""
+        tokens = min(self._config.frame_max_tokens, self._model.frame_max_tokens)
+        return self._engine.memory_limit(*frames.model_size(height, width, tokens))
+
     @property
     def finished(self) -> bool:
         """Whether every query has had its one event (only with multi_event off)."""
@@ -181,10 +186,12 @@ class ActivationStream:
             index: self._decision(watch, window, newest, timings) for index, watch in watches.items()
         }
         ready = clock.perf_counter()
+        before = sum(self._engine.timings.values())
         updates = self._run(decisions)
         end = clock.perf_counter()
         timings.update({"preprocess": self._preprocess, "vision": 0.0, "append": 0.0, **self._engine.timings})
-        timings.update(denoise=end - ready, total=self._total + end - begin)
+        inside = sum(self._engine.timings.values()) - before  # an engine may encode when it is asked, too
+        timings.update(denoise=end - ready - inside, total=self._total + end - begin)
         self._decided = self._usable
         self._clear_timings()
         return updates

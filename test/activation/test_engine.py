@@ -1,0 +1,123 @@
+"""The streaming engine decides as a full recomputation does, over shifts, for one query or several."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from stride_ros.activation.config import ActivationConfig
+from stride_ros.activation.engine import CachedEngine
+from stride_ros.activation.reference import RebuildEngine, RecomputeEngine
+from stride_ros.activation.stream import ActivationStream
+from stride_ros.errors import QueryError
+
+QUERIES = ("Tell me when a person is in view.", "A red ball is on the table.", "Does the lamp go out?")
+CONFIG = ActivationConfig(max_frames=12, drop_frames=4, unmasking_steps=3)
+
+
+def assert_equal_updates(left, right):
+    assert len(left) == len(right)
+    for ours, theirs in zip(left, right, strict=True):
+        assert ours.time == theirs.time
+        assert ours.query == theirs.query
+        assert ours.steps == theirs.steps
+        for mine, other in zip(ours.passes, theirs.passes, strict=True):
+            np.testing.assert_array_equal(mine, other)
+        np.testing.assert_allclose(ours.probabilities, theirs.probabilities, atol=1e-4, rtol=0)
+        assert [(e.state, e.span_id, e.start, e.end) for e in ours.events] == [
+            (e.state, e.span_id, e.start, e.end) for e in theirs.events
+        ]
+
+
+def run_side_by_side(streams, images, times):
+    """Push the same frames into all streams and require equal updates at each; all updates of the first."""
+    updates = []
+    for index, time in enumerate(times):
+        first, *others = [stream.push(images[index % len(images)], time) for stream in streams]
+        for other in others:
+            assert_equal_updates(first, other)
+        updates += first
+    return updates
+
+
+@pytest.mark.parametrize("single_sequence", [False, True])
+@pytest.mark.parametrize("scheme", ["mrope", "flat"])
+def test_300_irregular_ticks_with_shifts_equal_a_recomputation(
+    make_model, make_frames, scheme, single_sequence
+):
+    model = make_model(window=8, single_sequence=single_sequence, seed=3)
+    times = 5.0 + np.cumsum(np.random.default_rng(1).uniform(0.3, 1.7, 300))
+    config = dataclasses.replace(CONFIG, position_scheme=scheme)
+    streams = [
+        ActivationStream(model, QUERIES[:1], config, engine) for engine in (CachedEngine, RecomputeEngine)
+    ]
+    updates = run_side_by_side(streams, make_frames(37, (32, 32)), times)
+    assert len(updates) == 300
+    labels = np.concatenate([update.labels for update in updates])
+    assert 0.05 < np.mean(labels == 1) < 0.95  # a stream whose labels never change would prove little
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"max_frames": 13, "drop_frames": 5, "odd_frame": "wait"},
+        {"max_frames": 12, "drop_frames": 12},
+        {"max_frames": 9, "drop_frames": 1, "decide_every": 3},
+        {"max_frames": 2, "drop_frames": 2},
+        {"selection": "pool", "span_mode": "runs", "max_gap": 0.0},
+        {"confidence_threshold": None, "decide_every": 2},
+    ],
+    ids=str,
+)
+def test_any_shape_of_context_equals_both_references(make_model, make_frames, changes):
+    config = dataclasses.replace(CONFIG, **changes)
+    engines = (CachedEngine, RecomputeEngine, RebuildEngine)
+    streams = [ActivationStream(make_model(window=8), QUERIES[:1], config, engine) for engine in engines]
+    run_side_by_side(streams, make_frames(30, (64, 32)), np.arange(40.0))
+
+
+def test_frames_that_change_size_equal_a_recomputation(make_model, make_frames):
+    images = [*make_frames(5, (32, 32)), *make_frames(6, (96, 64)), *make_frames(9, (64, 96))]
+    streams = [
+        ActivationStream(make_model(window=8), QUERIES[:1], CONFIG, engine)
+        for engine in (CachedEngine, RecomputeEngine)
+    ]
+    run_side_by_side(streams, images, np.arange(45.0))
+
+
+def test_queries_on_one_stream_decide_as_sessions_of_their_own(make_model, make_frames):
+    model, images = make_model(window=8), make_frames(30, (64, 32))
+    together = ActivationStream(model, QUERIES, CONFIG)
+    alone = [ActivationStream(model, [query], CONFIG) for query in QUERIES]
+    events = []
+    for index in range(60):
+        updates = together.push(images[index % 30], float(index))
+        assert [update.query for update in updates] == list(QUERIES)
+        for update, stream in zip(updates, alone, strict=True):
+            (expected,) = stream.push(images[index % 30], float(index))
+            np.testing.assert_array_equal(update.labels, expected.labels)
+            np.testing.assert_allclose(update.probabilities, expected.probabilities, atol=1e-4)
+            assert [(e.state, e.start, e.end) for e in update.events] == [
+                (e.state, e.start, e.end) for e in expected.events
+            ]
+            events += update.events
+    assert all(event.query in QUERIES for event in events)
+    owners = {(event.span_id, event.query) for event in events}
+    assert len({span_id for span_id, _ in owners}) == len(owners) > 0  # an id belongs to one query
+
+
+def test_queries_must_differ_and_there_must_be_one(make_model):
+    model = make_model(window=8)
+    for queries in ([], "Is it dark?", ["Is it dark?", "Is it dark?"]):
+        with pytest.raises(QueryError):
+            ActivationStream(model, queries, CONFIG)
+
+
+def test_memory_stays_under_the_limit_that_is_given_at_the_start(make_model, make_frames):
+    stream = ActivationStream(make_model(window=8), QUERIES, CONFIG)
+    limit = stream.memory_limit(64, 96)
+    used = []
+    for index, image in enumerate(make_frames(50, (64, 96))):
+        stream.push(image, float(index))
+        used.append(stream.memory_bytes)
+    assert 0.5 * limit < max(used) <= limit
