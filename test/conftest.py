@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -24,7 +26,7 @@ class ChatServer:
         self.requests: list[dict] = []
         self.headers: list[dict[str, str]] = []
         self.times: list[float] = []
-        self.disconnected = threading.Event()
+        self.connections: list[socket.socket] = []
         self._script: list[str] = []
         self._lock = threading.Lock()
         self._closing = threading.Event()
@@ -50,11 +52,16 @@ class ChatServer:
         return self
 
     def stop(self) -> None:
+        """Stop to listen and break every connection."""
         self._closing.set()
         if self._server is not None:
             self._server.shutdown()
             self._server.server_close()
             self._server = None
+        for connection in self.connections:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        self.connections.clear()
 
     def next_behaviour(self) -> str:
         with self._lock:
@@ -67,6 +74,10 @@ class ChatServer:
 class _Handler(BaseHTTPRequestHandler):
     owner: ChatServer
     protocol_version = "HTTP/1.1"
+
+    def setup(self) -> None:
+        super().setup()
+        self.owner.connections.append(self.connection)
 
     def log_message(self, *_: object) -> None:
         pass
@@ -88,8 +99,8 @@ class _Handler(BaseHTTPRequestHandler):
                 self._reply(int(kind), {"error": {"message": rest or "the server says no"}})
             else:
                 self._stream(kind, rest)
-        except OSError:
-            self.owner.disconnected.set()
+        except OSError:  # the client has gone
+            self.close_connection = True
 
     def _stream(self, kind: str, text: str) -> None:
         self.send_response(200)

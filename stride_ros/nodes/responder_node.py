@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import deque
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from builtin_interfaces.msg import Time
@@ -25,6 +27,7 @@ from stride_ros.nodes.worker import call_in_thread
 from stride_ros.response.backend import ResponseBackend, ResponseRequest, load_backend
 from stride_ros.response.desk import SpanDesk
 from stride_ros.response.frame_cache import FrameCache, TimedFrame
+from stride_ros.response.ledger import Key, Ledger
 from stride_ros.response.scheduler import Answer, AnswerScheduler, Figures, Job, NothingToShow, Outcome
 
 _FRAME_WAIT = 1.0  # s; a decision's frame is published before its span, but may arrive after it
@@ -53,7 +56,8 @@ class ResponderNode(ManagedNode):
         self._origin_ns = 0  # stamp of the cache's time 0: floats are too coarse for time since the epoch
         self._newest_ns: int | None = None
         self._history: deque[str] = deque(maxlen=MAX_HISTORY)
-        self._answered: deque[tuple[int, int]] = deque(maxlen=_REMEMBERED_ONSETS)
+        self._seen: deque[Key] = deque(maxlen=_REMEMBERED_ONSETS)  # onsets of this life of the node
+        self._ledger = Ledger()  # onsets that were answered, in earlier lives too
         self._frames = Rate()
         self._onsets = 0
         self._rejected = 0
@@ -65,7 +69,8 @@ class ResponderNode(ManagedNode):
         values = self.parameters.values()
         self.get_logger().info(f"Loading {values['model']} ...")
         started = time.monotonic()
-        self._backend = call_in_thread(lambda: self._load(values), keep_waiting=self.context.ok)
+        self._backend = call_in_thread(lambda: self._load(values), keep_waiting=self.may_wait)
+        self._ledger = self._open_ledger()
         self._cache = FrameCache(values["cache_seconds"], values["cache_frames"])
         self._commentary_publisher = self._publisher(Commentary, "commentary", COMMENTARY_QOS)
         self._text_publisher = self._publisher(String, "commentary/text", TEXT_QOS)
@@ -168,16 +173,15 @@ class ResponderNode(ManagedNode):
         arrival = time.monotonic()
         key = (info["source_timestamp"], span.span_id)
         if span.state == ActivationSpan.ONSET:
-            if (
-                key in self._answered
-            ):  # sent again to a new subscription, because spans are kept for late ones
+            if key in self._seen or key in self._ledger:  # spans are kept: a new subscription gets old ones
                 return
-            self._answered.append(key)
+            self._seen.append(key)
             self._onsets += 1
             request = self._asker(span, span.header.stamp)
-            self._desk.onset(span.span_id, span.query, request, arrival, span)
-            if not self._enabled:
-                self._desk.abandon("The responder is disabled.")
+            if self._enabled:
+                self._desk.onset(span.span_id, span.query, request, arrival, (span, key))
+            else:
+                self._scheduler.skip(Job(request, arrival, (span, key)), "The responder is disabled.")
         elif span.state == ActivationSpan.OFFSET:
             self._desk.offset(span.span_id, self._asker(span, span.end))
         elif span.state == ActivationSpan.RETRACTED:
@@ -245,7 +249,7 @@ class ResponderNode(ManagedNode):
     # Either thread
 
     def _publish(self, job: Job, answer: Answer) -> None:
-        span: ActivationSpan = job.context
+        span, key = job.context
         if answer.ended and answer.outcome is Outcome.OK:
             self._history.append(answer.text)
         message = Commentary(
@@ -266,6 +270,8 @@ class ResponderNode(ManagedNode):
         except Exception:  # on Ctrl-C the middleware may be gone before the last answers are
             if self.context.ok():
                 raise
+        if answer.final:
+            self._ledger.add(key)
         if answer.outcome is Outcome.ERROR:
             self.last_error = answer.error
             self.get_logger().error(answer.error, throttle_duration_sec=_WARNING_PERIOD)
@@ -304,6 +310,18 @@ class ResponderNode(ManagedNode):
         status.add("last error", self.last_error or "none")
 
     # Making things
+
+    def _open_ledger(self) -> Ledger:
+        if not self.parameters["remember"]:
+            return Ledger()
+        name = self.get_fully_qualified_name().strip("/").replace("/", ".")
+        home = Path(os.environ.get("ROS_HOME") or Path.home() / ".ros")
+        ledger = Ledger(home / "stride_ros" / f"{name}.{self.context.get_domain_id()}.answered")
+        if ledger.problem:
+            self.get_logger().warning(
+                f"Answers are forgotten at exit ({ledger.problem}): set ROS_HOME to a writable folder."
+            )
+        return ledger
 
     def _publisher(self, message_type: Any, topic: str, qos: Any) -> Any:
         publisher = self.create_publisher(message_type, topic, qos)

@@ -112,13 +112,18 @@ TABLE: Table = (
         "max_queue",
         8,
         "Events that wait at most with busy_policy queue; the oldest is skipped.",
-        limits=(1, 1000),
+        limits=(1, 9),
     ),
     ParameterSpec(
         "deadline",
         0.0,
         "Seconds after which an unfinished answer is skipped; 0: never.",
         limits=(0.0, 3600.0),
+    ),
+    ParameterSpec(
+        "remember",
+        True,
+        "Keep in $ROS_HOME/stride_ros which events were answered, so that a restarted node repeats none.",
     ),
     ParameterSpec(
         "partial_rate", 5.0, "Partial texts a second at most while the model speaks.", limits=(0.1, 5.0)

@@ -1,0 +1,61 @@
+"""What has been answered, remembered beyond the life of a process."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections import deque
+from pathlib import Path
+
+Key = tuple[int, int]  # time of publication in ns, span id
+
+
+class Ledger:
+    """The keys of the last ``size`` answered onsets, kept in a text file when ``path`` is given.
+
+    Spans are kept by their publisher for late subscribers, so a responder that is started again receives old
+    onsets once more; the ledger tells those that were answered from those that were not. A file that cannot
+    be read counts as empty; ``problem`` says why one cannot be written.
+    """
+
+    def __init__(self, path: Path | None = None, size: int = 1000) -> None:
+        self._path = path
+        self._keys: deque[Key] = deque(maxlen=size)
+        self.problem = ""
+        if path is not None:
+            with contextlib.suppress(OSError, ValueError):
+                for line in path.read_text(encoding="ascii").splitlines():
+                    published, span_id = line.split()
+                    self._keys.append((int(published), int(span_id)))
+            self._write()
+        self._lines = len(self._keys)
+
+    def __contains__(self, key: Key) -> bool:
+        return key in self._keys
+
+    def add(self, key: Key) -> None:
+        """Remember an answered onset."""
+        self._keys.append(key)
+        if self._path is None or self.problem:
+            return
+        self._lines += 1
+        if self._lines > 2 * (self._keys.maxlen or 0):
+            self._write()
+            self._lines = len(self._keys)
+            return
+        try:
+            with self._path.open("a", encoding="ascii") as file:
+                file.write(f"{key[0]} {key[1]}\n")
+        except OSError as error:
+            self.problem = str(error)
+
+    def _write(self) -> None:
+        if self._path is None:
+            return
+        new = self._path.with_name(f"{self._path.name}.{os.getpid()}")
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            new.write_text("".join(f"{published} {span_id}\n" for published, span_id in self._keys))
+            new.replace(self._path)
+        except OSError as error:
+            self.problem = str(error)
