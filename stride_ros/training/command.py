@@ -130,7 +130,9 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigError(
             "The data gives no sample: its videos or events are too short; give longer recordings."
         )
-    dataset = StrideDataset(samples, windows, sentences, Sampling(arguments.fps, arguments.max_frames))
+    dataset = StrideDataset(
+        samples, windows, sentences, Sampling(arguments.fps, arguments.max_frames), arguments.seed
+    )
     print(f"{len(samples)} samples from {len(recordings)} queries and recordings ({intake.summary()}).")
     metrics = train(model, tokenizer, dataset, _plan(arguments))
     broken = f", {dataset.unreadable} videos unreadable" if dataset.unreadable else ""

@@ -67,8 +67,8 @@ def make_samples(recordings: Iterable[Recording], sentences: bool, seed: int) ->
 
 
 class StrideDataset(Dataset[Example]):
-    """Samples as examples. Masks, wordings and frame times are drawn anew each time from torch's random
-    state, which a resumed training restores."""
+    """Samples as examples. Masks, wordings and frame times depend on the seed, the epoch and the sample
+    alone, so that a resumed training goes on exactly as it would have."""
 
     def __init__(
         self,
@@ -76,12 +76,18 @@ class StrideDataset(Dataset[Example]):
         windows: WindowExamples,
         sentences: SentenceExamples,
         sampling: Sampling,
+        seed: int = 0,
         report: Callable[[str], None] = print,
     ) -> None:
         self._samples = samples
         self._windows, self._sentences, self._sampling = windows, sentences, sampling
+        self._seed, self._epoch = seed, 0
         self._report = report
         self._broken: set[str] = set()
+
+    def set_epoch(self, epoch: int) -> None:
+        """Draw everything anew; called by the sampler."""
+        self._epoch = epoch
 
     def __len__(self) -> int:
         return len(self._samples)
@@ -100,7 +106,7 @@ class StrideDataset(Dataset[Example]):
         return len(self._broken)
 
     def __getitem__(self, index: int) -> Example:
-        rng = np.random.default_rng(int(torch.randint(2**31, ()).item()))
+        rng = np.random.default_rng([self._seed, self._epoch, index])
         for _ in range(LOAD_TRIES):
             sample = self._samples[index]
             if sample.recording.video.name not in self._broken:
@@ -175,22 +181,31 @@ class LengthGroupedSampler(Sampler[int]):
 
     The set is shuffled and dealt into as many piles as a batch has samples; each pile is sorted by length,
     and batch k takes the k-th longest of each. The longest batch comes first, so that too little memory shows
-    at once; the others come in random order. `epoch` changes the shuffle.
+    at once; the others come in random order. Another epoch is another shuffle, and is passed on to
+    `on_epoch`.
     """
 
-    def __init__(self, lengths: Sequence[int], global_batch: int, seed: int) -> None:
+    def __init__(
+        self,
+        lengths: Sequence[int],
+        global_batch: int,
+        seed: int,
+        on_epoch: Callable[[int], None] = lambda epoch: None,
+    ) -> None:
         self._lengths, self._batch, self._seed = lengths, global_batch, seed
-        self.epoch = 0
+        self._on_epoch = on_epoch
+        self._epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the shuffle; called by the trainer."""
-        self.epoch = epoch
+        self._epoch = epoch
+        self._on_epoch(epoch)
 
     def __len__(self) -> int:
         return math.ceil(len(self._lengths) / self._batch) * self._batch
 
     def __iter__(self) -> Iterator[int]:
-        rng = np.random.default_rng([self._seed, self.epoch])
+        rng = np.random.default_rng([self._seed, self._epoch])
         count = len(self._lengths)
         order = rng.permutation(count).tolist()
         # The last batch is filled up with samples that occur twice.

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from stride_ros.activation.frames import CELL, MERGE, PAIR, patches, prepare
 from stride_ros.activation.prompt import Prompt, pair_time
 from stride_ros.response.backend import ResponseRequest
-from stride_ros.training.masking import Entry, build_window
+from stride_ros.training.masking import Entry, Window, build_window
 
 IGNORED = -100
 Ids = NDArray[np.int64]
@@ -79,7 +79,6 @@ class WindowExamples:
     ) -> Example | None:
         """An example on frames (H, W, 3) at `times` (s); entries are on the same clock. The last of an odd
         number of frames is shown twice. None when the window asks nothing."""
-        frames = prepare_frames(images, self._max_tokens)
         times = [*times, *times[len(times) - len(times) % PAIR :]]
         origin = times[0]
         relative = [Entry(e.start - origin, e.end - origin, e.active, e.shown) for e in entries]
@@ -87,6 +86,15 @@ class WindowExamples:
         window = build_window(now, self._slots, self._resolution, relative, self._modes, rng)
         if window is None or not window.masked.any():
             return None
+        return self.assemble(query, prepare_frames(images, self._max_tokens), times, window)
+
+    def assemble(
+        self, query: str, frames: Sequence[Image], times: Sequence[float], window: Window
+    ) -> Example:
+        """The example of a chosen window; `frames` and `times` (s) are even in number, frames of the model's
+        size.
+        """
+        origin = times[0]
         rows, columns = frames[0].shape[0] // CELL, frames[0].shape[1] // CELL
         ids, positions, position = [], [], 0
         for index in range(0, len(times), PAIR):

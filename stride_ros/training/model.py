@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from transformers import AutoTokenizer, Qwen3VLForConditionalGeneration
+from transformers import AutoTokenizer, Qwen3VLConfig, Qwen3VLForConditionalGeneration
 
 from stride_ros.activation.checkpoint import SLOT_TOKENS, find
 from stride_ros.errors import CheckpointError, ConfigError
@@ -100,7 +100,9 @@ def prepare(source: str, folder: Path, keys: WindowKeys) -> tuple[StrideForTrain
     tokenizer = _tokenizer(start)
     try:
         config: dict[str, Any] = json.loads((start / "config.json").read_text(encoding="utf-8"))
-        model = StrideForTraining.from_pretrained(str(start), dtype=torch.float32)
+        config["tie_word_embeddings"] = config.get("tie_word_embeddings", True) and not _has_own_head(start)
+        loaded = Qwen3VLConfig.from_dict(dict(config))
+        model = StrideForTraining.from_pretrained(str(start), config=loaded, dtype=torch.float32)
     except (OSError, ValueError) as error:
         raise CheckpointError(
             f"{start} cannot be loaded for training ({error}); use a Qwen3-VL checkpoint."
@@ -134,6 +136,19 @@ def _tokenizer(start: Path) -> Any:
         raise CheckpointError(
             f"{start} has no usable tokenizer ({type(error).__name__}); download it again."
         ) from error
+
+
+def _has_own_head(start: Path) -> bool:
+    """Whether the files hold an output head; at inference it counts, also where the configuration calls it
+    tied.
+    """
+    from safetensors import safe_open
+
+    for file in start.glob("*.safetensors"):
+        with safe_open(str(file), framework="pt") as weights:
+            if "lm_head.weight" in weights.keys():  # noqa: SIM118 - the handle is not iterable
+                return True
+    return False
 
 
 def _window_keys(config: dict[str, Any], keys: WindowKeys) -> dict[str, Any]:

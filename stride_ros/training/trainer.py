@@ -174,4 +174,4 @@ class StrideTrainer(Trainer):
     def _get_train_sampler(self, train_dataset: Any = None) -> LengthGroupedSampler:
         dataset = train_dataset if train_dataset is not None else self.train_dataset
         batch = self.args.per_device_train_batch_size * self.args.world_size
-        return LengthGroupedSampler(dataset.lengths, batch, self.args.seed)
+        return LengthGroupedSampler(dataset.lengths, batch, self.args.seed, dataset.set_epoch)

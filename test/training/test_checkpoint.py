@@ -12,7 +12,9 @@ transformers = pytest.importorskip("transformers", reason="transformers is not i
 
 
 def test_a_checkpoint_has_the_trigger_keys_and_the_three_tokens(tmp_path):
-    folder = create_checkpoint(tmp_path / "m", window=24, resolution=0.5, mask_modes=(1,), single_sequence=True)
+    folder = create_checkpoint(
+        tmp_path / "m", window=24, resolution=0.5, mask_modes=(1,), single_sequence=True
+    )
     config = json.loads((folder / "config.json").read_text())
     assert config["model_type"] == "qwen3_vl"
     assert config["trigger_window_past"] == 24

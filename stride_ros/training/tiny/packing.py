@@ -27,7 +27,8 @@ Ids = NDArray[np.int64]
 @dataclass(frozen=True)
 class Batch:
     """A packed batch: ids (B, L), positions (3, B, L), allowed (B, 1, L, L), labels (B, L) with -100 where
-    nothing is asked, and for each video token in order its row in the feature tables."""
+    nothing is asked, for each video token in order its row in the feature tables, and facts (F, 4): at the
+    end of a frame pair (sequence, token), whether the query holds in its first and in its second frame."""
 
     ids: torch.Tensor
     positions: torch.Tensor
@@ -35,6 +36,7 @@ class Batch:
     labels: torch.Tensor
     visual: torch.Tensor
     rows: torch.Tensor
+    facts: torch.Tensor
 
 
 @dataclass
@@ -49,6 +51,7 @@ class _Sequence:
     branch: list[int]
     labels: list[int]
     rows: list[int]
+    facts: list[tuple[int, bool, bool]]
 
     def add(
         self, ids: Ids, positions: NDArray[np.int64], cut: int, branch: int, labels: Sequence[int]
@@ -86,7 +89,9 @@ class Packer:
         `table_offset`: row of the clip's first pair in the feature tables; rows go pair 0, frame 0 twice,
         pair 1, ...
         """
-        sequence = _Sequence([], [], [], [], [], [])
+        sequence = _Sequence([], [], [], [], [], [], [])
+        events = clip.events_for(query)
+        holds = holding(events, clip.times)
         origin = float(clip.times[first])
         position, ends = 0, [(0, 0)]  # after each pair: tokens so far and the next position
         for pair in range(count // 2):
@@ -96,7 +101,7 @@ class Packer:
             sequence.add(ids, positions, 0, 0, [IGNORED] * len(ids))
             sequence.rows += self._table_rows(table_offset, k, twice=False)
             ends.append((len(sequence.ids), position))
-        events = clip.events_for(query)
+            sequence.facts.append((len(sequence.ids) - 1, bool(holds[k]), bool(holds[k + 1])))
         for branch, tick in enumerate(ticks, 1):
             window = self._window(clip, events, first, tick, rng)
             if window is not None:
@@ -181,7 +186,17 @@ class Packer:
         past = (branch[:, None, :] == 0) & (order[None, None, :] < cut[:, :, None])
         allowed = (causal & same) | past
         rows = torch.tensor([row for sequence in sequences for row in sequence.rows])
-        return Batch(ids, positions, allowed[:, None], labels, ids == self._prompt.video_id, rows)
+        facts = torch.tensor([(i, *fact) for i, sequence in enumerate(sequences) for fact in sequence.facts])
+        visual = ids == self._prompt.video_id
+        return Batch(ids, positions, allowed[:, None], labels, visual, rows, facts)
+
+
+def holding(events: Sequence[WorldEvent], times: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Whether one of the events is going on at each of `times` (s)."""
+    result = np.zeros(len(times), bool)
+    for event in events:
+        result |= (times >= event.start) & (times <= event.end)
+    return result
 
 
 def window_entries(

@@ -1,0 +1,180 @@
+"""Training sources read good input, and say clearly what is wrong with bad input while using the rest."""
+
+import json
+
+import numpy as np
+import pytest
+
+from stride_ros.errors import SourceError
+from stride_ros.training.sources.annotations import annotation_recordings
+from stride_ros.training.sources.bag import BagVideo, bag_recordings
+from stride_ros.training.sources.recording import Intake
+from stride_ros.training.sources.video import VideoFile
+from stride_ros.training.sources.world import world_recordings
+
+TOPIC = "/camera/image_raw"
+RED = "Tell me when the picture is red."
+
+
+@pytest.fixture
+def intake():
+    messages = []
+    intake = Intake(messages.append)
+    intake.messages = messages
+    return intake
+
+
+@pytest.fixture(scope="session")
+def videos(tmp_path_factory):
+    """A video root with one video of 20 s and one broken file, below folders of the data sets' kind."""
+    from stride_ros.world.recording import write_video
+    from stride_ros.world.world import World
+
+    root = tmp_path_factory.mktemp("videos")
+    (root / "DiDeMo" / "videos").mkdir(parents=True)
+    (root / "deep" / "er").mkdir(parents=True)
+    write_video(World(seed=1, seconds=20.0, size=(64, 48), fps=5.0), root / "DiDeMo" / "videos" / "good.mp4")
+    (root / "deep" / "er" / "broken.mp4").write_bytes(b"this is no video" * 100)
+    return root
+
+
+def test_the_world_gives_every_query_of_a_clip_and_some_without_events():
+    recordings = list(world_recordings(seed=5, clips=1, seconds=60.0, size=(64, 48)))
+    assert any(not recording.events for recording in recordings)
+    busy = next(recording for recording in recordings if recording.events)
+    assert all(0 <= event.start < event.end <= 60.0 and event.text for event in busy.events)
+    images, times = busy.video.read([0.0, 1.5])
+    assert times == [0.0, 1.5]
+    assert images[0].shape == (48, 64, 3)
+
+
+def test_a_bag_gives_frames_by_time_and_events_by_query(bag, labels, intake):
+    path = labels(f"- {{query: {RED}, start: 8.0, end: 14.0, text: It is red.}}\n")
+    (recording,) = bag_recordings(bag, TOPIC, path, intake)
+    assert recording.queries == (RED,)
+    assert [(event.start, event.end, event.text) for event in recording.events] == [(8.0, 14.0, "It is red.")]
+    images, times = recording.video.read([0.1, 10.0, 10.1, 23.0])
+    assert times == [0.0, 10.0, 23.0]  # no frame twice
+    assert [int(image[0, 0, 0]) for image in images] == [90, 200, 90]
+
+
+def test_the_first_seconds_of_a_bag_can_be_used_alone(bag, labels, intake):
+    path = labels(f"- {{query: {RED}, start: 8, end: 14}}\n- {{query: {RED}, start: 20, end: 22}}\n")
+    (recording,) = bag_recordings(bag, TOPIC, path, intake, until=14.5)
+    assert recording.video.end == 14.5
+    assert len(recording.events) == 1
+
+
+def test_wrong_labels_are_told_with_their_line_and_the_rest_is_used(bag, labels, intake):
+    path = labels(
+        f"- {{query: {RED}, start: 8.0, end: 14.0}}\n"
+        f"- {{query: {RED}, start: 9.0, end: 3.0}}\n"
+        f"- {{querry: {RED}, start: 1.0, end: 2.0}}\n"
+        f"- {{query: {RED}, start: 500.0, end: 510.0}}\n"
+        f"- {{query: {RED}, start: soon, end: 2.0}}\n"
+        "- just words\n"
+    )
+    (recording,) = bag_recordings(bag, TOPIC, path, intake)
+    assert len(recording.events) == 1
+    assert intake.used == 1
+    assert sum(intake.skipped.values()) == 5
+    assert f"{path}:2: the end (3 s) is not after the start (9 s)" in intake.messages[0]
+    assert f"{path}:3: unknown field querry" in intake.messages[1]
+    assert f"{path}:4: the event lies outside" in intake.messages[2]
+    assert f"{path}:5: start is 'soon'" in intake.messages[3]
+    assert f"{path}:6: the label is not a mapping" in intake.messages[4]
+    assert intake.summary().startswith("1 used, 1 skipped (the end")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("query: x\n", "is no list of labels"),
+        ("- {query: x, start: [\n", "is not YAML"),
+        ("", "no usable label"),
+        ("- {query: x, start: 2, end: 1}\n", "no usable label"),
+    ],
+)
+def test_an_unusable_labels_file_is_an_error(bag, labels, intake, text, message):
+    with pytest.raises(SourceError, match=message):
+        bag_recordings(bag, TOPIC, labels(text), intake)
+
+
+def test_a_bag_without_the_topic_names_the_ones_it_has(bag):
+    with pytest.raises(
+        SourceError, match="no images on /front; choose one of its image topics: /camera/image_raw"
+    ):
+        BagVideo(bag, "/front")
+
+
+def test_a_missing_or_broken_bag_is_an_error(tmp_path):
+    with pytest.raises(SourceError, match="does not exist"):
+        BagVideo(tmp_path / "nothing", TOPIC)
+    (tmp_path / "broken.mcap").write_bytes(b"no bag")
+    with pytest.raises(SourceError, match="cannot be read as a bag"):
+        BagVideo(tmp_path / "broken.mcap", TOPIC)
+
+
+def write_items(tmp_path, *items):
+    path = tmp_path / "items.jsonl"
+    path.write_text("".join((item if isinstance(item, str) else json.dumps(item)) + "\n" for item in items))
+    return path
+
+
+def item(video="good.mp4", source="DiDeMo", segments=((2.0, 6.0),), **extra):
+    segment = [{"start_time": start, "end_time": end, "description": "It."} for start, end in segments]
+    return {
+        "query": RED,
+        "video": {"source": source, "metadata": {"video": video}},
+        "segment": segment,
+    } | extra
+
+
+def test_annotations_give_recordings_with_all_ways_to_ask(tmp_path, videos, intake):
+    path = write_items(tmp_path, item(query=["one?", "two?"], segments=((9.0, 12.0), (2.0, 6.0))))
+    (recording,) = annotation_recordings([path], videos, intake)
+    assert recording.queries == ("one?", "two?")
+    assert [event.start for event in recording.events] == [2.0, 9.0]
+    assert recording.video.end == pytest.approx(20.0, abs=0.5)
+
+
+def test_annotations_that_are_wrong_are_told_with_their_line_and_the_rest_is_used(tmp_path, videos, intake):
+    path = write_items(
+        tmp_path,
+        item(),
+        "{not json",
+        item(video="absent.mp4"),
+        item(source="elsewhere", video="broken"),
+        item(end_time=60.0),
+        item(segments=((5.0, 1.0), (3.0, 4.0))),
+        item(query=""),
+        item(segments=()),
+        item(segments=((2.0, 90.0),)),
+    )
+    recordings = annotation_recordings([path], videos, intake)
+    assert [len(recording.events) for recording in recordings] == [1, 1]
+    assert intake.used == 2
+    told = dict(message.removeprefix("skipped ").split(": ", 1) for message in intake.messages)
+    assert "is not JSON" in told[f"{path}:2"]
+    assert "absent.mp4 is not below" in told[f"{path}:3"]
+    assert "cannot be opened" in told[f"{path}:4"]
+    assert "does not fit the video's" in told[f"{path}:5"]
+    assert "not after the start" in told[f"{path}:6, segment 1"]
+    assert "no query" in told[f"{path}:7"]
+    assert "no segment" in told[f"{path}:8"]
+    assert "lies outside the video's" in told[f"{path}:9, segment 1"]
+
+
+def test_annotations_without_a_usable_item_are_an_error(tmp_path, videos, intake):
+    with pytest.raises(SourceError, match="no usable annotation"):
+        annotation_recordings([write_items(tmp_path, "{")], videos, intake)
+    with pytest.raises(SourceError, match="is no folder"):
+        annotation_recordings([write_items(tmp_path, item())], tmp_path / "none", intake)
+
+
+def test_video_frames_come_by_time_also_after_a_jump(videos):
+    video = VideoFile(videos / "DiDeMo" / "videos" / "good.mp4")
+    images, times = video.read([0.0, 1.0, 15.0])
+    assert times == pytest.approx([0.0, 1.0, 15.0], abs=0.11)
+    alone, _ = video.read([15.0])
+    assert np.array_equal(images[2], alone[0])
