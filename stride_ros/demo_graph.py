@@ -97,7 +97,7 @@ class Graph:
         with Progress("", self._settings.seconds or self._length(), "s") as progress:
             self._progress = progress
             try:
-                self._wait(lambda: self._listener.seen > 0, _START_LIMIT, "the models to load")
+                self._wait(lambda: self._listener.begun, _START_LIMIT, "the models to load")
                 camera = self._camera
                 assert camera is not None
                 self._wait(lambda: camera.finished.is_set() and self._quiet(), None, "")
@@ -116,9 +116,9 @@ class Graph:
     def result(self) -> Run:
         """What was heard, ready for the report."""
         settings = self._settings
-        run = self._listener.run
-        run.name = "the synthetic world" if settings.source == "world" else Path(settings.source).name
-        if settings.source == "world":
+        world = settings.source == "world"
+        run = self._listener.result("the synthetic world" if world else Path(settings.source).name)
+        if world:
             run.source = {"seed": settings.seed}
         run.settings = {
             "query": settings.query,
@@ -131,8 +131,8 @@ class Graph:
             run.notes.append(_UNTRAINED)
         if self._interrupted:
             run.notes.append(f"The run was stopped by hand after {run.seconds:.0f} s.")
-        missed = self._listener.seen_seconds() + 1 - len(run.queries[0].decision_seconds)
-        if missed > 0.1 * self._listener.seen_seconds():
+        missed = self._listener.duration() + 1 - self._listener.decisions
+        if missed > 0.1 * self._listener.duration():
             run.notes.append(
                 f"About {missed:.0f} frames were skipped because decisions took longer than the time between"
                 f" frames at {settings.speed:g}x real time; play slower with --speed to see them decided."
@@ -216,7 +216,7 @@ class Graph:
             waited = time.monotonic() - begun
             if self._progress is not None:
                 note = f"waiting for {what}" if what else ""
-                self._progress.update(self._listener.seen_seconds(), note)
+                self._progress.update(self._listener.duration(), note)
             if limit is not None and waited > limit:
                 if give_up:
                     return

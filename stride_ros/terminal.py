@@ -32,7 +32,7 @@ class Progress:
 
     def __init__(self, label: str, total: float, unit: str = "s", stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stderr
-        self._label, self._total, self._unit = label, max(total, 1e-9), unit
+        self._label, self.total, self._unit = label, total, unit
         self._begun = time.monotonic()
         self._drawn = float("-inf")
         self._shown = False
@@ -41,15 +41,15 @@ class Progress:
     def update(self, done: float, note: str = "") -> None:
         """Show that ``done`` of the total is finished."""
         now = time.monotonic()
-        if not self.enabled or (now - self._drawn < 0.1 and done < self._total):
+        if not self.enabled or now - self._drawn < 0.1:
             return
         self._drawn = now
-        share = min(max(done / self._total, 0.0), 1.0)
+        share = min(max(done / max(self.total, 1e-9), 0.0), 1.0)
         filled = round(share * 24)
         spent = now - self._begun
         left = f"{spent / share - spent:4.0f} s left" if share > 0.02 else "      "
-        line = f"{self._label} {'█' * filled}{'░' * (24 - filled)} {share:4.0%} {done:.0f}/{self._total:.0f} "
-        self._write(f"{line}{self._unit} {left} {note}")
+        line = f"{self._label} {'█' * filled}{'░' * (24 - filled)} {share:4.0%} {done:.0f}/{self.total:.0f} "
+        self._write(f"{line}{self._unit} {left}  {note}")
 
     def clear(self) -> None:
         """Remove the bar, so that a line can be printed in its place."""

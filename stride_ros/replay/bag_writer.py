@@ -11,6 +11,7 @@ from stride_ros.replay.messages import typestore
 
 if TYPE_CHECKING:
     from rosbags.interfaces import Connection
+    from typing_extensions import Self
 
 STORAGES = ("mcap", "sqlite3")
 
@@ -56,7 +57,7 @@ class BagWriter:
             self._topics[original.topic] = connection
         self._writer.write(connection, stamp, data)
 
-    def __enter__(self) -> BagWriter:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

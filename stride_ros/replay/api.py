@@ -1,0 +1,123 @@
+"""`replay`: one call from a recording to spans, commentary and a verdict, for tests and scripts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stride_ros.activation.config import ActivationConfig
+from stride_ros.errors import ConfigError
+from stride_ros.replay.bag_reader import BagReader
+from stride_ros.replay.expectations import Expectations, Verdict, add_to, judge, read_expectations
+from stride_ros.replay.record import Run, Span
+
+if TYPE_CHECKING:
+    from stride_ros.activation.model import ActivationModel
+
+DEFAULT_MODEL = "stride-tiny"
+
+
+@dataclass
+class Replay:
+    """What came out: the record of the run, and the verdict where something was expected."""
+
+    run: Run
+    verdict: Verdict | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything expected was met (true when nothing was expected)."""
+        return self.verdict is None or self.verdict.ok
+
+    @property
+    def table(self) -> str:
+        """The comparison with what was expected, for an assertion's message."""
+        return self.verdict.table() if self.verdict is not None else "Nothing was expected."
+
+    def spans(self, query: str | None = None) -> list[Span]:
+        """The spans found (retracted ones too), of one query or of all, by onset; times in s."""
+        return [span for asked, span in self.run.spans() if query in (None, asked.query)]
+
+
+def replay(
+    bag: str | Path,
+    query: str | Sequence[str] | None = None,
+    *,
+    image_topic: str | None = None,
+    model: str | ActivationModel = DEFAULT_MODEL,
+    responder: str | None = None,
+    config: ActivationConfig | None = None,
+    rate: float = 1.0,
+    clock: str = "header",
+    start: float = 0.0,
+    duration: float | None = None,
+    expect: str | Path | Expectations | None = None,
+    device: str = "auto",
+    out: str | Path | None = None,
+    storage: str = "mcap",
+    topics: Sequence[str] | None = None,
+    progress: Callable[[float, float], None] = lambda done, total: None,
+) -> Replay:
+    """Replay a recording offline, exactly as the nodes would see it.
+
+    ``bag``: a rosbag2 folder or file (sqlite3 or MCAP) or a ROS 1 .bag. ``query``: one or several; None takes
+    those of ``expect``. ``model``: name, folder or a loaded ActivationModel; ``responder``: name or folder of
+    the model that answers onsets, None for none. ``rate``: frames a second taken. ``clock``: "header" stamps
+    or "log" times. ``start``, ``duration``: the part to play, s from the beginning of the log. ``expect``: an
+    expectations file or object. ``out``: a bag to write with the results and the recorded ``topics``
+    (default: the images). ``progress(done, total)`` is told seconds of the recording.
+
+    The same arguments give the same result. Raises StrideError: SourceError for a recording that cannot be
+    used, CheckpointError, QueryError, ConfigError.
+    """
+    expectations = read_expectations(expect) if isinstance(expect, str | Path) else expect
+    queries = _queries(query, expectations)
+    if start < 0 or (duration is not None and duration <= 0) or not rate > 0:
+        raise ConfigError("start must be at least 0, and duration and rate above 0; correct the value.")
+    with ExitStack() as stack:
+        reader = stack.enter_context(BagReader(bag, image_topic))
+        total = duration or max((reader.end - reader.start) / 1e9 - start, 0.0)
+
+        from stride_ros.activation.model import ActivationModel
+        from stride_ros.replay.answers import Answerer
+        from stride_ros.replay.bag_output import BagOutput
+        from stride_ros.replay.player import Player
+
+        loaded = ActivationModel.load(model, device=device) if isinstance(model, str) else model
+        answerer = None
+        if responder is not None:
+            answerer = Answerer(responder, device=device)
+            stack.callback(answerer.close)
+        sink = stack.enter_context(BagOutput(out, reader, storage)) if out is not None else None
+        player = Player(loaded, queries, config, rate=rate, clock=clock, answerer=answerer, sink=sink)
+        wanted = () if sink is None else [reader.image.topic] if topics is None else topics
+        run = player.play(
+            reader,
+            topics=wanted,
+            start=start,
+            duration=duration,
+            progress=lambda done: progress(done, total),
+        )
+        run.source = {"image topic": reader.image.topic, "start": start, "duration": duration, "clock": clock}
+        run.settings = {
+            "model": loaded.name,
+            "responder": answerer.name if answerer is not None else "none",
+            "rate": rate,
+        }
+    if expectations is None:
+        return Replay(run)
+    add_to(run, expectations)
+    return Replay(run, judge(run, expectations))
+
+
+def _queries(query: str | Sequence[str] | None, expectations: Expectations | None) -> list[str]:
+    given = [query] if isinstance(query, str) else list(query or ())
+    queries = given or (expectations.queries if expectations is not None else [])
+    if not queries:
+        raise ConfigError("There is nothing to watch for; give a query or expectations that name one.")
+    if len(set(queries)) < len(queries):
+        raise ConfigError("A query is given twice; give each once.")
+    return queries

@@ -1,0 +1,148 @@
+"""``stride-ros replay``: a recording in, spans and commentary out, pass or fail against expectations."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stride_ros.errors import ConfigError
+from stride_ros.terminal import Progress, Style
+
+if TYPE_CHECKING:
+    from stride_ros.replay.api import Replay
+
+
+def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
+    parser = subparsers.add_parser(
+        "replay",
+        help="run a recorded bag through the nodes' stages, offline",
+        description="Replay a bag without a ROS graph, faster than real time, always with the same result."
+        " Exit code 1 means that --expect was not met or that --diff found changes.",
+    )
+    parser.add_argument("bag", type=Path, nargs="?", help="rosbag2 folder, .mcap or .db3 file, or ROS 1 .bag")
+    parser.add_argument(
+        "--image-topic", metavar="TOPIC", help="Image or CompressedImage (default: the only one)"
+    )
+    parser.add_argument(
+        "--query",
+        action="append",
+        help="what to be told about; repeat for several (default: those of --expect)",
+    )
+    parser.add_argument("--model", default="stride-tiny", help="decides when (default stride-tiny)")
+    parser.add_argument("--responder", metavar="MODEL", help="says what: name or folder (default: nobody)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default auto)")
+    parser.add_argument(
+        "--clock", choices=("header", "log"), default="header", help="which stamps (default header)"
+    )
+    parser.add_argument("--start", type=float, default=0.0, help="skip so many seconds of the bag")
+    parser.add_argument("--duration", type=float, help="play so many seconds of the bag")
+    parser.add_argument("--rate", type=float, default=1.0, help="frames a second to decide on (default 1)")
+    results = parser.add_argument_group("results")
+    results.add_argument(
+        "--out", type=Path, metavar="BAG2", help="write a bag with the results beside the images"
+    )
+    results.add_argument(
+        "--topic",
+        action="append",
+        metavar="TOPIC",
+        help="recorded topic to copy into BAG2 (default: the images)",
+    )
+    results.add_argument("--storage", choices=("mcap", "sqlite3"), default="mcap", help="kind of BAG2")
+    results.add_argument(
+        "--json", type=Path, metavar="FILE", help="write the run as JSON, without measured times"
+    )
+    results.add_argument("--report", type=Path, metavar="DIR", help="write report.html and timeline.png")
+    results.add_argument("--expect", type=Path, metavar="SPANS.yaml", help="compare with expected spans")
+    results.add_argument(
+        "--write-expect", type=Path, metavar="SPANS.yaml", help="write this run as expectations"
+    )
+    results.add_argument("--diff", type=Path, nargs=2, metavar=("A.json", "B.json"), help="compare two runs")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    if arguments.diff is not None:
+        return _diff(*arguments.diff)
+    if arguments.bag is None:
+        raise ConfigError("There is nothing to replay; name a bag, or two JSON files with --diff.")
+    from stride_ros.replay.api import replay
+
+    print("Loading ...", file=sys.stderr, end="\r" if sys.stderr.isatty() else "\n", flush=True)
+    begun: list[float] = []  # when the first message was read: loading is not counted
+    with Progress("Replaying", 1.0) as progress:
+
+        def report(done: float, total: float) -> None:
+            begun[:] = begun or [time.monotonic()]
+            progress.total = total
+            progress.update(done, f"{done / max(time.monotonic() - begun[0], 1e-3):.0f}x real time")
+
+        result = replay(
+            arguments.bag,
+            arguments.query,
+            image_topic=arguments.image_topic,
+            model=arguments.model,
+            responder=arguments.responder,
+            rate=arguments.rate,
+            clock=arguments.clock,
+            start=arguments.start,
+            duration=arguments.duration,
+            expect=arguments.expect,
+            device=arguments.device,
+            out=arguments.out,
+            storage=arguments.storage,
+            topics=arguments.topic,
+            progress=report,
+        )
+    _tell(result, time.monotonic() - begun[0])
+    _write(result, arguments)
+    return 0 if result.ok else 1
+
+
+def _tell(result: Replay, seconds: float) -> None:
+    from stride_ros.replay.timeline import time_label
+
+    style = Style(sys.stdout)
+    for query, span in result.run.spans():
+        interval = f"{time_label(span.start)} - {time_label(span.end)}"
+        said = f"  {span.said.text or span.said.error}" if span.said is not None else ""
+        about = query.query if len(result.run.queries) > 1 else ""
+        state = "" if span.state == "offset" else f"  ({span.state})"
+        print(f"{interval:>19}  {style(about, 'cyan')}{state}{style(said, 'bold')}".rstrip())
+    speed = result.run.seconds / max(seconds, 1e-3)
+    count = len(result.spans())
+    length = time_label(result.run.seconds)
+    print(f"{count} spans in {length} min, replayed at {speed:.0f} times real time (after loading).")
+    for note in result.run.notes:
+        print(style(f"Note: {note}", "yellow"), file=sys.stderr)
+    if result.verdict is not None:
+        print(f"\n{result.table}")
+        print(style("Met.", "green", "bold") if result.ok else style("Not met.", "red", "bold"))
+
+
+def _write(result: Replay, arguments: argparse.Namespace) -> None:
+    if arguments.json is not None:
+        result.run.write_json(arguments.json, latencies=False)
+    if arguments.report is not None:
+        from stride_ros.replay.report import write_report
+
+        write_report(result.run, arguments.report)
+        print(f"Report: {arguments.report / 'report.html'}")
+    if arguments.write_expect is not None:
+        from stride_ros.replay.expectations import write_expectations
+
+        write_expectations(result.run, arguments.write_expect)
+    if arguments.out is not None:
+        print(f"Bag: {arguments.out}")
+
+
+def _diff(before: Path, after: Path) -> int:
+    from stride_ros.replay.difference import differences, read_run
+
+    lines = list(differences(read_run(before), read_run(after)))
+    for line in lines:
+        print(line)
+    print(f"{len(lines)} changes." if lines else "No changes.")
+    return 1 if lines else 0

@@ -1,0 +1,77 @@
+"""What changed between two runs on the same recording: `stride-ros replay --diff A.json B.json`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from stride_ros.errors import ConfigError, SourceError
+from stride_ros.replay.matching import overlap
+from stride_ros.replay.record import SCHEMA
+from stride_ros.replay.timeline import time_label
+
+
+def read_run(path: str | Path) -> dict[str, Any]:
+    """The JSON of a run; SourceError when it cannot be read, ConfigError when it is none."""
+    try:
+        document = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SourceError(f"{path} cannot be read ({error.strerror}); check the name.") from error
+    except ValueError as error:
+        raise ConfigError(f"{path} is not JSON; write it with `stride-ros replay --json`.") from error
+    if not isinstance(document, dict) or document.get("schema") != SCHEMA:
+        raise ConfigError(
+            f"{path} is not a run of schema {SCHEMA}; write it with `stride-ros replay --json`."
+        )
+    return document
+
+
+def differences(old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:
+    """One line for each change of settings, spans and words, old to new; nothing when they agree."""
+    for part in ("source", "settings"):
+        before, after = old.get(part, {}), new.get(part, {})
+        for name in sorted(set(before) | set(after)):
+            if before.get(name) != after.get(name):
+                yield f"{part} {name}: {before.get(name)} -> {after.get(name)}"
+    spans_before = {query["query"]: query["spans"] for query in old["queries"]}
+    spans_after = {query["query"]: query["spans"] for query in new["queries"]}
+    for query in dict.fromkeys([*spans_before, *spans_after]):
+        if query not in spans_after:
+            yield f"query no longer asked: {query}"
+        elif query not in spans_before:
+            yield f"query newly asked: {query}"
+        else:
+            for line in _span_differences(spans_before[query], spans_after[query]):
+                yield f"{line}   {query}"
+
+
+def _span_differences(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> Iterator[str]:
+    left = list(after)
+    for span in before:
+        best = max(left, key=lambda other: _overlap(span, other), default=None)
+        if best is None or _overlap(span, best) == 0:
+            yield f"gone     {_interval(span)}"
+            continue
+        left.remove(best)
+        if _interval(span) != _interval(best) or span["state"] != best["state"]:
+            yield f"changed  {_interval(span)} {span['state']} -> {_interval(best)} {best['state']}"
+        if span["onset"] != best["onset"]:
+            yield f"onset    {time_label(span['onset'])} -> {time_label(best['onset'])} of {_interval(best)}"
+        if _words(span) != _words(best):
+            yield f"said     {_words(span)!r} -> {_words(best)!r} at {time_label(best['onset'])}"
+    for span in left:
+        yield f"new      {_interval(span)} {span['state']}"
+
+
+def _overlap(span: dict[str, Any], other: dict[str, Any]) -> float:
+    return overlap(span["start"], span["end"], other["start"], other["end"])
+
+
+def _interval(span: dict[str, Any]) -> str:
+    return f"{time_label(span['start'])} - {time_label(span['end'])}"
+
+
+def _words(span: dict[str, Any]) -> str | None:
+    return span["commentary"]["text"] if span["commentary"] else None

@@ -1,0 +1,240 @@
+"""Replay a recording through the stages of the nodes, without ROS and as fast as the machine can.
+
+The path of a frame is that of the activation node, with its parts: the sampler chooses by stamps, only chosen
+frames are decoded, a stamped session decides, restarts and gaps end what is open. At an onset the responder's
+model is shown what the responder node would show it. Nothing is dropped and no clock is read, so the same
+recording gives the same result every time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from stride_ros.activation.config import ActivationConfig
+from stride_ros.activation.session import ActivationUpdate
+from stride_ros.errors import FrameError, SourceError
+from stride_ros.nodes.sampling import Sampler, Verdict
+from stride_ros.nodes.stamped_session import StampedEvent, StampedSession
+from stride_ros.replay.bag_reader import BagMessage, BagReader
+from stride_ros.replay.record import QueryRun, Run, Said
+from stride_ros.replay.recorder import Recorder
+from stride_ros.replay.timeline import time_label
+
+if TYPE_CHECKING:
+    from stride_ros.activation.model import ActivationModel
+    from stride_ros.replay.answers import Answerer
+
+CLOCKS = ("header", "log")
+
+
+@dataclass(frozen=True)
+class Moment:
+    """The frame that something is said about; stamps in ns, ``image`` (H, W, 3) uint8 RGB."""
+
+    stamp: int
+    log_time: int
+    frame_id: str
+    image: np.ndarray
+
+
+class Sink(Protocol):
+    """Takes what the nodes would publish, for example to write it into a bag."""
+
+    def recorded(self, message: BagMessage) -> None:
+        """A message of the recording passed by."""
+
+    def frame(self, moment: Moment) -> None:
+        """A frame was sampled."""
+
+    def window(self, query: str, moment: Moment, update: ActivationUpdate) -> None:
+        """A decision was made."""
+
+    def span(self, span_id: int, moment: Moment, event: StampedEvent) -> None:
+        """A span began or changed."""
+
+    def commentary(self, span_id: int, query: str, moment: Moment, said: Said) -> None:
+        """The answer to an onset."""
+
+
+class Player:
+    """Plays the image messages of a recording to one session a query."""
+
+    def __init__(
+        self,
+        model: ActivationModel,
+        queries: Sequence[str],
+        config: ActivationConfig | None = None,
+        *,
+        rate: float = 1.0,
+        clock: str = "header",
+        answerer: Answerer | None = None,
+        sink: Sink | None = None,
+    ) -> None:
+        """``rate``: frames a second taken; ``clock``: stamps of the "header" or the "log". QueryError."""
+        self._sampler = Sampler(rate)
+        self._period = 1.0 / rate
+        self._clock, self._answerer, self._sink = clock, answerer, sink
+        self._sessions = [StampedSession(model, query, config or ActivationConfig()) for query in queries]
+        self._recorder = Recorder([QueryRun(session.query) for session in self._sessions])
+        self._ids: dict[tuple[str, int], int] = {}  # ids over all queries by a session's own
+        self._last: Moment | None = None
+        self._images = self._late = self._zero = 0
+        self._bad: list[FrameError] = []
+        self._notes: list[str] = []
+
+    def play(
+        self,
+        bag: BagReader,
+        *,
+        topics: Sequence[str] = (),
+        start: float = 0.0,
+        duration: float | None = None,
+        progress: Callable[[float], None] = lambda seconds: None,
+    ) -> Run:
+        """Play from ``start`` s after the beginning for ``duration`` s; ``progress`` is told the s done.
+
+        Messages on ``topics`` are shown to the sink only. Raises SourceError when no image can be used.
+        """
+        begin = bag.start + round(start * 1e9)
+        stop = bag.end + 1 if duration is None else min(begin + round(duration * 1e9), bag.end + 1)
+        image_topic = bag.image.topic
+        for message in bag.messages([image_topic, *topics], begin, stop):
+            if self._sink is not None:
+                self._sink.recorded(message)
+            if message.connection.topic == image_topic:
+                progress((message.log_time - begin) / 1e9)
+                self._take(bag, message)
+        self._end_spans()
+        self._check(bag)
+        run = self._recorder.run(bag.path.name, self._period)
+        run.notes = [*bag.notes, *self._notes, *self._counts()]
+        return run
+
+    def _take(self, bag: BagReader, message: BagMessage) -> None:
+        self._images += 1
+        try:
+            stamp = self._stamp(bag, message)
+            if not self._due(stamp):
+                return
+            image, frame_id, _ = bag.decode(message)
+        except FrameError as error:
+            self._bad.append(error)
+            return
+        self._show(Moment(stamp, message.log_time, frame_id, image))
+
+    def _stamp(self, bag: BagReader, message: BagMessage) -> int:
+        if self._clock == "log":
+            return message.log_time
+        stamp = bag.stamp(message)
+        if stamp == 0:  # as the node takes the time of arrival
+            self._zero += 1
+            return message.log_time
+        return stamp
+
+    def _due(self, stamp: int) -> bool:
+        verdict = self._sampler.offer(stamp)
+        if verdict is Verdict.BACKWARD:
+            self._restart(stamp)
+            verdict = self._sampler.offer(stamp)
+        if verdict in (Verdict.LATE, Verdict.DUPLICATE):
+            self._late += 1
+        return verdict is Verdict.KEEP
+
+    def _restart(self, stamp: int) -> None:
+        """Time went back: what was open is over, and times count on from the newest frame."""
+        back = ((self._recorder.newest or stamp) - stamp) / 1e9
+        self._note(f"the clock went back by {back:.1f} s: started anew, and times count on from there")
+        self._end_spans()
+        self._sampler.reset()
+        self._recorder.go_on(stamp, self._period)
+
+    def _show(self, moment: Moment) -> None:
+        lost = [session for session in self._sessions if session.has_lost_sight(moment.stamp)]
+        if lost:
+            gap = (moment.stamp - (self._recorder.newest or moment.stamp)) / 1e9
+            self._note(f"no images for {gap:.1f} s, longer than the window: started anew")
+            self._end_spans()
+        self._last = moment
+        self._recorder.frame(moment.stamp, moment.image)
+        if self._answerer is not None:
+            self._answerer.add(moment.image, moment.stamp)
+        if self._sink is not None:
+            self._sink.frame(moment)
+        for session in self._sessions:
+            try:
+                update, events = session.push(moment.image, moment.stamp)
+            except FrameError as error:
+                self._bad.append(error)
+                return
+            if update is not None:
+                self._decided(session.query, moment, update)
+            self._publish(session.query, moment, events)
+
+    def _decided(self, query: str, moment: Moment, update: ActivationUpdate) -> None:
+        self._recorder.decision(
+            query,
+            moment.stamp,
+            update.labels,
+            update.probabilities,
+            update.resolution,
+            update.timings["total"],
+        )
+        if self._sink is not None:
+            self._sink.window(query, moment, update)
+
+    def _publish(self, query: str, moment: Moment, events: Sequence[StampedEvent]) -> None:
+        for stamped in events:
+            event = stamped.event
+            span_id = self._ids.setdefault((query, event.span_id), len(self._ids) + 1)
+            self._recorder.span(
+                query,
+                span_id,
+                int(event.state),
+                moment.stamp,
+                stamped.start_ns,
+                stamped.end_ns,
+                float(event.confidence),
+            )
+            if self._sink is not None:
+                self._sink.span(span_id, moment, stamped)
+            if event.state == 0 and self._answerer is not None:
+                said = self._answerer.answer(query, stamped.start_ns, moment.stamp)
+                self._recorder.answer(query, span_id, said)
+                if self._sink is not None:
+                    self._sink.commentary(span_id, query, moment, said)
+
+    def _end_spans(self) -> None:
+        if self._last is not None:
+            for session in self._sessions:
+                self._publish(session.query, self._last, session.restart())
+
+    # What was odd
+
+    def _note(self, text: str) -> None:
+        self._notes.append(f"At {time_label(self._recorder.duration())} {text}.")
+
+    def _check(self, bag: BagReader) -> None:
+        if self._recorder.newest is not None:
+            return
+        if self._bad:
+            raise SourceError(f"No image on {bag.image.topic} can be used: {self._bad[0]}")
+        raise SourceError(
+            f"There is no image on {bag.image.topic} in the chosen part; change --start or --duration."
+            + "".join(f" {note}" for note in bag.notes)
+        )
+
+    def _counts(self) -> list[str]:
+        notes = []
+        if self._bad:
+            notes.append(f"{len(self._bad)} of {self._images} images could not be used: {self._bad[0]}")
+        if self._late:
+            notes.append(
+                f"{self._late} of {self._images} images came out of order or twice and were skipped."
+            )
+        if self._zero:
+            notes.append(f"{self._zero} of {self._images} images have no stamp; their log time was used.")
+        return notes
