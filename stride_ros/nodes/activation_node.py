@@ -78,7 +78,7 @@ class ActivationNode(ManagedNode):
         started = time.monotonic()
         self._model = call_in_thread(
             lambda: ActivationModel.load(values["model"], device=values["device"], dtype=values["dtype"]),
-            keep_waiting=self.context.ok,
+            keep_waiting=self.may_wait,
         )
         self._open_session()
         self._span_publisher = self._publisher(ActivationSpan, "activation/span", SPAN_QOS)
@@ -174,8 +174,8 @@ class ActivationNode(ManagedNode):
             return
         self._decisions.tick()
         self._last_update = update
-        self._publish_window(update)
         self._publish_events(events)
+        self._publish_window(update)
         if self._debug_publisher.get_subscription_count() > 0:
             self._publish_debug_image(rgb, update)
 

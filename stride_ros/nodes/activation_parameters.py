@@ -9,7 +9,7 @@ from stride_ros.activation.config import ActivationConfig, TriggerConfig
 from stride_ros.errors import ConfigError, QueryError
 from stride_ros.nodes.parameters import LIVE, ParameterSpec, Table
 
-DEFAULT_QUERY = "Tell me when a person appears."
+DEFAULT_QUERY = "Tell me when a person is in view."
 DEFAULT_MODEL = "interlive/STRIDE-2B"
 MAX_QUERY_CHARACTERS = 1000  # a query is part of every prompt: a page of text would fill the context
 
@@ -164,7 +164,7 @@ def check_values(values: Mapping[str, Any]) -> None:
     query = values["query"]
     if not query.strip():
         raise QueryError(
-            "The query is empty; say what to be told about, like 'Tell me when a person appears.'."
+            "The query is empty; say what to be told about, like 'Tell me when a person is in view.'."
         )
     if len(query) > MAX_QUERY_CHARACTERS:
         raise QueryError(f"The query has {len(query)} characters; use at most {MAX_QUERY_CHARACTERS}.")

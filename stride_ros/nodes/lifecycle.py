@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -9,15 +10,8 @@ from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
 from rclpy.lifecycle.node import LifecycleState
 
 from stride_ros.errors import StrideError
-from stride_ros.nodes.parameters import START, Check, Parameters, ParameterSpec, Table
-
-AUTOSTART = ParameterSpec(
-    "autostart",
-    True,
-    "Configure and activate by itself when started with `ros2 run` or `compose`; "
-    "false leaves that to a lifecycle manager or the launch file.",
-    applies=START,
-)
+from stride_ros.nodes.autostart import AUTOSTART
+from stride_ros.nodes.parameters import Check, Parameters, Table
 
 
 class ManagedNode(LifecycleNode):
@@ -37,6 +31,7 @@ class ManagedNode(LifecycleNode):
         """`node_options` go to rclpy's Node (context, namespace, parameter_overrides, cli_args ...)."""
         super().__init__(name, **node_options)
         self.last_error = ""
+        self._interrupted = threading.Event()
         try:
             self.parameters = Parameters(self, (*table, AUTOSTART), check)
         except StrideError:
@@ -60,6 +55,14 @@ class ManagedNode(LifecycleNode):
     @property
     def active(self) -> bool:
         return self._state_machine.current_state[1] == "active"
+
+    def interrupt(self) -> None:
+        """Make a `call_in_thread` that waits with `may_wait` give up; the process is about to end."""
+        self._interrupted.set()
+
+    def may_wait(self) -> bool:
+        """Whether a slow transition may go on."""
+        return not self._interrupted.is_set() and self.context.ok()
 
     def autostart(self) -> bool:
         """Configure and activate; False when one of them failed (the reason is logged)."""
@@ -111,6 +114,9 @@ class ManagedNode(LifecycleNode):
     def _attempt(self, what: str, action: Callable[[], None]) -> bool:
         try:
             action()
+        except InterruptedError:  # the process was asked to stop in the middle of it
+            self.last_error = f"Stopped in the middle of {what}."
+            return False
         except Exception as error:  # rclpy would swallow it without a word
             known = isinstance(error, StrideError)
             self.last_error = str(error) if known else f"{type(error).__name__}: {error}"

@@ -1,4 +1,4 @@
-"""Run nodes in one process until Ctrl-C or SIGTERM: exit 0, no traceback, everything joined.
+"""Run nodes in one process until Ctrl-C or SIGTERM: exit 0, no traceback, soon.
 
 Nothing heavy is imported at the top, so that a signal during the slow imports ends the process in order too.
 """
@@ -11,15 +11,16 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from stride_ros.errors import StrideError
 
 if TYPE_CHECKING:
     from rclpy.node import Node
 
-_EXIT_GRACE = 2.0  # s that threads get to end before the process leaves without them
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# s from a signal until the process leaves in any case: a pass over the window cannot be interrupted.
+_PATIENCE = 2.0
 
 
 def run(*nodes: str | Callable[[], Node], args: Sequence[str] | None = None) -> int:
@@ -27,64 +28,94 @@ def run(*nodes: str | Callable[[], Node], args: Sequence[str] | None = None) -> 
 
     Each node is a factory or its import path, "package.module:Class". Nodes with a true `autostart` parameter
     are configured and activated first. Returns 0 after a signal, 1 when a node fails to start by itself, 2
-    when a parameter is wrong.
+    when a parameter or a source is wrong.
     """
-    stopping = _Stop()
+    stopper = _Stopper()
+    import rclpy
+    from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+    from rclpy.signals import SignalHandlerOptions
+    from rclpy.task import Future
+
+    makers = [_resolve(node) for node in nodes]
+    rclpy.init(args=args if args is None else list(args), signal_handler_options=SignalHandlerOptions.NO)
+    context = rclpy.get_default_context()
+    executor = SingleThreadedExecutor()
+    stopped = Future()
+    running: list[Any] = []
+    code = 0
+
+    def stop() -> None:
+        stopped.set_result(None)
+        for node in running:
+            if hasattr(node, "interrupt"):
+                node.interrupt()
+
+    stopper.on_signal(stop)
     try:
-        code = _run(nodes, args, stopping)
-    except SystemExit as stopped:
-        code = int(stopped.code or 0)
-    _leave(code)
+        for make in makers:
+            running.append(make())
+            executor.add_node(running[-1])
+        # A signal before this line found no node to interrupt; `asked` was set first.
+        if not stopper.asked and not all(_autostart(node) for node in running):
+            code = 1
+        elif not stopper.asked:
+            executor.spin_until_future_complete(stopped)
+    except ExternalShutdownException:
+        pass
+    except StrideError as error:
+        print(error, file=sys.stderr)
+        code = 2
+    finally:
+        # Destroyed while the context lives: an open span still gets its last message.
+        for node in running:
+            node.destroy_node()
+        executor.shutdown(timeout_sec=0)
+        context.try_shutdown()
+    code = 0 if stopper.asked else code
+    if any(thread.name.startswith("stride-") and thread.is_alive() for thread in threading.enumerate()):
+        # A model that still loads: Python's own way out would pull the modules from under its feet.
+        _leave_now(code)
     return code
 
 
-class _Stop:
-    """Signal handler: before ROS is up it ends the process, afterwards rclpy's own handlers do that."""
+class _Stopper:
+    """A thread that waits for signals; blocked everywhere else, they never interrupt at a bad moment."""
 
     def __init__(self) -> None:
-        self.ros_is_up = False
-        signal.signal(signal.SIGINT, self)
-        signal.signal(signal.SIGTERM, self)
+        self.asked = False
+        self._stop: Callable[[], None] | None = None
+        self._lock = threading.Lock()
+        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        for number in _SIGNALS:
+            signal.signal(number, signal.SIG_DFL)  # a shell's background job starts with SIGINT ignored
+        threading.Thread(target=self._wait, name="signals", daemon=True).start()
 
-    def __call__(self, number: int, frame: FrameType | None) -> None:
-        if not self.ros_is_up:
-            raise SystemExit(0)
+    def on_signal(self, stop: Callable[[], None]) -> None:
+        """From now on a signal calls `stop`, in this thread, instead of ending the process at once."""
+        with self._lock:
+            self._stop = stop
 
-
-def _run(factories: Sequence[str | Callable[[], Node]], args: Sequence[str] | None, stopping: _Stop) -> int:
-    import rclpy
-    from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
-
-    makers = [_resolve(factory) for factory in factories]
-    rclpy.init(args=args if args is None else list(args))
-    stopping.ros_is_up = True
-    executor = SingleThreadedExecutor()
-    nodes: list[Node] = []
-    try:
-        for make in makers:
-            nodes.append(make())
-            executor.add_node(nodes[-1])
-        for node in nodes:
-            if rclpy.ok() and not _autostart(node):
-                return 0 if not rclpy.ok() else 1
-        executor.spin()
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    except StrideError as error:
-        print(f"{error}", file=sys.stderr)
-        return 2
-    finally:
-        for node in nodes:
-            node.destroy_node()
-        executor.shutdown(timeout_sec=0)
-        rclpy.get_default_context().try_shutdown()
-    return 0
+    def _wait(self) -> None:
+        signal.sigwait(_SIGNALS)
+        self.asked = True
+        with self._lock:
+            if self._stop is None:
+                os._exit(0)  # still importing: there is nothing to give back
+        self._stop()
+        threading.Event().wait(_PATIENCE)
+        _leave_now(0)
 
 
-def _resolve(factory: str | Callable[[], Node]) -> Callable[[], Node]:
-    if not isinstance(factory, str):
-        return factory
-    module, _, name = factory.partition(":")
+def _leave_now(code: int) -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _resolve(node: str | Callable[[], Node]) -> Callable[[], Node]:
+    if not isinstance(node, str):
+        return node
+    module, _, name = node.partition(":")
     return getattr(importlib.import_module(module), name)
 
 
@@ -92,14 +123,3 @@ def _autostart(node: Node) -> bool:
     if not node.has_parameter("autostart") or not node.get_parameter("autostart").value:
         return True
     return node.autostart()
-
-
-def _leave(code: int) -> None:
-    """Leave at once when a thread (a model that loads or answers) does not end: it cannot be interrupted."""
-    for thread in threading.enumerate():
-        if thread is not threading.current_thread() and thread.name.startswith("stride"):
-            thread.join(_EXIT_GRACE)
-            if thread.is_alive():
-                sys.stdout.flush()
-                sys.stderr.flush()
-                os._exit(code)

@@ -34,6 +34,7 @@ class Sampler:
         """Forget the past: the next frame is kept."""
         self._newest: int | None = None
         self._due = 0
+        self._interval = 0  # between input frames, ns; 0: not known
 
     def offer(self, stamp: int) -> Verdict:
         """Judge a frame by its stamp in ns; BACKWARD changes nothing, so `reset` and offer it again."""
@@ -47,8 +48,10 @@ class Sampler:
         if step < 0:
             return Verdict.LATE if step > -REORDER_TOLERANCE_NS else Verdict.BACKWARD
         self._newest = stamp
+        # Follows a faster input at once and a slower one gradually: a lost frame makes no slow camera.
+        self._interval = min(step, self._interval * 5 // 4 or step)
         # Half an input interval early is nearer to the due time than the next frame will be.
-        slack = min(step, period // 2) // 2
+        slack = min(self._interval, period // 2) // 2
         if stamp + slack < self._due:
             return Verdict.SKIP
         self._due += period

@@ -30,6 +30,14 @@ def test_jittered_stamps_do_not_drift() -> None:
     assert np.abs(samples - samples.round()).max() < 0.14  # a camera period plus the jitter
 
 
+def test_lost_frames_do_not_move_the_grid() -> None:
+    stamps = np.arange(0, 300, 0.1)
+    samples = kept(stamps[np.random.default_rng(0).random(3000) > 0.3])
+    assert len(samples) in (299, 300, 301)
+    assert samples.max() > 298
+    assert (samples - samples.round()).min() > -0.11
+
+
 def test_jittered_camera_at_the_rate_loses_nothing() -> None:
     stamps = np.arange(0, 200.0) + np.random.default_rng(1).uniform(-0.1, 0.1, 200)
     assert len(kept(stamps)) == 200
