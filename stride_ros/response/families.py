@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -69,6 +70,21 @@ class FramesAsImages:
         return dict(inputs)
 
 
+def load_tokenizer(directory: Path) -> Any:
+    """The checkpoint's tokenizer with its chat template; BackendError when there is none."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
+    older = directory / "chat_template.json"
+    if tokenizer.chat_template is None and older.is_file():
+        tokenizer.chat_template = json.loads(older.read_text(encoding="utf-8"))["chat_template"]
+    if tokenizer.chat_template is None:
+        raise BackendError(
+            f"{directory.name} has no chat template: choose the model's instruction-tuned variant."
+        )
+    return tokenizer
+
+
 def with_system_prompt(request: ResponseRequest, content: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """One user turn, with the request's system prompt before it where there is one."""
     messages: list[dict[str, Any]] = [{"role": "user", "content": content}]
@@ -87,7 +103,7 @@ def control_tokens(tokenizer: Any) -> tuple[str, ...]:
 
 def _image_processor_of(directory: Path, config: Any) -> Any:
     """The family's processor for images alone: the video half of some needs torchvision."""
-    from transformers import AutoImageProcessor, AutoProcessor, AutoTokenizer
+    from transformers import AutoImageProcessor, AutoProcessor
 
     if config.model_type != "internvl":
         return AutoProcessor.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
@@ -100,7 +116,7 @@ def _image_processor_of(directory: Path, config: Any) -> Any:
             super().__init__(image_processor, tokenizer, **options)
 
     tile = config.vision_config.image_size[0] // config.vision_config.patch_size[0]
-    tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
+    tokenizer = load_tokenizer(directory)
     return InternVLImages(
         AutoImageProcessor.from_pretrained(directory, local_files_only=True, backend="pil"),
         tokenizer,

@@ -28,7 +28,7 @@ class HuggingFaceBackend:
     transformers knows (sdpa, eager, flash_attention_2). ``quantization``: none, 8bit or 4bit (needs
     bitsandbytes). ``frame_max_tokens`` bounds what a frame may cost where the family lets it vary.
     Decoding follows the model's own generation_config; ``temperature`` overrides it (0: greedy) unless
-    negative. Raises BackendError when the model cannot be loaded.
+    negative. Raises BackendError when the model cannot be loaded, ConfigError for an impossible option.
     """
 
     remote = False

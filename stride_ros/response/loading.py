@@ -11,10 +11,11 @@ import torch
 from transformers import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING, AutoConfig, AutoModelForImageTextToText
 from transformers.utils import logging
 
-from stride_ros.errors import BackendError
+from stride_ros.activation.checkpoint import EMBEDDED, find
+from stride_ros.activation.model import choose_device, choose_dtype
+from stride_ros.errors import BackendError, CheckpointError, ConfigError
 from stride_ros.response.backend import ATTENTIONS, QUANTIZATIONS
 
-_DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 # Weights in any other format would be unpickled, which runs code.
 _WANTED_FILES = ["*.json", "*.safetensors", "*.jinja", "*.txt", "*.model"]
 
@@ -28,6 +29,11 @@ def resolve_checkpoint(source: str) -> Path:
     path = Path(source).expanduser()
     if source and path.is_dir():
         return path
+    if source == EMBEDDED:
+        try:
+            return find(source)
+        except CheckpointError as error:
+            raise BackendError(str(error)) from error
     if not source or source.startswith(("/", ".", "~")) or source.count("/") > 1:
         raise BackendError(
             f"There is no model directory {source!r}: give an existing directory or a repository id such as "
@@ -65,15 +71,15 @@ def load_image_text_model(
 ) -> Any:
     """Load the image-text model in ``directory`` for inference (arguments as in HuggingFaceBackend).
 
-    Raises BackendError when it is of another architecture, has no safetensors weights, does not fit into
-    memory, or an argument is not possible.
+    Raises ConfigError for an argument that is not possible, BackendError when the checkpoint is of another
+    architecture, has no safetensors weights or does not fit into memory.
     """
     _check_architecture(directory)
     _check_weights(directory)
-    target = choose_device(device)
+    target = choose_device("auto" if device == "balanced" else device)
     options: dict[str, Any] = {"dtype": choose_dtype(dtype, target)}
     if attention not in ATTENTIONS:
-        raise BackendError(f"There is no attention {attention!r}: choose one of {', '.join(ATTENTIONS)}.")
+        raise ConfigError(f"There is no attention {attention!r}: choose one of {', '.join(ATTENTIONS)}.")
     if attention != "auto":
         options["attn_implementation"] = attention
     if quantization != "none":
@@ -99,30 +105,6 @@ def load_image_text_model(
             "choose another model."
         ) from error
     return model.eval()
-
-
-def choose_device(device: str) -> str:
-    """``auto`` is CUDA where there is one; raises BackendError for a device that is not there."""
-    if device in ("auto", "balanced"):
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        index = torch.device(device)
-    except RuntimeError as error:
-        raise BackendError(f"There is no device {device!r}: use auto, cpu, cuda or cuda:N.") from error
-    if index.type == "cuda" and (index.index or 0) >= torch.cuda.device_count():
-        raise BackendError(
-            f"The device {device} is not there: use auto or cpu, or install a CUDA build of torch."
-        )
-    return device
-
-
-def choose_dtype(dtype: str, device: str) -> torch.dtype:
-    """``auto`` is bfloat16 on an accelerator and float32 on a CPU, where half precision is slow."""
-    if dtype == "auto":
-        return torch.float32 if device == "cpu" else torch.bfloat16
-    if dtype not in _DTYPES:
-        raise BackendError(f"There is no dtype {dtype!r}: choose auto, {', '.join(_DTYPES)}.")
-    return _DTYPES[dtype]
 
 
 def _check_architecture(directory: Path) -> None:
@@ -163,7 +145,7 @@ def _quantization(name: str) -> Any:
     from transformers import BitsAndBytesConfig
 
     if name not in QUANTIZATIONS:
-        raise BackendError(f"There is no quantization {name!r}: choose one of {', '.join(QUANTIZATIONS)}.")
+        raise ConfigError(f"There is no quantization {name!r}: choose one of {', '.join(QUANTIZATIONS)}.")
     if find_spec("bitsandbytes") is None:
         raise BackendError(f"The quantization {name} needs bitsandbytes: run `pip install bitsandbytes`.")
     if name == "8bit":

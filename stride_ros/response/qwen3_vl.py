@@ -10,7 +10,7 @@ import torch
 
 from stride_ros.activation.frames import CELL, MERGE, PAIR, patches, prepare
 from stride_ros.response.backend import ResponseRequest
-from stride_ros.response.families import control_tokens, with_system_prompt
+from stride_ros.response.families import control_tokens, load_tokenizer, with_system_prompt
 from stride_ros.response.prompt import frame_times, question
 
 _PLACEHOLDER = "<|vision_start|><|video_pad|><|vision_end|>"
@@ -24,11 +24,7 @@ class Qwen3VLPrompt:
     """
 
     def __init__(self, directory: Path, config: Any, frame_max_tokens: int) -> None:
-        from transformers import AutoTokenizer
-
-        self.tokenizer = AutoTokenizer.from_pretrained(
-            directory, local_files_only=True, trust_remote_code=False
-        )
+        self.tokenizer = load_tokenizer(directory)
         self._video_token = config.video_token_id
         self._max_tokens = frame_max_tokens
         self._forbidden = control_tokens(self.tokenizer)

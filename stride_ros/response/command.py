@@ -1,0 +1,144 @@
+"""``stride-ros respond``: ask a response backend about a stretch of video, without ROS."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stride_ros.errors import ConfigError, SourceError
+
+if TYPE_CHECKING:
+    from stride_ros.response.backend import ResponseBackend, ResponseRequest
+
+DESCRIPTION = """Show frames of a video to a model, as the responder node does at an onset, and print what it
+says. Times are in s from the start of the video."""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
+    """Add the command and its options."""
+    parser = subparsers.add_parser(
+        "respond", help="ask a response model about a stretch of video", description=DESCRIPTION
+    )
+    parser.add_argument("video", help="a video file, an image folder or world (synthetic)")
+    parser.add_argument("--from", dest="start", type=float, default=0.0, metavar="S", help="its begin")
+    parser.add_argument("--to", dest="end", type=float, required=True, metavar="S", help="last frame to show")
+    parser.add_argument("--query", required=True, metavar="Q", help="what the user wants to be told about")
+    parser.add_argument("--model", required=True, metavar="M", help="folder, repository, name on the server")
+    parser.add_argument(
+        "--backend", choices=("huggingface", "openai"), help="huggingface (default), openai with --base-url"
+    )
+    parser.add_argument("--base-url", metavar="URL", help="address of an OpenAI-compatible server")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or balanced (default auto)")
+    parser.add_argument("--dtype", default="auto", help="auto, float32, bfloat16 or float16 (default auto)")
+    parser.add_argument(
+        "--pre-seconds", type=float, default=2.0, metavar="S", help="shown before (default 2)"
+    )
+    parser.add_argument("--rate", type=float, default=1.0, metavar="HZ", help="frames a second (default 1)")
+    parser.add_argument("--max-frames", type=int, default=16, metavar="N", help="shown at most (default 16)")
+    parser.add_argument(
+        "--max-new-tokens", type=int, default=128, metavar="N", help="length at most (default 128)"
+    )
+    parser.add_argument(
+        "--temperature",
+        type=float,
+        default=-1.0,
+        metavar="T",
+        help="0: always the same words; -1 (default): the model's own",
+    )
+    parser.add_argument("--system-prompt", metavar="TEXT", help="style, language and length of the answer")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the answer and its figures")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Ask once; the text goes to stdout as it comes, the figures to stderr."""
+    _check(arguments)
+    request = read_request(arguments)
+    from stride_ros.response.backend import load_backend
+
+    kind = arguments.backend or ("openai" if arguments.base_url else "huggingface")
+    options = {"max_new_tokens": arguments.max_new_tokens, "temperature": arguments.temperature}
+    if arguments.base_url:
+        options["base_url"] = arguments.base_url
+    print(f"Loading {arguments.model} ...", file=sys.stderr)
+    backend = load_backend(kind, arguments.model, arguments.device, arguments.dtype, **options)
+    try:
+        answer = _ask(backend, request)
+    finally:
+        backend.close()
+    print(
+        f"{len(request.frames)} frames; first text after {answer['first_text_s']:.2f} s, {answer['tokens']} "
+        f"tokens in {answer['seconds']:.2f} s ({answer['tokens_per_second']:.1f} a second)",
+        file=sys.stderr,
+    )
+    if arguments.json:
+        report = {
+            "model": backend.name,
+            "backend": kind,
+            "query": request.query,
+            "from": arguments.start,
+            "to": arguments.end,
+            "frame_times": [frame.time for frame in request.frames],
+            **answer,
+        }
+        arguments.json.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return 0
+
+
+def read_request(arguments: argparse.Namespace) -> ResponseRequest:
+    """The frames from ``start - pre_seconds`` to ``end``, chosen as the responder node does."""
+    from stride_ros.response.backend import ResponseRequest
+    from stride_ros.response.frame_cache import FrameCache
+    from stride_ros.response.prompt import DEFAULT_SYSTEM_PROMPT
+    from stride_ros.sources import open_source
+
+    begin = arguments.start - arguments.pre_seconds
+    # A frame's length more, because a source ends before its length.
+    source = open_source(arguments.video, rate=arguments.rate, seconds=arguments.end + 1 / arguments.rate)
+    cache = FrameCache(arguments.end - begin + 1.0, 4096)
+    for frame in source.frames():
+        if frame.time > arguments.end:
+            break
+        if frame.time >= begin:
+            cache.add(frame.image, frame.time)
+    frames = tuple(cache.select(begin, arguments.end, arguments.max_frames))
+    if not frames:
+        raise SourceError(
+            f"{arguments.video} has no frame from {begin:g} to {arguments.end:g} s: correct --from and --to."
+        )
+    system_prompt = DEFAULT_SYSTEM_PROMPT if arguments.system_prompt is None else arguments.system_prompt
+    return ResponseRequest(arguments.query, frames, arguments.start, system_prompt=system_prompt)
+
+
+def _ask(backend: ResponseBackend, request: ResponseRequest) -> dict[str, Any]:
+    started = time.monotonic()
+    first = 0.0
+    text = ""
+    for piece in backend.stream(request, lambda: False):
+        first = first or time.monotonic() - started
+        text += piece
+        print(piece, end="", flush=True)
+    seconds = time.monotonic() - started
+    print(flush=True)
+    return {
+        "text": text.strip(),
+        "first_text_s": first,
+        "seconds": seconds,
+        "tokens": backend.last_tokens,
+        "tokens_per_second": backend.last_tokens / seconds,
+    }
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    if arguments.start < 0 or arguments.end < arguments.start:
+        raise ConfigError("--from must be at least 0 and --to at least --from: correct the times.")
+    if arguments.pre_seconds < 0 or not arguments.rate > 0:
+        raise ConfigError("--pre-seconds must be at least 0 and --rate above 0: correct the value.")
+    if arguments.max_frames < 1 or arguments.max_new_tokens < 1:
+        raise ConfigError("--max-frames and --max-new-tokens must be at least 1: correct the value.")
+    if arguments.json and not arguments.json.absolute().parent.is_dir():
+        raise ConfigError(f"Folder {arguments.json.absolute().parent} does not exist: make it first.")

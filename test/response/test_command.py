@@ -1,0 +1,68 @@
+"""``stride-ros respond``: a model about a stretch of video, from the command line."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from stride_ros.cli import main
+
+pytest.importorskip("torch", reason="torch is not installed")
+
+
+@pytest.fixture
+def respond(capsys):
+    """Runs the command on the synthetic world and returns exit code, stdout and stderr."""
+
+    def run(*options: str, video: str = "world"):
+        code = main(["respond", video, *options])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run
+
+
+def test_a_local_model_answers(respond, qwen3_vl, tmp_path):
+    options = ["--from", "4", "--to", "6", "--query", "Tell me when it moves.", "--model", str(qwen3_vl)]
+    file = tmp_path / "answer.json"
+    code, out, err = respond(*options, "--max-new-tokens", "8", "--json", str(file))
+    assert code == 0
+    assert out.strip()
+    assert "5 frames" in err
+    report = json.loads(file.read_text())
+    assert report["frame_times"] == [2.0, 3.0, 4.0, 5.0, 6.0]
+    assert report["text"] == out.strip()
+    assert report["tokens"] <= 8
+    assert 0 < report["first_text_s"] <= report["seconds"]
+
+
+def test_a_server_answers(respond, chat_server):
+    pytest.importorskip("openai", reason="openai is not installed: run `python3 -m pip install openai`")
+    code, out, _ = respond(
+        *("--from", "4", "--to", "6", "--query", "q", "--model", "tiny", "--base-url", chat_server.url)
+    )
+    assert (code, out) == (0, "A cup falls. \n")
+    assert len(chat_server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--from", "5", "--to", "4"), "correct the times"),
+        (("--to", "4", "--max-frames", "0"), "at least 1"),
+        (("--to", "4", "--rate", "0"), "correct the value"),
+        (("--to", "4", "--json", "/nowhere/a.json"), "make it first"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_exit_2(respond, options, message):
+    code, out, err = respond(*options, "--query", "q", "--model", "m")
+    assert (code, out) == (2, "")
+    assert message in err
+    assert len(err.splitlines()) == 1
+
+
+def test_a_missing_video_is_said(respond):
+    code, _, err = respond("--to", "4", "--query", "q", "--model", "m", video="/nowhere.mp4")
+    assert code == 2
+    assert "does not exist" in err
