@@ -1,0 +1,64 @@
+"""config/ and the README say what the nodes declare, and the nodes accept the files as they are."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+CONFIG = ROOT / "config"
+yaml = pytest.importorskip("yaml")
+
+
+def test_yaml_and_readme_are_up_to_date() -> None:
+    check = [sys.executable, str(ROOT / "tools" / "write_parameters.py"), "--check"]
+    done = subprocess.run(check, capture_output=True, text=True)
+    assert done.returncode == 0, f"{done.stdout}run: python tools/write_parameters.py"
+
+
+@pytest.mark.parametrize("name", ["stride.yaml", "demo.yaml"])
+def test_files_name_only_parameters_that_exist(name: str) -> None:
+    everything = yaml.safe_load((CONFIG / "stride.yaml").read_text())
+    for node, section in yaml.safe_load((CONFIG / name).read_text()).items():
+        known = everything[node]["ros__parameters"]
+        for parameter, value in section["ros__parameters"].items():
+            assert parameter in known
+            assert type(value) is type(known[parameter])
+
+
+@pytest.mark.parametrize("node", ["activation", "responder", "camera"])
+def test_nodes_read_the_files_under_any_namespace(node: str, tmp_path: Path) -> None:
+    """Through ROS's own parser: a value that differs from the default arrives, the whole file is accepted."""
+    pytest.importorskip("rclpy", reason="rclpy is missing; source a ROS 2 distribution")
+    changes = {"activation": ("rate", 2.0), "responder": ("history", 5), "camera": ("speed", 3.0)}
+    name, value = changes[node]
+    changed = tmp_path / "changed.yaml"
+    changed.write_text(yaml.safe_dump({f"/**/{node}": {"ros__parameters": {name: value}}}))
+    assert declared(node, name, CONFIG / "stride.yaml", changed) == value
+
+
+def declared(node: str, parameter: str, *files: Path) -> Any:
+    """The value a node in namespace /robot/front declares with these parameter files."""
+    import rclpy
+
+    from stride_ros.nodes import activation_parameters, camera_parameters, responder_parameters
+    from stride_ros.nodes.parameters import Parameters
+
+    tables = {
+        "activation": activation_parameters.TABLE,
+        "responder": responder_parameters.TABLE,
+        "camera": camera_parameters.TABLE,
+    }
+    context = rclpy.Context()
+    rclpy.init(context=context)
+    arguments = ["--ros-args", *(part for file in files for part in ("--params-file", str(file)))]
+    made = rclpy.create_node(node, namespace="/robot/front", context=context, cli_args=arguments)
+    try:
+        return Parameters(made, tables[node])[parameter]
+    finally:
+        made.destroy_node()
+        context.try_shutdown()
