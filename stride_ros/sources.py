@@ -1,4 +1,4 @@
-"""Where frames come from besides ROS: the synthetic world, a video file, an image folder, a camera."""
+"""Where frames come from besides ROS: the synthetic world, a video, an image folder, a bag, a camera."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class FrameSource(Protocol):
 def open_source(
     source: str, *, rate: float = 10.0, seconds: float = 0.0, size: tuple[int, int] = (0, 0), seed: int = 0
 ) -> FrameSource:
-    """Open `world`, a video file, a folder of images, or a V4L2 camera ("/dev/video0" or "0").
+    """Open `world`, a video file, a folder of images, a bag, or a V4L2 camera ("/dev/video0" or "0").
 
     rate: frames a second (at most, where the source has its own). seconds: length to read, 0 for all (60 s of
     world). size: (width, height) to scale to, 0 for the source's own. seed: which world.
@@ -58,6 +58,8 @@ def open_source(
         raise SourceError(
             f"The source '{source}' does not exist; use world, a video file, an image folder or /dev/videoN."
         )
+    if _is_bag(path):
+        return BagSource(path, rate, seconds, size)
     if path.is_dir():
         return FolderSource(path, rate, seconds, size)
     return VideoSource(path, rate, seconds, size)
@@ -130,6 +132,30 @@ class VideoSource:
                 yield SourceFrame(_scaled(image, self._size), time)
 
 
+class BagSource:
+    """The images of a bag with one image topic, at the times of their stamps, thinned to `rate`."""
+
+    live = False
+    events = ()
+
+    def __init__(self, path: Path, rate: float, seconds: float, size: tuple[int, int]) -> None:
+        from stride_ros.replay.bag_reader import BagReader
+
+        self.name = str(path)
+        self._rate, self._seconds, self._size = rate, seconds, size
+        with BagReader(path):
+            pass  # a bag that cannot be read fails now, not in a thread later
+
+    def frames(self) -> Iterator[SourceFrame]:
+        from stride_ros.replay.bag_reader import BagReader
+
+        with BagReader(self.name) as bag:
+            for image, time in bag.frames(self._rate):
+                if self._seconds and time >= self._seconds:
+                    return
+                yield SourceFrame(_scaled(image, self._size), time)
+
+
 class CameraSource:
     """A V4L2 camera, at its own pace."""
 
@@ -147,6 +173,13 @@ class CameraSource:
                 if self._seconds and time >= self._seconds:
                     return
                 yield SourceFrame(_scaled(image, self._size), time)
+
+
+def _is_bag(path: Path) -> bool:
+    suffixes = (".mcap", ".db3", ".bag")
+    if path.is_dir():
+        return (path / "metadata.yaml").is_file() or any(file.suffix in suffixes for file in path.iterdir())
+    return path.suffix in suffixes
 
 
 def _camera_options(rate: float, size: tuple[int, int]) -> dict[str, str]:

@@ -13,6 +13,8 @@ import numpy as np
 
 from stride_ros.errors import FrameError, SourceError
 from stride_ros.nodes.images import compressed_to_rgb, image_to_rgb
+from stride_ros.nodes.sampling import Sampler, Verdict
+from stride_ros.replay.mcap_repair import RepairedMcap, is_cut_off
 from stride_ros.replay.messages import COMPRESSED_IMAGE, IMAGE, typestore
 
 if TYPE_CHECKING:
@@ -103,14 +105,31 @@ class BagReader:
             raise FrameError("An image message is cut off; record the bag again.") from error
         return int(seconds) * 10**9 + int(nanoseconds)
 
-    def decode(self, message: BagMessage) -> tuple[np.ndarray, str, Any]:
-        """An image as (H, W, 3) uint8 RGB, its frame_id, and the message. Raises FrameError."""
+    def frames(self, rate: float) -> Iterator[tuple[np.ndarray, float]]:
+        """Images (H, W, 3) uint8 RGB, at most ``rate`` a second, with times in s from the first one.
+
+        Images that cannot be used, and those whose time does not increase, are left out.
+        """
+        sampler, origin = Sampler(rate), None
+        for message in self.messages([self.image.topic], self.start, self.end + 1):
+            try:
+                stamp = self.stamp(message) or message.log_time
+                if sampler.offer(stamp) is not Verdict.KEEP:
+                    continue
+                image, _ = self.decode(message)
+            except FrameError:
+                continue
+            origin = stamp if origin is None else origin
+            yield image, (stamp - origin) / 1e9
+
+    def decode(self, message: BagMessage) -> tuple[np.ndarray, str]:
+        """An image as (H, W, 3) uint8 RGB, and its frame_id. Raises FrameError."""
         try:
             image: Any = self._reader.deserialize(message.data, message.connection.msgtype)
         except Exception as error:  # the deserialisers fail in many ways on data that is cut off
             raise FrameError("An image message cannot be deserialised; check its publisher.") from error
         convert = image_to_rgb if message.connection.msgtype == IMAGE else compressed_to_rgb
-        return np.asarray(convert(image)), str(image.header.frame_id), image
+        return np.asarray(convert(image)), str(image.header.frame_id)
 
 
 def _open(path: Path, notes: list[str]) -> AnyReader:
@@ -135,18 +154,25 @@ def _open(path: Path, notes: list[str]) -> AnyReader:
     return reader
 
 
-def _files(path: Path, notes: list[str]) -> list[Path]:
-    """What to open: the folder, or its files where its metadata.yaml is missing."""
-    if path.is_file() or (path / "metadata.yaml").is_file():
+def _files(path: Path, notes: list[str]) -> list[Any]:
+    """What to open: the folder, or its files where its metadata.yaml is missing or a file is cut off."""
+    files = [path] if path.is_file() else _storage_files(path)
+    cut_off = [file for file in files if file.suffix == ".mcap" and is_cut_off(file)]
+    notes += [f"{file.name} is cut off at its end; all whole parts of it were used." for file in cut_off]
+    described = path.is_file() or (path / "metadata.yaml").is_file()
+    if described and not cut_off:
         return [path]
-    files = sorted(file for file in path.iterdir() if file.suffix in (".mcap", ".db3", ".bag"))
     if not files:
-        raise SourceError(
-            f"{path} holds no recording; give a folder with .mcap or .db3 files, or a .bag file."
-        )
-    if any(file.suffix != ".bag" for file in files):
+        raise SourceError(f"{path} holds no recording; give a folder with .mcap or .db3 files, or a .bag.")
+    if not described and files[0].suffix != ".bag":
         notes.append("metadata.yaml is missing; the storage files were read directly.")
-    return files
+    return [RepairedMcap(file) if file in cut_off else file for file in files]
+
+
+def _storage_files(folder: Path) -> list[Path]:
+    """The storage files of a folder, _2 before _10."""
+    files = [file for file in folder.iterdir() if file.suffix in (".mcap", ".db3", ".bag")]
+    return sorted(files, key=lambda file: (len(file.name), file.name))
 
 
 def _choose(connections: Sequence[Connection], topic: str | None, path: Path) -> Connection:
@@ -166,7 +192,7 @@ def _choose(connections: Sequence[Connection], topic: str | None, path: Path) ->
     elif len(images) != 1:
         raise SourceError(f"{path} has {len(images)} image topics ({listed}); choose one with --image-topic.")
     chosen = images[topic] if topic is not None else next(iter(images.values()))
-    if chosen.msgcount == 0:
+    if not any(found.msgcount for found in connections if found.topic == chosen.topic):
         raise SourceError(
             f"{path} has no image on {chosen.topic}; record it again or choose one of: {listed}."
         )

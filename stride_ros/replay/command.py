@@ -70,7 +70,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigError("There is nothing to replay; name a bag, or two JSON files with --diff.")
     from stride_ros.replay.api import replay
 
-    print("Loading ...", file=sys.stderr, end="\r" if sys.stderr.isatty() else "\n", flush=True)
+    if sys.stderr.isatty():
+        print("Loading ...", file=sys.stderr, end="\r", flush=True)
     begun: list[float] = []  # when the first message was read: loading is not counted
     with Progress("Replaying", 1.0) as progress:
 

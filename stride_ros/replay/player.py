@@ -45,7 +45,7 @@ class Sink(Protocol):
     """Takes what the nodes would publish, for example to write it into a bag."""
 
     def recorded(self, message: BagMessage) -> None:
-        """A message of the recording passed by."""
+        """A message on one of the chosen topics passed by."""
 
     def frame(self, moment: Moment) -> None:
         """A frame was sampled."""
@@ -103,7 +103,7 @@ class Player:
         stop = bag.end + 1 if duration is None else min(begin + round(duration * 1e9), bag.end + 1)
         image_topic = bag.image.topic
         for message in bag.messages([image_topic, *topics], begin, stop):
-            if self._sink is not None:
+            if self._sink is not None and message.connection.topic in topics:
                 self._sink.recorded(message)
             if message.connection.topic == image_topic:
                 progress((message.log_time - begin) / 1e9)
@@ -120,7 +120,7 @@ class Player:
             stamp = self._stamp(bag, message)
             if not self._due(stamp):
                 return
-            image, frame_id, _ = bag.decode(message)
+            image, frame_id = bag.decode(message)
         except FrameError as error:
             self._bad.append(error)
             return

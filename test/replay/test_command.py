@@ -1,0 +1,123 @@
+"""`stride-ros replay` on the command line: outputs, exit codes 0, 1 and 2, and --diff."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from stride_ros.cli import main
+
+ROOT = Path(__file__).resolve().parents[2]
+QUERY = "Tell me when a red box is on the table."
+
+
+@pytest.fixture(scope="module")
+def first(world_bag, checkpoint, tmp_path_factory):
+    """Folder with the results of one replay with every output."""
+    folder = tmp_path_factory.mktemp("results")
+    code = main(
+        [
+            *("replay", str(world_bag), "--query", QUERY, "--model", str(checkpoint)),
+            *("--responder", str(checkpoint), "--json", str(folder / "run.json")),
+            *("--report", str(folder / "report"), "--write-expect", str(folder / "spans.yaml")),
+            *("--out", str(folder / "bag")),
+        ]
+    )
+    assert code == 0
+    return folder
+
+
+def again(world_bag, checkpoint, *arguments):
+    return main(["replay", str(world_bag), "--model", str(checkpoint), *map(str, arguments)])
+
+
+def test_json_is_stable_and_has_no_measured_times(first, world_bag, checkpoint, tmp_path):
+    arguments = ("--query", QUERY, "--responder", checkpoint, "--json", tmp_path / "again.json")
+    assert again(world_bag, checkpoint, *arguments) == 0
+    assert (tmp_path / "again.json").read_bytes() == (first / "run.json").read_bytes()
+    document = json.loads((first / "run.json").read_text())
+    assert "latencies" not in document
+    assert document["queries"][0]["spans"]
+
+
+def test_the_report_has_timeline_strip_and_histogram(first):
+    html = (first / "report" / "report.html").read_text()
+    assert 'class="timeline"' in html
+    assert 'class="strip"' in html
+    assert 'class="histogram"' in html
+    assert (first / "report" / "timeline.png").is_file()
+
+
+def test_what_it_wrote_as_expectations_is_met(first, world_bag, checkpoint, capsys):
+    assert again(world_bag, checkpoint, "--expect", first / "spans.yaml") == 0
+    assert "Met." in capsys.readouterr().out
+
+
+def test_unmet_expectations_end_with_1_and_say_what_was_missed(world_bag, checkpoint, tmp_path, capsys):
+    (tmp_path / "spans.yaml").write_text(f'- {{query: "{QUERY}", start: 39.0, end: 39.5}}')
+    assert again(world_bag, checkpoint, "--expect", tmp_path / "spans.yaml") == 1
+    printed = capsys.readouterr().out
+    assert "missed" in printed
+    assert "0:39.0 - 0:39.5" in printed
+
+
+def test_a_malformed_file_ends_with_2(world_bag, checkpoint, tmp_path, capsys):
+    (tmp_path / "spans.yaml").write_text("- {query: a, start: 9, end: 3}")
+    assert again(world_bag, checkpoint, "--expect", tmp_path / "spans.yaml") == 2
+    assert "Item 1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [["replay"], ["replay", "/no/such/bag", "--query", "a"]])
+def test_nothing_to_replay_ends_with_2(arguments, capsys):
+    assert main(arguments) == 2
+    assert capsys.readouterr().err.startswith("stride-ros replay: ")
+
+
+def test_diff_says_what_changed(first, tmp_path, capsys):
+    before = first / "run.json"
+    assert main(["replay", "--diff", str(before), str(before)]) == 0
+    assert "No changes." in capsys.readouterr().out
+
+    document = json.loads(before.read_text())
+    spans = document["queries"][0]["spans"]
+    spans[0]["end"] += 1.0
+    spans.append(spans[-1] | {"id": 99, "start": 500.0, "end": 505.0})
+    document["settings"]["model"] = "another"
+    (tmp_path / "after.json").write_text(json.dumps(document))
+    assert main(["replay", "--diff", str(before), str(tmp_path / "after.json")]) == 1
+    printed = capsys.readouterr().out
+    assert "changed" in printed
+    assert "new      8:20.0 - 8:25.0" in printed
+    assert "-> another" in printed
+
+
+@pytest.mark.parametrize("content", ["no json", "{}", "[]"])
+def test_diff_refuses_what_is_no_run(first, tmp_path, content, capsys):
+    (tmp_path / "x.json").write_text(content)
+    assert main(["replay", "--diff", str(first / "run.json"), str(tmp_path / "x.json")]) == 2
+
+
+def test_the_fixture_for_users_works(world_bag, checkpoint, tmp_path):
+    (tmp_path / "conftest.py").write_text('pytest_plugins = ["stride_ros.replay.pytest_plugin"]')
+    (tmp_path / "test_drive.py").write_text(
+        f"""
+def test_drive(replay_bag):
+    result = replay_bag({str(world_bag)!r}, {QUERY!r})
+    assert result.spans()
+    assert result.ok, result.table
+"""
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", str(tmp_path), f"--stride-model={checkpoint}"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 passed" in done.stdout

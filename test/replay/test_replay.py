@@ -1,0 +1,232 @@
+"""Replaying a recording: the nodes' path, the same result every time, whatever the storage and the clock."""
+
+import numpy as np
+import pytest
+
+from stride_ros.activation.config import ActivationConfig
+from stride_ros.errors import ConfigError, QueryError, SourceError
+from stride_ros.replay import replay
+from stride_ros.replay.expectations import Expectations, ExpectedSpan
+
+QUERY = "Tell me when a red box is on the table."
+OTHER = "Tell me when a hand is in view."
+
+
+def spans(result):
+    return [(span.id, span.start, span.end, span.state, span.onset) for span in result.spans()]
+
+
+def steady(count, step=0.5):
+    return [(i * step, i * step) for i in range(count)]
+
+
+def session_spans(model, frames, query=QUERY):
+    """(start, end) of every span that a plain session publishes for frames one second apart."""
+    from stride_ros.activation.session import ActivationSession
+
+    session = ActivationSession(model, query)
+    events = []
+    for time, frame in enumerate(frames):
+        update = session.push(frame, float(time))
+        events += update.events if update else ()
+    events += session.close()
+    last = {event.span_id: event for event in events}
+    return [(event.start, event.end) for event in last.values()]
+
+
+def test_a_replay_equals_a_session_shown_one_frame_a_second(model, world_bag):
+    from rosbags.highlevel import AnyReader
+
+    from stride_ros.nodes.images import compressed_to_rgb
+
+    with AnyReader([world_bag]) as reader:
+        images = [c for c in reader.connections if c.topic.endswith("compressed")]
+        messages = [reader.deserialize(data, c.msgtype) for c, _, data in reader.messages(images)]
+    result = replay(world_bag, QUERY, model=model)
+    expected = session_spans(model, [compressed_to_rgb(message) for message in messages[::5]])
+    assert expected
+    assert [(span.start, span.end) for span in result.spans()] == [pytest.approx(pair) for pair in expected]
+
+
+def test_the_same_recording_gives_the_same_bytes(model, checkpoint, world_bag):
+    runs = [replay(world_bag, [QUERY, OTHER], model=model, responder=str(checkpoint)) for _ in range(2)]
+    first, second = (result.run.to_json(latencies=False) for result in runs)
+    assert first == second
+    assert runs[0].spans()
+    assert all(span.said is not None for span in runs[0].spans())
+
+
+def test_sqlite_and_mcap_give_the_same_spans(model, write_images):
+    results = [
+        replay(write_images(steady(60), storage), QUERY, model=model) for storage in ("mcap", "sqlite3")
+    ]
+    assert spans(results[0]) == spans(results[1]) != []
+
+
+def test_several_queries_are_as_if_asked_alone(model, world_bag):
+    together = replay(world_bag, [QUERY, OTHER], model=model)
+    for query in (QUERY, OTHER):
+        alone = replay(world_bag, query, model=model)
+        assert [(s.start, s.end) for s in together.spans(query)] == [(s.start, s.end) for s in alone.spans()]
+    ids = [span.id for span in together.spans()]
+    assert len(set(ids)) == len(ids)
+
+
+def test_only_the_frames_of_the_rate_are_decoded(model, world_bag, monkeypatch):
+    from stride_ros.replay.bag_reader import BagReader
+
+    decoded = []
+    original = BagReader.decode
+    monkeypatch.setattr(BagReader, "decode", lambda self, m: decoded.append(m) or original(self, m))
+    replay(world_bag, QUERY, model=model)
+    assert len(decoded) == 41  # of 201
+
+
+def test_log_times_may_stand_in_for_header_stamps(model, write_images):
+    wrong_clock = write_images([(5.0 + i * 0.001, i * 0.5) for i in range(40)])
+    by_log = replay(wrong_clock, QUERY, model=model, clock="log")
+    assert by_log.run.seconds == pytest.approx(20.0, abs=0.6)
+    assert spans(by_log) == spans(replay(write_images(steady(40)), QUERY, model=model))
+
+
+def test_images_without_stamp_take_their_log_time(model, write_images):
+    result = replay(write_images([(None, i * 0.5) for i in range(40)]), QUERY, model=model)
+    assert spans(result) == spans(replay(write_images(steady(40)), QUERY, model=model))
+    assert any("have no stamp" in note for note in result.run.notes)
+
+
+def test_a_part_can_be_played(model, world_bag):
+    result = replay(world_bag, QUERY, model=model, start=10.0, duration=12.0)
+    assert result.run.seconds == pytest.approx(12.0, abs=0.3)
+
+
+def test_the_rate_sets_how_many_frames_are_decided_on(model, world_bag):
+    result = replay(world_bag, QUERY, model=model, rate=2.0, duration=10.0)
+    assert len(result.run.queries[0].decision_seconds) == 20
+
+
+def test_out_of_order_and_repeated_stamps_are_skipped_and_counted(model, write_images):
+    stamps = steady(40)
+    stamps[7], stamps[8] = (4.0, 3.5), (3.95, 4.0)  # a swap of two images
+    stamps[20] = (stamps[19][0], 10.0)
+    result = replay(write_images(stamps), QUERY, model=model)
+    assert any(note.startswith("2 of 40 images came out of order or twice") for note in result.run.notes)
+
+
+def test_a_jump_ahead_ends_what_is_open_and_is_told(model, write_images):
+    stamps = steady(30) + [(3600.0 + time, time) for time, _ in steady(60)[30:]]
+    result = replay(write_images(stamps), QUERY, model=model)
+    (note,) = [note for note in result.run.notes if "no images for" in note]
+    assert "no images for 3601.0 s" in note
+    assert all(span.end <= 16.0 or span.start >= 3600.0 for span in result.spans())
+    assert any(span.end <= 16.0 for span in result.spans())
+
+
+def test_a_clock_that_goes_back_starts_anew_and_times_count_on(model, write_images):
+    once = steady(40)
+    looped = once + [(time, 20.0 + time) for time, _ in once]
+    result = replay(write_images(looped), QUERY, model=model)
+    assert any(
+        "the clock went back by 19.5 s" in note or "the clock went back by 19.0 s" in note
+        for note in result.run.notes
+    )
+    assert result.run.seconds == pytest.approx(40.0, abs=1.5)
+    assert not any(span.start < 19.0 < 20.5 < span.end for span in result.spans())
+
+
+def test_bad_images_are_skipped_and_counted(model, write_images, tmp_path):
+    from stride_ros.replay import messages
+    from stride_ros.replay.bag_writer import BagWriter
+
+    frame = np.full((64, 96, 3), 99, np.uint8)
+    with BagWriter(tmp_path / "bag") as bag:
+        for i in range(20):
+            message = messages.image(frame, (1000 + i) * 10**9, "camera")
+            if i in (4, 9):
+                message.data = message.data[:100]
+            bag.write("/cam", message, (1000 + i) * 10**9)
+    result = replay(tmp_path / "bag", QUERY, model=model)
+    assert any(note.startswith("2 of 20 images could not be used: ") for note in result.run.notes)
+    assert len(result.run.queries[0].decision_seconds) == 18
+
+
+def test_a_topic_of_depth_images_is_an_error(model, write_images):
+    with pytest.raises(SourceError, match="depth"):
+        replay(write_images(steady(6), encoding="16UC1"), QUERY, model=model)
+
+
+def test_the_trigger_can_be_configured(model, world_bag):
+    from stride_ros.activation.config import TriggerConfig
+
+    config = ActivationConfig(trigger=TriggerConfig(min_confidence=1.0))
+    assert replay(world_bag, QUERY, model=model, config=config).spans() == []
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"query": None}, ConfigError),
+        ({"query": [QUERY, QUERY]}, ConfigError),
+        ({"query": " "}, QueryError),
+        ({"query": QUERY, "start": -1.0}, ConfigError),
+        ({"query": QUERY, "rate": 0.0}, ConfigError),
+        ({"query": QUERY, "start": 1000.0}, SourceError),
+        ({"query": QUERY, "image_topic": "/no/such"}, SourceError),
+    ],
+)
+def test_bad_arguments_are_refused(model, world_bag, options, error):
+    with pytest.raises(error):
+        replay(world_bag, model=model, **options)
+
+
+def test_expectations_give_queries_and_a_verdict(model, world_bag):
+    found = replay(world_bag, QUERY, model=model).spans()
+    good = Expectations([ExpectedSpan(QUERY, span.start, span.end) for span in found])
+    assert replay(world_bag, model=model, expect=good).ok
+    bad = Expectations([ExpectedSpan(QUERY, 0.0, 0.1)])
+    result = replay(world_bag, model=model, expect=bad)
+    assert not result.ok
+    assert "missed" in result.table
+
+
+def test_the_written_bag_reads_back_without_this_package(model, checkpoint, world_bag, tmp_path):
+    from rosbags.highlevel import AnyReader
+
+    out = tmp_path / "out"
+    result = replay(world_bag, QUERY, model=model, responder=str(checkpoint), out=out)
+    with AnyReader([out]) as reader:
+        messages = [
+            (connection.topic, stamp, reader.deserialize(data, connection.msgtype))
+            for connection, stamp, data in reader.messages()
+        ]
+    by_topic = {}
+    for topic, _, message in messages:
+        by_topic.setdefault(topic, []).append(message)
+    assert len(by_topic["/camera/image_raw/compressed"]) == 201
+    assert len(by_topic["/stride/frames"]) == len(by_topic["/stride/activation/window"]) == 41
+    events = by_topic["/stride/activation/span"]
+    assert len(by_topic["/stride/commentary"]) == len(result.spans())
+    for span in result.spans():
+        states = [event.state for event in events if event.span_id == span.id]
+        assert states[0] == 0
+        assert states[-1] in (2, 3)
+        assert set(states[1:-1]) <= {1}
+    assert [stamp for _, stamp, _ in messages] == sorted(stamp for _, stamp, _ in messages)
+
+
+def test_chosen_topics_are_copied(model, world_bag, tmp_path):
+    from rosbags.highlevel import AnyReader
+
+    replay(world_bag, QUERY, model=model, out=tmp_path / "out", topics=["/ground_truth"], storage="sqlite3")
+    with AnyReader([tmp_path / "out"]) as reader:
+        topics = {connection.topic: connection.msgcount for connection in reader.connections}
+    assert "/camera/image_raw/compressed" not in topics
+    assert topics["/ground_truth"] > 0
+
+
+def test_the_camera_can_play_a_bag(world_bag):
+    from stride_ros.sources import open_source
+
+    frames = list(open_source(str(world_bag), rate=1.0, seconds=5.0).frames())
+    assert [round(frame.time, 3) for frame in frames] == [0.0, 1.0, 2.0, 3.0, 4.0]
+    assert frames[0].image.shape == (64, 96, 3)
