@@ -214,9 +214,10 @@ def internvl3(tmp_path_factory: pytest.TempPathFactory) -> Path:
             vision_config=InternVLVisionConfig(image_size=[56, 56], patch_size=[14, 14], **sizes),
             text_config=Qwen2Config(vocab_size=len(tokenizer), num_key_value_heads=1, **sizes),
             image_token_id=tokenizer.context_image_token_id,
+            tie_word_embeddings=False,
         )
     )
-    _spread(model)
+    _spread(model, tokenizer)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     GotOcr2ImageProcessorPil(size={"height": 56, "width": 56}, crop_to_patches=True).save_pretrained(folder)
@@ -253,7 +254,6 @@ def gemma3(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 vocab_size=len(tokenizer),
                 num_key_value_heads=1,
                 head_dim=16,
-                tie_word_embeddings=False,
                 **sizes,
             ),
             vision_config=SiglipVisionConfig(image_size=56, patch_size=14, **sizes),
@@ -261,9 +261,10 @@ def gemma3(tmp_path_factory: pytest.TempPathFactory) -> Path:
             image_token_index=tokenizer.image_token_id,
             boi_token_index=tokenizer.boi_token_id,
             eoi_token_index=tokenizer.eoi_token_id,
+            tie_word_embeddings=False,
         )
     )
-    _spread(model)
+    _spread(model, tokenizer)
     model.save_pretrained(folder)
     processor = Gemma3Processor(
         Gemma3ImageProcessorPil(size={"height": 56, "width": 56}), tokenizer, GEMMA, image_seq_length=4
@@ -272,8 +273,8 @@ def gemma3(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def _spread(model) -> None:
-    """Make the weights large enough for the answer to depend on what is asked and shown."""
+def _spread(model, tokenizer) -> None:
+    """Make weights so large that an answer depends on what is shown, and answers printable."""
     import torch
 
     with torch.no_grad():
@@ -282,3 +283,8 @@ def _spread(model) -> None:
                 parameter.mul_(5.0)
             elif parameter.ndim > 1:  # Gemma's projection of images starts at zero
                 parameter.normal_()
+        for token, number in tokenizer.get_vocab().items():
+            if (
+                not (token.isascii() and token.isalnum()) and token != "\u0120"
+            ):  # a space, in byte-level terms
+                model.lm_head.weight[number] = 0

@@ -145,7 +145,7 @@ class ResponderNode(ManagedNode):
                 if not backend.remote:
                     backend.close()
                     raise
-                self.get_logger().warning(f"Going on, the server may come back: {error}")
+                self.get_logger().warning(f"Not ready yet, going on: {error}")
         return backend
 
     # The executor's thread
