@@ -26,7 +26,7 @@ from stride_ros.nodes.sampling import NANOSECONDS
 from stride_ros.nodes.worker import call_in_thread
 from stride_ros.response.backend import ResponseBackend, ResponseRequest, load_backend
 from stride_ros.response.desk import SpanDesk
-from stride_ros.response.frame_cache import FrameCache, TimedFrame
+from stride_ros.response.frame_cache import FrameCache, TimedFrame, shrink
 from stride_ros.response.ledger import Key, Ledger
 from stride_ros.response.scheduler import Answer, AnswerScheduler, Figures, Job, NothingToShow, Outcome
 
@@ -162,7 +162,8 @@ class ResponderNode(ManagedNode):
         if stamp == self._newest_ns:
             return
         try:
-            self._cache.add(image_to_rgb(message), self._seconds(stamp))
+            image = shrink(image_to_rgb(message), self.parameters["cache_size"])
+            self._cache.add(image, (stamp - self._origin_ns) / NANOSECONDS)
             self._newest_ns = stamp
         except StrideError as error:
             self._rejected += 1
@@ -327,9 +328,6 @@ class ResponderNode(ManagedNode):
         publisher = self.create_publisher(message_type, topic, qos)
         self._publishers_made.append(publisher)
         return publisher
-
-    def _seconds(self, stamp: int) -> float:
-        return (stamp - self._origin_ns) / NANOSECONDS
 
 
 def to_nanoseconds(stamp: Time) -> int:

@@ -97,6 +97,12 @@ TABLE: Table = (
     ParameterSpec("cache_seconds", 120.0, "Seconds of frames to remember.", limits=(1.0, 3600.0)),
     ParameterSpec("cache_frames", 128, "Frames to remember at most.", limits=(1, 4096)),
     ParameterSpec(
+        "cache_size",
+        1024,
+        "Longer side of a remembered frame at most (px); larger frames are scaled down to save memory.",
+        limits=(32, 8192),
+    ),
+    ParameterSpec(
         "respond_on",
         "onset",
         "When to speak: as an event begins, when it is over, or both (the final text then comes at the end).",

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from stride_ros.errors import BackendError, ConfigError
 from stride_ros.response.backend import ResponseRequest
+from stride_ros.response.frame_cache import shrink
 from stride_ros.response.prompt import frame_times, question
 from stride_ros.response.server_errors import CutOffError, is_passing, reason, retry_after
 
@@ -198,10 +199,6 @@ def _data_url(image: NDArray[np.uint8], longest: int, quality: int) -> str:
     """An (H, W, 3) uint8 RGB image as a JPEG data URL, its longer side at most ``longest`` px."""
     import cv2
 
-    height, width = image.shape[:2]
-    scale = longest / max(height, width)
-    if scale < 1:
-        size = (max(1, round(width * scale)), max(1, round(height * scale)))
-        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    image = shrink(image, longest)
     _, data = cv2.imencode(".jpg", image[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
     return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode()

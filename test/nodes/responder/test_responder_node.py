@@ -255,6 +255,14 @@ def test_diagnostics_tell_the_figures(stage):
     assert values["queue"] == "0"
 
 
+def test_large_frames_are_kept_small(stage, chat_server):
+    stage.start(backend="openai", base_url=chat_server.url, model="tiny", cache_size=64)
+    stage.frames(0, 1, height=96, width=256)
+    stage.span(1, ONSET, 0.0, 1.0)
+    assert stage.finals(1)[1].status == OK
+    assert stage.node._cache.select(0.0, 1.0, 1)[0].image.shape == (24, 64, 3)
+
+
 def test_live_parameters_apply_to_the_next_answer_and_others_are_refused(stage, chat_server):
     from rclpy.parameter import Parameter
 
