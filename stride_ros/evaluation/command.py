@@ -1,0 +1,112 @@
+"""``stride-ros evaluate``: how well a model tells onsets, spans and sentences on held-out clips."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stride_ros.errors import ConfigError, SourceError
+
+if TYPE_CHECKING:
+    from stride_ros.evaluation.detectors import Detector
+    from stride_ros.evaluation.metrics import Tally
+
+UNITS = {"false_alarms_per_minute": "/min", "boundary_error_s": "s", "onset_delay_s": "s"}
+
+
+def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
+    parser = subparsers.add_parser(
+        "evaluate",
+        help="measure a model on held-out clips",
+        description="Watch held-out clips of the world at one frame a second, as a node would, and compare "
+        "with ground truth. Seeds are apart from those of training.",
+    )
+    parser.add_argument("--data", choices=("world",), default="world", help="default world")
+    parser.add_argument("--seed", type=int, default=0, help="which set of clips (default 0)")
+    parser.add_argument("--clips", type=int, default=20, help="number of clips of 60 s (default 20)")
+    parser.add_argument("--queries", type=int, default=4, help="watched in each clip, one of them never met")
+    parser.add_argument("--model", default="stride-tiny", help="checkpoint (default stride-tiny)")
+    parser.add_argument("--no-sentences", action="store_true", help="leave the sentences out")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default auto)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the numbers as JSON")
+    parser.add_argument(
+        "--report",
+        type=Path,
+        metavar="FILE.md",
+        help="also compare with baselines and ablations, and write a table, and a picture beside it",
+    )
+    parser.add_argument(
+        "--rival",
+        action="append",
+        default=[],
+        metavar="NAME=CHECKPOINT",
+        help="one more model for the report, for example another training seed; may be repeated",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    if arguments.clips < 1 or arguments.queries < 1 or arguments.seed < 0:
+        raise ConfigError("--clips and --queries must be at least 1, --seed at least 0; correct the value.")
+    for file in (arguments.json, arguments.report):
+        if file is not None and not file.absolute().parent.is_dir():
+            raise SourceError(f"Folder {file.absolute().parent} does not exist; make it first.")
+    rivals = [_rival(text) for text in arguments.rival]
+    from stride_ros.activation.model import ActivationModel
+    from stride_ros.evaluation.detectors import Session
+    from stride_ros.evaluation.sentences import Sayer
+
+    model = ActivationModel.load(arguments.model, device=arguments.device)
+    session = Session(model)
+    sayer = None if arguments.no_sentences else Sayer(arguments.model, device=arguments.device)
+    tally = _score(session, sayer, arguments, "Evaluating")
+    metrics = tally.metrics()
+    result = {
+        "data": arguments.data,
+        "seed": arguments.seed,
+        "clips": arguments.clips,
+        "queries": arguments.queries,
+        "model": arguments.model,
+        "metrics": metrics,
+        "counts": {"events": tally.events, "spans": tally.spans, "onsets": tally.onsets},
+        "tick_ms": _tick_ms(session),
+    }
+    print(f"{tally.events} events in {arguments.clips} clips, {tally.seconds / 60:.0f} query minutes")
+    for name, value in metrics.items():
+        print(f"{name:24s} {'-' if value is None else f'{value:.3f}'} {UNITS.get(name, '')}".rstrip())
+    print(f"{'tick_ms':24s} {result['tick_ms']:.1f} ms for {arguments.queries} queries together")
+    if arguments.json is not None:
+        arguments.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    if arguments.report is not None:
+        from stride_ros.evaluation.report import rival_detectors, write_report
+
+        rows = {"stride (default settings)": metrics}
+        for name, detector in rival_detectors(model, rivals, arguments.device).items():
+            rows[name] = _score(detector, None, arguments, name).metrics()
+        write_report(arguments.report, rows, result)
+        print(f"Written: {arguments.report}")
+    return 0
+
+
+def _score(detector: Detector, sayer: Any, arguments: argparse.Namespace, label: str) -> Tally:
+    from stride_ros.evaluation.world import clips, score
+    from stride_ros.terminal import Progress
+
+    with Progress(label, arguments.clips, "clips") as progress:
+        data = clips(arguments.seed, arguments.clips, arguments.queries)
+        return score(detector, data, sayer, progress.update)
+
+
+def _tick_ms(detector: Detector) -> float:
+    import numpy as np
+
+    return 1e3 * float(np.median(detector.tick_seconds)) if detector.tick_seconds else 0.0
+
+
+def _rival(text: str) -> tuple[str, str]:
+    name, separator, checkpoint = text.partition("=")
+    if not (name and separator and checkpoint):
+        raise ConfigError(f"--rival {text!r} is not NAME=CHECKPOINT; write for example 'seed 1=runs/seed1'.")
+    return name, checkpoint

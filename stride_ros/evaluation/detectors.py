@@ -1,0 +1,154 @@
+"""What is compared: the activation session, and simpler ways to decide with the same model or none.
+
+A detector watches the queries of one clip, one frame a second, and gives the spans and onsets of each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stride_ros.activation.config import ActivationConfig
+from stride_ros.activation.model import ActivationModel
+from stride_ros.activation.spans import SpanEvent, SpanState
+from stride_ros.activation.stream import ActivationStream
+from stride_ros.evaluation.metrics import Interval
+
+Image = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Detection:
+    """Completed spans (start, end) and when each published span was first told, of one query (s)."""
+
+    spans: tuple[Interval, ...]
+    onsets: tuple[float, ...]
+
+
+class Detector(Protocol):
+    """Watches one clip; `tick_seconds` collects what each decision took."""
+
+    tick_seconds: list[float]
+
+    def watch(
+        self, frames: Sequence[Image], times: Sequence[float], queries: Sequence[str]
+    ) -> list[Detection]:
+        """One detection for each query. frames (H, W, 3) uint8 RGB at `times` (s)."""
+
+
+class Session:
+    """STRIDE as a node runs it: a live stream of several queries."""
+
+    def __init__(self, model: ActivationModel, config: ActivationConfig | None = None) -> None:
+        self._model, self._config = model, config or ActivationConfig()
+        self.tick_seconds: list[float] = []
+
+    def watch(
+        self, frames: Sequence[Image], times: Sequence[float], queries: Sequence[str]
+    ) -> list[Detection]:
+        """See Detector."""
+        stream = ActivationStream(self._model, queries, self._config)
+        events: list[SpanEvent] = []
+        for frame, time in zip(frames, times, strict=True):
+            updates = stream.push(frame, time)
+            for update in updates:
+                events += update.events
+            if updates:
+                self.tick_seconds.append(updates[0].timings["total"])
+        events += stream.close()
+        return [_detection([event for event in events if event.query == query]) for query in queries]
+
+
+def _detection(events: Sequence[SpanEvent]) -> Detection:
+    return Detection(
+        tuple((event.start, event.end) for event in events if event.state == SpanState.OFFSET),
+        tuple(event.time for event in events if event.state == SpanState.ONSET),
+    )
+
+
+class NewestSlot:
+    """Per-frame decisions with the same weights: one fresh pass, and of it only the slot that ends now.
+
+    A frame is active when P(active) of that slot is above `threshold`, or with `smoothing` the median of the
+    last so many. A span is a run of active frames.
+    """
+
+    def __init__(self, model: ActivationModel, threshold: float = 0.5, smoothing: int = 1) -> None:
+        self._model, self._threshold, self._smoothing = model, threshold, smoothing
+        # Spans are of no interest here: none is ever over, so none settles slots.
+        self._config = ActivationConfig(unmasking_steps=1, confidence_threshold=None, margin_seconds=1e9)
+        self.tick_seconds: list[float] = []
+
+    def watch(
+        self, frames: Sequence[Image], times: Sequence[float], queries: Sequence[str]
+    ) -> list[Detection]:
+        """See Detector."""
+        probabilities: list[list[float]] = [[] for _ in queries]
+        stream = ActivationStream(self._model, queries, self._config)
+        newest = self._model.past - 1
+        for frame, time in zip(frames, times, strict=True):
+            updates = {update.query: update for update in stream.push(frame, time)}
+            for values, query in zip(probabilities, queries, strict=True):
+                update = updates.get(query)
+                values.append(float(update.probabilities[newest]) if update else 0.0)
+        return [self._detection(values, times) for values in probabilities]
+
+    def _detection(self, values: Sequence[float], times: Sequence[float]) -> Detection:
+        width = self._smoothing
+        smooth = [float(np.median(values[max(0, i - width + 1) : i + 1])) for i in range(len(values))]
+        return runs_of([value > self._threshold for value in smooth], times)
+
+
+class Motion:
+    """No model: something is told whenever the picture changes by more than `threshold` grey levels on
+    average.
+    """
+
+    def __init__(self, threshold: float = 4.0) -> None:
+        self._threshold = threshold
+        self.tick_seconds: list[float] = []
+
+    def watch(
+        self, frames: Sequence[Image], times: Sequence[float], queries: Sequence[str]
+    ) -> list[Detection]:
+        """See Detector; every query is told the same."""
+        moving = [False]
+        for before, after in pairwise(frames):
+            change = np.abs(after[::4, ::4].astype(np.int16) - before[::4, ::4]).mean()
+            moving.append(bool(change > self._threshold))
+        return [runs_of(moving, times)] * len(queries)
+
+
+class FixedInterval:
+    """No model: something is told every `period` seconds, for half of it."""
+
+    def __init__(self, period: float = 10.0) -> None:
+        self._period = period
+        self.tick_seconds: list[float] = []
+
+    def watch(
+        self, frames: Sequence[Image], times: Sequence[float], queries: Sequence[str]
+    ) -> list[Detection]:
+        """See Detector; every query is told the same."""
+        return [runs_of([time % self._period < self._period / 2 for time in times], times)] * len(queries)
+
+
+def runs_of(active: Sequence[bool], times: Sequence[float]) -> Detection:
+    """Each run of active frames as a span: from the frame before it, since when it may be so, to its last
+    frame.
+    """
+    spans, onsets = [], []
+    start: int | None = None
+    for i, now in enumerate([*active, False]):
+        if now and start is None:
+            start = i
+            onsets.append(times[i])
+        elif not now and start is not None:
+            spans.append((times[max(0, start - 1)], times[i - 1]))
+            start = None
+    return Detection(tuple(spans), tuple(onsets))

@@ -1,0 +1,155 @@
+"""How well onsets, spans and sentences agree with ground truth.
+
+All times in s. Everything is counted over all watched queries of all clips together (micro average).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+ONSET_TOLERANCE = 2.0  # s between an event's start and the decision that tells it
+BOUNDARY_IOU = 0.5  # spans that overlap at least so much count in the boundary error
+IOUS = (0.3, 0.5, 0.7)
+
+Interval = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What happened and what was told for one query of one clip.
+
+    truth and spans: (start, end) of events and of completed spans; onsets: when each published span was first
+    told; seconds: how long the query was watched.
+    """
+
+    truth: tuple[Interval, ...]
+    spans: tuple[Interval, ...]
+    onsets: tuple[float, ...]
+    seconds: float
+
+
+@dataclass
+class Tally:
+    """Sums over outcomes; `metrics` makes the numbers of them."""
+
+    events: int = 0
+    spans: int = 0
+    onsets: int = 0
+    seconds: float = 0.0
+    hits: dict[float, int] = field(default_factory=lambda: dict.fromkeys(IOUS, 0))
+    told: int = 0
+    false_alarms: int = 0
+    boundary_errors: list[float] = field(default_factory=list)
+    delays: list[float] = field(default_factory=list)
+    word_accuracies: list[float] = field(default_factory=list)
+
+    def add(self, outcome: Outcome) -> None:
+        """Count one outcome in."""
+        self.events += len(outcome.truth)
+        self.spans += len(outcome.spans)
+        self.onsets += len(outcome.onsets)
+        self.seconds += outcome.seconds
+        pairs = match_spans(outcome.truth, outcome.spans)
+        for threshold in IOUS:
+            self.hits[threshold] += sum(overlap >= threshold for _, _, overlap in pairs)
+        for i, j, overlap in pairs:
+            if overlap >= BOUNDARY_IOU:
+                errors = (abs(a - b) for a, b in zip(outcome.truth[i], outcome.spans[j], strict=True))
+                self.boundary_errors.extend(errors)
+        told = match_onsets(outcome.truth, outcome.onsets)
+        self.told += len(told)
+        self.delays += [outcome.onsets[j] - outcome.truth[i][0] for i, j in told]
+        self.false_alarms += sum(not _near_event(onset, outcome.truth) for onset in outcome.onsets)
+
+    def metrics(self) -> dict[str, float | None]:
+        """The numbers by their documented names; None where there is nothing to count."""
+        return {
+            **{f"span_f1_{round(100 * t)}": _f1(self.hits[t], self.events, self.spans) for t in IOUS},
+            "onset_recall": _ratio(self.told, self.events),
+            "onset_precision": _ratio(self.told, self.onsets),
+            "false_alarms_per_minute": _ratio(60.0 * self.false_alarms, self.seconds),
+            "boundary_error_s": _mean(self.boundary_errors),
+            "onset_delay_s": _mean(self.delays),
+            "text_accuracy": _mean(self.word_accuracies),
+        }
+
+
+def overlap(a: Interval, b: Interval) -> float:
+    """Intersection over union of two intervals, 0 when they do not overlap."""
+    common = min(a[1], b[1]) - max(a[0], b[0])
+    union = max(a[1], b[1]) - min(a[0], b[0])
+    return common / union if common > 0 else 0.0
+
+
+def match_spans(truth: Sequence[Interval], spans: Sequence[Interval]) -> list[tuple[int, int, float]]:
+    """Pairs (event, span, overlap), each used once, the largest overlaps first."""
+    candidates = [
+        (value, i, j)
+        for i, a in enumerate(truth)
+        for j, b in enumerate(spans)
+        if (value := overlap(a, b)) > 0
+    ]
+    pairs: list[tuple[int, int, float]] = []
+    events, used = set(), set()
+    for value, i, j in sorted(candidates, key=lambda candidate: (-candidate[0], *candidate[1:])):
+        if i not in events and j not in used:
+            events.add(i)
+            used.add(j)
+            pairs.append((i, j, value))
+    return pairs
+
+
+def match_onsets(truth: Sequence[Interval], onsets: Sequence[float]) -> list[tuple[int, int]]:
+    """Pairs (event, onset) at most ONSET_TOLERANCE apart, each used once, the nearest first."""
+    candidates = sorted(
+        (abs(onset - event[0]), i, j)
+        for i, event in enumerate(truth)
+        for j, onset in enumerate(onsets)
+        if abs(onset - event[0]) <= ONSET_TOLERANCE
+    )
+    pairs: list[tuple[int, int]] = []
+    events, used = set(), set()
+    for _, i, j in candidates:
+        if i not in events and j not in used:
+            events.add(i)
+            used.add(j)
+            pairs.append((i, j))
+    return pairs
+
+
+def word_accuracy(said: str, expected: str) -> float:
+    """1 less the word error rate (edits over the expected words), 0 at least; case and punctuation do not
+    count.
+    """
+    a, b = _words(said), _words(expected)
+    if not b:
+        return float(not a)
+    distance = np.arange(len(b) + 1)
+    for i, word in enumerate(a, 1):
+        previous, distance[0] = distance.copy(), i
+        for j, other in enumerate(b, 1):
+            distance[j] = min(previous[j] + 1, distance[j - 1] + 1, previous[j - 1] + (word != other))
+    return max(0.0, 1.0 - float(distance[-1]) / len(b))
+
+
+def _words(text: str) -> list[str]:
+    return "".join(c if c.isalnum() else " " for c in text.lower()).split()
+
+
+def _near_event(onset: float, truth: Sequence[Interval]) -> bool:
+    return any(start - ONSET_TOLERANCE <= onset <= end + ONSET_TOLERANCE for start, end in truth)
+
+
+def _ratio(count: float, total: float) -> float | None:
+    return count / total if total else None
+
+
+def _f1(hits: int, events: int, spans: int) -> float | None:
+    return 2.0 * hits / (events + spans) if events + spans else None
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return float(np.mean(values)) if len(values) else None

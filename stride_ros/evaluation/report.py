@@ -1,0 +1,115 @@
+"""The comparison behind docs/quality.md: rivals of the default settings, a table and a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from stride_ros.activation.config import ActivationConfig
+from stride_ros.activation.model import ActivationModel
+from stride_ros.evaluation.detectors import Detector, FixedInterval, Motion, NewestSlot, Session
+
+COLUMNS = {
+    "span_f1_30": "F1@.3",
+    "span_f1_50": "F1@.5",
+    "span_f1_70": "F1@.7",
+    "onset_recall": "onset recall",
+    "onset_precision": "onset precision",
+    "false_alarms_per_minute": "false alarms/min",
+    "boundary_error_s": "boundary error, s",
+    "onset_delay_s": "onset delay, s",
+}
+Row = Mapping[str, float | None]
+
+
+def rival_detectors(
+    model: ActivationModel, checkpoints: Sequence[tuple[str, str]], device: str
+) -> dict[str, Detector]:
+    """What the default settings are compared with: ablations and per-frame decisions with the same weights,
+    other checkpoints by (name, path), and two ways that need no model."""
+    default = ActivationConfig()
+    rivals: dict[str, Detector] = {
+        "1 denoising step": Session(model, replace(default, unmasking_steps=1)),
+        "no retention": Session(model, replace(default, confidence_threshold=None)),
+        "1 step, no retention": Session(
+            model, replace(default, unmasking_steps=1, confidence_threshold=None)
+        ),
+        "spans as runs": Session(model, replace(default, span_mode="runs")),
+        "per frame, same weights": NewestSlot(model),
+        "per frame, same weights, median of 3": NewestSlot(model, smoothing=3),
+    }
+    for name, checkpoint in checkpoints:
+        other = ActivationModel.load(checkpoint, device=device)
+        # A window of one slot is a per-frame model: it has no spans of its own.
+        rivals[name] = Session(other) if other.past > 1 else NewestSlot(other)
+    return rivals | {"motion trigger": Motion(), "every 10 s": FixedInterval()}
+
+
+def write_report(file: Path, rows: Mapping[str, Row], result: Mapping[str, Any]) -> None:
+    """Replace the part of `file` between its markers (or write a new file) by a table, and draw a picture
+    beside it.
+    """
+    picture = file.with_name(f"{file.stem}.png")
+    draw(picture, rows)
+    metrics = result["metrics"]
+    text = metrics["text_accuracy"]
+    said = "" if text is None else f" Word accuracy of the sentences: {text:.3f}."
+    lines = [
+        f"{result['clips']} held-out clips of 60 s (seed {result['seed']}), "
+        f"{result['counts']['events']} events, "
+        f"{result['queries']} queries watched in each.{said} A tick of all {result['queries']} queries took "
+        f"{result['tick_ms']:.0f} ms (median).",
+        "",
+        "| | " + " | ".join(COLUMNS.values()) + " |",
+        "|---|" + "---|" * len(COLUMNS),
+        *(
+            f"| {name} | " + " | ".join(_cell(row[key]) for key in COLUMNS) + " |"
+            for name, row in rows.items()
+        ),
+        "",
+        f"![span F1 and onset recall of each]({picture.name})",
+    ]
+    _replace_between_markers(file, "\n".join(lines))
+
+
+BEGIN, END = "<!-- numbers: begin -->", "<!-- numbers: end -->"
+
+
+def _replace_between_markers(file: Path, text: str) -> None:
+    old = file.read_text(encoding="utf-8") if file.is_file() else f"# Quality\n\n{BEGIN}\n{END}\n"
+    before, _, rest = old.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    file.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", encoding="utf-8")
+
+
+def _cell(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"  # noqa: RUF001 - an en dash for an empty cell
+
+
+def draw(file: Path, rows: Mapping[str, Row]) -> None:
+    """Bars of span F1@.5 and onset recall, one pair for each row."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    names = list(rows)[::-1]
+    figure, axes = pyplot.subplots(figsize=(8, 0.45 * len(names) + 1.2), layout="constrained")
+    for offset, (key, label, colour) in enumerate(
+        (
+            ("onset_recall", "onset recall within 2 s", "#9bb8d3"),
+            ("span_f1_50", "span F1 at IoU 0.5", "#1f4e79"),
+        )
+    ):
+        values = [rows[name][key] or 0.0 for name in names]
+        places = [i + 0.38 * offset for i in range(len(names))]
+        axes.barh(places, values, height=0.36, label=label, color=colour)
+    axes.set_yticks([i + 0.19 for i in range(len(names))], names)
+    axes.set_xlim(0, 1)
+    axes.grid(axis="x", alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(loc="lower right", fontsize=8)
+    figure.savefig(file, dpi=110)
+    pyplot.close(figure)

@@ -1,0 +1,71 @@
+"""Held-out clips of the synthetic world, and a detector's score on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stride_ros.evaluation.detectors import Detector
+from stride_ros.evaluation.metrics import Outcome, Tally, match_onsets
+from stride_ros.evaluation.sentences import Sayer
+from stride_ros.world.story import WorldEvent
+from stride_ros.world.world import World
+
+CLIP_SECONDS = 60.0
+SIZE = (640, 480)
+FIRST_SEED = 1_000_000  # seeds of evaluation; training keeps below
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Frames (H, W, 3) uint8 RGB at `times` (s), the watched queries, and what happens."""
+
+    frames: list[NDArray[np.uint8]]
+    times: list[float]
+    queries: tuple[str, ...]
+    world: World
+
+    def events_for(self, query: str) -> tuple[WorldEvent, ...]:
+        """Ground truth that frames can show: events that have begun by the last frame."""
+        return tuple(event for event in self.world.events_for(query) if event.start < self.times[-1] - 1.0)
+
+
+def clips(seed: int, count: int, queries: int, seconds: float = CLIP_SECONDS) -> Iterator[Clip]:
+    """Clips of world seeds FIRST_SEED + 1000 * seed on, one frame a second. Of `queries` watched in each, one
+    asks for something that does not happen."""
+    for number in range(count):
+        world = World(seed=FIRST_SEED + 1000 * seed + number, seconds=seconds, size=SIZE)
+        rng = np.random.default_rng([0xE7, seed, number])
+        times = [float(time) for time in np.arange(0.0, seconds + 1e-9)]
+        present = [world.queries[i] for i in rng.permutation(len(world.queries))]
+        absent = [world.negative_queries[i] for i in rng.permutation(len(world.negative_queries))]
+        watched = (present[: max(1, queries - 1)] + absent)[:queries]
+        yield Clip([world.frame(time) for time in times], times, tuple(watched), world)
+
+
+def score(
+    detector: Detector,
+    clips: Iterator[Clip] | Sequence[Clip],
+    sayer: Sayer | None = None,
+    report: Callable[[int], None] = lambda done: None,
+) -> Tally:
+    """Watch every clip and count. With `sayer` each onset that is right is put into words, and the words are
+    judged; `report` is told the number of clips done."""
+    tally = Tally()
+    for done, clip in enumerate(clips, 1):
+        found = detector.watch(clip.frames, clip.times, clip.queries)
+        for query, detection in zip(clip.queries, found, strict=True):
+            events = clip.events_for(query)
+            end = clip.times[-1]
+            truth = tuple((event.start, min(event.end, end)) for event in events)
+            seconds = clip.times[-1] - clip.times[0]
+            tally.add(Outcome(truth, detection.spans, detection.onsets, seconds))
+            if sayer is not None:
+                for i, j in match_onsets(truth, detection.onsets)[: sayer.per_query]:
+                    accuracy = sayer.judge(query, events[i], clip.frames, clip.times, detection.onsets[j])
+                    tally.word_accuracies.append(accuracy)
+        report(done)
+    return tally
