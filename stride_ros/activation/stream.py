@@ -328,6 +328,8 @@ class ActivationStream:
                 break
             if not config.multi_event:
                 watch.finished = True
+                # The one event is over: what was found beside it only goes on if it is already announced.
+                watch.tracker.open_spans = [span for span in watch.tracker.open_spans if span.span_id]
                 break
         open_spans = watch.tracker.open_spans
         events = watch.publisher.events(completed, retracted, open_spans, config.trigger, now)

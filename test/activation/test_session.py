@@ -146,6 +146,24 @@ def test_a_session_for_one_event_stops_after_it(model, make_frames):
     assert session.push(images[0], 0.0) is not None
 
 
+def test_a_session_for_one_event_leaves_no_other_span_open(make_model, make_frames):
+    """The earlier span leaves the view, which ends the session, while another one is found."""
+    config = dataclasses.replace(
+        SMALL, max_frames=2, drop_frames=2, decide_every=2, margin_seconds=0.0, multi_event=False
+    )
+    finished = 0
+    for seed in range(30):
+        session = ActivationSession(make_model(window=4, seed=seed), QUERY, config)
+        updates = watch(session, make_frames(12), np.arange(12) * 1.5)
+        if session.finished:
+            finished += 1
+            events = [event for update in updates for event in update.events] + list(session.close())
+            onsets = [event.span_id for event in events if event.state is SpanState.ONSET]
+            ended = [event.span_id for event in updates[-1].events if event.state is SpanState.OFFSET]
+            assert set(onsets) <= {*ended, *(e.span_id for e in events if e.state is SpanState.RETRACTED)}
+    assert finished
+
+
 def test_what_is_wrong_with_a_frame_leaves_the_session_unharmed(model, make_frames):
     images = make_frames(12)
     plain = watch(ActivationSession(model, QUERY, SMALL), images)
