@@ -47,7 +47,7 @@ def denoise(
     config: ActivationConfig,
     rng: np.random.Generator,
 ) -> Generator[SlotPass, Probabilities, Denoised]:
-    """Denoise one window; STRIDE.md section 5, steps 1 to 3 (arXiv 2603.27593, sections on inference).
+    """Denoise one window as in STRIDE (arXiv 2603.27593, the sections on inference).
 
     completed_until: end of the last completed span (s), -inf if none. history: the previous decision, None to
     denoise everything afresh. Yields passes, wants P(active) (W,) for each, returns the outcome.

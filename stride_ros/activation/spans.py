@@ -102,7 +102,7 @@ def _groups(
 
 
 class SpanTracker:
-    """Follows spans from decision to decision; STRIDE.md section 5, step 5.
+    """Follows spans from decision to decision, as the authors' evaluation of STRIDE does (arXiv 2603.27593).
 
     Attributes: open_spans, not over yet, in order; completed_until, end of the latest completed span (s),
     -inf if none.
