@@ -22,7 +22,7 @@ COMMANDS = (  # modules with add_parser, in the order of --help
     "stride_ros.world.command",
     "stride_ros.training.command",
     "stride_ros.evaluation.command",
-    "stride_ros.evaluation.benchmark",
+    "stride_ros.benchmark.command",
     "stride_ros.response.command",
 )
 

@@ -35,6 +35,7 @@ class _FrameKeeper:
         self._prefixes = [Prefix(model, query, config.position_scheme, pairs) for query in queries]
         self._pairs: deque[FramePair] = deque()
         self._provisional: FramePair | None = None
+        self._encoded: list[Pair] | None = None  # the pairs in context, once a decision has needed them
         self._start = 0  # index in the stream of the first frame in self._pairs
         self.timings: dict[str, float] = {}
 
@@ -60,6 +61,7 @@ class _FrameKeeper:
         if pair is not None and not pair.provisional:
             self._pairs.append(pair)
         self._provisional = pair if pair is not None and pair.provisional else None
+        self._encoded = None
 
     def _encode(self) -> list[Pair]:
         begin = clock.perf_counter()
@@ -81,14 +83,15 @@ class _FrameKeeper:
 
 
 class RecomputeEngine(_FrameKeeper):
-    """A full forward over the whole prompt for every pass."""
+    """A full forward over the whole prompt for every pass; vision once for every decision."""
 
     def answer(self, requests: Mapping[int, SlotPass]) -> dict[int, Probabilities]:
         """Run one pass over frames and slots for each of these queries: P(active), (W,) each."""
-        pairs = self._encode()
+        if self._encoded is None:
+            self._encoded = self._encode()
         answers = {}
         for query, request in requests.items():
-            prompt = self._prompt(query, pairs)
+            prompt = self._prompt(query, self._encoded)
             slots = self._prefixes[query].ask(request)
             assert slots is not None, "no slots are cached after a restart"
             hidden = self._model.forward([_joined(prompt, slots)])[0]
@@ -99,28 +102,16 @@ class RecomputeEngine(_FrameKeeper):
 class RebuildEngine(_FrameKeeper):
     """The prompt is prefilled for every decision; its passes share the cache and run over all slots."""
 
-    def __init__(
-        self, model: ActivationModel, queries: Sequence[str], config: ActivationConfig, context: Context
-    ) -> None:
-        super().__init__(model, queries, config, context)
-        self._built = False
-
-    def advance(self, pair: FramePair | None) -> None:
-        """Take in the next pair, which makes what is cached useless."""
-        super().advance(pair)
-        self._built = False
-
     def answer(self, requests: Mapping[int, SlotPass]) -> dict[int, Probabilities]:
         """Run one pass over the slots for each of these queries, after a prefill if it is the decision's
         first.
         """
-        if not self._built:
-            pairs = self._encode()
+        if self._encoded is None:
+            self._encoded = self._encode()
             begin = clock.perf_counter()
             for query in range(len(self._prefixes)):
-                self._model.forward([self._prompt(query, pairs)])
+                self._model.forward([self._prompt(query, self._encoded)])
             self._add_time("append", clock.perf_counter() - begin)
-            self._built = True
         answers = {}
         for query, request in requests.items():
             prefix = self._prefixes[query]

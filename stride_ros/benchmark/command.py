@@ -1,0 +1,200 @@
+"""`stride-ros benchmark`: how long a tick takes, and how much of the work the streaming engine avoids."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stride_ros.errors import ConfigError
+
+if TYPE_CHECKING:
+    from stride_ros.activation.model import ActivationModel
+    from stride_ros.benchmark.measure import Settings
+
+DESCRIPTION = """Time the activation stage on this machine, tick by tick with the context full, and compare it
+with a full forward per pass (recompute) and a prefill per decision (rebuild) on the same frames and weights.
+Exits with 1 when a label differs."""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
+    """Add the command and its options."""
+    parser = subparsers.add_parser("benchmark", help="time the activation stage", description=DESCRIPTION)
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument(
+        "--preset",
+        choices=("small", "vision", "2b", "4b"),
+        default="small",
+        help="sizes, with random weights (default small)",
+    )
+    which.add_argument("--model", metavar="M", help="a checkpoint instead: directory, stride-tiny or repo id")
+    parser.add_argument("--window", type=int, default=32, metavar="W", help="slots of a preset (default 32)")
+    parser.add_argument(
+        "--frames", type=int, default=128, metavar="N", help="frames in context (default 128)"
+    )
+    parser.add_argument(
+        "--drop", type=int, metavar="N", help="frames that leave at a shift (default a quarter)"
+    )
+    parser.add_argument(
+        "--tokens", type=int, default=256, metavar="N", help="tokens of a frame pair, at most (256)"
+    )
+    parser.add_argument("--steps", type=int, default=8, metavar="K", help="denoising steps (default 8)")
+    parser.add_argument(
+        "--queries", type=int, default=1, metavar="N", help="queries on the stream (default 1)"
+    )
+    parser.add_argument("--ticks", type=int, default=40, metavar="N", help="ticks to measure (default 40)")
+    parser.add_argument(
+        "--reference-ticks",
+        type=int,
+        default=1,
+        metavar="N",
+        help="ticks of each reference, 0 for none (default 1)",
+    )
+    parser.add_argument(
+        "--fresh", action="store_true", help="denoise all slots at every tick, the worst case"
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default auto)")
+    parser.add_argument("--dtype", default="auto", help="auto, float32, bfloat16 or float16 (default auto)")
+    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (default all cores)")
+    parser.add_argument("--seed", type=int, default=0, help="of frames and weights (default 0)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all numbers")
+    parser.add_argument(
+        "--picture", type=Path, metavar="FILE", help="draw the ticks, for example benchmark.png"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Measure, print a table, and write what was asked for."""
+    settings = _settings(arguments)
+    import torch
+
+    from stride_ros.benchmark.measure import REFERENCES, WARM_UP, measure
+    from stride_ros.terminal import Progress
+
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    model = _model(arguments)
+    streams = 1 + (len(REFERENCES) if settings.reference_ticks else 0)
+    frames = streams * (settings.frames + settings.ticks + WARM_UP)
+    with Progress("Measuring", frames, "frames") as progress:
+        done = 0
+
+        def step() -> None:
+            nonlocal done
+            done += 1
+            progress.update(done)
+
+        numbers = measure(model, settings, step)
+
+    report = {
+        "model": model.name,
+        "device": _device_name(model),
+        "dtype": str(model.dtype).removeprefix("torch."),
+        "threads": torch.get_num_threads(),
+        "window": model.window,
+        "settings": asdict(settings),
+        **numbers,
+    }
+    print(table(report))
+    if arguments.json:
+        arguments.json.write_text(json.dumps(report, indent=2) + "\n")
+    if arguments.picture:
+        from stride_ros.benchmark.picture import draw
+
+        draw(report, arguments.picture)
+    return 0 if report["labels_equal"] else 1
+
+
+def _settings(arguments: argparse.Namespace) -> Settings:
+    from stride_ros.benchmark.measure import QUERIES, Settings
+
+    for name, low in (("window", 1), ("ticks", 1), ("reference_ticks", 0), ("queries", 1), ("seed", 0)):
+        if getattr(arguments, name) < low:
+            raise ConfigError(
+                f"--{name.replace('_', '-')} is {getattr(arguments, name)}; use at least {low}."
+            )
+    if arguments.queries > len(QUERIES):
+        raise ConfigError(f"--queries is {arguments.queries}; use at most {len(QUERIES)}.")
+    for path in (arguments.json, arguments.picture):
+        if path is not None and not path.absolute().parent.is_dir():
+            raise ConfigError(f"Folder {path.absolute().parent} does not exist; make it first.")
+    settings = Settings(
+        frames=arguments.frames,
+        drop=arguments.drop or max(2, arguments.frames // 4),
+        tokens=arguments.tokens,
+        steps=arguments.steps,
+        queries=arguments.queries,
+        ticks=arguments.ticks,
+        reference_ticks=arguments.reference_ticks,
+        fresh=arguments.fresh,
+        seed=arguments.seed,
+    )
+    settings.config()  # checked before a model is made
+    return settings
+
+
+def _model(arguments: argparse.Namespace) -> ActivationModel:
+    if arguments.model:
+        from stride_ros.activation.model import ActivationModel
+
+        return ActivationModel.load(arguments.model, arguments.device, arguments.dtype)
+    from stride_ros.activation.random_model import random_model
+    from stride_ros.benchmark.measure import QUERIES
+    from stride_ros.benchmark.presets import architecture
+    from stride_ros.training.tokenizer import build_tokenizer
+
+    return random_model(
+        architecture(arguments.preset, arguments.window),
+        build_tokenizer(QUERIES),
+        arguments.preset,
+        seed=arguments.seed,
+        device=arguments.device,
+        dtype=arguments.dtype,
+    )
+
+
+def _device_name(model: ActivationModel) -> str:
+    if model.device.type == "cuda":
+        import torch
+
+        return torch.cuda.get_device_name(model.device)
+    return model.device.type
+
+
+def table(report: dict[str, Any]) -> str:
+    """The numbers of a report as lines for a terminal."""
+    from stride_ros.benchmark.measure import PARTS, REFERENCES
+
+    settings, mebi = report["settings"], 2**20
+    rows = [("engine", "", *_row(report, ""))]
+    rows += [
+        (name, f"{report[f'speedup_vs_{name}']:.1f} x", *_row(report, f"{name}_"))
+        for name in REFERENCES
+        if f"speedup_vs_{name}" in report
+    ]
+    lines = [
+        f"{report['model']} on {report['device']} ({report['dtype']}, {report['threads']} threads): window "
+        f"{report['window']}, {settings['frames']} frames, {settings['queries']} queries, "
+        f"{report['passes']:g} passes a tick",
+        f"{'median ms':<12}{'tick':>10}" + "".join(f"{part:>12}" for part in PARTS) + f"{'engine is':>14}",
+    ]
+    for name, faster, tick, *parts in rows:
+        lines.append(
+            f"{name:<12}{tick:>10.1f}" + "".join(f"{value:>12.1f}" for value in parts) + f"{faster:>14}"
+        )
+    lines.append(f"p95 {report['tick_p95_ms']:.1f} ms, worst tick {report['tick_worst_ms']:.1f} ms")
+    memory = [("weights", "weights_bytes"), ("stream", "state_bytes"), ("peak", "peak_memory_bytes")]
+    lines.append("memory: " + ", ".join(f"{name} {report[key] / mebi:.0f} MiB" for name, key in memory))
+    if settings["reference_ticks"]:
+        lines.append("labels equal: " + ("yes" if report["labels_equal"] else "NO"))
+    return "\n".join(lines)
+
+
+def _row(report: dict[str, Any], prefix: str) -> list[float]:
+    return [
+        report[f"{prefix}tick_ms"],
+        *(part["median"] for part in report[f"{prefix}parts_ms"].values()),
+    ]
