@@ -16,11 +16,11 @@ import torch
 from numpy.typing import NDArray
 
 from stride_ros.activation.prompt import Prompt, pair_time
+from stride_ros.training.examples import IGNORED, pair_positions
 from stride_ros.training.masking import Entry, Window, build_window
 from stride_ros.training.tiny.clips import Clip
 from stride_ros.world.world import WorldEvent
 
-IGNORED = -100
 Ids = NDArray[np.int64]
 
 
@@ -40,7 +40,7 @@ class Batch:
 
 
 @dataclass
-class _Sequence:
+class PackedSequence:
     """One sequence while it grows. `cut[i]`: how much of the frames token i sees; `branch[i]`: 0 for the
     frames.
     """
@@ -82,14 +82,14 @@ class Packer:
         ticks: Sequence[int],
         table_offset: int,
         rng: np.random.Generator,
-    ) -> _Sequence:
+    ) -> PackedSequence:
         """Frames `first` to `first + count - 1` of a clip and a window at each of `ticks` (frames since
         `first`).
 
         `table_offset`: row of the clip's first pair in the feature tables; rows go pair 0, frame 0 twice,
         pair 1, ...
         """
-        sequence = _Sequence([], [], [], [], [], [], [])
+        sequence = PackedSequence([], [], [], [], [], [], [])
         events = clip.events_for(query)
         holds = holding(events, clip.times)
         origin = float(clip.times[first])
@@ -99,7 +99,7 @@ class Packer:
             ids = self._pair_ids(clip, k, k + 1, origin, query if pair == 0 else None)
             positions, position = self._positions(len(ids), position)
             sequence.add(ids, positions, 0, 0, [IGNORED] * len(ids))
-            sequence.rows += self._table_rows(table_offset, k, twice=False)
+            sequence.rows += self.table_rows(table_offset, k, twice=False)
             ends.append((len(sequence.ids), position))
             sequence.facts.append((len(sequence.ids) - 1, bool(holds[k]), bool(holds[k + 1])))
         for branch, tick in enumerate(ticks, 1):
@@ -118,7 +118,7 @@ class Packer:
 
     def _add_window(
         self,
-        sequence: _Sequence,
+        sequence: PackedSequence,
         clip: Clip,
         query: str,
         first: int,
@@ -134,7 +134,7 @@ class Packer:
             ids = self._pair_ids(clip, k, k, float(clip.times[first]), query if tick == 0 else None)
             positions, position = self._positions(len(ids), position)
             sequence.add(ids, positions, cut, branch, [IGNORED] * len(ids))
-            sequence.rows += self._table_rows(table_offset, k, twice=True)
+            sequence.rows += self.table_rows(table_offset, k, twice=True)
         slots = self._prompt.slot_ids[window.tokens]
         asked = np.where(window.masked, window.labels.astype(np.int64), IGNORED)
         both = np.concatenate([slots, slots])
@@ -146,25 +146,20 @@ class Packer:
         return self._prompt.pair(time, self._rows * self._columns, query)
 
     def _positions(self, count: int, position: int) -> tuple[NDArray[np.int64], int]:
-        tokens = self._rows * self._columns
-        corner = position + count - tokens - 1
-        after = corner + max(self._rows, self._columns)
-        text = np.tile(np.arange(position, corner), (3, 1))
-        grid = corner + np.stack(
-            [
-                np.zeros(tokens, np.int64),
-                np.repeat(np.arange(self._rows), self._columns),
-                np.tile(np.arange(self._columns), self._rows),
-            ]
-        )
-        return np.concatenate([text, grid, np.full((3, 1), after)], axis=1), after + 1
+        return pair_positions(count, self._rows, self._columns, position)
 
-    def _table_rows(self, offset: int, frame: int, twice: bool) -> list[int]:
+    @property
+    def video_id(self) -> int:
+        """Token id of the video placeholders."""
+        return self._prompt.video_id
+
+    def table_rows(self, offset: int, frame: int, twice: bool) -> list[int]:
+        """Rows in the feature tables of a pair of a clip whose first pair is at `offset`."""
         tokens = self._rows * self._columns
         start = (2 * (offset + frame) + twice) * tokens
         return list(range(start, start + tokens))
 
-    def collate(self, sequences: Sequence[_Sequence]) -> Batch:
+    def collate(self, sequences: Sequence[PackedSequence]) -> Batch:
         """Pad sequences to one length; padding sees only itself."""
         length = max(len(sequence.ids) for sequence in sequences)
         size = len(sequences)
