@@ -24,7 +24,7 @@ setup(
     packages=find_packages(include=["stride_ros", "stride_ros.*"]),
     data_files=[
         (f"share/stride_ros/{folder}", sorted(f"{folder}/{f.name}" for f in (ROOT / folder).glob("*.*")))
-        for folder in ("config", "models/stride-tiny")
+        for folder in ("config", "models/stride-tiny", "msg")
     ],
     install_requires=[line for line in requirements if line and not line.startswith("#")],
     entry_points={"console_scripts": ["stride-ros = stride_ros.cli:main"]},

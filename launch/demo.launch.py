@@ -38,13 +38,11 @@ ARGUMENTS = [
 
 
 def generate_launch_description() -> LaunchDescription:
+    names = ("params_file", "query", "model", "responder_model", "namespace")
+    passed_on = {name: LaunchConfiguration(name) for name in names} | {"image_topic": "image"}
     nodes = IncludeLaunchDescription(
         PythonLaunchDescriptionSource(PathJoinSubstitution([SHARE, "launch", "stride.launch.py"])),
-        launch_arguments={
-            name: LaunchConfiguration(name)
-            for name in ("params_file", "query", "model", "responder_model", "namespace")
-        }
-        | {"image_topic": "image"},
+        launch_arguments=passed_on.items(),
     )
     camera = Node(
         package="stride_ros",

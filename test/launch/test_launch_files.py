@@ -76,15 +76,33 @@ def parameters(node: Any) -> dict[str, Any]:
     return merged
 
 
-@pytest.mark.parametrize("name", ["stride.launch.py", "demo.launch.py"])
-def test_every_argument_has_a_description_and_booleans_have_choices(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "needed"),
+    [
+        ("stride.launch.py", STRIDE),
+        ("demo.launch.py", {"source"}),
+        ("replay.launch.py", {"bag", "rate", "record", "image_topic", "query", "model"}),
+    ],
+)
+def test_every_argument_has_a_description_and_booleans_have_choices(name: str, needed: set[str]) -> None:
     arguments = description(name).get_launch_arguments()
-    assert {argument.name for argument in arguments} >= (STRIDE if name == "stride.launch.py" else {"source"})
+    assert {argument.name for argument in arguments} >= needed
     for argument in arguments:
         assert argument.description, argument.name
         assert argument.description != "no description given", argument.name
         if argument.name.startswith("use_") or argument.name == "autostart":
             assert argument.choices == ["true", "false"]
+
+
+@pytest.mark.parametrize("name", ["demo.launch.py", "replay.launch.py"])
+def test_what_is_passed_on_is_an_argument_of_the_included_file(name: str) -> None:
+    includes = [
+        entity
+        for entity in description(name).entities
+        if isinstance(entity, launch.actions.IncludeLaunchDescription)
+    ]
+    (nodes_included,) = includes
+    assert {given for given, _ in nodes_included.launch_arguments} <= STRIDE
 
 
 def test_yaml_values_hold_unless_an_argument_is_given(tmp_path: Path) -> None:
