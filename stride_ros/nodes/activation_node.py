@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 _JOIN_TIMEOUT = 10.0  # s; a pass over the window cannot be interrupted
 _WARNING_PERIOD = 5.0  # s between repeated warnings about bad frames
+_RECENT = 10.0  # s; how long diagnostics remember a skipped image or a restart
 _STAMP_AGE_LIMITS = (-0.5, 5.0)  # s; beyond, clocks differ or images are late
 
 
@@ -60,7 +61,7 @@ class ActivationNode(ManagedNode):
         self._decisions = Rate()
         self._rejected = 0
         self._restarts = 0
-        self._last_rejection = float("-inf")
+        self._last_rejection = self._last_restart = float("-inf")
         self._last_failure = ""
         self._last_update: ActivationUpdate | None = None
         self._last_header = Header()
@@ -246,6 +247,7 @@ class ActivationNode(ManagedNode):
     def _on_restart(self, reason: str) -> None:
         """Start anew: the stream before is of no use for what comes."""
         self._restarts += 1
+        self._last_restart = time.monotonic()
         self.get_logger().warning(f"Starting anew: {reason}.", throttle_duration_sec=1.0)
         if self._worker is not None:
             self._worker.post(self._restart_stream, discard=True)
@@ -288,9 +290,10 @@ class ActivationNode(ManagedNode):
         model, session, source, worker = self._model, self._session, self._input, self._worker
         if self._last_failure:
             status.error(f"decisions fail: {self._last_failure}")
-        if source is not None:
-            source.warn_if_silent(self.parameters["image_timeout"] if self._enabled else 0.0)
-            self._judge_input(status, source)
+        if source is not None and self._enabled:
+            limit = self.parameters["image_timeout"]
+            source.warn_if_silent(limit)
+            self._judge_input(status, source, limit)
         status.add("state", "inactive" if source is None else "active" if self._enabled else "disabled")
         status.add("model", model.name if model else "none")
         status.add("device", model.device if model else "none")
@@ -305,32 +308,37 @@ class ActivationNode(ManagedNode):
         status.add("dropped", self._dropped + (worker.dropped if worker else 0))
         status.add("rejected", self._rejected)
         status.add("restarts", self._restarts)
-        update = self._last_update
-        if update is not None:
-            tick, period = update.timings["total"], 1.0 / self.parameters["rate"]
-            status.add("tick (ms)", 1e3 * tick)
-            status.add("passes", update.steps)
-            if tick > period:
-                status.warn(f"a decision takes {tick:.1f} s, so only some of the due frames are used")
+        self._judge_work(status)
         if session is not None:
-            status.add("context (frames)", session.context_frames)
+            status.add("context (frames)", f"{session.context_frames} of {self.parameters['max_frames']}")
         status.add("process memory (MB)", process_memory() / 1e6)
         status.add("GPU memory (MB)", gpu_memory() / 1e6)
         status.add("last error", self.last_error or "none")
 
-    def _judge_input(self, status: Status, source: ImageInput) -> None:
-        limit = self.parameters["image_timeout"]
+    def _judge_input(self, status: Status, source: ImageInput, limit: float) -> None:
         low, high = _STAMP_AGE_LIMITS
-        if not self._enabled:
-            return
         if limit and source.silence > limit:
             status.warn(f"no images on {source.topic} for {source.silence:.0f} s")
+        elif limit and source.standstill > limit + 1.0 / self.parameters["rate"]:
+            status.warn(f"the stamps of {source.topic} stand still; check the camera driver or /clock")
         elif source.received.count and not low <= source.stamp_age <= high:
             status.warn(
                 f"stamps are {source.stamp_age:.1f} s old; check the clocks, or use_sim_time with a bag"
             )
-        if time.monotonic() - self._last_rejection < 10.0:
+        if time.monotonic() - self._last_rejection < _RECENT:
             status.warn(f"images are skipped: {self.last_error}")
+        if time.monotonic() - self._last_restart < _RECENT:
+            status.warn("the stream started anew")
+
+    def _judge_work(self, status: Status) -> None:
+        update = self._last_update
+        if update is None:
+            return
+        tick, period = update.timings["total"], 1.0 / self.parameters["rate"]
+        status.add("tick (ms)", 1e3 * tick)
+        status.add("passes", update.steps)
+        if tick > period:
+            status.warn(f"a decision takes {tick:.1f} s, so only some of the due frames are used")
 
     # Making things
 

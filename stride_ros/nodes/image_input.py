@@ -70,7 +70,7 @@ class ImageInput:
         self.stamp_age = 0.0  # s, node clock minus stamp of the newest frame
         self.out_of_order = 0
         self.paused = False
-        self._last_arrival = time.monotonic()
+        self._last_arrival = self._last_sample = time.monotonic()
         self._last_warning = float("-inf")
         self._zero_stamps_told = False
 
@@ -85,6 +85,11 @@ class ImageInput:
     def silence(self) -> float:
         """Seconds of real time since the last image (or since the subscription)."""
         return time.monotonic() - self._last_arrival
+
+    @property
+    def standstill(self) -> float:
+        """Seconds of real time since the last image whose stamp made it due."""
+        return time.monotonic() - self._last_sample
 
     def warn_if_silent(self, limit: float) -> None:
         """Log, now and then, that no image came for `limit` seconds (0: never), and why that may be."""
@@ -124,6 +129,7 @@ class ImageInput:
             self._on_restart("the images' time went back")
         if verdict is Verdict.KEEP:
             self.sampled.tick()
+            self._last_sample = arrival
             self._on_sample(Sample(data, stamp, arrival))
         elif verdict in (Verdict.LATE, Verdict.DUPLICATE):
             self.out_of_order += 1

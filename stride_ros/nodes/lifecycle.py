@@ -6,8 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
-from rclpy.lifecycle.node import LifecycleState
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
 from stride_ros.errors import StrideError
 from stride_ros.nodes.autostart import AUTOSTART
@@ -51,10 +50,6 @@ class ManagedNode(LifecycleNode):
 
     def cleanup(self) -> None:
         """Give back everything `configure` took."""
-
-    @property
-    def active(self) -> bool:
-        return self._state_machine.current_state[1] == "active"
 
     def interrupt(self) -> None:
         """Make a `call_in_thread` that waits with `may_wait` give up; the process is about to end."""
