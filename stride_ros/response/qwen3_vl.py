@@ -20,13 +20,15 @@ class Qwen3VLPrompt:
     """Native video input: the layout of Qwen3VLProcessor, without its video half, which needs torchvision.
 
     Frames are merged two by two (a last odd one with itself); the time of a pair is the mean of its two
-    times, with one decimal. A frame costs at most ``frame_max_tokens`` tokens.
+    times, with one decimal. A pair costs at most ``frame_max_tokens`` tokens, or what the checkpoint
+    says it was made for, if that is less.
     """
 
     def __init__(self, directory: Path, config: Any, frame_max_tokens: int) -> None:
         self.tokenizer = load_tokenizer(directory)
         self._video_token = config.video_token_id
-        self._max_tokens = frame_max_tokens
+        # A checkpoint that was trained on smaller frames says so.
+        self._max_tokens = min(frame_max_tokens, getattr(config, "frame_max_tokens", None) or frame_max_tokens)
         self._forbidden = control_tokens(self.tokenizer)
 
     def messages(self, request: ResponseRequest) -> list[dict[str, Any]]:
