@@ -28,7 +28,8 @@ class Qwen3VLPrompt:
         self.tokenizer = load_tokenizer(directory)
         self._video_token = config.video_token_id
         # A checkpoint that was trained on smaller frames says so.
-        self._max_tokens = min(frame_max_tokens, getattr(config, "frame_max_tokens", None) or frame_max_tokens)
+        own = getattr(config, "frame_max_tokens", None) or frame_max_tokens
+        self._max_tokens = min(frame_max_tokens, own)
         self._forbidden = control_tokens(self.tokenizer)
 
     def messages(self, request: ResponseRequest) -> list[dict[str, Any]]:

@@ -1,0 +1,131 @@
+"""The recipe of the embedded checkpoint: packing and batched vision are exact, and it writes a checkpoint."""
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch is not installed")
+pytest.importorskip("transformers", reason="transformers is not installed")
+
+from stride_ros.activation.frames import patches  # noqa: E402
+from stride_ros.activation.model import ActivationModel  # noqa: E402
+from stride_ros.activation.prompt import Prompt  # noqa: E402
+from stride_ros.training.examples import IGNORED, WindowExamples  # noqa: E402
+from stride_ros.training.masking import Window  # noqa: E402
+from stride_ros.training.model import WindowKeys, prepare  # noqa: E402
+from stride_ros.training.tiny.clips import facts, frame_facts, load_clips, render_clip  # noqa: E402
+from stride_ros.training.tiny.drawing import encode_tables  # noqa: E402
+from stride_ros.training.tiny.packing import Packer, holding, language_model_inputs, window_entries  # noqa: E402
+from stride_ros.training.tiny.recipe import Recipe, make, start  # noqa: E402
+from stride_ros.training.tiny.vision import encode_pairs  # noqa: E402
+from stride_ros.world.story import WorldEvent  # noqa: E402
+
+torch.set_num_threads(1)
+SLOTS = 16
+
+
+@pytest.fixture(scope="module")
+def clip():
+    return render_clip(10_000, 6, count=24)
+
+
+@pytest.fixture(scope="module")
+def start_folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tiny") / "start"
+    start(folder, seed=0)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(start_folder, tmp_path_factory):
+    model, _ = prepare(str(start_folder), tmp_path_factory.mktemp("tiny") / "model", WindowKeys())
+    return model.eval()
+
+
+@pytest.fixture(scope="module")
+def prompt(start_folder):
+    from transformers import AutoTokenizer
+
+    return Prompt(AutoTokenizer.from_pretrained(start_folder))
+
+
+def event(start, end):
+    return WorldEvent("q", start, end, "It.", "hand", "hand")
+
+
+def test_a_clip_is_the_same_again_and_comes_from_the_cache(clip, tmp_path):
+    assert clip.frames.shape == (24, 64, 96, 3)
+    assert (np.diff(clip.times) > 0.8).all()
+    for _ in range(2):
+        (again,) = load_clips(range(10_000, 10_001), 6, tmp_path, count=24)
+        assert np.array_equal(again.frames, clip.frames)
+    assert list(tmp_path.glob("*.npz"))
+
+
+def test_facts_are_what_holds_at_each_frame(clip):
+    table = frame_facts(clip)
+    assert table.shape == (24, len(facts()))
+    for query in clip.world.queries:
+        expected = holding(clip.events_for(query), clip.times)
+        assert table[:, facts().index(query)].astype(bool).tolist() == expected.tolist()
+
+
+def test_batched_vision_is_that_of_transformers(model, clip):
+    pixels = torch.from_numpy(np.stack([patches(clip.frames[k], clip.frames[k + 1]) for k in range(3)]))
+    with torch.no_grad():
+        mine = encode_pairs(model.model.visual, pixels, 2, 3)
+        theirs = model.model.visual(pixels.flatten(0, 1), torch.tensor([[1, 4, 6]] * 3))
+    assert torch.allclose(mine[0].flatten(0, 1), theirs.pooler_output, atol=1e-5)
+    assert torch.allclose(mine[1].flatten(0, 1), theirs.deepstack_features[0], atol=1e-5)
+
+
+def test_every_packed_window_is_computed_as_if_its_prompt_stood_alone(model, prompt, clip, monkeypatch):
+    query = clip.world.queries[0]
+    tokens = np.array([2, 0, 1, 2] * 4, np.uint8)
+    window = Window(np.ones(SLOTS, np.uint8), tokens == 2, np.ones(SLOTS, bool))
+    monkeypatch.setattr("stride_ros.training.tiny.packing.build_window", lambda *_: window)
+    monkeypatch.setattr(Window, "tokens", property(lambda self: tokens))
+    packer = Packer(prompt, SLOTS, 1.0, (1,), 2, 3)
+    ticks = [0, 1, 6, 11]  # even: on the newest frame twice; odd: on complete pairs
+    packed = packer.collate([packer.sequence(clip, query, 3, 12, ticks, 0, np.random.default_rng(0))])
+    tables = encode_tables(model.model.visual, [clip])
+    with torch.no_grad():
+        inputs = language_model_inputs(model, packed, [table.float() for table in tables])
+        states = model.model.language_model(**inputs).last_hidden_state
+    states = states[packed.labels != IGNORED].unflatten(0, (len(ticks), -1))
+    examples = WindowExamples(prompt, SLOTS, 1.0, (1,), 2, 6)
+    for tick, mine in zip(ticks, states, strict=True):
+        shown = list(range(3, 3 + tick + 1)) + ([3 + tick] if tick % 2 == 0 else [])
+        times = [float(clip.times[k]) for k in shown]
+        example = examples.assemble(query, [clip.frames[k] for k in shown], times, window)
+        asked = example.slot_labels != IGNORED
+        with torch.no_grad():
+            alone = model.model(
+                input_ids=torch.from_numpy(example.ids)[None],
+                position_ids=torch.from_numpy(example.positions)[:, None],
+                mm_token_type_ids=2 * (torch.from_numpy(example.ids) == prompt.video_id).long()[None],
+                pixel_values_videos=torch.from_numpy(example.pixels),
+                video_grid_thw=torch.tensor([example.grid]),
+            ).last_hidden_state[0]
+        assert torch.allclose(mine, alone[torch.from_numpy(asked)], atol=2e-3)  # tables are in half precision
+
+
+def test_a_window_asks_for_the_event_after_the_last_settled_one():
+    events = [event(2.0, 5.0), event(10.0, 14.0), event(20.0, 25.0)]
+    rng = np.random.default_rng(0)
+    answers = set()
+    for _ in range(200):
+        entries = window_entries(events, origin=0.0, now=13.0, seconds=16.0, rng=rng)
+        active = [entry for entry in entries if entry.active]
+        assert len(active) == 1
+        settled = [entry.end for entry in entries if entry.shown]
+        answers.add(active[0].start)
+        if active[0].start == 10.0:
+            assert settled[0] > 3.0
+    assert answers == {2.0, 10.0}  # the first only when nothing is settled
+
+
+def test_the_recipe_writes_a_checkpoint_that_loads(tmp_path, capsys):
+    make(tmp_path / "tiny", Recipe(1, 1, 1, 1, 1), tmp_path / "cache", lambda text: None)
+    model = ActivationModel.load(tmp_path / "tiny")
+    assert (model.window, model.frame_max_tokens) == (SLOTS, 6)
+    assert sum(file.stat().st_size for file in (tmp_path / "tiny").iterdir()) < 16e6
