@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from stride_ros.errors import ConfigError
 
 if TYPE_CHECKING:
-    from stride_ros.training.sources.recording import Intake, Recording
+    from stride_ros.training.sources.recording import Intake, Recording, Video
 
 
 def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
@@ -33,7 +33,9 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
 
 
 def _add_data_options(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--data", choices=("world", "bag", "annotations"), required=True, help="kind of data")
+    group.add_argument(
+        "--data", choices=("world", "bag", "video", "annotations"), required=True, help="kind of data"
+    )
     group.add_argument("--bag", type=Path, help="rosbag2 folder or file (data bag)")
     group.add_argument("--image-topic", default="/camera/image_raw", help="default /camera/image_raw")
     group.add_argument(
@@ -48,7 +50,7 @@ def _add_data_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--world-seed", type=int, default=100_000, help="first clip of the world (default 100000)"
     )
-    group.add_argument("--until", type=float, metavar="S", help="use a bag's first S seconds only")
+    group.add_argument("--until", type=float, metavar="S", help="use the first S seconds only (bag, video)")
     group.add_argument("--fps", type=float, default=1.0, help="frames a second at most (default 1)")
     group.add_argument("--max-frames", type=int, default=512, help="frames of a sample at most (default 512)")
     group.add_argument("--no-sentences", action="store_true", help="leave the sentences out")
@@ -142,7 +144,12 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _check(arguments: argparse.Namespace) -> None:
-    needed = {"bag": ("bag", "labels"), "annotations": ("annotations", "video_root"), "world": ()}
+    needed = {
+        "world": (),
+        "bag": ("bag", "labels"),
+        "video": ("video", "labels"),
+        "annotations": ("annotations", "video_root"),
+    }
     for name in needed[arguments.data]:
         if getattr(arguments, name) is None:
             raise ConfigError(f"--data {arguments.data} needs --{name.replace('_', '-')}; give it.")
@@ -153,10 +160,10 @@ def _check(arguments: argparse.Namespace) -> None:
 
 
 def _recordings(arguments: argparse.Namespace, intake: Intake) -> list[Recording]:
-    if arguments.data == "bag":
-        from stride_ros.training.sources.bag import bag_recordings
+    if arguments.data in ("bag", "video"):
+        from stride_ros.training.sources.labels import labelled_recordings
 
-        return bag_recordings(arguments.bag, arguments.image_topic, arguments.labels, intake, arguments.until)
+        return labelled_recordings(_labelled_video(arguments), arguments.labels, intake)
     if arguments.data == "annotations":
         from stride_ros.training.sources.annotations import annotation_recordings
 
@@ -166,6 +173,16 @@ def _recordings(arguments: argparse.Namespace, intake: Intake) -> list[Recording
     recordings = list(world_recordings(arguments.world_seed, arguments.clips))
     intake.used = len(recordings)
     return recordings
+
+
+def _labelled_video(arguments: argparse.Namespace) -> Video:
+    if arguments.data == "video":
+        from stride_ros.training.sources.video import VideoFile
+
+        return VideoFile(arguments.video, arguments.until)
+    from stride_ros.training.sources.bag import BagVideo
+
+    return BagVideo(arguments.bag, arguments.image_topic, arguments.until)
 
 
 def _plan(arguments: argparse.Namespace) -> Any:

@@ -7,7 +7,8 @@ import pytest
 
 from stride_ros.errors import SourceError
 from stride_ros.training.sources.annotations import annotation_recordings
-from stride_ros.training.sources.bag import BagVideo, bag_recordings
+from stride_ros.training.sources.bag import BagVideo
+from stride_ros.training.sources.labels import labelled_recordings
 from stride_ros.training.sources.recording import Intake
 from stride_ros.training.sources.video import VideoFile
 from stride_ros.training.sources.world import world_recordings
@@ -50,7 +51,7 @@ def test_the_world_gives_every_query_of_a_clip_and_some_without_events():
 
 def test_a_bag_gives_frames_by_time_and_events_by_query(bag, labels, intake):
     path = labels(f"- {{query: {RED}, start: 8.0, end: 14.0, text: It is red.}}\n")
-    (recording,) = bag_recordings(bag, TOPIC, path, intake)
+    (recording,) = labelled_recordings(BagVideo(bag, TOPIC), path, intake)
     assert recording.queries == (RED,)
     assert [(event.start, event.end, event.text) for event in recording.events] == [(8.0, 14.0, "It is red.")]
     images, times = recording.video.read([0.1, 10.0, 10.1, 23.0])
@@ -60,7 +61,7 @@ def test_a_bag_gives_frames_by_time_and_events_by_query(bag, labels, intake):
 
 def test_the_first_seconds_of_a_bag_can_be_used_alone(bag, labels, intake):
     path = labels(f"- {{query: {RED}, start: 8, end: 14}}\n- {{query: {RED}, start: 20, end: 22}}\n")
-    (recording,) = bag_recordings(bag, TOPIC, path, intake, until=14.5)
+    (recording,) = labelled_recordings(BagVideo(bag, TOPIC, until=14.5), path, intake)
     assert recording.video.end == 14.5
     assert len(recording.events) == 1
 
@@ -74,7 +75,7 @@ def test_wrong_labels_are_told_with_their_line_and_the_rest_is_used(bag, labels,
         f"- {{query: {RED}, start: soon, end: 2.0}}\n"
         "- just words\n"
     )
-    (recording,) = bag_recordings(bag, TOPIC, path, intake)
+    (recording,) = labelled_recordings(BagVideo(bag, TOPIC), path, intake)
     assert len(recording.events) == 1
     assert intake.used == 1
     assert sum(intake.skipped.values()) == 5
@@ -97,7 +98,7 @@ def test_wrong_labels_are_told_with_their_line_and_the_rest_is_used(bag, labels,
 )
 def test_an_unusable_labels_file_is_an_error(bag, labels, intake, text, message):
     with pytest.raises(SourceError, match=message):
-        bag_recordings(bag, TOPIC, labels(text), intake)
+        labelled_recordings(BagVideo(bag, TOPIC), labels(text), intake)
 
 
 def test_a_bag_without_the_topic_names_the_ones_it_has(bag):
@@ -178,3 +179,10 @@ def test_video_frames_come_by_time_also_after_a_jump(videos):
     assert times == pytest.approx([0.0, 1.0, 15.0], abs=0.11)
     alone, _ = video.read([15.0])
     assert np.array_equal(images[2], alone[0])
+
+
+def test_a_video_file_can_carry_labels_too(videos, labels, intake):
+    path = labels(f"- {{query: {RED}, start: 2, end: 4}}\n- {{query: {RED}, start: 19, end: 20}}\n")
+    video = VideoFile(videos / "DiDeMo" / "videos" / "good.mp4", until=10.0)
+    (recording,) = labelled_recordings(video, path, intake)
+    assert (recording.video.end, len(recording.events)) == (10.0, 1)

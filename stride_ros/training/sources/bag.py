@@ -1,8 +1,4 @@
-"""A rosbag with a labels file as training data, so that a model learns the events of one's own robot.
-
-Labels are YAML: a list of `- {query: ..., start: ..., end: ..., text: ...}`, times in s from the first image
-on the topic, `text` (what to say) optional.
-"""
+"""A rosbag as training data, so that a model learns the events of one's own robot."""
 
 from __future__ import annotations
 
@@ -13,18 +9,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stride_ros.errors import ConfigError, SourceError
+from stride_ros.errors import SourceError
 from stride_ros.nodes.images import compressed_to_rgb, image_to_rgb
 from stride_ros.replay.messages import typestore
-from stride_ros.training.samples import Event
-from stride_ros.training.sources.recording import TOLERANCE, Intake, Recording, check_event
 
 RAW, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
-FIELDS = ("query", "start", "end", "text")
 
 
 class BagVideo:
-    """The images of one topic (see recording.Video); times in s from its first image, by header stamp."""
+    """The images of one topic (see recording.Video); times in s from its first image, by header stamp.
+
+    `until` (s) leaves out what follows. SourceError when the bag or the topic is unusable.
+    """
 
     def __init__(self, path: Path, topic: str, until: float | None = None) -> None:
         self.path, self.topic, self.name = path, topic, f"{path} {topic}"
@@ -61,77 +57,6 @@ class BagVideo:
                     images.append(np.ascontiguousarray(convert(message)))
                     break
         return images, [float(self._times[index]) for index in indices]
-
-
-def bag_recordings(
-    bag: Path, topic: str, labels: Path, intake: Intake, until: float | None = None
-) -> list[Recording]:
-    """One recording for each query of a labels file; `until` (s) leaves out the rest of the bag.
-
-    SourceError when the bag, the topic or the file is unusable; a label that is wrong is left out and told
-    with its line.
-    """
-    video = BagVideo(bag, topic, until)
-    events: dict[str, list[Event]] = {}
-    for line, item in read_labels(labels):
-        where = f"{labels}:{line}"
-        try:
-            query, event = _label(item)
-        except ConfigError as error:
-            intake.skip(str(error), where)
-            continue
-        if event.start < video.start - TOLERANCE or event.end > video.end + TOLERANCE:
-            intake.skip(f"the event lies outside the {video.end:.1f} s that are used of the bag", where)
-            continue
-        events.setdefault(query, []).append(event)
-        intake.used += 1
-    if not events:
-        raise SourceError(
-            f"The labels file {labels} has no usable label; see the messages above and correct it."
-        )
-    return [
-        Recording(video, (query,), tuple(sorted(found, key=lambda event: event.start)))
-        for query, found in events.items()
-    ]
-
-
-def read_labels(path: Path) -> list[tuple[int, Any]]:
-    """The items of a labels file with their line numbers. SourceError when it is not a YAML list."""
-    import yaml
-
-    try:
-        node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-        if node is None:
-            return []
-        if not isinstance(node, yaml.SequenceNode):
-            raise SourceError(
-                f"{path} is no list of labels; write items like `- {{query: ..., start: 1, end: 2}}`."
-            )
-        return [
-            (item.start_mark.line + 1, yaml.safe_load(yaml.serialize(item, Dumper=yaml.SafeDumper)))
-            for item in node.value
-        ]
-    except OSError as error:
-        raise SourceError(
-            f"The labels file {path} cannot be read ({error.strerror}); check its name."
-        ) from error
-    except yaml.YAMLError as error:
-        raise SourceError(
-            f"The labels file {path} is not YAML ({_first_line(error)}); correct it."
-        ) from error
-
-
-def _label(item: Any) -> tuple[str, Event]:
-    if not isinstance(item, dict):
-        raise ConfigError("the label is not a mapping with query, start and end")
-    unknown = [str(key) for key in item if key not in FIELDS]
-    if unknown:
-        raise ConfigError(f"unknown field {', '.join(unknown)} (known: {', '.join(FIELDS)})")
-    query, text = item.get("query"), item.get("text") or ""
-    if not isinstance(query, str) or not query.strip():
-        raise ConfigError("the label has no query")
-    start, end = check_event(item.get("start"), item.get("end"))
-    return query, Event(start, end, str(text))
 
 
 def _open(path: Path) -> Any:
@@ -178,6 +103,10 @@ def _stamp(data: bytes | memoryview) -> int:
     order = "<" if bytes(data[1:2]) == b"\x01" else ">"
     seconds, rest = np.frombuffer(data, dtype=f"{order}u4", count=2, offset=4).tolist()
     return int(seconds) * 10**9 + int(rest)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _first_line(error: Exception) -> str:

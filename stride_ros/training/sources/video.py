@@ -15,11 +15,12 @@ _SEEK_AHEAD = 4.0  # s; decoding on is quicker than seeking when the next frame 
 
 
 class VideoFile:
-    """One video file (see recording.Video). Times count from its first frame; SourceError when it cannot be
-    read.
+    """One video file (see recording.Video); times in s from its first frame.
+
+    `until` (s) leaves out what follows. SourceError when it cannot be read.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, until: float | None = None) -> None:
         self.path, self.name = path, str(path)
         if not path.is_file():
             raise SourceError(f"The video {path} does not exist; check the video root.")
@@ -33,7 +34,8 @@ class VideoFile:
                 raise SourceError(f"The video {path} holds no frames; copy or convert it again.")
             self.rate = float(stream.average_rate or 1)
             self.height, self.width = frames.height, frames.width
-        self.start, self.end = 0.0, max(0.0, float(length) - 1.0 / self.rate)
+        last = max(0.0, float(length) - 1.0 / self.rate)
+        self.start, self.end = 0.0, last if until is None else min(until, last)
 
     def read(self, times: Sequence[float]) -> tuple[list[NDArray[np.uint8]], list[float]]:
         """The first frame at or after each of `times` (s)."""
