@@ -35,7 +35,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument(
         "--source",
         default="world",
-        help="world (synthetic, default), a video, an image folder or /dev/videoN",
+        help="world (synthetic, default), a video, an image folder, a bag or /dev/videoN",
     )
     parser.add_argument("--query", help="what to be told about (default: what happens most in the world)")
     parser.add_argument(

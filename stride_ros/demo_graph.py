@@ -94,7 +94,7 @@ class Graph:
 
     def play(self) -> None:
         """Run until the source has ended and every onset has its answer, or until Ctrl-C."""
-        with Progress("", self._settings.seconds or self._length(), "s") as progress:
+        with Progress("Playing", self._settings.seconds or self._length(), "s") as progress:
             self._progress = progress
             try:
                 self._wait(lambda: self._listener.begun, _START_LIMIT, "the models to load")
@@ -250,13 +250,13 @@ class Graph:
 
     def _length(self) -> float:
         """Length of the source in s for the progress bar; 0 where it is not known."""
-        path = Path(self._settings.source)
-        if not path.is_file():
-            return 0.0
         import av
 
-        with av.open(str(path)) as container:
-            return (container.duration or 0) / 1e6
+        try:
+            with av.open(self._settings.source) as container:
+                return (container.duration or 0) / 1e6
+        except (av.FFmpegError, OSError):
+            return 0.0
 
     def _print(self, text: str, *styles: str) -> None:
         if self._progress is not None:

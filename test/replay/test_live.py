@@ -1,0 +1,68 @@
+"""The same recording live, as real nodes over DDS, and offline: the same decisions."""
+
+import fcntl
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("rclpy", reason="ROS 2 (rclpy) is missing")
+pytest.importorskip("stride_ros.msg", reason="the built messages of stride_ros are missing")
+
+from stride_ros.replay import replay
+
+ROOT = Path(__file__).resolve().parents[2]
+QUERY = "Tell me when a red box is on the table."
+SECONDS = 10
+
+
+@pytest.fixture
+def domain():
+    """A ROS domain that no other test run on this machine uses."""
+    for number in range(99, 0, -1):
+        with open(Path(tempfile.gettempdir()) / f"stride_ros_domain_{number}.lock", "w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                continue
+            yield str(number)
+            return
+    pytest.fail("All ROS domains are taken by other test runs.")
+
+
+def test_live_spans_equal_offline_spans_within_one_slot(world_bag, checkpoint, model, domain, tmp_path):
+    environment = os.environ | {
+        "ROS_DOMAIN_ID": domain,
+        "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
+        "ROS_LOCALHOST_ONLY": "1",
+        "OMP_NUM_THREADS": "1",
+    }
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "stride_ros", "demo", "--source", world_bag, "--query", QUERY),
+            *("--model", checkpoint, "--no-responder", "--seconds", str(SECONDS), "--speed", "1"),
+            *("--out", tmp_path, "--no-report"),
+        ],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    (live,) = json.loads((tmp_path / "events.json").read_text())["queries"]
+    offline = replay(world_bag, QUERY, model=model, duration=SECONDS).run.queries[0]
+
+    assert live["spans"]
+    assert len(live["spans"]) == len(offline.spans)
+    for span, other in zip(live["spans"], offline.spans, strict=True):
+        assert span["start"] == pytest.approx(other.start, abs=1.0)
+        assert span["end"] == pytest.approx(other.end, abs=1.0)
+    for (start, _, value), (other_start, _, other) in zip(live["activity"], offline.activity(), strict=True):
+        assert start == pytest.approx(other_start, abs=0.11)
+        assert value == pytest.approx(other, abs=1e-3)
