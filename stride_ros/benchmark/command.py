@@ -30,6 +30,9 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         help="sizes, with random weights (default small)",
     )
     which.add_argument("--model", metavar="M", help="a checkpoint instead: directory, stride-tiny or repo id")
+    which.add_argument(
+        "--responder", metavar="M", help="time the responder node with this image-text model instead"
+    )
     parser.add_argument("--window", type=int, default=32, metavar="W", help="slots of a preset (default 32)")
     parser.add_argument(
         "--frames", type=int, default=128, metavar="N", help="frames in context (default 128)"
@@ -68,6 +71,10 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure, print a table, and write what was asked for."""
+    if arguments.responder:
+        from stride_ros.benchmark.responder import run as time_responder
+
+        return time_responder(arguments)
     settings = _settings(arguments)
     import torch
 

@@ -1,23 +1,51 @@
-"""Time from an onset to the first word, through the responder node over DDS and from the model directly."""
+"""Time from an onset to the first word through the responder node, and how much of it is the model's own."""
 
 from __future__ import annotations
 
+import argparse
 import array
+import json
 import statistics
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from stride_ros.errors import BackendError, ConfigError
 
 if TYPE_CHECKING:
-    from stride_ros.response.backend import ResponseBackend, ResponseRequest
+    from stride_ros.response.backend import ResponseRequest
 
 QUERY = "Tell me when a person is in view."
 _PATIENCE = 120.0  # s for one answer
+_ROUNDS = 20
+_FRAMES = 16
 _WARM_UP = 2  # rounds that are run and not counted
 _SIZE = (640, 480)  # of the frames, (width, height)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """``stride-ros benchmark --responder M``: measure, print a table, write the numbers."""
+    import torch
+
+    from stride_ros.terminal import Progress
+
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    parameters = {"model": arguments.responder, "device": arguments.device, "dtype": arguments.dtype}
+    with Progress("Answering", _WARM_UP + _ROUNDS, "onsets") as progress:
+        done = 0
+
+        def step() -> None:
+            nonlocal done
+            done += 1
+            progress.update(done)
+
+        report = measure_responder(parameters, frames=_FRAMES, rounds=_ROUNDS, on_round=step)
+    print(table(report))
+    if arguments.json:
+        arguments.json.write_text(json.dumps(report, indent=2) + "\n")
+    return 0
 
 
 def measure_responder(
@@ -27,28 +55,29 @@ def measure_responder(
     rounds: int = 20,
     on_round: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
-    """Answer the same onset ``rounds`` times directly and through the node, in turn, on the same backend.
+    """Publish ``rounds`` onsets, one after the other, and time the answers on both sides of the backend.
 
-    ``parameters`` are those of the responder node. Returns times in ms: ``first_text`` and ``final`` of both
-    ways with median and p95, and ``overhead``, the median of node minus direct in each round. Raises
-    BackendError when the model cannot answer.
+    ``parameters`` are those of the responder node. Returns times in ms with median and p95: ``first_text_ms``
+    and ``final_ms`` hold ``node``, from the onset's publication until a listener has the text, and ``model``,
+    what the same call to the backend took by itself; ``overhead_first_text_ms`` and ``overhead_final_ms`` are
+    their differences, answer by answer. Raises BackendError when the model cannot answer.
     """
     if frames < 1 or rounds < 1:
         raise ConfigError("The benchmark needs at least 1 frame and 1 round: correct the value.")
+    node: list[tuple[float, float]] = []
+    model: list[tuple[float, float]] = []
     with _Bench(parameters, frames) as bench:
-        direct, node = [], []
         for number in range(_WARM_UP + rounds):
-            pair = bench.direct(), bench.through_node(number + 1)
+            heard = bench.ask(number + 1)
             if number >= _WARM_UP:
-                direct.append(pair[0])
-                node.append(pair[1])
+                node.append(heard)
+                model.append((bench.clock.first_ms, bench.clock.whole_ms))
             on_round()
-        report: dict[str, Any] = {"model": bench.backend.name, "frames": frames, "rounds": rounds}
+        report: dict[str, Any] = {"model": bench.name, "frames": frames, "rounds": rounds}
     for index, name in enumerate(("first_text_ms", "final_ms")):
-        by_node, by_model = [times[index] for times in node], [times[index] for times in direct]
-        report[name] = {"node": _spread(by_node), "direct": _spread(by_model)}
-        extra = [a - b for a, b in zip(by_node, by_model, strict=True)]
-        report[f"overhead_{name}"] = _spread(extra)
+        outside, inside = [times[index] for times in node], [times[index] for times in model]
+        report[name] = {"node": _spread(outside), "model": _spread(inside)}
+        report[f"overhead_{name}"] = _spread([a - b for a, b in zip(outside, inside, strict=True)])
     return report
 
 
@@ -56,15 +85,35 @@ def table(report: dict[str, Any]) -> str:
     """The numbers of a report as lines for a terminal."""
     lines = [
         f"{report['model']}: {report['rounds']} onsets with {report['frames']} frames",
-        f"{'ms from the onset':<20}{'node':>10}{'p95':>10}{'model':>10}{'p95':>10}{'overhead':>10}",
+        f"{'ms from the onset':<20}{'node':>10}{'model':>10}{'overhead':>10}{'p95':>8}",
     ]
     for name, label in (("first_text_ms", "first text"), ("final_ms", "final text")):
-        node, direct, extra = report[name]["node"], report[name]["direct"], report[f"overhead_{name}"]
+        extra = report[f"overhead_{name}"]
         lines.append(
-            f"{label:<20}{node['median']:>10.1f}{node['p95']:>10.1f}{direct['median']:>10.1f}"
-            f"{direct['p95']:>10.1f}{extra['median']:>10.1f}"
+            f"{label:<20}{report[name]['node']['median']:>10.1f}{report[name]['model']['median']:>10.1f}"
+            f"{extra['median']:>10.1f}{extra['p95']:>8.1f}"
         )
     return "\n".join(lines)
+
+
+class _Clock:
+    """Takes the place of a backend's ``stream`` and times it: ms to the first text and to the end."""
+
+    def __init__(self, stream: Callable[..., Iterator[str]]) -> None:
+        self._stream = stream
+        self.first_ms = self.whole_ms = 0.0
+
+    def __call__(self, request: ResponseRequest, cancelled: Callable[[], bool]) -> Iterator[str]:
+        started = time.monotonic()
+        spoken = waiting = 0.0  # when the first text came, and how long the node held the model up
+        for piece in self._stream(request, cancelled):
+            handed = time.monotonic()
+            spoken = spoken or (handed if piece.strip() else 0.0)
+            yield piece
+            waiting += time.monotonic() - handed
+        ended = time.monotonic()
+        self.first_ms = 1e3 * ((spoken or ended) - started)
+        self.whole_ms = 1e3 * (ended - started - waiting)
 
 
 class _Bench:
@@ -103,6 +152,9 @@ class _Bench:
             error = self._node.last_error
             self.__exit__()
             raise BackendError(error)
+        backend = self._node.backend
+        self.name = backend.name
+        self.clock = backend.stream = _Clock(backend.stream)
         for executor, node in zip(self._executors, (self._node, self._peer), strict=True):
             executor.add_node(node)
             threading.Thread(target=executor.spin, name="stride-benchmark", daemon=True).start()
@@ -119,20 +171,7 @@ class _Bench:
             node.destroy_node()
         self._context.try_shutdown()
 
-    @property
-    def backend(self) -> ResponseBackend:
-        return self._node.backend
-
-    def direct(self) -> tuple[float, float]:
-        """Ask the backend itself; ms to the first text and to the end."""
-        started = time.monotonic()
-        first = 0.0
-        for piece in self.backend.stream(self._request(), lambda: False):
-            first = first or (time.monotonic() if piece.strip() else 0.0)
-        ended = time.monotonic()
-        return 1e3 * ((first or ended) - started), 1e3 * (ended - started)
-
-    def through_node(self, span_id: int) -> tuple[float, float]:
+    def ask(self, span_id: int) -> tuple[float, float]:
         """Publish an onset; ms to the first and to the final Commentary."""
         from stride_ros.msg import ActivationSpan
 
@@ -157,14 +196,6 @@ class _Bench:
             self._heard.append((time.monotonic(), message))
             self._changed.notify_all()
 
-    def _request(self) -> ResponseRequest:
-        from stride_ros.response.backend import ResponseRequest
-        from stride_ros.response.frame_cache import TimedFrame
-
-        frames = tuple(TimedFrame(image, float(second)) for second, image in enumerate(self._pictures))
-        prompt = self._node.get_parameter("system_prompt").value
-        return ResponseRequest(QUERY, frames, 0.0, system_prompt=prompt)
-
     def _image(self, second: int) -> Any:
         from sensor_msgs.msg import Image
 
@@ -185,7 +216,5 @@ def _wait(condition: Callable[[], Any]) -> None:
 
 def _spread(values: list[float]) -> dict[str, float]:
     ordered = sorted(values)
-    return {
-        "median": statistics.median(ordered),
-        "p95": ordered[min(len(ordered) - 1, int(0.95 * len(ordered)))],
-    }
+    p95 = ordered[min(len(ordered) - 1, int(0.95 * len(ordered)))]
+    return {"median": statistics.median(ordered), "p95": p95}

@@ -148,6 +148,16 @@ class ResponderNode(ManagedNode):
                 self.get_logger().warning(f"Not ready yet, going on: {error}")
         return backend
 
+    @property
+    def backend(self) -> ResponseBackend | None:
+        """What answers; None unless the node is configured."""
+        return self._backend
+
+    @property
+    def frames_kept(self) -> int:
+        """Number of frames that an answer could be shown now."""
+        return len(self._cache) if self._cache is not None else 0
+
     # The executor's thread
 
     def _on_frame(self, message: Image) -> None:
@@ -296,7 +306,7 @@ class ResponderNode(ManagedNode):
         status.add("backend", self.parameters["backend"])
         status.add("model", backend.name if backend is not None else "none")
         status.add("frames (Hz)", self._frames.hertz)
-        status.add("frames kept", len(self._cache) if self._cache is not None else 0)
+        status.add("frames kept", self.frames_kept)
         status.add("frames rejected", self._rejected)
         status.add("onsets", self._onsets)
         status.add("answered", figures.answered)
