@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 # Larger claims are refused before anything is allocated for them (an 8K frame has 33 million pixels).
 MAX_PIXELS = 64_000_000
+# A compressed camera image has fewer pixels than this for each byte; a file that claims far more is damaged,
+# or made to fill the memory.
+_PIXELS_A_BYTE, _FREE_PIXELS = 2000, 4_000_000
 
 # encoding: (bytes a sample, samples a pixel, order of red, green and blue among the samples)
 _PACKED = {
@@ -77,7 +80,6 @@ def compressed_to_rgb(message: CompressedImage) -> np.ndarray:
 
     Raises FrameError for depth images, other formats, data that does not decode, and sizes beyond MAX_PIXELS.
     """
-    import cv2
     from PIL import Image as PillowImage
 
     if "compressedDepth" in message.format:
@@ -86,24 +88,20 @@ def compressed_to_rgb(message: CompressedImage) -> np.ndarray:
     if not data:
         raise FrameError("The compressed image is empty; check the camera's compression plugin.")
     try:
-        # Reads the header only, so that a tiny file which claims a huge image costs nothing.
-        with PillowImage.open(io.BytesIO(data), formats=_COMPRESSED_FORMATS) as header:
-            width, height = header.size
+        # Pillow, as OpenCV takes seconds and gigabytes for some damaged files of a hundred bytes.
+        with PillowImage.open(io.BytesIO(data), formats=_COMPRESSED_FORMATS) as picture:
+            _check_claim(*picture.size, len(data))  # only the header has been read so far
+            if picture.mode.startswith("I"):  # 16-bit grey
+                grey = (np.asarray(picture).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
+                return np.stack([grey] * 3, axis=-1)
+            return np.asarray(picture.convert("RGB"))
+    except FrameError:
+        raise
     except Exception as error:  # image parsers raise many types on broken data
         raise FrameError(
-            f"A compressed image of {len(data)} bytes with format '{message.format}' is not readable as "
-            f"{', '.join(_COMPRESSED_FORMATS)}; check the publisher, or use image_transport: raw."
+            f"A compressed image of {len(data)} bytes with format '{message.format[:40]}' is damaged or not "
+            f"one of {', '.join(_COMPRESSED_FORMATS)}; check its publisher, or use image_transport: raw."
         ) from error
-    _check_size(width, height)
-    try:
-        bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    except cv2.error:
-        bgr = None
-    if bgr is None:
-        raise FrameError(
-            f"A compressed image of {len(data)} bytes is damaged; check the link or use image_transport: raw."
-        )
-    return np.ascontiguousarray(bgr[:, :, ::-1])
 
 
 def rgb_to_image(rgb: np.ndarray, header: Header) -> Image:
@@ -133,6 +131,14 @@ def _check_size(width: int, height: int) -> None:
     if width * height > MAX_PIXELS:
         raise FrameError(
             f"The image claims {width}x{height} pixels, more than {MAX_PIXELS}; lower the camera's size."
+        )
+
+
+def _check_claim(width: int, height: int, size: int) -> None:
+    _check_size(width, height)
+    if width * height > _FREE_PIXELS + _PIXELS_A_BYTE * size:
+        raise FrameError(
+            f"A compressed image of {size} bytes claims {width}x{height} pixels; check its publisher."
         )
 
 
