@@ -26,7 +26,9 @@ def prompt_builder(directory: Path, config: Any, frame_max_tokens: int) -> Promp
         if config.model_type == "qwen3_vl":
             from stride_ros.response.qwen3_vl import Qwen3VLPrompt
 
-            return Qwen3VLPrompt(directory, config, frame_max_tokens)
+            # A model that was trained on smaller frames says so, and sees worse with larger ones.
+            trained_with = getattr(config, "frame_max_tokens", None) or frame_max_tokens
+            return Qwen3VLPrompt(directory, config, min(frame_max_tokens, trained_with))
         return FramesAsImages(directory, config)
     except (OSError, ValueError, ImportError, AttributeError, TypeError) as error:
         raise BackendError(

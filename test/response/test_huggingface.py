@@ -150,6 +150,14 @@ def test_a_chat_template_in_the_older_file_is_found(broken, make_request):
     backend.close()
 
 
+def test_a_frame_costs_no_more_than_the_model_was_trained_with(broken, make_request):
+    config = json.loads((broken / "config.json").read_text())
+    (broken / "config.json").write_text(json.dumps({**config, "frame_max_tokens": 6}))
+    backend = load_backend("huggingface", str(broken), frame_max_tokens=256)
+    assert backend._prompt.inputs(make_request(2))["video_grid_thw"].tolist() == [[1, 4, 6]]
+    backend.close()
+
+
 def test_a_checkpoint_without_a_chat_template_is_refused(broken):
     (broken / "chat_template.jinja").unlink()
     with pytest.raises(BackendError, match="has no chat template"):
