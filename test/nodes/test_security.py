@@ -1,0 +1,92 @@
+"""The SROS2 policy allows what the nodes use and nothing else; no pickles, no code from checkpoints."""
+
+from __future__ import annotations
+
+import ast
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch")
+from stride_ros.nodes.activation_node import ActivationNode  # noqa: E402
+from stride_ros.nodes.camera_node import CameraNode  # noqa: E402
+from stride_ros.nodes.responder_node import ResponderNode  # noqa: E402
+
+ROOT = Path(__file__).parents[2]
+CHECKPOINT = str(ROOT / "test" / "golden" / "checkpoint_single")
+TINY = {"model": CHECKPOINT, "device": "cpu"}
+NODES = {
+    "activation": (ActivationNode, TINY),
+    "responder": (ResponderNode, TINY),
+    "camera": (CameraNode, {"rate": 1.0, "width": 64, "height": 48}),
+}
+# Used only with a parameter set, or on some distributions.
+OPTIONAL = {
+    "/camera/image_raw/compressed",
+    "/clock",
+    "/parameter_events",
+    "~/get_type_description",
+    "~/get_transition_graph",
+}
+
+
+def policy(node: str) -> dict[tuple[str, str], set[str]]:
+    """What the policy allows a node: (topic or service, publish, subscribe or reply) -> full names."""
+    tree = ElementTree.parse(ROOT / "config" / "sros2_policy.xml")
+    profile = tree.find(f".//enclave[@path='/stride/{node}']/profiles/profile")
+    assert profile is not None
+    assert profile.attrib == {"ns": "/stride", "node": node}
+    allowed: dict[tuple[str, str], set[str]] = {}
+    for group in profile:
+        ((action, verdict),) = group.attrib.items()
+        assert verdict == "ALLOW"
+        names = {full_name(str(entry.text), node) for entry in group}
+        allowed[group.tag.rstrip("s"), action] = names
+    return allowed
+
+
+def full_name(name: str, node: str) -> str:
+    if name.startswith("~"):
+        return f"/stride/{node}{name[1:]}"
+    return name if name.startswith("/") else f"/stride/{name}"
+
+
+@pytest.mark.parametrize("node", list(NODES))
+def test_policy_matches_the_graph(graph: Any, node: str) -> None:
+    node_class, parameters = NODES[node]
+    remap = ["--ros-args", "-r", "image:=/camera/image_raw"]
+    hosted = graph.host(node_class, parameters, namespace="/stride", cli_args=remap)
+    if node != "camera":
+        assert graph.transition(f"stride/{node}", "configure")
+        assert graph.transition(f"stride/{node}", "activate")
+    used = {
+        ("topic", "publish"): hosted.get_publisher_names_and_types_by_node(node, "/stride"),
+        ("topic", "subscribe"): hosted.get_subscriber_names_and_types_by_node(node, "/stride"),
+        ("service", "reply"): hosted.get_service_names_and_types_by_node(node, "/stride"),
+    }
+    allowed = policy(node)
+    optional = {full_name(name, node) for name in OPTIONAL}
+    for kind, entries in used.items():
+        names = {name for name, _ in entries}
+        assert names <= allowed[kind], f"{kind}: the policy forbids {names - allowed[kind]}"
+        surplus = allowed[kind] - names - optional
+        assert not surplus, f"{kind}: the policy allows what is not used: {surplus}"
+
+
+def test_no_pickle_and_no_remote_code() -> None:
+    """Weights are read as safetensors only, and no code that comes with a checkpoint runs by default."""
+    for path in (ROOT / "stride_ros").rglob("*.py"):
+        tree = ast.parse(path.read_text())
+        for node in ast.walk(tree):
+            if isinstance(node, (ast.Import, ast.ImportFrom)):
+                names = {alias.name for alias in node.names} | {getattr(node, "module", "") or ""}
+                assert not names & {"pickle", "cloudpickle", "dill", "joblib"}, path
+            if isinstance(node, ast.Call):
+                called = ast.unparse(node.func)
+                assert called not in ("eval", "exec", "os.system"), path
+                keywords = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
+                assert keywords.get("trust_remote_code", "False") == "False", path
+                if called == "torch.load":
+                    assert keywords.get("weights_only") == "True", path
