@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Run the real activation node for simulated hours at full speed: flat memory, no tick missed, consistent ids.
+"""Run the real activation node for simulated hours at full speed: flat memory, no tick missed, ids in order.
 
     python benchmarks/soak.py --hours 24 --model stride-tiny
 
