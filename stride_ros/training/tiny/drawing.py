@@ -19,7 +19,7 @@ from stride_ros.training.tiny.clips import Clip
 from stride_ros.training.tiny.packing import Batch, PackedSequence, Packer, holding
 from stride_ros.training.tiny.vision import encode_clip
 from stride_ros.world.story import WorldEvent
-from stride_ros.world.vocabulary import all_queries
+from stride_ros.world.vocabulary import COLOURS, ON_TABLE, SHAPES, all_queries, query_for
 
 SHOWN_FRAMES = 16  # what the responder shows at most
 
@@ -73,11 +73,24 @@ class Drawer:
         first = int(self._rng.integers(self._length - frames + 1))
         begin, end = clip.times[first], clip.times[first + frames - 1]
         present = [event for event in clip.world.events if event.end > begin and event.start < end]
-        query = self._pick(self._queries)
-        if present and self._rng.random() < 0.85:
-            query = self._pick(self._balanced(present)).query
+        query = self._query(present)
         ticks = sorted(self._rng.choice(frames, min(kind.ticks, frames), replace=False).tolist())
         return self._packer.sequence(clip, query, first, frames, ticks, c * self._length, self._rng)
+
+    def _query(self, present: Sequence[WorldEvent]) -> str:
+        """What to ask about a stream: mostly what happens in it, else about a thing like one that is there,
+        or anything."""
+        draw = self._rng.random()
+        if present and draw < 0.7:
+            query: str = self._pick(self._balanced(present)).query
+            return query
+        things = [event.subject for event in present if event.kind == ON_TABLE]
+        if not things or draw > 0.88:
+            return str(self._pick(self._queries))
+        colour, shape = self._pick(things).split()
+        if self._rng.random() < 0.5:
+            return query_for(ON_TABLE, f"{self._pick(list(COLOURS))} {shape}")
+        return query_for(ON_TABLE, f"{colour} {self._pick(SHAPES)}")
 
     def _balanced(self, events: Sequence[WorldEvent]) -> list[WorldEvent]:
         """The events, or half the time those of one kind, so that rare kinds are not forgotten."""

@@ -44,18 +44,18 @@ LONG = (
 )
 TOKENS = 3400  # of a batch of streams
 PAIR_WEIGHT = 0.3  # of the loss at the end of frame pairs while windows are learned
-TEXT_WEIGHT = 0.2
+TEXT_WEIGHT = 0.6
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How much of each stage; the defaults made the published checkpoint."""
+    """How much of each stage."""
 
     clips: int = 330
     vision_steps: int = 4000
     pair_steps: int = 1000
     short_steps: int = 600
-    long_steps: int = 3000
+    long_steps: int = 1900
     seed: int = 0
 
 
@@ -120,7 +120,7 @@ def make(folder: Path, recipe: Recipe, cache: Path | None, say: Callable[[str], 
     trainer = _Stages(model, tokenizer, folder, clips, recipe.seed, tell)
     trainer.learn_pairs(recipe.pair_steps, learning_rate=3e-3)
     trainer.learn_windows("short", recipe.short_steps, 2e-3, SHORT, sentences=0)
-    trainer.learn_windows("long", recipe.long_steps, 1.5e-3, LONG, sentences=5)
+    trainer.learn_windows("long", recipe.long_steps, 1.5e-3, LONG, sentences=6)
     write_weights(model, folder, torch.bfloat16)
     tell(f"written to {folder}")
 
