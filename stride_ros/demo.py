@@ -42,7 +42,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         "--seconds", type=float, default=0.0, help="length to play (default: 60 of world, all of a file)"
     )
     parser.add_argument(
-        "--speed", type=float, default=4.0, help="times real time for a world or file (default 4)"
+        "--speed", type=float, default=3.0, help="times real time for a world or file (default 3)"
     )
     parser.add_argument("--seed", type=int, default=0, help="which world (default 0)")
     parser.add_argument(
@@ -67,9 +67,6 @@ def run(arguments: argparse.Namespace) -> int:
 
     query, events = _query_and_truth(arguments)
     arguments.out.mkdir(parents=True, exist_ok=True)
-    untrained = arguments.model == DEFAULT_MODEL and not _embedded()
-    if untrained:
-        arguments.model = _make_untrained(arguments.out / "untrained")
     settings = GraphSettings(
         source=arguments.source,
         query=query,
@@ -79,7 +76,6 @@ def run(arguments: argparse.Namespace) -> int:
         model=arguments.model,
         responder_model=None if arguments.no_responder else arguments.responder_model or arguments.model,
         device=arguments.device,
-        untrained=untrained,
         log=arguments.out / "nodes.log",
     )
     signal.signal(signal.SIGTERM, _interrupt)
@@ -126,24 +122,6 @@ def _query_and_truth(arguments: argparse.Namespace) -> tuple[str, tuple[WorldEve
     objects = [query for query in world.queries if query.endswith("on the table.")]
     query = arguments.query or (objects or [*world.queries, *world.negative_queries])[0]
     return query, world.events_for(query)
-
-
-def _embedded() -> bool:
-    from stride_ros.activation.checkpoint import find
-    from stride_ros.errors import CheckpointError
-
-    try:
-        find(DEFAULT_MODEL)
-    except CheckpointError:
-        return False
-    return True
-
-
-def _make_untrained(folder: Path) -> str:
-    """A random checkpoint, so that the graph can be seen at work where the trained one is not installed."""
-    from stride_ros.training.checkpoint import create_checkpoint
-
-    return str(create_checkpoint(folder, seed=3))
 
 
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import rclpy
 from lifecycle_msgs.msg import Transition
@@ -36,9 +36,6 @@ CAMERA_RATE = 5.0  # Hz of the scene's time; the activation node takes one frame
 _START_LIMIT = 600.0  # s for the models to load; a first download may take long
 _QUIET = 1.5  # s without a decision after the last frame: there is no more to come
 _ANSWER_LIMIT = 120.0  # s to wait for the last sentences
-_UNTRAINED = (
-    "The checkpoint is untrained: what it decides and says is noise. Give a trained one with --model."
-)
 
 
 @dataclass(frozen=True)
@@ -53,7 +50,6 @@ class GraphSettings:
     model: str
     responder_model: str | None
     device: str
-    untrained: bool  # the model is random: say so
     log: Path
 
 
@@ -127,8 +123,6 @@ class Graph:
             "speed": settings.speed,
             "device": settings.device,
         }
-        if settings.untrained:
-            run.notes.append(_UNTRAINED)
         if self._interrupted:
             run.notes.append(f"The run was stopped by hand after {run.seconds:.0f} s.")
         missed = self._listener.duration() + 1 - self._listener.decisions
@@ -148,8 +142,6 @@ class Graph:
         print(f"{style('stride_ros demo', 'bold')}  {what}{length} at {settings.speed:g}x real time")
         print(f"  asked   {style(settings.query, 'cyan')}")
         print(f"  models  {settings.model} decides when; {settings.responder_model or 'nothing'} says what")
-        if settings.untrained:
-            print(f"  {style(_UNTRAINED, 'yellow')}")
         print()
         sys.stdout.flush()
 
@@ -170,15 +162,12 @@ class Graph:
     def _start_nodes(self) -> subprocess.Popen[bytes]:
         settings = self._settings
         common = {"device": settings.device}
-        parameters: dict[str, dict[str, Any]] = {}
-        parameters["activation"] = {"query": settings.query, "model": settings.model, **common}
+        parameters = {"activation": {"query": settings.query, "model": settings.model, **common}}
         nodes = ["activation"]
         if settings.responder_model is not None:
             # First, so that it hears the first frame: the camera begins when the activation node listens.
             nodes.insert(0, "responder")
             parameters["responder"] = {"model": settings.responder_model, **common}
-            if settings.untrained:  # its likeliest word is a blank
-                parameters["responder"] |= {"temperature": 1.0, "max_new_tokens": 12}
         file = Path(self._folder.name, "parameters.yaml")  # JSON is YAML
         tree = {f"{NAMESPACE}/{name}": {"ros__parameters": values} for name, values in parameters.items()}
         file.write_text(json.dumps(tree))

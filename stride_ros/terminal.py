@@ -27,7 +27,8 @@ class Style:
 class Progress:
     """A progress bar with time left and a note; drawn only on a terminal, at most ten times a second.
 
-    ``total`` and the amounts given to `update` are in ``unit`` (s of video, frames, clips ...).
+    ``total`` and the amounts given to `update` are in ``unit`` (s of video, frames, clips ...); a total of 0
+    is one that is not known.
     """
 
     def __init__(self, label: str, total: float, unit: str = "s", stream: TextIO | None = None) -> None:
@@ -44,7 +45,10 @@ class Progress:
         if not self.enabled or now - self._drawn < 0.1:
             return
         self._drawn = now
-        share = min(max(done / max(self.total, 1e-9), 0.0), 1.0)
+        if self.total <= 0:
+            self._write(f"{self._label} {done:.0f} {self._unit}  {note}")
+            return
+        share = min(max(done / self.total, 0.0), 1.0)
         filled = round(share * 24)
         spent = now - self._begun
         left = f"{spent / share - spent:4.0f} s left" if share > 0.02 else "      "
