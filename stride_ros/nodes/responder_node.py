@@ -182,21 +182,23 @@ class ResponderNode(ManagedNode):
 
     def _on_span(self, span: ActivationSpan, info: Any) -> None:
         arrival = time.monotonic()
-        key = (info["source_timestamp"], span.span_id)
+        event = (span.query, span.span_id)  # two activation nodes may count the same
         if span.state == ActivationSpan.ONSET:
+            key = (info["source_timestamp"], span.span_id)
             if key in self._seen or key in self._ledger:  # spans are kept: a new subscription gets old ones
                 return
-            self._seen.append(key)
+            if key[0]:  # zero where the middleware does not tell
+                self._seen.append(key)
             self._onsets += 1
             request = self._asker(span, span.header.stamp)
             if self._enabled:
-                self._desk.onset(span.span_id, span.query, request, arrival, (span, key))
+                self._desk.onset(event, span.query, request, arrival, (span, key))
             else:
                 self._scheduler.skip(Job(request, arrival, (span, key)), "The responder is disabled.")
         elif span.state == ActivationSpan.OFFSET:
-            self._desk.offset(span.span_id, self._asker(span, span.end))
+            self._desk.offset(event, self._asker(span, span.end))
         elif span.state == ActivationSpan.RETRACTED:
-            self._desk.retracted(span.span_id)
+            self._desk.retracted(event)
 
     def _asker(self, span: ActivationSpan, until: Time) -> Callable[[], ResponseRequest]:
         """What makes the request when the answer begins; frames that are here now stay with it."""
@@ -281,7 +283,7 @@ class ResponderNode(ManagedNode):
         except Exception:  # on Ctrl-C the middleware may be gone before the last answers are
             if self.context.ok():
                 raise
-        if answer.final:
+        if answer.final and key[0]:
             self._ledger.add(key)
         if answer.outcome is Outcome.ERROR:
             self.last_error = answer.error
@@ -304,6 +306,7 @@ class ResponderNode(ManagedNode):
         active = bool(self._entities)
         status.add("state", "inactive" if not active else "active" if self._enabled else "disabled")
         status.add("backend", self.parameters["backend"])
+        status.add("backend health", "failing" if figures.last_error else "ok" if backend else "none")
         status.add("model", backend.name if backend is not None else "none")
         status.add("frames (Hz)", self._frames.hertz)
         status.add("frames kept", self.frames_kept)
