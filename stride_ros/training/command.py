@@ -127,7 +127,8 @@ def run(arguments: argparse.Namespace) -> int:
         config.frame_max_tokens,
     )
     sentences = SentenceExamples(Qwen3VLPrompt(arguments.out, config, config.frame_max_tokens))
-    samples = make_samples(recordings, not arguments.no_sentences, arguments.seed)
+    wanted = arguments.steps * arguments.batch_size * arguments.accumulate
+    samples = make_samples(recordings, not arguments.no_sentences, arguments.seed, wanted)
     if not samples:
         raise ConfigError(
             "The data gives no sample: its videos or events are too short; give longer recordings."

@@ -5,7 +5,7 @@ together.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,27 +43,40 @@ class Sampling:
     max_frames: int = 512
 
     def times(self, start: float, end: float) -> list[float]:
-        """An even number of times (s) from `start` to `end`."""
-        wanted = 2 * max(1, round((end - start) * self.fps / 2))
-        count = min(wanted, 2 * (self.max_frames // 2))
-        return [float(time) for time in np.linspace(start, end, count)]
+        """An even number of times (s) that end at `end`: `fps` apart as in a live stream, or spread over a
+        stretch that is too long for that."""
+        count = 2 * max(1, int((end - start) * self.fps + 1) // 2)
+        if count > self.max_frames:
+            return [float(time) for time in np.linspace(start, end, 2 * (self.max_frames // 2))]
+        return [max(start, end - k / self.fps) for k in range(count - 1, -1, -1)]
 
 
-def make_samples(recordings: Iterable[Recording], sentences: bool, seed: int) -> list[Sample]:
-    """Cut every recording into samples; `sentences` adds one for each event with a text. A query without
-    events gives a stretch in which nothing happens."""
+def make_samples(
+    recordings: Sequence[Recording], sentences: bool, seed: int, wanted: int = 0
+) -> list[Sample]:
+    """Cut every recording into samples; `sentences` adds one for each event with a text.
+
+    A query without events gives a stretch in which nothing happens. Recordings are cut again until there are
+    `wanted` samples, so that training on little data does not see the same cuts over and over.
+    """
     rng = np.random.default_rng([0x5A, seed])
-    samples = []
-    for recording in recordings:
-        video = recording.video
-        if not recording.events:
-            cut = quiet_cut(video.start, video.end, rng)
-            samples += [Sample(recording, cut)] if cut else []
-        cuts = cut_samples(recording.events, video.start, video.end, rng)
-        samples += [Sample(recording, cut) for cut in cuts]
-        if sentences:
-            samples += [Sample(recording, event=event) for event in recording.events if event.text]
-    return samples
+    samples: list[Sample] = []
+    while True:
+        before = len(samples)
+        for recording in recordings:
+            samples += _samples_of(recording, sentences, rng)
+        if len(samples) >= wanted or len(samples) == before:
+            return samples
+
+
+def _samples_of(recording: Recording, sentences: bool, rng: np.random.Generator) -> list[Sample]:
+    video = recording.video
+    cuts = cut_samples(recording.events, video.start, video.end, rng)
+    if not recording.events:
+        quiet = quiet_cut(video.start, video.end, rng)
+        cuts = [quiet] if quiet else []
+    told = [event for event in recording.events if event.text] if sentences else []
+    return [Sample(recording, cut) for cut in cuts] + [Sample(recording, event=event) for event in told]
 
 
 class StrideDataset(Dataset[Example]):

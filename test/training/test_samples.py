@@ -76,3 +76,12 @@ def test_a_quiet_cut_lies_in_the_video_and_knows_no_event(rng):
         assert cut.end - cut.start >= 8.0
         assert cut.entries == ()
     assert quiet_cut(0.0, 0.5, rng) is None
+
+
+def test_frames_are_taken_as_a_live_stream_has_them_or_spread_over_a_long_stretch():
+    from stride_ros.training.dataset import Sampling
+
+    assert Sampling(1.0, 512).times(10.0, 15.5) == [10.5, 11.5, 12.5, 13.5, 14.5, 15.5]
+    assert Sampling(1.0, 512).times(10.0, 16.0) == [11.0, 12.0, 13.0, 14.0, 15.0, 16.0]  # even in number
+    assert Sampling(1.0, 512).times(10.0, 10.4) == [10.0, 10.4]
+    assert Sampling(1.0, 4).times(0.0, 9.0) == [0.0, 3.0, 6.0, 9.0]
