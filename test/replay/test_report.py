@@ -176,3 +176,8 @@ def test_times_read_as_minutes_and_seconds():
         "60:00.0",
         "0:00.0",
     ]
+
+
+def test_a_poor_overlap_is_called_inexact():
+    (match,) = match_spans([Expected(0, 10)], [Span(1, 0, 3, 1, 0.9, OFFSET)])
+    assert match.verdict == "inexact"
