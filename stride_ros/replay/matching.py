@@ -18,10 +18,12 @@ class Match:
 
     @property
     def verdict(self) -> str:
-        """ "found", "missed", or "false alarm"."""
+        """One of found, inexact (found, but they overlap by less than half), missed, and false alarm."""
         if self.expected is None:
             return "false alarm"
-        return "missed" if self.span is None else "found"
+        if self.span is None:
+            return "missed"
+        return "found" if self.iou >= 0.5 else "inexact"
 
 
 def match_spans(expected: Sequence[Expected], spans: Sequence[Span]) -> list[Match]:

@@ -60,8 +60,8 @@ table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nu
 th { text-align: left; font-weight: 600; color: var(--soft); font-size: 13px; }
 th, td { padding: 6px 10px 6px 0; border-bottom: 1px solid var(--line); vertical-align: top; }
 tr:last-child td { border-bottom: 0; }
-.good, .bad { white-space: nowrap; }
-.good { color: var(--good); font-weight: 600; } .bad { color: var(--bad); font-weight: 600; }
+.good, .fair, .bad { white-space: nowrap; font-weight: 600; }
+.good { color: var(--good); } .fair { color: var(--expected); } .bad { color: var(--bad); }
 .histogram { width: 100%; max-width: 520px; height: auto; }
 .histogram rect { fill: var(--curve); }
 .histogram text { fill: var(--soft); font: 11.5px system-ui, sans-serif; }

@@ -31,7 +31,7 @@ def report_html(run: Run) -> str:
     """The page as text; it refers to nothing outside itself."""
     sections = [
         "<header><h1>What the camera showed, and what was said</h1>",
-        f'<p class="lead">{escape(run.name)}, {time_label(run.seconds)} min</p></header>',
+        f'<p class="lead">{escape(run.name)}, {time_label(run.seconds).removesuffix(".0")} min</p></header>',
         *(f'<p class="notice">{escape(note)}</p>' for note in run.notes),
         f'<section class="tiles">{"".join(_tiles(run))}</section>',
         f"<section><h2>Over time</h2>{''.join(_charts(run))}</section>",
@@ -123,7 +123,7 @@ def _matches(query: QueryRun) -> str:
         found = f"{time_label(span.start)} to {time_label(span.end)} (span {span.id})" if span else ""
         late = f"{span.onset - truth.start:+.1f} s" if truth and span else ""
         said = span.said.text if span and span.said else ""
-        colour = "good" if match.verdict == "found" else "bad"
+        colour = {"found": "good", "inexact": "fair"}.get(match.verdict, "bad")
         iou = f"{match.iou:.2f}" if truth and span else ""
         cells = (expected, truth.text if truth else "", found, iou, late, said)
         columns = "".join(f"<td>{escape(cell)}</td>" for cell in cells)
@@ -167,7 +167,7 @@ def _histogram(seconds: Sequence[float]) -> str:
 
 
 def _settings(run: Run) -> str:
-    facts = {**run.source, **run.settings}
+    facts = {name: value for name, value in {**run.source, **run.settings}.items() if value is not None}
     rows = "".join(f"<tr><td>{escape(str(k))}</td><td>{escape(str(v))}</td></tr>" for k, v in facts.items())
     return (
         f'<section><h2>Settings</h2><div class="card"><table>{rows}</table></div></section>' if rows else ""
