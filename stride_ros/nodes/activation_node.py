@@ -93,6 +93,8 @@ class ActivationNode(ManagedNode):
         )
 
     def activate(self) -> None:
+        if self._session is None:  # lost with a worker that never returned
+            self._open_session()
         self._last_failure = ""
         self._worker = LatestWorker("stride-activation", self._tick, self._on_failure)
         self._worker.start()

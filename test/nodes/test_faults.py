@@ -95,6 +95,25 @@ def test_camera_dies_and_returns(bench: Bench) -> None:
     assert list(window.labels).count(UNSEEN) == 12 - 8, "a short absence loses nothing"
 
 
+def test_camera_that_hangs_is_told_and_its_return_too(graph: Any, processes: Any, bench: Bench) -> None:
+    """A stopped process is a participant that is cut off: still known to DDS, but silent."""
+    arrays = graph.collect(DiagnosticArray, "/diagnostics")
+    bench.host(image_timeout=0.3, rate=10.0)
+    camera = processes.start(
+        "camera_node",
+        *("--ros-args", "-p", "rate:=10.0", "-p", "width:=64", "-p", "height:=48", "-p", "loop:=true"),
+    )
+    graph.wait(lambda: len(bench.windows) > 3, "decisions")
+    camera.send_signal(signal.SIGSTOP)
+    arrays.clear()
+    graph.wait(lambda: any("no images" in a.status[0].message for a in arrays), "the silence to be told")
+    seen = len(bench.windows)
+    camera.send_signal(signal.SIGCONT)
+    arrays.clear()
+    graph.wait(lambda: len(bench.windows) > seen + 3, "decisions to go on")
+    graph.wait(lambda: any("no images" not in a.status[0].message for a in arrays), "the recovery to be told")
+
+
 def test_killed_node_does_not_continue_its_span(graph: Any, processes: Any, bench: Bench) -> None:
     """Ids and spans belong to one run of the node: the new run starts with an ONSET of its own."""
     arguments = ["--ros-args"]
