@@ -6,6 +6,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,9 @@ from stride_ros.response.frame_cache import FrameCache, TimedFrame, shrink
 from stride_ros.response.ledger import Key, Ledger
 from stride_ros.response.scheduler import Answer, AnswerScheduler, Figures, Job, NothingToShow, Outcome
 
+# Deeper than what publishers keep, so that no onset is lost while frames are converted.
+_SPAN_QOS = copy(SPAN_QOS)
+_SPAN_QOS.depth = 100
 _FRAME_WAIT = 1.0  # s; a decision's frame is published before its span, but may arrive after it
 _REMEMBERED_ONSETS = 1000
 _JOIN_TIMEOUT = 10.0  # s; reading the frames in (prefill) cannot be interrupted
@@ -93,7 +97,7 @@ class ResponderNode(ManagedNode):
             (self.destroy_subscription, subscription)
             for subscription in (
                 self.create_subscription(Image, "frames", self._on_frame, FRAMES_QOS),
-                self.create_subscription(ActivationSpan, "activation/span", self._on_span, SPAN_QOS),
+                self.create_subscription(ActivationSpan, "activation/span", self._on_span, _SPAN_QOS),
             )
         ]
         self._entities += [

@@ -37,6 +37,12 @@ class ResponseRequest:
     system_prompt: str = ""
 
 
+def brief(error: object, longest: int = 200) -> str:
+    """The first line of a library's error, for use inside a sentence."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[0] if lines else type(error).__name__)[:longest].rstrip(".")
+
+
 class ResponseBackend(Protocol):
     """A Video-LLM, local or remote. One answer at a time; not safe to share between threads."""
 

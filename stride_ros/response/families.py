@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from stride_ros.errors import BackendError
-from stride_ros.response.backend import ResponseRequest
+from stride_ros.response.backend import ResponseRequest, brief
 from stride_ros.response.prompt import frame_times, question
 
 
@@ -32,7 +32,7 @@ def prompt_builder(directory: Path, config: Any, frame_max_tokens: int) -> Promp
         return FramesAsImages(directory, config)
     except (OSError, ValueError, ImportError, AttributeError, TypeError) as error:
         raise BackendError(
-            f"The tokenizer or processor of {directory.name} cannot be loaded ({error}): download the "
+            f"The tokenizer or processor of {directory.name} cannot be loaded ({brief(error)}): download the "
             "checkpoint again or choose another model."
         ) from error
 

@@ -15,6 +15,7 @@ from stride_ros.response.families import prompt_builder
 from stride_ros.response.frame_cache import TimedFrame
 from stride_ros.response.generation import StreamedGeneration
 from stride_ros.response.loading import load_image_text_model, resolve_checkpoint
+from stride_ros.response.thoughts import OPEN, without_thoughts
 
 _WARM_UP_SIDE = 448  # px
 
@@ -76,13 +77,18 @@ class HuggingFaceBackend:
                 key: value.to(device, dtype) if value.is_floating_point() else value.to(device)
                 for key, value in self._prompt.inputs(request).items()
             }
-            yield from self._generation.stream(inputs, cancelled)
+            yield from without_thoughts(
+                self._generation.stream(inputs, cancelled), self._opens_thoughts(inputs["input_ids"])
+            )
         except torch.OutOfMemoryError as error:
             _release(device)
             raise BackendError(
                 f"{self.name} ran out of memory on {device} with {len(request.frames)} frames: "
                 "lower max_frames, choose a smaller model or quantise it."
             ) from error
+
+    def _opens_thoughts(self, ids: torch.Tensor) -> bool:
+        return str(self._prompt.tokenizer.decode(ids[0, -8:])).rstrip().endswith(OPEN)
 
     def close(self) -> None:
         """Free the model; the backend cannot be used afterwards."""

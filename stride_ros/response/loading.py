@@ -14,7 +14,7 @@ from transformers.utils import logging
 from stride_ros.activation.checkpoint import EMBEDDED, find
 from stride_ros.activation.model import choose_device, choose_dtype
 from stride_ros.errors import BackendError, CheckpointError, ConfigError
-from stride_ros.response.backend import ATTENTIONS, QUANTIZATIONS
+from stride_ros.response.backend import ATTENTIONS, QUANTIZATIONS, brief
 
 # Weights in any other format would be unpickled, which runs code.
 _WANTED_FILES = ["*.json", "*.safetensors", "*.jinja", "*.txt", "*.model"]
@@ -101,7 +101,7 @@ def load_image_text_model(
         ) from error
     except Exception as error:  # transformers raises many types for a broken checkpoint
         raise BackendError(
-            f"{directory.name} cannot be loaded ({_first_line(error)}): download the checkpoint again or "
+            f"{directory.name} cannot be loaded ({brief(error)}): download the checkpoint again or "
             "choose another model."
         ) from error
     return model.eval()
@@ -116,7 +116,7 @@ def _check_architecture(directory: Path) -> None:
         config = AutoConfig.from_pretrained(directory, trust_remote_code=False, local_files_only=True)
     except Exception as error:  # unknown model types and broken JSON raise several types
         raise BackendError(
-            f"The config.json of {directory.name} cannot be used ({_first_line(error)}): choose a model that "
+            f"The config.json of {directory.name} cannot be used ({brief(error)}): choose a model that "
             "this version of transformers knows."
         ) from error
     if type(config) not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
@@ -151,8 +151,3 @@ def _quantization(name: str) -> Any:
     if name == "8bit":
         return BitsAndBytesConfig(load_in_8bit=True)
     return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_compute_dtype=torch.bfloat16)
-
-
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[0] if lines else type(error).__name__)[:200].rstrip(".")

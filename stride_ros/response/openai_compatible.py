@@ -19,6 +19,7 @@ from stride_ros.response.backend import ResponseRequest
 from stride_ros.response.frame_cache import shrink
 from stride_ros.response.prompt import frame_times, question
 from stride_ros.response.server_errors import CutOffError, is_passing, reason, retry_after
+from stride_ros.response.thoughts import without_thoughts
 
 _POLL = 0.02  # s between looks at `cancelled` while nothing arrives
 _LONGEST_WAIT = 30.0  # s before a retry, whatever the server asks for
@@ -99,7 +100,9 @@ class OpenAICompatibleBackend:
 
     def stream(self, request: ResponseRequest, cancelled: Callable[[], bool]) -> Iterator[str]:
         """Yield the answer in increments of text (see ResponseBackend)."""
-        messages = self.messages(request)
+        return without_thoughts(self._pieces(self.messages(request), cancelled))
+
+    def _pieces(self, messages: list[dict[str, Any]], cancelled: Callable[[], bool]) -> Iterator[str]:
         pieces: Queue[str | None] = Queue()
         self.last_tokens = 0
         running = self._run(self._ask(messages, pieces))

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 
 from stride_ros.errors import ConfigError, StrideError
-from stride_ros.response.backend import ResponseBackend, ResponseRequest
+from stride_ros.response.backend import ResponseBackend, ResponseRequest, brief
 
 POLICIES = ("queue", "latest", "interrupt")
 _LOG = logging.getLogger(__name__)
@@ -284,5 +284,4 @@ def _answer_of(job: Job, ended: bool, outcome: Outcome, error: str) -> Answer:
 
 
 def _unexpected(name: str, error: Exception) -> str:
-    first_line = (str(error).splitlines() or [""])[0][:200]
-    return f"{name} failed with {type(error).__name__}: {first_line}; see the node's log for details."
+    return f"{name} failed with {type(error).__name__}: {brief(error)}; see the node's log for details."

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+from stride_ros.response.backend import brief
+
 
 class CutOffError(Exception):
     """The stream ended before the answer did."""
@@ -42,18 +44,18 @@ def reason(error: Exception, model: str, where: str, key_name: str) -> str:
             return f"The server at {where} cannot be reached: start it, or correct base_url."
         return f"The connection to {where} broke off during the answer: check the server's log."
     if isinstance(error, openai.APIError):
-        return f"The server at {where} reported an error in its answer ({_first_line(error)}): check its log."
+        return f"The server at {where} reported an error in its answer ({brief(error)}): check its log."
     if isinstance(error, (json.JSONDecodeError, AttributeError, TypeError, ValueError, KeyError)):
         return f"The server at {where} sent what is no chat completion: check that base_url ends in /v1."
     if type(error).__module__.startswith(("httpx", "httpcore")):
         return f"The connection to {where} broke off during the answer: check the server's log."
-    said = f"{type(error).__name__}: {_first_line(error)}"
+    said = f"{type(error).__name__}: {brief(error)}"
     return f"The server at {where} could not be used ({said}): check its log."
 
 
 def _status_reason(error: object, model: str, where: str, key_name: str) -> str:
     status = getattr(error, "status_code", 0)
-    said = _first_line(error)
+    said = brief(error)
     if status in (401, 403):
         return f"The server at {where} refused the key: set the environment variable {key_name}."
     if status == 404:
@@ -76,8 +78,3 @@ def _never_connected(error: BaseException) -> bool:
             return True
         cause = cause.__cause__ or cause.__context__
     return False
-
-
-def _first_line(error: object) -> str:
-    lines = str(error).splitlines()
-    return (lines[0] if lines else "")[:200].rstrip(".")
