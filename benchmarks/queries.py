@@ -42,7 +42,6 @@ def main() -> None:
             tokens=options.tokens,
             ticks=options.ticks,
             queries=count,
-            reference_ticks=0,
         )
         ticks = run_engine(model, settings, CachedEngine, lambda: None)
         median = 1e3 * statistics.median(ticks.totals()[WARM_UP:])

@@ -8,7 +8,7 @@ prefixes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -75,7 +75,7 @@ class TokenBlock:
     """Tokens to run through the model behind the first `start` entries of `cache`.
 
     ids (n,), positions (3, n) on the rotary axes time, height, width; features of the frame pairs whose video
-    tokens are at `visual` (rows of the block).
+    tokens are at `visual` (rows of the block). Hidden states are computed for the last `wanted` tokens only.
     """
 
     cache: KVCache
@@ -84,6 +84,7 @@ class TokenBlock:
     positions: NDArray[np.int64]
     visual: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     features: tuple[PairFeatures, ...] = ()
+    wanted: int = 0
 
     @property
     def end(self) -> int:
@@ -137,6 +138,11 @@ class TextDecoder:
             axis[offset : 3 * shape.mrope_section[offset] : 3] = offset
         self._axis = torch.from_numpy(axis).to(self.device)
         self._mask = torch.empty((0, 0), device=self.device, dtype=self.dtype)
+        self._lower_right: Callable[[int, int], torch.Tensor] | None = None
+        if self.device.type == "cuda":  # the fused kernels know this mask; importing it takes seconds
+            from torch.nn.attention.bias import causal_lower_right
+
+            self._lower_right = causal_lower_right
 
     def head_rows(self, weights: Weights, ids: NDArray[np.int64]) -> torch.Tensor:
         """Rows of the output head. The file's own head counts, also where the configuration calls it tied."""
@@ -150,9 +156,9 @@ class TextDecoder:
         return KVCache(self._shape, self.device, self.dtype)
 
     def forward(self, blocks: Sequence[TokenBlock]) -> list[torch.Tensor]:
-        """Write the blocks' keys and values to their caches; the last hidden states (n, hidden) of each,
-        normed."""
-        shape = self._shape
+        """Write the blocks' keys and values to their caches; the last hidden states (wanted, hidden) of
+        each.
+        """
         for block in blocks:
             block.cache.reserve(block.end)
         ids = torch.from_numpy(np.concatenate([block.ids for block in blocks])).to(self.device)
@@ -162,24 +168,56 @@ class TextDecoder:
             x[visual] = tokens
         cos, sin = self._rotary(np.concatenate([block.positions for block in blocks], axis=1))
         sizes = [len(block.ids) for block in blocks]
-        splits = [heads * shape.head_dim for heads in (shape.heads, shape.kv_heads, shape.kv_heads)]
-        rows = sum(sizes)
         for index, layer in enumerate(self._layers):
-            qkv = F.linear(self._rms(x, layer.input_norm), layer.qkv)
-            q, k, v = (part.view(rows, -1, shape.head_dim) for part in torch.split(qkv, splits, dim=-1))
-            q, k = rotate(self._rms(q, layer.q_norm), cos, sin), rotate(self._rms(k, layer.k_norm), cos, sin)
-            attended = []
-            parts = zip(blocks, *(torch.split(part, sizes) for part in (q, k, v)), strict=True)
-            for block, block_q, block_k, block_v in parts:
-                block.cache.write(index, block.start, block_k, block_v)
-                cached = block.cache.read(index, block.end)
-                attended.append(self._attend(block_q, cached[0], cached[1], block.start))
-            x = x + F.linear(torch.cat(attended), layer.out)
+            q = self._write(index, layer, x, cos, sin, blocks)
+            if index == len(self._layers) - 1:  # all keys and values are written: on with what is wanted
+                wanted = [block.wanted for block in blocks]
+                x, q = _tails(x, sizes, wanted), _tails(q, sizes, wanted)
+                sizes, deepstack = wanted, []
+                if not any(sizes):
+                    break
+            x = x + F.linear(self._attend(index, q, sizes, blocks), layer.out)
             gate, up = F.linear(self._rms(x, layer.mlp_norm), layer.gate_up).chunk(2, dim=-1)
             x = x + F.linear(F.silu(gate) * up, layer.down)
             if index < len(deepstack):
                 x[visual] += deepstack[index]
         return list(torch.split(self._rms(x, self._norm), sizes))
+
+    def _write(
+        self,
+        index: int,
+        layer: _Layer,
+        x: torch.Tensor,
+        cos: torch.Tensor,
+        sin: torch.Tensor,
+        blocks: Sequence[TokenBlock],
+    ) -> torch.Tensor:
+        """Put a layer's keys and values of all blocks into their caches; its queries (n, heads, head
+        size).
+        """
+        shape = self._shape
+        sizes = [len(block.ids) for block in blocks]
+        splits = [heads * shape.head_dim for heads in (shape.heads, shape.kv_heads, shape.kv_heads)]
+        joined = torch.split(F.linear(self._rms(x, layer.input_norm), layer.qkv), splits, dim=-1)
+        q, k, v = (part.view(len(x), -1, shape.head_dim) for part in joined)
+        k = rotate(self._rms(k, layer.k_norm), cos, sin)
+        for block, keys, values in zip(blocks, torch.split(k, sizes), torch.split(v, sizes), strict=True):
+            block.cache.write(index, block.start, keys, values)
+        return rotate(self._rms(q, layer.q_norm), cos, sin)
+
+    def _attend(
+        self, index: int, q: torch.Tensor, sizes: Sequence[int], blocks: Sequence[TokenBlock]
+    ) -> torch.Tensor:
+        """Attention of each block's last `sizes` queries to all that is cached before them; (n, heads * head
+        size).
+        """
+        return torch.cat(
+            [
+                self._attend_block(part, *block.cache.read(index, block.end))
+                for block, part in zip(blocks, torch.split(q, list(sizes)), strict=True)
+                if len(part)
+            ]
+        )
 
     def _visual(
         self, blocks: Sequence[TokenBlock]
@@ -206,31 +244,34 @@ class TextDecoder:
         angles = torch.cat((angles, angles), dim=-1)[:, None]
         return angles.cos().to(self.dtype), angles.sin().to(self.dtype)
 
-    def _attend(self, q: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, start: int) -> torch.Tensor:
-        """Causal attention of q (n, heads, size), the last n of the keys' (kv heads, start + n, size)
-        positions."""
+    def _attend_block(self, q: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+        """Causal attention of q (n, heads, size), the last n positions of keys and values (kv heads, m,
+        size).
+        """
         n, heads, size = q.shape
+        start = keys.shape[1] - n
         groups = (keys.shape[0], heads // keys.shape[0])
         grouped = q.transpose(0, 1).view(*groups, n, size)
         k, v = (side[:, None].expand(*groups, -1, -1) for side in (keys, values))
         if start == 0:
             out = F.scaled_dot_product_attention(grouped, k, v, is_causal=True)
-        elif q.is_cuda:
-            from torch.nn.attention.bias import causal_lower_right
-
-            out = F.scaled_dot_product_attention(grouped, k, v, attn_mask=causal_lower_right(n, start + n))
+        elif self._lower_right is not None:
+            out = F.scaled_dot_product_attention(grouped, k, v, attn_mask=self._lower_right(n, start + n))
         else:
-            parts = []
-            for first in range(0, n, _QUERY_ROWS):
-                last = min(first + _QUERY_ROWS, n)
-                end = start + last
-                mask = self._causal_mask(last - first, end)
-                rows = grouped[:, :, first:last]
-                parts.append(
-                    F.scaled_dot_product_attention(rows, k[:, :, :end], v[:, :, :end], attn_mask=mask)
-                )
-            out = parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
+            out = self._attend_masked(grouped, k, v)
         return out.flatten(0, 1).transpose(0, 1).reshape(n, heads * size)
+
+    def _attend_masked(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+        """The same on a CPU, a bounded number of rows at a time: (kv heads, group, n, size)."""
+        n, end = q.shape[2], k.shape[2]
+        parts = []
+        for first in range(0, n, _QUERY_ROWS):
+            last = min(first + _QUERY_ROWS, n)
+            seen = end - n + last
+            mask = self._causal_mask(last - first, seen)
+            rows = q[:, :, first:last]
+            parts.append(F.scaled_dot_product_attention(rows, k[:, :, :seen], v[:, :, :seen], attn_mask=mask))
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
 
     def _causal_mask(self, rows: int, columns: int) -> torch.Tensor:
         """Additive mask (rows, columns) whose last row sees every column: a view of one matrix, never
@@ -245,3 +286,9 @@ class TextDecoder:
             mask[:, max(0, width - _QUERY_ROWS) :].masked_fill_(hidden[:, -width:], float("-inf"))
             self._mask = mask
         return self._mask[_QUERY_ROWS - rows :, self._mask.shape[1] - columns :]
+
+
+def _tails(x: torch.Tensor, sizes: Sequence[int], wanted: Sequence[int]) -> torch.Tensor:
+    """The last `wanted` rows of each of the parts of x that are `sizes` long."""
+    parts = torch.split(x, list(sizes))
+    return torch.cat([part[len(part) - n :] for part, n in zip(parts, wanted, strict=True)])

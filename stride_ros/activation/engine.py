@@ -108,20 +108,19 @@ class CachedEngine:
         encoding_done = clock.perf_counter()
         blocks = [*self._appends(provisional), *self._catch_up()]
         if blocks:
-            self._model.forward(blocks)
+            self._model.append(blocks)
         self._forget()
         self._add_time("vision", encoding_done - begin)
         self._add_time("append", clock.perf_counter() - encoding_done)
 
     def answer(self, requests: Mapping[int, SlotPass]) -> dict[int, Probabilities]:
-        """One pass for several queries at once: a single forward over the slots that differ from their last
-        pass."""
+        """One pass for all these queries at once, over the slots that differ from their last pass."""
         blocks = {query: self._active[query].ask(request) for query, request in requests.items()}
         run = {query: block for query, block in blocks.items() if block is not None}
-        hidden = dict(zip(run, self._model.forward(list(run.values())), strict=True)) if run else {}
-        return {
-            query: self._active[query].answer(block, hidden.get(query)) for query, block in blocks.items()
-        }
+        values = (
+            dict(zip(run, self._model.slot_probabilities(list(run.values())), strict=True)) if run else {}
+        )
+        return {query: self._active[query].answer(values.get(query)) for query in blocks}
 
     def _appends(self, provisional: Pair | None) -> list[TokenBlock]:
         blocks = []

@@ -121,15 +121,16 @@ class ActivationModel:
         return self._vision.encode(stacked.to(self.device, self.dtype), height // CELL, width // CELL)
 
     @torch.inference_mode()
-    def forward(self, blocks: Sequence[TokenBlock]) -> list[torch.Tensor]:
-        """Run token blocks; each one's keys and values are in its cache afterwards. Hidden states (n, hidden)
-        of each."""
-        return self._decoder.forward(blocks)
+    def append(self, blocks: Sequence[TokenBlock]) -> None:
+        """Run token blocks, to have their keys and values in their caches."""
+        self._decoder.forward(blocks)
 
     @torch.inference_mode()
-    def probabilities(self, hidden: torch.Tensor) -> NDArray[np.float32]:
-        """P(active) of slots from their hidden states (n, hidden): softmax over the rows `<inactive>`,
-        `<active>`."""
-        logits = torch.nn.functional.linear(hidden, self._head).float()
-        result: NDArray[np.float32] = torch.softmax(logits, dim=-1)[:, 1].cpu().numpy()
-        return result
+    def slot_probabilities(self, blocks: Sequence[TokenBlock]) -> list[NDArray[np.float32]]:
+        """Run blocks of slots; P(active) (wanted,) of each: softmax over the head rows `<inactive>`,
+        `<active>`.
+        """
+        hidden = self._decoder.forward(blocks)
+        logits = torch.nn.functional.linear(torch.cat(hidden), self._head).float()
+        active: NDArray[np.float32] = torch.softmax(logits, dim=-1)[:, 1].cpu().numpy()
+        return np.split(active, np.cumsum([block.wanted for block in blocks])[:-1])

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from stride_ros.activation.decoder import TokenBlock
@@ -52,6 +51,7 @@ class Prefix:
         self._end = self._end_position = 0  # with a provisional pair behind them
         self._slots = np.empty(0, dtype=np.int64)  # ids of the slots whose keys and values are behind the end
         self._answers = np.zeros(self._model.window, dtype=np.float32)
+        self._answered = slice(0)  # the slots that the last block asked for answers
 
     @property
     def memory_bytes(self) -> int:
@@ -150,14 +150,15 @@ class Prefix:
             return None
         self._slots = slots[:needed]
         positions = np.tile(np.arange(self._end_position + first, self._end_position + needed), (3, 1))
-        return TokenBlock(self._cache, self._end + first, slots[first:needed], positions)
+        wanted = min(request.needed, needed - first)  # only the last copy answers
+        self._answered = slice(request.needed - wanted, request.needed)
+        return TokenBlock(self._cache, self._end + first, slots[first:needed], positions, wanted=wanted)
 
-    def answer(self, block: TokenBlock | None, hidden: torch.Tensor | None) -> Probabilities:
-        """P(active) (W,) after the block of `ask` was run; stale beyond the needed slots."""
-        if block is not None and hidden is not None:
-            before_last_copy = (self._copies - 1) * self._model.window
-            first = block.start - self._end - before_last_copy
-            values = self._model.probabilities(hidden[max(0, -first) :])
-            self._answers[max(0, first) : first + len(block.ids)] = values
+    def answer(self, values: Probabilities | None) -> Probabilities:
+        """P(active) (W,) after a pass, stale beyond the needed slots. values: of the block of `ask`, if there
+        was one.
+        """
+        if values is not None:
+            self._answers[self._answered] = values
         answers: Probabilities = self._answers.copy()
         return answers

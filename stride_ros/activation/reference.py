@@ -94,8 +94,8 @@ class RecomputeEngine(_FrameKeeper):
             prompt = self._prompt(query, self._encoded)
             slots = self._prefixes[query].ask(request)
             assert slots is not None, "no slots are cached after a restart"
-            hidden = self._model.forward([_joined(prompt, slots)])[0]
-            answers[query] = self._prefixes[query].answer(slots, hidden[len(prompt.ids) :])
+            (values,) = self._model.slot_probabilities([_joined(prompt, slots)])
+            answers[query] = self._prefixes[query].answer(values)
         return answers
 
 
@@ -110,7 +110,7 @@ class RebuildEngine(_FrameKeeper):
             self._encoded = self._encode()
             begin = clock.perf_counter()
             for query in range(len(self._prefixes)):
-                self._model.forward([self._prompt(query, self._encoded)])
+                self._model.append([self._prompt(query, self._encoded)])
             self._add_time("append", clock.perf_counter() - begin)
         answers = {}
         for query, request in requests.items():
@@ -118,7 +118,7 @@ class RebuildEngine(_FrameKeeper):
             prefix.forget_slots()
             slots = prefix.ask(SlotPass(request.labels, len(request.labels)))
             assert slots is not None, "no slots are cached after they were forgotten"
-            answers[query] = prefix.answer(slots, self._model.forward([slots])[0])
+            answers[query] = prefix.answer(self._model.slot_probabilities([slots])[0])
         return answers
 
 
@@ -144,4 +144,5 @@ def _joined(prompt: TokenBlock, slots: TokenBlock) -> TokenBlock:
         np.concatenate([prompt.positions, slots.positions], axis=1),
         prompt.visual,
         prompt.features,
+        slots.wanted,
     )

@@ -166,9 +166,9 @@ def run_engine(
             ticks.shifts.append(tick)
         ticks.parts.append(_parts(updates[0]))
         ticks.passes.append(max(update.steps for update in updates))
-        ticks.labels.append(np.stack([update.labels for update in updates]))
-        ticks.probabilities.append(np.stack([update.probabilities for update in updates]))
-        if settings.reference_ticks:
+        if settings.reference_ticks:  # else nothing is compared, and a long run shall not grow by its records
+            ticks.labels.append(np.stack([update.labels for update in updates]))
+            ticks.probabilities.append(np.stack([update.probabilities for update in updates]))
             ticks.answers.append(recorder[0].noted)
         step()
     ticks.state_bytes = stream.memory_bytes
@@ -204,8 +204,8 @@ def measure(model: ActivationModel, settings: Settings, step: Callable[[], None]
     """Everything the report says, as JSON values. `step` is called after every frame.
 
     Keys: tick_ms (median) and tick_p95_ms, tick_worst_ms; parts_ms by part, median and p95; passes (median);
-    ticks_ms, ticks_cpu_ms (of all threads) and shifts for a plot; state_bytes, state_limit_bytes,
-    weights_bytes, peak_memory_bytes; and for each reference R: R_tick_ms, R_parts_ms, speedup_vs_R,
+    ticks_ms, ticks_cpu_ms (of all threads) and shifts for a plot; state_bytes, weights_bytes,
+    peak_memory_bytes; and for each reference R: R_tick_ms, R_parts_ms, speedup_vs_R,
     R_labels_equal, R_largest_difference in P(active); labels_equal over all.
     """
     engine = run_engine(model, settings, CachedEngine, step)

@@ -25,11 +25,11 @@ def test_golden_forward(golden_forward):
     ids = []
     for pair in frame_pairs(case):
         block = prefix.append([Pair(*pair.times, model.encode([pair.images])[0])], case.timestamps[0])
-        model.forward([block])
+        model.append([block])
         ids.extend(block.ids.tolist())
     labels = np.array(case.labels, dtype=np.uint8)
     block = prefix.ask(SlotPass(labels, len(labels)))
-    probabilities = prefix.answer(block, model.forward([block])[0])
+    probabilities = prefix.answer(model.slot_probabilities([block])[0])
     ids.extend(block.ids.tolist())
     ids.extend(model.prompt.ending(case.query).tolist())
     assert ids == case.input_ids

@@ -38,12 +38,13 @@ def full_forward(reference, model, ids, pairs, positions, slots):
             position_ids=position_ids,
             mm_token_type_ids=kinds,
         ).last_hidden_state[0]
-    return model.probabilities(hidden[len(ids) - slots : len(ids)])
+        logits = reference.lm_head(hidden[len(ids) - slots :])[:, model.prompt.slot_ids[:2]]
+    return torch.softmax(logits, dim=-1)[:, 1].numpy()
 
 
 def run_pass(model, prefix, request):
     block = prefix.ask(request)
-    return prefix.answer(block, model.forward([block])[0] if block else None)
+    return prefix.answer(model.slot_probabilities([block])[0] if block else None)
 
 
 @pytest.mark.parametrize("single_sequence", [False, True])
@@ -58,9 +59,9 @@ def test_cached_passes_equal_a_full_forward(make_model, make_frames, scheme, sin
     for index in range(0, 8, 2):
         pair = images[index : index + 2]
         features = model.encode([(pair[0], pair[1])])[0]
-        model.forward([prefix.append([Pair(0.0, 0.0, features)], 0.0, keep=False)])  # replaced by the next
+        model.append([prefix.append([Pair(0.0, 0.0, features)], 0.0, keep=False)])  # replaced by the next
         block = prefix.append([Pair(float(index), index + 1.3, features)], 0.0)
-        model.forward([block])
+        model.append([block])
         ids += block.ids.tolist()
         pairs.append(pair)
         labels = np.full(8, 2, dtype=np.uint8)
@@ -77,12 +78,12 @@ def test_cached_passes_equal_a_full_forward(make_model, make_frames, scheme, sin
 def test_a_pass_without_change_runs_nothing(make_model, make_frames):
     model, images = make_model(window=8), make_frames(2)
     prefix = Prefix(model, QUERY, "mrope", 1)
-    model.forward([prefix.append([Pair(0.0, 1.0, model.encode([(images[0], images[1])])[0])], 0.0)])
+    model.append([prefix.append([Pair(0.0, 1.0, model.encode([(images[0], images[1])])[0])], 0.0)])
     request = SlotPass(np.full(8, 2, dtype=np.uint8), 8)
     first = run_pass(model, prefix, request)
     again = prefix.ask(request)
     assert again is None
-    np.testing.assert_array_equal(prefix.answer(again, None), first)
+    np.testing.assert_array_equal(prefix.answer(None), first)
 
 
 def test_the_checkpoint_decides_window_and_frame_size(tmp_path):
@@ -99,7 +100,7 @@ def test_bfloat16_weights_answer_about_the_same(make_model, make_frames):
     images, answers = make_frames(2), []
     for model in (exact, short):
         prefix = Prefix(model, QUERY, ActivationConfig().position_scheme, 1)
-        model.forward([prefix.append([Pair(0.0, 1.0, model.encode([(images[0], images[1])])[0])], 0.0)])
+        model.append([prefix.append([Pair(0.0, 1.0, model.encode([(images[0], images[1])])[0])], 0.0)])
         answers.append(run_pass(model, prefix, SlotPass(np.full(8, 2, dtype=np.uint8), 8)))
     np.testing.assert_allclose(*answers, atol=0.15)
 
