@@ -46,9 +46,7 @@ class SpanDesk:
     ) -> None:
         """An event began: ``request`` makes what the backend is asked, ``arrival`` is time.monotonic()."""
         for other, span in tuple(self._open.items()):
-            if (
-                other == key or span.query == query
-            ):  # its end was never reported: the activation node restarted
+            if other == key or span.query == query:  # nobody reported its end
                 self._settle(other, "The next event began before the end of this one was reported.")
         first = second = None
         if self._respond_on != "offset":

@@ -23,12 +23,10 @@ class PromptBuilder(Protocol):
 def prompt_builder(directory: Path, config: Any, frame_max_tokens: int) -> PromptBuilder:
     """The builder for the checkpoint in ``directory`` whose configuration is ``config``."""
     try:
-        if config.model_type == "qwen3_vl":
+        if config.model_type in ("qwen3_vl", "qwen3_vl_moe"):
             from stride_ros.response.qwen3_vl import Qwen3VLPrompt
 
-            # A model that was trained on smaller frames says so, and sees worse with larger ones.
-            trained_with = getattr(config, "frame_max_tokens", None) or frame_max_tokens
-            return Qwen3VLPrompt(directory, config, min(frame_max_tokens, trained_with))
+            return Qwen3VLPrompt(directory, config, frame_max_tokens)
         return FramesAsImages(directory, config)
     except (OSError, ValueError, ImportError, AttributeError, TypeError) as error:
         raise BackendError(
