@@ -1,6 +1,5 @@
 #!/usr/bin/env python3
-"""Does a tick cost the same after hours, and does memory stay? Runs many ticks and compares early with late
-ones.
+"""Does a tick cost the same after hours, and does memory stay? Compares early with late ticks.
 
     python benchmarks/flat_cost.py --ticks 2000 --picture flat.png
 

@@ -24,8 +24,7 @@ _GROWTH = 1.25
 
 
 class KVCache:
-    """Keys and values of one prompt, preallocated and written in place: (layers, 2, kv heads, capacity, head
-    size).
+    """Keys and values of one prompt, preallocated: (layers, 2, kv heads, capacity, head size).
 
     It does not know which of its entries are valid: who writes a block at `start` keeps track of what lies
     before.
@@ -119,8 +118,7 @@ class _Layer:
 
 
 class TextDecoder:
-    """Runs blocks of tokens through the language model. Slot logits need two rows of the output head, no
-    more."""
+    """Runs blocks of tokens through the language model."""
 
     def __init__(self, shape: TextShape, weights: Weights) -> None:
         self._shape = shape
@@ -156,9 +154,7 @@ class TextDecoder:
         return KVCache(self._shape, self.device, self.dtype)
 
     def forward(self, blocks: Sequence[TokenBlock]) -> list[torch.Tensor]:
-        """Write the blocks' keys and values to their caches; the last hidden states (wanted, hidden) of
-        each.
-        """
+        """Write all keys and values to the caches; the last hidden states (wanted, hidden) of each block."""
         for block in blocks:
             block.cache.reserve(block.end)
         ids = torch.from_numpy(np.concatenate([block.ids for block in blocks])).to(self.device)
@@ -192,9 +188,7 @@ class TextDecoder:
         sin: torch.Tensor,
         blocks: Sequence[TokenBlock],
     ) -> torch.Tensor:
-        """Put a layer's keys and values of all blocks into their caches; its queries (n, heads, head
-        size).
-        """
+        """Put a layer's keys and values into the caches; its queries (n, heads, head size)."""
         shape = self._shape
         sizes = [len(block.ids) for block in blocks]
         splits = [heads * shape.head_dim for heads in (shape.heads, shape.kv_heads, shape.kv_heads)]
@@ -208,9 +202,7 @@ class TextDecoder:
     def _attend(
         self, index: int, q: torch.Tensor, sizes: Sequence[int], blocks: Sequence[TokenBlock]
     ) -> torch.Tensor:
-        """Attention of each block's last `sizes` queries to all that is cached before them; (n, heads * head
-        size).
-        """
+        """Attention of each block's last `sizes` queries: (n, heads * head size)."""
         return torch.cat(
             [
                 self._attend_block(part, *block.cache.read(index, block.end))
@@ -222,8 +214,7 @@ class TextDecoder:
     def _visual(
         self, blocks: Sequence[TokenBlock]
     ) -> tuple[torch.Tensor, torch.Tensor | None, list[torch.Tensor]]:
-        """Rows of the joined blocks that are video tokens, what replaces them, and what each first layer
-        adds."""
+        """Rows of video tokens in the joined blocks, what replaces them, what each first layer adds."""
         features = [feature for block in blocks for feature in block.features]
         if not features:
             return torch.empty(0, dtype=torch.int64), None, []
@@ -245,9 +236,7 @@ class TextDecoder:
         return angles.cos().to(self.dtype), angles.sin().to(self.dtype)
 
     def _attend_block(self, q: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
-        """Causal attention of q (n, heads, size), the last n positions of keys and values (kv heads, m,
-        size).
-        """
+        """Causal attention of q (n, heads, size), the last n of the keys' (kv heads, m, size) positions."""
         n, heads, size = q.shape
         start = keys.shape[1] - n
         groups = (keys.shape[0], heads // keys.shape[0])
@@ -274,8 +263,7 @@ class TextDecoder:
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
 
     def _causal_mask(self, rows: int, columns: int) -> torch.Tensor:
-        """Additive mask (rows, columns) whose last row sees every column: a view of one matrix, never
-        rebuilt.
+        """Additive mask (rows, columns) whose last row sees every column: a view, never rebuilt.
 
         Which entries are hidden depends only on the distance from the last row and the last column.
         """

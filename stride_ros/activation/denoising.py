@@ -1,5 +1,4 @@
-"""Masked diffusion over the slots of one decision: what is retained, the schedule, and which slots a step
-unmasks.
+"""Masked diffusion over the slots of one decision: retention, schedule, and what a step unmasks.
 
 `denoise` is a generator that asks for passes and is sent their result, so that one loop can run it for one
 query, run many queries in step, or run it against another way to compute the same pass.
@@ -78,8 +77,7 @@ def denoise(
 def retain(
     labels: Labels, decided: Probabilities, baseline: Probabilities, agreed: Labels, threshold: float
 ) -> None:
-    """Give slots back the label of the previous decision where it agreed and the baseline pass does not
-    object.
+    """Give slots back their agreed label of the previous decision where the baseline pass is near it.
 
     Changes `labels` and `decided` in place.
     """

@@ -1,5 +1,4 @@
-"""The streaming engine: one frame pair is encoded and appended once; a pass touches only slots that can still
-change.
+"""The streaming engine: a frame pair is encoded and appended once; a pass runs changed slots only.
 
 Two cached prompts per query: the active one, and an upcoming one that begins where the context will begin
 after the next shift. Both take the same encoded pairs, the upcoming one at an even pace behind, so that a
@@ -28,8 +27,7 @@ from stride_ros.activation.prefix import Pair, Prefix
 
 @dataclass(frozen=True)
 class FramePair:
-    """Two prepared frames (H, W, 3) uint8 of one size and their times (s). A provisional one repeats its only
-    frame."""
+    """Two prepared frames (H, W, 3) uint8 of one size, their times (s); a provisional one repeats one."""
 
     images: tuple[NDArray[np.uint8], NDArray[np.uint8]]
     times: tuple[float, float]
@@ -55,8 +53,7 @@ class PassEngine(Protocol):
         """The context has just lost its oldest frames."""
 
     def advance(self, pair: FramePair | None) -> None:
-        """Take in the stream's next pair, or a provisional one that the next pair replaces; called at every
-        frame."""
+        """Take in the next pair, or a provisional one that the next replaces; called at every frame."""
 
     def answer(self, requests: Mapping[int, SlotPass]) -> dict[int, Probabilities]:
         """Run one pass over the slots for each of these queries: P(active), (W,) each."""

@@ -127,9 +127,7 @@ class ActivationModel:
 
     @torch.inference_mode()
     def slot_probabilities(self, blocks: Sequence[TokenBlock]) -> list[NDArray[np.float32]]:
-        """Run blocks of slots; P(active) (wanted,) of each: softmax over the head rows `<inactive>`,
-        `<active>`.
-        """
+        """Run blocks of slots; P(active) (wanted,) of each, from the head rows of the two labels."""
         hidden = self._decoder.forward(blocks)
         logits = torch.nn.functional.linear(torch.cat(hidden), self._head).float()
         active: NDArray[np.float32] = torch.softmax(logits, dim=-1)[:, 1].cpu().numpy()

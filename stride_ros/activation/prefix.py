@@ -155,9 +155,7 @@ class Prefix:
         return TokenBlock(self._cache, self._end + first, slots[first:needed], positions, wanted=wanted)
 
     def answer(self, values: Probabilities | None) -> Probabilities:
-        """P(active) (W,) after a pass, stale beyond the needed slots. values: of the block of `ask`, if there
-        was one.
-        """
+        """P(active) (W,) after a pass, from the values of `ask`'s block; stale beyond the needed slots."""
         if values is not None:
             self._answers[self._answered] = values
         answers: Probabilities = self._answers.copy()

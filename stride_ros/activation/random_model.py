@@ -12,9 +12,7 @@ from stride_ros.activation.prompt import Prompt
 
 
 class RandomWeights:
-    """Tensors drawn by name order from a seed: norms pass values on, the rest keeps the scale of its
-    input.
-    """
+    """Tensors drawn from a seed: norms pass values on, the rest keeps the scale of its input."""
 
     def __init__(self, seed: int, device: torch.device, dtype: torch.dtype) -> None:
         self._generator = torch.Generator(device).manual_seed(seed)

@@ -134,9 +134,7 @@ def _runs_of_one_size(pairs: Sequence[FramePair]) -> list[list[FramePair]]:
 
 
 def _joined(prompt: TokenBlock, slots: TokenBlock) -> TokenBlock:
-    """Two blocks that follow each other as one, so that nothing is read from the cache but what it wrote
-    itself.
-    """
+    """Two blocks that follow each other as one."""
     return TokenBlock(
         prompt.cache,
         prompt.start,

@@ -14,8 +14,7 @@ __all__ = ["ActivationSession", "ActivationUpdate"]
 
 
 class ActivationSession:
-    """Watches one stream of frames for one query: an ActivationStream whose results are not lists. Not
-    thread-safe.
+    """Watches one stream of frames for one query. Not thread-safe.
 
     Deterministic: the same frames, times, configuration and seed give the same updates. Raises QueryError and
     ConfigError.
@@ -81,8 +80,7 @@ class ActivationSession:
         return _only(self._stream.decide())
 
     def close(self) -> tuple[SpanEvent, ...]:
-        """End the stream: an open published span is over (OFFSET). The session is then empty, as if it were
-        new."""
+        """End the stream: an open published span is over (OFFSET). The session is then like a new one."""
         return self._stream.close()
 
     def reset(self) -> tuple[SpanEvent, ...]:
@@ -90,8 +88,7 @@ class ActivationSession:
         return self._stream.reset()
 
     def set_query(self, query: str) -> tuple[SpanEvent, ...]:
-        """Watch for something else, from the next frame on; returns what `reset` does. QueryError changes
-        nothing."""
+        """Watch for something else from now on; returns what `reset` does. QueryError changes nothing."""
         return self._stream.set_queries([query])
 
     def update_config(self, config: ActivationConfig) -> None:

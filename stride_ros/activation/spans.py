@@ -58,8 +58,7 @@ class Span:
     published: tuple[float, float] | None = None
 
     def continues(self, earlier: Span) -> None:
-        """Be the same span as one of the previous decision: keep its earlier start, its id and what it was
-        seen to do."""
+        """Be the same span as an earlier one: keep its start, its id and what it was seen to do."""
         self.start = min(self.start, earlier.start)
         self.active_seconds = max(self.active_seconds, earlier.active_seconds)
         self.span_id, self.published = earlier.span_id, earlier.published
@@ -68,8 +67,7 @@ class Span:
 def extract_spans(
     labels: Labels, probabilities: Probabilities, window: SlotWindow, mode: str, max_gap: float
 ) -> list[Span]:
-    """Spans in the window, in order: `hull` at most one, `runs` one for each run of active slots after
-    bridging gaps."""
+    """Spans in the window, in order: `hull` at most one, `runs` one per run, close runs bridged."""
     spans = []
     for group in _groups(_runs(labels), window, mode, max_gap):
         first, last = group[0][0], group[-1][1]
@@ -115,8 +113,7 @@ class SpanTracker:
     def update(
         self, found: Sequence[Span], first_seen: float, now: float, margin: float
     ) -> tuple[list[Span], list[Span]]:
-        """Take the spans found in the window at time `now` (s), whose first slot in view starts at
-        `first_seen` (s).
+        """Take the spans found at `now` (s) in a window whose first slot in view is at `first_seen` (s).
 
         An open span goes on in a found one that starts before it ends. Otherwise it was a false alarm if it
         should still be in view, and is over if it has left the view. A found span is over when it ends more
@@ -141,16 +138,14 @@ class SpanTracker:
 
 
 def _continuation(span: Span, found: Sequence[Span]) -> Span | None:
-    """The found span an open one goes on in: the first that overlaps it, else the last that begins before it
-    ends."""
+    """The found span an open one goes on in: the first that overlaps it, else the last that may."""
     candidates = [other for other in found if other.start <= span.end]
     overlapping = [other for other in candidates if other.end >= span.start]
     return overlapping[0] if overlapping else candidates[-1] if candidates else None
 
 
 class SpanPublisher:
-    """Turns tracked spans into events: a span is published from the moment it meets the trigger, under a new
-    id."""
+    """Turns tracked spans into events: a span has an id, and is published, once it meets the trigger."""
 
     def __init__(self, query: str, ids: Iterator[int]) -> None:
         self._query = query

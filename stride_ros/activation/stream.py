@@ -1,5 +1,4 @@
-"""Decisions over a live stream for one or several queries: vision runs once, every query has its own cached
-prompt."""
+"""Decisions over a live stream: vision runs once, every query has its own cached prompt."""
 
 from __future__ import annotations
 
@@ -114,8 +113,7 @@ class ActivationStream:
 
     @property
     def memory_bytes(self) -> int:
-        """Bytes of the stream's state: keys and values of all queries, and encoded pairs that are still
-        needed."""
+        """Bytes of the stream's state: keys and values of all queries, encoded pairs still needed."""
         return self._engine.memory_bytes
 
     def memory_limit(self, height: int, width: int) -> int:
@@ -164,8 +162,7 @@ class ActivationStream:
         return self.decide()
 
     def decide(self) -> tuple[ActivationUpdate, ...]:
-        """Decide on the frames so far, whatever `decide_every` says: at the end of a stream, or to ask once
-        more.
+        """Decide on the frames so far, whatever `decide_every` says: at a stream's end, or to ask again.
 
         No decision without a usable frame: with odd_frame `wait` that takes a pair.
         """
@@ -209,8 +206,7 @@ class ActivationStream:
         return tuple(events)
 
     def set_queries(self, queries: Sequence[str]) -> tuple[SpanEvent, ...]:
-        """Watch for something else, from the next frame on. Returns what `reset` does; QueryError changes
-        nothing."""
+        """Watch for something else from now on; returns what `reset` does. QueryError changes nothing."""
         checked = self._check_queries(queries)
         events = self.reset()
         self._queries = checked
@@ -280,8 +276,7 @@ class ActivationStream:
         return value
 
     def _run(self, decisions: dict[int, _Decision]) -> tuple[ActivationUpdate, ...]:
-        """Run the decisions of all queries in step, so that each pass serves every query that still needs
-        one."""
+        """Run the decisions of all queries in step, so that each pass serves all that still need one."""
         updates: dict[int, ActivationUpdate] = {}
         requests: dict[int, SlotPass] = {}
 

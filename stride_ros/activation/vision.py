@@ -122,8 +122,7 @@ class VisionTower:
         self._grid = lru_cache(maxsize=8)(self._compute_grid)
 
     def encode(self, patches: torch.Tensor, rows: int, columns: int) -> list[PairFeatures]:
-        """Features of B pairs. patches: (B, 4 * rows * columns, 1536), rows and columns in cells of 32
-        pixels."""
+        """Features of B pairs: patches (B, 4 * rows * columns, 1536), rows and columns in cells of 32 px."""
         embedded, cos, sin = self._grid(rows, columns)
         x = F.linear(patches, self._patch_weight, self._patch_bias) + embedded
         stack = []
@@ -138,8 +137,7 @@ class VisionTower:
         ]
 
     def _compute_grid(self, rows: int, columns: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """What depends on the grid alone: learned positions resampled to it, and the rotary tables; in patch
-        order."""
+        """Learned positions resampled to the grid, and rotary tables; both in the order of patches."""
         height, width = rows * MERGE, columns * MERGE
         order = torch.arange(height * width).view(rows, MERGE, columns, MERGE).transpose(1, 2).reshape(-1)
         side = int(self._shape.positions**0.5)

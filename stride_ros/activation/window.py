@@ -16,8 +16,7 @@ Times = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class SlotWindow:
-    """The slots at one decision: starts and ends (W,) in session time (s), and which lie before the context
-    (unseen)."""
+    """The slots at one decision: starts and ends (W,) in session time (s), which are unseen."""
 
     starts: Times
     ends: Times
@@ -48,8 +47,7 @@ class SlotWindow:
         return float(self.starts[seen[0]]) if len(seen) else 0.0
 
     def initial_labels(self, completed_until: float) -> Labels:
-        """Masked slots, except those that are settled: unseen ones and those up to the end of the last
-        completed span."""
+        """Masked slots, but for the settled ones: unseen, or up to the end of the last completed span."""
         labels = np.full(len(self.starts), MASKED, dtype=np.uint8)
         labels[(self.ends <= completed_until) | self.unseen] = INACTIVE
         return labels
@@ -67,8 +65,7 @@ class History:
         return cls(window.starts[~window.unseen], labels[~window.unseen])
 
     def consensus(self, window: SlotWindow) -> Labels:
-        """For each slot of `window` the label all overlapping earlier slots agree on; MASKED where there is
-        none."""
+        """The label (W,) that all overlapping earlier slots agree on; MASKED where there is none."""
         overlaps = (window.starts[:, None] < self.starts + window.resolution) & (
             self.starts < window.ends[:, None]
         )

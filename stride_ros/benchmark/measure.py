@@ -132,9 +132,7 @@ def run_engine(
     noted: Sequence[list[dict[int, Probabilities]]] | None = None,
     live: Sequence[int] = (),
 ) -> Ticks:
-    """Fill the context, then decide at each of the ticks. With `noted` answers, only the `live` ticks are
-    computed.
-    """
+    """Fill the context, then decide at each tick; with `noted` answers compute the `live` ticks only."""
     recorder: list[_Recorder] = []
 
     def make(

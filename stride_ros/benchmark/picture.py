@@ -9,9 +9,7 @@ from stride_ros.benchmark.measure import PARTS, REFERENCES
 
 
 def draw(report: dict[str, Any], path: Path) -> None:
-    """Write the picture of a report to `path`, in the format of its suffix. ConfigError for an unknown
-    one.
-    """
+    """Write the picture of a report, in the format of the path's suffix; ConfigError for another."""
     import matplotlib
 
     from stride_ros.errors import ConfigError
