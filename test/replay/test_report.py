@@ -37,14 +37,20 @@ def run():
     return Run("a clip", 20.0, [query], {"seed": 3}, {"model": "tiny"}, ["A note."], [(0.0, picture)])
 
 
-def test_activity_keeps_the_last_decision_on_each_slot():
+def test_activity_is_the_mean_of_all_decisions_on_a_slot():
     query = QueryRun(QUERY)
     decide(query, 4.0, active_from=2.0)
     decide(query, 5.0, active_from=9.0)
-    assert query.activity() == [
-        pytest.approx(stretch)
-        for stretch in [(0, 1, 0.1), (1, 2, 0.1), (2, 3, 0.1), (3, 4, 0.1), (4, 5, 0.1)]
-    ]
+    expected = [(0, 1, 0.1), (1, 2, 0.1), (2, 4, 0.5), (4, 5, 0.1)]
+    assert query.activity() == [pytest.approx(stretch) for stretch in expected]
+
+
+def test_slots_that_no_pass_decided_do_not_count():
+    query = QueryRun(QUERY)
+    query.decided(2.0, np.array([1, 1], np.uint8), np.array([0.8, 0.6]), 1.0, 0.1)
+    query.decided(3.0, np.array([0, 1], np.uint8), np.array([0.0, 0.7]), 1.0, 0.1)
+    expected = [(0, 1, 0.8), (1, 2, 0.6), (2, 3, 0.7)]
+    assert query.activity() == [pytest.approx(stretch) for stretch in expected]
 
 
 def test_activity_of_shifted_slots_does_not_overlap():
