@@ -235,7 +235,7 @@ class AnswerScheduler:
     def _partial(self, job: Job) -> None:
         with self._changed:
             if not job.closed:
-                self._publish(job, _answer_of(job, False, Outcome.OK, ""))
+                self._tell(job, _answer_of(job, False, Outcome.OK, ""))
 
     def _finish(self, job: Job, outcome: Outcome, error: str) -> None:
         """Publish the end of a job; whoever comes second does nothing."""
@@ -251,8 +251,14 @@ class AnswerScheduler:
             figures.skipped += outcome is Outcome.SKIPPED
             if outcome is not Outcome.SKIPPED:
                 figures.last_error = error
-            self._publish(job, _answer_of(job, True, outcome, error))
+            self._tell(job, _answer_of(job, True, outcome, error))
             self._changed.notify_all()
+
+    def _tell(self, job: Job, answer: Answer) -> None:
+        try:
+            self._publish(job, answer)
+        except Exception:  # a message that cannot be sent must not end the worker
+            _LOG.exception("An answer could not be published.")
 
     def _measure(self, job: Job, started: float) -> None:
         if not started:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from stride_ros.errors import BackendError, ConfigError
-from stride_ros.response.scheduler import Job, NothingToShow, Outcome
+from stride_ros.response.scheduler import AnswerScheduler, Job, NothingToShow, Outcome
 
 
 @pytest.fixture
@@ -116,6 +116,20 @@ def test_an_unexpected_error_does_not_kill_the_worker(scheduler_of, backend, rec
     scheduler.submit(job_of("b"))
     record.wait_for(lambda r: r.final("b"))
     assert record.final("a").error.startswith("scripted failed with RuntimeError: bad tensor;")
+
+
+def test_an_answer_that_cannot_be_published_does_not_kill_the_worker(backend, record, job_of):
+    def publish(job, answer):
+        if job.context == "a":
+            raise RuntimeError("no middleware")
+        record(job, answer)
+
+    scheduler = AnswerScheduler(backend, publish)
+    backend.say("lost", None, "fine", None)
+    scheduler.submit(job_of("a"))
+    scheduler.submit(job_of("b"))
+    record.wait_for(lambda r: r.final("b"))
+    assert scheduler.close("over", 30.0)
 
 
 @pytest.mark.parametrize("text", ["", "  \n"])
