@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import array
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -10,33 +9,28 @@ from typing import TYPE_CHECKING, Any
 from rclpy.clock import JumpThreshold
 from rclpy.duration import Duration
 from rclpy.parameter import Parameter
-from sensor_msgs.msg import Image
 from std_msgs.msg import Header, String
 from std_srvs.srv import SetBool, Trigger
 
 from stride_ros.errors import FrameError, StrideError
-from stride_ros.msg import ActivationSpan, ActivationWindow
+from stride_ros.nodes.activation_output import ActivationOutput
 from stride_ros.nodes.activation_parameters import TABLE, check_values, check_with_model, to_config
-from stride_ros.nodes.diagnostics import Diagnostics, Rate, Status, gpu_memory, process_memory
+from stride_ros.nodes.activation_status import ActivationStatus
+from stride_ros.nodes.diagnostics import Diagnostics, Status
 from stride_ros.nodes.image_input import ImageInput, Sample
 from stride_ros.nodes.images import rgb_to_image
 from stride_ros.nodes.lifecycle import ManagedNode
 from stride_ros.nodes.messages import to_time
-from stride_ros.nodes.qos import DEBUG_IMAGE_QOS, FRAMES_QOS, QUERY_QOS, SPAN_QOS, WINDOW_QOS
+from stride_ros.nodes.qos import QUERY_QOS
 from stride_ros.nodes.runner import run
 from stride_ros.nodes.worker import LatestWorker, call_in_thread
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from stride_ros.activation.model import ActivationModel
-    from stride_ros.activation.session import ActivationUpdate
     from stride_ros.nodes.stamped_session import StampedEvent, StampedSession
 
 _JOIN_TIMEOUT = 10.0  # s; a pass over the window cannot be interrupted
 _WARNING_PERIOD = 5.0  # s between repeated warnings about bad frames
-_RECENT = 10.0  # s; how long diagnostics remember a skipped image or a restart
-_STAMP_AGE_LIMITS = (-0.5, 5.0)  # s; beyond, clocks differ or images are late
 
 
 class ActivationNode(ManagedNode):
@@ -50,23 +44,16 @@ class ActivationNode(ManagedNode):
         """`node_options` go to rclpy's Node: context, namespace, parameter_overrides, cli_args ..."""
         self._model: ActivationModel | None = None
         self._session: StampedSession | None = None
+        self._output: ActivationOutput | None = None
         self._input: ImageInput | None = None
         self._worker: LatestWorker[Sample] | None = None
         self._diagnostics: Diagnostics | None = None
         self._entities: list[tuple[Any, Any]] = []  # (what destroys it, the entity), made by activate
         self._jump: Any = None
-        self._publishers_made: list[Any] = []
         self._next_span_id = 1  # unique for one run of the node, also across cleanup and configure
         self._enabled = True
-        self._decisions = Rate()
-        self._rejected = 0
-        self._restarts = 0
-        self._last_rejection = self._last_restart = float("-inf")
-        self._last_failure = ""
-        self._last_update: ActivationUpdate | None = None
-        self._last_header = Header()
-        self._last_arrival = 0.0
-        self._dropped = 0
+        self._status = ActivationStatus()
+        self._dropped = 0  # by workers of earlier activations
         super().__init__("activation", TABLE, self._check_values, **node_options)
 
     # Transitions
@@ -82,10 +69,7 @@ class ActivationNode(ManagedNode):
             keep_waiting=self.may_wait,
         )
         self._open_session()
-        self._span_publisher = self._publisher(ActivationSpan, "activation/span", SPAN_QOS)
-        self._window_publisher = self._publisher(ActivationWindow, "activation/window", WINDOW_QOS)
-        self._frames_publisher = self._publisher(Image, "frames", FRAMES_QOS)
-        self._debug_publisher = self._publisher(Image, "activation/image", DEBUG_IMAGE_QOS)
+        self._output = ActivationOutput(self)
         self._diagnostics = Diagnostics(self, self._fill_status, hardware_id=str(self._model.device))
         self.get_logger().info(
             f"Loaded {self._model.name} on {self._model.device} in {time.monotonic() - started:.1f} s: "
@@ -93,9 +77,7 @@ class ActivationNode(ManagedNode):
         )
 
     def activate(self) -> None:
-        if self._session is None:  # lost with a worker that never returned
-            self._open_session()
-        self._last_failure = ""
+        self._status.failure = ""
         self._worker = LatestWorker("stride-activation", self._tick, self._on_failure)
         self._worker.start()
         self._input = ImageInput(
@@ -144,118 +126,78 @@ class ActivationNode(ManagedNode):
         if self._diagnostics is not None:
             self._diagnostics.destroy()
             self._diagnostics = None
-        for publisher in self._publishers_made:
-            self.destroy_publisher(publisher)
-        self._publishers_made = []
-        self._session = self._model = self._last_update = None
+        if self._output is not None:
+            self._output.destroy()
+            self._output = None
+        self._session = self._model = self._status.update = None
         free_gpu_memory()
 
     # The worker's thread
 
     def _tick(self, sample: Sample) -> None:
-        session, source = self._session, self._input
-        if session is None or source is None:
+        source, output = self._input, self._output
+        if source is None or output is None:
             return
+        session = self._session or self._open_session()
         values = self.parameters.values()
         try:
             rgb, header, frame = source.decode(sample)
             if header.stamp.sec == 0 and header.stamp.nanosec == 0:
                 header = Header(stamp=to_time(sample.stamp_ns), frame_id=header.frame_id)
                 frame = rgb_to_image(rgb, header)
-            self._publish_events(session.apply(values["query"], to_config(values)))
+            self._publish(session.apply(values["query"], to_config(values)))
             if session.has_lost_sight(sample.stamp_ns):
                 self.get_logger().warning("No images for longer than the window: starting anew.")
-                self._publish_events(session.restart())
-            self._last_header, self._last_arrival = header, sample.arrival
-            self._frames_publisher.publish(frame)
+                self._publish(session.restart())
+            # Before the decision: the responder must have the frame when the span arrives.
+            output.frame(frame, header, sample.arrival)
             update, events = session.push(rgb, sample.stamp_ns)
         except StrideError as error:
             self._reject(error)
             return
-        self._last_failure = ""
-        if update is None:
-            return
-        self._decisions.tick()
-        self._last_update = update
-        self._publish_events(events)
-        self._publish_window(update)
-        if self._debug_publisher.get_subscription_count() > 0:
-            self._publish_debug_image(rgb, update)
+        self._status.failure = ""
+        if update is not None:
+            self._status.decisions.tick()
+            self._status.update = update
+            self._publish(events)
+            output.decision(rgb, update, session)
 
-    def _publish_events(self, events: list[StampedEvent]) -> None:
+    def _publish(self, events: list[StampedEvent]) -> None:
         for stamped in events:
-            event = stamped.event
-            self._next_span_id = max(self._next_span_id, event.span_id + 1)
-            self._span_publisher.publish(
-                ActivationSpan(
-                    header=self._last_header,
-                    span_id=event.span_id,
-                    state=int(event.state),
-                    query=event.query,
-                    start=to_time(stamped.start_ns),
-                    end=to_time(stamped.end_ns),
-                    confidence=float(event.confidence),
-                    latency=time.monotonic() - self._last_arrival,
-                )
-            )
-
-    def _publish_window(self, update: ActivationUpdate) -> None:
-        message = ActivationWindow(
-            header=self._last_header,
-            query=self._session.query,
-            resolution=float(update.resolution),
-            steps=min(update.steps, 255),
-            inference_time=float(update.timings["total"]),
-        )
-        message.labels = array.array("B", update.labels.tobytes())
-        message.probabilities = array.array("f", update.probabilities.astype("float32").tobytes())
-        self._window_publisher.publish(message)
-
-    def _publish_debug_image(self, rgb: np.ndarray, update: ActivationUpdate) -> None:
-        from stride_ros.nodes.debug_view import draw
-
-        latency = time.monotonic() - self._last_arrival
-        picture = draw(rgb, update, self._session.query, self._session.open_span, latency)
-        self._debug_publisher.publish(rgb_to_image(picture, self._last_header))
+            self._next_span_id = max(self._next_span_id, stamped.event.span_id + 1)
+        self._output.events(events)
 
     def _restart_stream(self) -> None:
         if self._session is not None:
-            self._publish_events(self._session.restart())
+            self._publish(self._session.restart())
 
     def _reject(self, error: StrideError) -> None:
-        self._rejected += 1
-        self._last_rejection = time.monotonic()
         self.last_error = str(error)
+        self._status.reject(self.last_error)
         what = "Skipped an image" if isinstance(error, FrameError) else "Skipped a decision"
         self.get_logger().warning(f"{what}: {error}", throttle_duration_sec=_WARNING_PERIOD)
 
     def _on_failure(self, error: Exception) -> None:
-        """Go on with an empty stream after an error that no input explains, such as a full GPU."""
-        self._last_failure = self.last_error = f"{type(error).__name__}: {error}"
-        self.get_logger().error(
-            f"A decision failed: {self.last_error}", throttle_duration_sec=_WARNING_PERIOD
-        )
-        session, model = self._session, self._model
-        if session is None or model is None:
-            return
-        try:
-            self._publish_events(session.restart())
-        except Exception:  # the session itself is broken: a new one, whose ids go on
-            self._open_session()
+        """Go on with a new session after an error that no input explains, such as a full GPU."""
+        self._status.failure = self.last_error = f"{type(error).__name__}: {error}"
+        failure = f"A decision failed: {self.last_error}"
+        self.get_logger().error(failure, throttle_duration_sec=_WARNING_PERIOD)
+        session, self._session = self._session, None
+        if session is not None and self._output is not None:
+            self._publish(session.abandon())
         free_gpu_memory()
 
     # The executor's thread
 
     def _on_restart(self, reason: str) -> None:
         """Start anew: the stream before is of no use for what comes."""
-        self._restarts += 1
-        self._last_restart = time.monotonic()
+        self._status.restart()
         self.get_logger().warning(f"Starting anew: {reason}.", throttle_duration_sec=1.0)
         if self._worker is not None:
             self._worker.post(self._restart_stream, discard=True)
 
     def _on_clock_jump(self, jump: Any) -> None:
-        if self._input is not None and self._decisions.count:
+        if self._input is not None and self._status.decisions.count:
             self._input.restart()
             self._on_restart("the clock went back or changed its source")
 
@@ -288,59 +230,19 @@ class ActivationNode(ManagedNode):
         return response
 
     def _fill_status(self, status: Status) -> None:
-        """Report the state; docs/diagnostics.md tells the rules."""
         model, session, source, worker = self._model, self._session, self._input, self._worker
-        if self._last_failure:
-            status.error(f"decisions fail: {self._last_failure}")
+        values = self.parameters.values()
         if source is not None and self._enabled:
-            limit = self.parameters["image_timeout"]
-            source.warn_if_silent(limit)
-            self._judge_input(status, source, limit)
+            source.warn_if_silent(values["image_timeout"])
         status.add("state", "inactive" if source is None else "active" if self._enabled else "disabled")
         status.add("model", model.name if model else "none")
         status.add("device", model.device if model else "none")
-        status.add("query", self.parameters["query"])
-        if source is not None:
-            status.add("input (Hz)", source.received.hertz)
-            status.add("sampled (Hz)", source.sampled.hertz)
-            status.add("stamp age (s)", source.stamp_age)
-            status.add("out of order", source.out_of_order)
-        status.add("decisions (Hz)", self._decisions.hertz)
-        status.add("decisions", self._decisions.count)
+        status.add("query", values["query"])
+        self._status.report(status, source, values)
         status.add("dropped", self._dropped + (worker.dropped if worker else 0))
-        status.add("rejected", self._rejected)
-        status.add("restarts", self._restarts)
-        self._judge_work(status)
         if session is not None:
-            status.add("context (frames)", f"{session.context_frames} of {self.parameters['max_frames']}")
-        status.add("process memory (MB)", process_memory() / 1e6)
-        status.add("GPU memory (MB)", gpu_memory() / 1e6)
+            status.add("context (frames)", f"{session.context_frames} of {values['max_frames']}")
         status.add("last error", self.last_error or "none")
-
-    def _judge_input(self, status: Status, source: ImageInput, limit: float) -> None:
-        low, high = _STAMP_AGE_LIMITS
-        if limit and source.silence > limit:
-            status.warn(f"no images on {source.topic} for {source.silence:.0f} s")
-        elif limit and source.standstill > limit + 1.0 / self.parameters["rate"]:
-            status.warn(f"the stamps of {source.topic} stand still; check the camera driver or /clock")
-        elif source.received.count and not low <= source.stamp_age <= high:
-            status.warn(
-                f"stamps are {source.stamp_age:.1f} s old; check the clocks, or use_sim_time with a bag"
-            )
-        if time.monotonic() - self._last_rejection < _RECENT:
-            status.warn(f"images are skipped: {self.last_error}")
-        if time.monotonic() - self._last_restart < _RECENT:
-            status.warn("the stream started anew")
-
-    def _judge_work(self, status: Status) -> None:
-        update = self._last_update
-        if update is None:
-            return
-        tick, period = update.timings["total"], 1.0 / self.parameters["rate"]
-        status.add("tick (ms)", 1e3 * tick)
-        status.add("passes", update.steps)
-        if tick > period:
-            status.warn(f"a decision takes {tick:.1f} s, so only some of the due frames are used")
 
     # Making things
 
@@ -349,16 +251,13 @@ class ActivationNode(ManagedNode):
         if self._model is not None:
             check_with_model(values, self._model)
 
-    def _open_session(self) -> None:
+    def _open_session(self) -> StampedSession:
         from stride_ros.nodes.stamped_session import StampedSession
 
         values = self.parameters.values()
-        self._session = StampedSession(self._model, values["query"], to_config(values), self._next_span_id)
-
-    def _publisher(self, message_type: Any, topic: str, qos: Any) -> Any:
-        publisher = self.create_publisher(message_type, topic, qos)
-        self._publishers_made.append(publisher)
-        return publisher
+        first_id = self._next_span_id
+        self._session = StampedSession(self._model, values["query"], to_config(values), first_id)
+        return self._session
 
 
 def free_gpu_memory() -> None:

@@ -71,7 +71,7 @@ class CameraNode(Node):
 
     def _play(self, source: FrameSource) -> None:
         try:
-            self._wait_for_subscriber()
+            self._wait_to_begin()
             origin, seed = self.get_clock().now().nanoseconds, self.parameters["seed"]
             while not self._stopping.is_set():
                 origin += self._play_once(source, origin)
@@ -89,13 +89,14 @@ class CameraNode(Node):
         finally:
             self.finished.set()
 
-    def _wait_for_subscriber(self) -> None:
+    def _wait_to_begin(self) -> None:
+        """Wait for a subscriber, if asked, and for simulated time: a stamp of zero means none."""
         publishers = [self._images] + ([self._compressed] if self._compressed else [])
-        while self.parameters["wait_for_subscriber"] and self.context.ok():
-            if any(publisher.get_subscription_count() for publisher in publishers):
+        while self.context.ok() and not self._stopping.is_set():
+            met = any(publisher.get_subscription_count() for publisher in publishers)
+            if (met or not self.parameters["wait_for_subscriber"]) and self.get_clock().now().nanoseconds:
                 return
-            if self._stopping.wait(0.05):
-                return
+            self._stopping.wait(0.05)
 
     def _play_once(self, source: FrameSource, origin: int) -> int:
         """Publish the source in time; return in ns how much later the next round starts."""

@@ -89,8 +89,13 @@ class StampedSession:
         self._origin = None
         return events
 
+    def abandon(self) -> list[StampedEvent]:
+        """End what is open without asking the session, which an error may have left in any state."""
+        ended = [replace(event, state=SpanState.OFFSET) for event in self._open.values()]
+        self._open.clear()
+        return [self._stamp(event) for event in ended]
+
     def _stamped(self, events: Iterable[SpanEvent]) -> list[StampedEvent]:
-        origin = self._origin or 0
         stamped = []
         for event in events:
             numbered = replace(event, span_id=event.span_id + self._id_offset)
@@ -98,10 +103,12 @@ class StampedSession:
                 self._open.pop(numbered.span_id, None)
             else:
                 self._open[numbered.span_id] = numbered
-            stamped.append(
-                StampedEvent(numbered, _absolute(origin, event.start), _absolute(origin, event.end))
-            )
+            stamped.append(self._stamp(numbered))
         return stamped
+
+    def _stamp(self, event: SpanEvent) -> StampedEvent:
+        origin = self._origin or 0
+        return StampedEvent(event, _absolute(origin, event.start), _absolute(origin, event.end))
 
 
 def _absolute(origin_ns: int, seconds: float) -> int:

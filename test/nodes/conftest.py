@@ -156,7 +156,13 @@ class Processes:
             [sys.executable, str(root / "scripts" / script), *args],
             stdout=log.open("wb"),
             stderr=subprocess.STDOUT,
-            env={**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", **environment},
+            env={
+                **os.environ,
+                "PYTHONPATH": path,
+                "PYTHONUNBUFFERED": "1",
+                "OMP_NUM_THREADS": "1",
+                **environment,
+            },
         )
         process.log = log  # type: ignore[attr-defined]
         self._running.append(process)

@@ -1,4 +1,4 @@
-"""The activation node over DDS with a real, tiny, random checkpoint: contracts, lifecycle, time, bad input."""
+"""The activation node over DDS with a real, tiny checkpoint: contracts, lifecycle, time, bad input."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from stride_ros.nodes.images import image_to_rgb, rgb_to_compressed, rgb_to_imag
 from stride_ros.nodes.messages import to_nanoseconds, to_time  # noqa: E402
 from stride_ros.nodes.qos import FRAMES_QOS, SPAN_QOS, WINDOW_QOS  # noqa: E402
 
-torch.set_num_threads(2)
+torch.set_num_threads(1)  # two threads wait for each other on a busy machine
 
 CHECKPOINT = str(Path(__file__).parents[1] / "golden" / "checkpoint_single")
 ORIGIN = 1_700_000_000 * 10**9  # ns, a stamp of today's magnitude
@@ -347,7 +347,7 @@ def test_debug_image_is_drawn_only_for_subscribers(watched: Watched, monkeypatch
     watched.feed(image(0, ORIGIN))
     assert not drawn
     pictures = watched.graph.collect(Image, "activation/image", DEEP)
-    watched.wait(lambda: watched.node._debug_publisher.get_subscription_count() == 1, "the subscription")
+    watched.wait(lambda: watched.node.count_subscribers("activation/image") == 1, "the subscription")
     watched.feed(image(1, ORIGIN + SECOND))
     debug = watched.wait(lambda: pictures, "the debug image")[0]
     assert len(drawn) == 1
@@ -425,5 +425,5 @@ def test_diagnostics_report_state_and_errors(watched: Watched) -> None:
     assert values["model"] == CHECKPOINT
     assert values["device"] == "cpu"
     assert float(values["tick (ms)"]) > 0
-    assert values["context (frames)"] == "1"
+    assert values["context (frames)"] == "1 of 128"
     assert float(values["process memory (MB)"]) > 10

@@ -1,0 +1,87 @@
+"""What the activation node publishes: the sampled frames, spans, windows and the debug picture."""
+
+from __future__ import annotations
+
+import array
+import time
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header
+
+from stride_ros.msg import ActivationSpan, ActivationWindow
+from stride_ros.nodes.images import rgb_to_image
+from stride_ros.nodes.messages import to_time
+from stride_ros.nodes.qos import DEBUG_IMAGE_QOS, FRAMES_QOS, SPAN_QOS, WINDOW_QOS
+
+if TYPE_CHECKING:
+    import numpy as np
+    from rclpy.node import Node
+
+    from stride_ros.activation.session import ActivationUpdate
+    from stride_ros.nodes.stamped_session import StampedEvent, StampedSession
+
+
+class ActivationOutput:
+    """The publishers. Everything published carries the header of the newest frame."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._spans = node.create_publisher(ActivationSpan, "activation/span", SPAN_QOS)
+        self._windows = node.create_publisher(ActivationWindow, "activation/window", WINDOW_QOS)
+        self._frames = node.create_publisher(Image, "frames", FRAMES_QOS)
+        self._pictures = node.create_publisher(Image, "activation/image", DEBUG_IMAGE_QOS)
+        self._header = Header()
+        self._arrival = 0.0
+
+    def destroy(self) -> None:
+        for publisher in (self._spans, self._windows, self._frames, self._pictures):
+            self._node.destroy_publisher(publisher)
+
+    def frame(self, image: bytes | Image, header: Header, arrival: float) -> None:
+        """Publish a sampled frame, serialised or not; what follows refers to it. `arrival`: monotonic, s."""
+        self._header, self._arrival = header, arrival
+        self._frames.publish(image)
+
+    def events(self, events: Iterable[StampedEvent]) -> None:
+        """Publish changes of spans in order."""
+        for stamped in events:
+            event = stamped.event
+            self._spans.publish(
+                ActivationSpan(
+                    header=self._header,
+                    span_id=event.span_id,
+                    state=int(event.state),
+                    query=event.query,
+                    start=to_time(stamped.start_ns),
+                    end=to_time(stamped.end_ns),
+                    confidence=float(event.confidence),
+                    latency=self._latency,
+                )
+            )
+
+    def decision(self, rgb: np.ndarray, update: ActivationUpdate, session: StampedSession) -> None:
+        """Publish the window, and the debug picture if somebody looks. `rgb`: the frame, (H, W, 3) uint8."""
+        message = ActivationWindow(
+            header=self._header,
+            query=session.query,
+            resolution=float(update.resolution),
+            steps=min(update.steps, 255),
+            inference_time=float(update.timings["total"]),
+        )
+        message.labels = array.array("B", update.labels.tobytes())
+        message.probabilities = array.array("f", update.probabilities.astype("float32").tobytes())
+        self._windows.publish(message)
+        if self._pictures.get_subscription_count() > 0:
+            self._pictures.publish(self._picture(rgb, update, session))
+
+    def _picture(self, rgb: np.ndarray, update: ActivationUpdate, session: StampedSession) -> Any:
+        from stride_ros.nodes import debug_view
+
+        picture = debug_view.draw(rgb, update, session.query, session.open_span, self._latency)
+        return rgb_to_image(picture, self._header)
+
+    @property
+    def _latency(self) -> float:
+        return time.monotonic() - self._arrival

@@ -1,0 +1,82 @@
+"""What the activation node counts, and the rules that make it OK, WARN or ERROR (docs/diagnostics.md)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from stride_ros.nodes.diagnostics import Rate, Status, gpu_memory, process_memory
+
+if TYPE_CHECKING:
+    from stride_ros.activation.session import ActivationUpdate
+    from stride_ros.nodes.image_input import ImageInput
+
+_RECENT = 10.0  # s; how long a skipped image or a restart is remembered
+_STAMP_AGE_LIMITS = (-0.5, 5.0)  # s; beyond, clocks differ or images are late
+
+
+class ActivationStatus:
+    """Counters since the start of the node. Written by the worker's thread, read by the executor's."""
+
+    def __init__(self) -> None:
+        self.decisions = Rate()
+        self.rejected = 0
+        self.restarts = 0
+        self.failure = ""  # of the last decision; empty once one works
+        self.update: ActivationUpdate | None = None
+        self._rejection = ""
+        self._rejected_at = self._restarted_at = float("-inf")
+
+    def reject(self, reason: str) -> None:
+        """Count an image that cannot be used."""
+        self.rejected += 1
+        self._rejection, self._rejected_at = reason, time.monotonic()
+
+    def restart(self) -> None:
+        """Count a new start of the stream."""
+        self.restarts += 1
+        self._restarted_at = time.monotonic()
+
+    def report(self, status: Status, source: ImageInput | None, values: Mapping[str, Any]) -> None:
+        """Add what holds whatever the state, and judge the input while there is one."""
+        if self.failure:
+            status.error(f"decisions fail: {self.failure}")
+        if source is not None:
+            self._judge_input(status, source, values)
+            status.add("input (Hz)", source.received.hertz)
+            status.add("sampled (Hz)", source.sampled.hertz)
+            status.add("stamp age (s)", source.stamp_age)
+            status.add("out of order", source.out_of_order)
+        status.add("decisions (Hz)", self.decisions.hertz)
+        status.add("decisions", self.decisions.count)
+        status.add("rejected", self.rejected)
+        status.add("restarts", self.restarts)
+        if self.update is not None:
+            self._judge_work(status, self.update, 1.0 / values["rate"])
+        status.add("process memory (MB)", process_memory() / 1e6)
+        status.add("GPU memory (MB)", gpu_memory() / 1e6)
+
+    def _judge_input(self, status: Status, source: ImageInput, values: Mapping[str, Any]) -> None:
+        if source.paused:
+            return
+        limit, (low, high) = values["image_timeout"], _STAMP_AGE_LIMITS
+        if limit and source.silence > limit:
+            status.warn(f"no images on {source.topic} for {source.silence:.0f} s")
+        elif limit and source.standstill > limit + 1.0 / values["rate"]:
+            status.warn(f"the stamps of {source.topic} stand still; check the camera driver or /clock")
+        elif source.received.count and not low <= source.stamp_age <= high:
+            age = f"stamps are {source.stamp_age:.1f} s old"
+            status.warn(f"{age}; check the clocks, or use_sim_time with a bag")
+        now = time.monotonic()
+        if now - self._rejected_at < _RECENT:
+            status.warn(f"images are skipped: {self._rejection}")
+        if now - self._restarted_at < _RECENT:
+            status.warn("the stream started anew")
+
+    def _judge_work(self, status: Status, update: ActivationUpdate, period: float) -> None:
+        tick = update.timings["total"]
+        status.add("tick (ms)", 1e3 * tick)
+        status.add("passes", update.steps)
+        if tick > period:
+            status.warn(f"a decision takes {tick:.1f} s, so only some of the due frames are used")
