@@ -52,7 +52,7 @@ class SpanDesk:
         if self._respond_on != "offset":
             first = Job(request, arrival, context, last=self._respond_on == "onset")
         if self._respond_on != "onset":
-            second = Job(request, arrival, context)
+            second = Job(request, arrival, context, earlier=first)
         self._open[key] = _OpenSpan(query, first, second)
         if first is not None:
             self._scheduler.submit(first)
@@ -66,36 +66,33 @@ class SpanDesk:
 
     def retracted(self, key: Hashable) -> None:
         """A false alarm: an answer that has not begun is cancelled, one under way is the last."""
-        reason = "The event was a false alarm and was retracted."
-        with self._scheduler.lock:
-            span = self._open.get(key)
-            if span is not None and span.first is not None and not span.first.begun:
-                span.first.last = True
-                self._scheduler.skip(span.first, reason)
-            self._settle(key, reason)
+        self._settle(key, "The event was a false alarm and was retracted.", cancel=True)
 
     def abandon(self, reason: str) -> None:
         """End every answer that is owed, begun or not: SKIPPED, with ``reason``."""
         with self._scheduler.lock:
             for span in self._open.values():
-                if span.second is not None:
-                    if span.first is not None:
-                        self._scheduler.drop(span.first)
-                    self._skip_second(span, reason)
+                self._skip_second(span, reason)
             self._open.clear()
             self._scheduler.skip_all(reason)
 
-    def _settle(self, key: Hashable, reason: str) -> None:
-        """Forget a span whose end will not come; what is owed for it is ended or left to the first answer."""
+    def _settle(self, key: Hashable, reason: str, *, cancel: bool = False) -> None:
+        """Forget a span whose end will not come; an answer at its onset that has not ended is its last one.
+
+        ``cancel``: not even that answer is wanted, unless it has begun.
+        """
         with self._scheduler.lock:
             span = self._open.pop(key, None)
-            if span is None or span.second is None:
+            if span is None:
                 return
-            if span.first is not None and (span.first.last or not span.first.closed):
-                span.first.last = True
-                self._scheduler.drop(span.second)
-            else:
+            if span.first is None or span.first.closed:
                 self._skip_second(span, reason)
+                return
+            span.first.last = True
+            if span.second is not None:
+                self._scheduler.drop(span.second)
+            if cancel and not span.first.begun:
+                self._scheduler.skip(span.first, reason)
 
     def _skip_second(self, span: _OpenSpan, reason: str) -> None:
         if span.second is not None:

@@ -35,13 +35,15 @@ class Job:
 
     ``request`` is called on the worker when the answer begins; ``arrival`` is time.monotonic() of the
     onset, from which latency counts; ``context`` is the caller's own. The end of a job that is not the
-    ``last`` for its onset is not published as final: another job follows.
+    ``last`` for its onset is not published as final: another job follows, and once that one has ended,
+    nothing more of this one, its ``earlier``, is published.
     """
 
     request: Callable[[], ResponseRequest]
     arrival: float
     context: object = None
     last: bool = True
+    earlier: Job | None = None
     text: str = field(default="", init=False)
     submitted: float = field(default=0.0, init=False)  # time.monotonic(), the deadline counts from here
     begun: bool = field(default=False, init=False)
@@ -245,6 +247,8 @@ class AnswerScheduler:
             job.closed = True
             if job in self._waiting:
                 self._waiting.remove(job)
+            if job.earlier is not None:
+                self.drop(job.earlier)
             figures = self._figures
             figures.answered += outcome is Outcome.OK
             figures.errors += outcome is Outcome.ERROR

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
-from stride_ros.errors import ConfigError
+from stride_ros.errors import BackendError, ConfigError
 from stride_ros.response.desk import SpanDesk
-from stride_ros.response.scheduler import Outcome
+from stride_ros.response.scheduler import AnswerScheduler, Outcome
 
 
 @pytest.fixture
@@ -95,6 +97,19 @@ def test_a_retraction_between_the_two_answers_keeps_the_first_text(desk_of, back
     assert (record.final("a").outcome, record.final("a").text) == (Outcome.SKIPPED, "it begins")
 
 
+def test_nothing_follows_the_last_word_although_the_first_answer_is_still_under_way(desk_of, backend, record):
+    desk = desk_of("both", policy="latest", partial_rate=1000.0)
+    backend.say("it ")
+    desk.begin("a")
+    record.wait_for(lambda r: r.of("a"))
+    desk.finish("a")
+    desk.begin("b", "other")  # replaces the second answer about a, which waits
+    assert record.final("a").outcome == Outcome.SKIPPED
+    backend.say("begins", None, "b begins", None)
+    record.wait_for(lambda r: any(answer.ended for answer in r.of("b")))
+    assert record.of("a")[-1].final
+
+
 @pytest.mark.parametrize("respond_on", ["onset", "offset", "both"])
 def test_every_onset_is_answered_when_all_is_abandoned(desk_of, backend, record, respond_on):
     desk = desk_of(respond_on)
@@ -130,3 +145,52 @@ def test_the_end_of_an_unknown_span_is_ignored(desk_of, backend, record):
 def test_an_unknown_moment_is_refused(desk_of):
     with pytest.raises(ConfigError, match="onset, offset, both"):
         desk_of("later")
+
+
+class FickleBackend:
+    """Answers, fails, says nothing or takes a moment, as its random generator will have it."""
+
+    name = "fickle"
+    last_tokens = 1
+
+    def __init__(self, seed: int) -> None:
+        self._random = random.Random(seed)
+
+    def stream(self, request, cancelled):
+        for _ in range(self._random.randint(0, 3)):
+            if cancelled():
+                return
+            if self._random.random() < 0.1:
+                raise BackendError("It fell over: pick it up.")
+            yield "word "
+
+
+@pytest.mark.parametrize("policy", ["queue", "latest", "interrupt"])
+@pytest.mark.parametrize("respond_on", ["onset", "offset", "both"])
+def test_whatever_comes_in_whatever_order_each_onset_has_one_last_word(
+    record, make_request, monotonic, policy, respond_on
+):
+    chance = random.Random(f"{policy} {respond_on}")
+    scheduler = AnswerScheduler(FickleBackend(1), record, policy=policy, max_queue=3, partial_rate=1e6)
+    desk = SpanDesk(scheduler, respond_on)
+    request = make_request(1)
+    begun: list[int] = []
+    for _ in range(600):
+        event = chance.random()
+        span = begun[-chance.randint(1, min(4, len(begun)))] if begun else -1
+        if event < 0.5:
+            begun.append(len(begun))
+            query = chance.choice(["cup", "ball", "hand"])
+            desk.onset(begun[-1], query, lambda: request, monotonic(), begun[-1])
+        elif event < 0.75:
+            desk.offset(span, lambda: request)
+        elif event < 0.98:
+            desk.retracted(span)
+        else:
+            desk.abandon("The robot is reset.")
+    desk.abandon("The robot is switched off.")
+    assert scheduler.close("over", 30.0)
+    for number in begun:
+        *before, last = record.of(number)
+        assert last.final, f"span {number} has no last word"
+        assert not any(answer.final for answer in before), f"span {number} has two"
