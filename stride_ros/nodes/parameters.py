@@ -1,6 +1,6 @@
 """Tables of parameters: the one source of declarations, checks, config/stride.yaml and the README's tables.
 
-This module needs no ROS until `declare` is called, so that tools and launch files can read the tables.
+This module needs no ROS until `Parameters` is made, so that tools and launch files can read the tables.
 """
 
 from __future__ import annotations
@@ -115,11 +115,6 @@ class Parameters:
         except StrideError as error:
             return SetParametersResult(successful=False, reason=str(error))
         return SetParametersResult(successful=True)
-
-
-def declare(node: Node, table: Table, check: Check | None = None) -> Parameters:
-    """Declare a table on a node; see Parameters."""
-    return Parameters(node, table, check)
 
 
 def _declare(node: Node, spec: ParameterSpec) -> None:

@@ -24,7 +24,6 @@ class LatestWorker(Generic[T]):
         self._item: T | None = None
         self._tasks: deque[Callable[[], None]] = deque()
         self._stopping = False
-        self._busy = False
         self.dropped = 0
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
@@ -47,12 +46,6 @@ class LatestWorker(Generic[T]):
             self._tasks.append(task)
             self._wake.notify()
 
-    @property
-    def busy(self) -> bool:
-        """Whether something runs or waits."""
-        with self._wake:
-            return self._busy or self._item is not None or bool(self._tasks)
-
     def stop(self, timeout: float | None = None) -> bool:
         """Finish what runs and all tasks, forget the waiting item, join; False if `timeout` (s) passed."""
         with self._wake:
@@ -66,7 +59,6 @@ class LatestWorker(Generic[T]):
     def _run(self) -> None:
         while True:
             with self._wake:
-                self._busy = False
                 self._wake.wait_for(lambda: self._tasks or self._item is not None or self._stopping)
                 if self._tasks:
                     job: Callable[[], None] = self._tasks.popleft()
@@ -75,7 +67,6 @@ class LatestWorker(Generic[T]):
                     job = _bind(self._work, item)
                 else:
                     return
-                self._busy = True
             try:
                 job()
             except Exception as error:  # the thread must outlive any single frame

@@ -22,17 +22,18 @@ def test_newest_item_wins_and_drops_are_counted(gate: threading.Event) -> None:
         begun.set()
         gate.wait(10)
         done.append(item)
+        if item == 3:
+            finished.set()
 
+    finished = threading.Event()
     worker = LatestWorker("test", work, on_error=lambda error: None)
     worker.start()
     worker.submit(0)
     assert begun.wait(10)
     for item in (1, 2, 3):
         worker.submit(item)
-    finished = threading.Event()
     gate.set()
-    while worker.busy:
-        finished.wait(0.001)
+    assert finished.wait(10)
     assert worker.stop(10)
     assert done == [0, 3]
     assert worker.dropped == 2
@@ -46,7 +47,10 @@ def test_tasks_run_in_order_before_the_item_and_may_discard_it(gate: threading.E
         begun.set()
         gate.wait(10)
         done.append(item)
+        if item == "after":
+            finished.set()
 
+    finished = threading.Event()
     worker = LatestWorker("test", work, on_error=lambda error: None)
     worker.start()
     worker.submit("first")
@@ -56,8 +60,7 @@ def test_tasks_run_in_order_before_the_item_and_may_discard_it(gate: threading.E
     worker.submit("after")
     worker.post(lambda: done.append("task"))
     gate.set()
-    while worker.busy:
-        begun.wait(0.001)
+    assert finished.wait(10)
     worker.stop(10)
     assert done == ["first", "reset", "task", "after"]
 
