@@ -73,7 +73,6 @@ class Graph:
         self._executor = SingleThreadedExecutor()
         self._listener = Listener(settings.query, self._expected, self._print, namespace=NAMESPACE)
         self._executor.add_node(self._listener)
-        self._camera: CameraNode | None = None
         self._folder = TemporaryDirectory(prefix="stride_demo_")
         try:
             self._camera = self._start_camera()
@@ -93,10 +92,9 @@ class Graph:
         with Progress("Playing", self._settings.seconds or self._length(), "s") as progress:
             self._progress = progress
             try:
-                self._wait(lambda: self._listener.begun, _START_LIMIT, "the models to load")
-                camera = self._camera
-                assert camera is not None
-                self._wait(lambda: camera.finished.is_set() and self._quiet(), None, "")
+                over = self._camera.finished.is_set
+                self._wait(lambda: self._listener.begun or over(), _START_LIMIT, "the models to load")
+                self._wait(lambda: over() and self._quiet(), None, "")
             except KeyboardInterrupt:
                 self._interrupted = True
                 self._print("Stopped: ending open spans and writing the report.", "dim")
@@ -192,9 +190,9 @@ class Graph:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-        for node in (self._camera, self._listener):
-            if node is not None:
-                node.destroy_node()
+        for name in ("_camera", "_listener"):
+            if hasattr(self, name):  # not when it could not be made
+                getattr(self, name).destroy_node()
         self._executor.shutdown(timeout_sec=0)
         rclpy.try_shutdown()
         self._folder.cleanup()
@@ -247,6 +245,8 @@ class Graph:
         """Length of the source in s for the progress bar; 0 where it is not known."""
         import av
 
+        if self._settings.source.startswith("/dev/"):
+            return 0.0
         try:
             with av.open(self._settings.source) as container:
                 return (container.duration or 0) / 1e6

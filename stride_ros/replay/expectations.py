@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from stride_ros.errors import ConfigError, SourceError
-from stride_ros.replay.matching import overlap
+from stride_ros.replay.matching import pair_up
 from stride_ros.replay.record import RETRACTED, Expected, Run, Span
 from stride_ros.replay.timeline import time_label
 
@@ -39,9 +39,10 @@ class ExpectedSpan:
     tolerance: float | None = None
     text: str = ""
 
-    def matches(self, span: Span, iou: float) -> bool:
+    def accepts(self, span: Span, iou: float, least: float) -> bool:
+        """Whether a span that overlaps by ``iou`` is this one; ``least`` is the overlap to reach."""
         if self.tolerance is None:
-            return overlap(self.start, self.end, span.start, span.end) >= max(iou, 1e-9)
+            return iou > 0 and iou >= least
         return abs(span.start - self.start) <= self.tolerance and abs(span.end - self.end) <= self.tolerance
 
 
@@ -119,7 +120,7 @@ def judge(run: Run, expectations: Expectations) -> Verdict:
         expected = [item for item in expectations.spans if item.query == query.query]
         if not expected and not any(item.query == query.query for item in expectations.quiet):
             continue  # nothing is known about this query
-        pairs = _pair(expected, spans, expectations.iou)
+        pairs = pair_up(expected, spans, lambda item, span, iou: item.accepts(span, iou, expectations.iou))
         lines += [
             Line(
                 "found" if i in pairs else "missed",
@@ -162,21 +163,6 @@ def _failures(
     if loud:
         failures.append(f"Not met: {loud} spans lie where nothing should be found.")
     return failures
-
-
-def _pair(expected: Sequence[ExpectedSpan], spans: Sequence[Span], iou: float) -> dict[int, int]:
-    """Index of the found span by index of the expected one; the best overlaps first, each span once."""
-    candidates = sorted(
-        (-overlap(item.start, item.end, span.start, span.end), i, j)
-        for i, item in enumerate(expected)
-        for j, span in enumerate(spans)
-        if item.matches(span, iou)
-    )
-    pairs: dict[int, int] = {}
-    for _, i, j in candidates:
-        if i not in pairs and j not in pairs.values():
-            pairs[i] = j
-    return pairs
 
 
 def add_to(run: Run, expectations: Expectations) -> None:

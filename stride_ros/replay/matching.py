@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 from stride_ros.replay.record import RETRACTED, Expected, Span
+
+
+class _Interval(Protocol):
+    @property
+    def start(self) -> float: ...
+
+    @property
+    def end(self) -> float: ...
+
+
+_Wanted = TypeVar("_Wanted", bound=_Interval)
 
 
 @dataclass(frozen=True)
@@ -27,34 +39,40 @@ class Match:
 
 
 def match_spans(expected: Sequence[Expected], spans: Sequence[Span]) -> list[Match]:
-    """Pair each expected span with at most one found span, the largest overlaps first; by start time.
+    """Pair each expected span with at most one found span; by start time.
 
     Retracted spans count as false alarms only when nothing expected overlaps them.
     """
-    pairs = sorted(
-        (
-            (overlap(item.start, item.end, span.start, span.end), i, j)
-            for i, item in enumerate(expected)
-            for j, span in enumerate(spans)
-            if span.state != RETRACTED
-        ),
-        key=lambda pair: (-pair[0], pair[1], pair[2]),
-    )
-    taken: dict[int, tuple[int, float]] = {}
-    used: set[int] = set()
-    for iou, i, j in pairs:
-        if iou > 0 and i not in taken and j not in used:
-            taken[i] = (j, iou)
-            used.add(j)
-    matches = [
-        Match(item, spans[taken[i][0]], taken[i][1]) if i in taken else Match(item, None, 0.0)
-        for i, item in enumerate(expected)
-    ]
+    pairs = pair_up(expected, spans, lambda item, span, iou: iou > 0 and span.state != RETRACTED)
+    matches = []
+    for i, item in enumerate(expected):
+        span = spans[pairs[i]] if i in pairs else None
+        matches.append(Match(item, span, _iou(item, span) if span is not None else 0.0))
     for j, span in enumerate(spans):
-        hits = any(overlap(item.start, item.end, span.start, span.end) > 0 for item in expected)
-        if j not in used and not (span.state == RETRACTED and hits):
+        hits = any(_iou(item, span) > 0 for item in expected)
+        if j not in pairs.values() and not (span.state == RETRACTED and hits):
             matches.append(Match(None, span, 0.0))
     return sorted(matches, key=_start)
+
+
+def pair_up(
+    expected: Sequence[_Wanted], spans: Sequence[Span], accept: Callable[[_Wanted, Span, float], bool]
+) -> dict[int, int]:
+    """Index of the found span by index of the expected one, each span once, the largest overlaps first.
+
+    ``accept(expected, span, iou)`` says whether the two may be paired.
+    """
+    candidates = sorted(
+        (-iou, i, j)
+        for i, item in enumerate(expected)
+        for j, span in enumerate(spans)
+        if accept(item, span, iou := _iou(item, span))
+    )
+    pairs: dict[int, int] = {}
+    for _, i, j in candidates:
+        if i not in pairs and j not in pairs.values():
+            pairs[i] = j
+    return pairs
 
 
 def overlap(start: float, end: float, other_start: float, other_end: float) -> float:
@@ -62,6 +80,10 @@ def overlap(start: float, end: float, other_start: float, other_end: float) -> f
     common = min(end, other_end) - max(start, other_start)
     union = max(end, other_end) - min(start, other_start)
     return common / union if common > 0 and union > 0 else 0.0
+
+
+def _iou(item: _Interval, span: Span) -> float:
+    return overlap(item.start, item.end, span.start, span.end)
 
 
 def _start(match: Match) -> float:
