@@ -41,12 +41,10 @@ def typestore() -> Typestore:
 
 
 def _message_folder() -> Path:
-    """Where the .msg files lie: in the source tree, the ROS workspace, or beside a pip installation."""
-    roots = [Path(__file__).parents[2]]
-    roots += [
-        Path(prefix, "share/stride_ros") for prefix in os.environ.get("AMENT_PREFIX_PATH", "").split(":")
-    ]
-    roots.append(Path(sys.prefix, "share/stride_ros"))
+    """Where the .msg files lie: in the source tree, a ROS workspace, or beside a pip installation."""
+    here = Path(__file__).resolve()
+    prefixes = [*here.parents, *os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep), sys.prefix]
+    roots = [here.parents[2], *(Path(prefix, "share", "stride_ros") for prefix in prefixes if prefix)]
     for root in roots:
         if (root / "msg/ActivationSpan.msg").is_file():
             return root / "msg"
