@@ -19,9 +19,11 @@ from stride_ros.training.tiny.clips import Clip
 from stride_ros.training.tiny.packing import Batch, PackedSequence, Packer, holding
 from stride_ros.training.tiny.vision import encode_clip
 from stride_ros.world.story import WorldEvent
-from stride_ros.world.vocabulary import COLOURS, ON_TABLE, SHAPES, all_queries, query_for
+from stride_ros.world.vocabulary import COLOURS, HAND, HELD, ON_TABLE, SHAPES, all_queries, query_for
 
 SHOWN_FRAMES = 16  # what the responder shows at most
+# The hardest query: a hand that brings or takes a thing looks much like one that holds it up.
+LIFTED = query_for(HELD, "")
 
 
 @dataclass(frozen=True)
@@ -74,14 +76,17 @@ class Drawer:
         begin, end = clip.times[first], clip.times[first + frames - 1]
         present = [event for event in clip.world.events if event.end > begin and event.start < end]
         query = self._query(present)
-        ticks = sorted(self._rng.choice(frames, min(kind.ticks, frames), replace=False).tolist())
+        weights = _tick_weights(query, present, clip.times[first : first + frames])
+        ticks = sorted(self._rng.choice(frames, min(kind.ticks, frames), replace=False, p=weights).tolist())
         return self._packer.sequence(clip, query, first, frames, ticks, c * self._length, self._rng)
 
     def _query(self, present: Sequence[WorldEvent]) -> str:
         """What to ask about a stream: mostly what happens in it, else about a thing like one that is there,
         or anything."""
         draw = self._rng.random()
-        if present and draw < 0.7:
+        if present and draw < 0.1:
+            return LIFTED
+        if present and draw < 0.72:
             query: str = self._pick(self._balanced(present)).query
             return query
         things = [event.subject for event in present if event.kind == ON_TABLE]
@@ -147,6 +152,22 @@ class Drawer:
             twice = place + 1 >= len(indices)
             rows += self._packer.table_rows(c * self._length, indices[place], twice)
         return example, rows
+
+
+def _tick_weights(
+    query: str, present: Sequence[WorldEvent], times: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """How likely each frame is to be a tick: decisions are hard when something begins or ends, and about
+    things held whenever a hand is there."""
+    weights = np.full(len(times), 0.2)
+    for event in present:
+        if query == LIFTED and event.kind in (HAND, HELD):
+            weights[(times >= event.start - 1.5) & (times <= event.end + 1.5)] = 1.0
+        elif query != LIFTED:
+            for edge in (event.start, event.end):
+                weights[(times >= edge - 1.2) & (times <= edge + 2.2)] = 1.0
+    normed: NDArray[np.float64] = weights / weights.sum()
+    return normed
 
 
 def encode_tables(visual: nn.Module, clips: Sequence[Clip]) -> list[torch.Tensor]:
