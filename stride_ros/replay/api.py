@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from stride_ros.activation.config import ActivationConfig
 from stride_ros.errors import ConfigError
@@ -106,11 +106,18 @@ def replay(
             "model": loaded.name,
             "responder": answerer.name if answerer is not None else "none",
             "rate": rate,
+            **_changed(config or ActivationConfig()),
         }
     if expectations is None:
         return Replay(run)
     add_to(run, expectations)
     return Replay(run, judge(run, expectations))
+
+
+def _changed(config: ActivationConfig) -> dict[str, Any]:
+    """The settings that are not the default ones."""
+    default = asdict(ActivationConfig())
+    return {name: value for name, value in asdict(config).items() if value != default[name]}
 
 
 def _queries(query: str | Sequence[str] | None, expectations: Expectations | None) -> list[str]:

@@ -31,7 +31,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         action="append",
         help="what to be told about; repeat for several (default: those of --expect)",
     )
-    parser.add_argument("--model", default="stride-tiny", help="decides when (default stride-tiny)")
+    parser.add_argument("--model", help="decides when: name or folder (default stride-tiny)")
     parser.add_argument("--responder", metavar="MODEL", help="says what: name or folder (default: nobody)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default auto)")
     parser.add_argument(
@@ -39,7 +39,20 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     )
     parser.add_argument("--start", type=float, default=0.0, help="skip so many seconds of the bag")
     parser.add_argument("--duration", type=float, help="play so many seconds of the bag")
-    parser.add_argument("--rate", type=float, default=1.0, help="frames a second to decide on (default 1)")
+    parser.add_argument("--rate", type=float, help="frames a second to decide on (default 1)")
+    parser.add_argument(
+        "--params-file",
+        type=Path,
+        metavar="FILE",
+        help="take query, model, rate and thresholds of the activation node from a robot's parameter file",
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="set one of its parameters, for example trigger.min_confidence=0.7; repeat for several",
+    )
     results = parser.add_argument_group("results")
     results.add_argument(
         "--out", type=Path, metavar="BAG2", help="write a bag with the results beside the images"
@@ -68,8 +81,13 @@ def run(arguments: argparse.Namespace) -> int:
         return _diff(*arguments.diff)
     if arguments.bag is None:
         raise ConfigError("There is nothing to replay; name a bag, or two JSON files with --diff.")
-    from stride_ros.replay.api import replay
+    from stride_ros.replay.api import DEFAULT_MODEL, replay
+    from stride_ros.replay.tuning import read_tuning
 
+    tuning = read_tuning(arguments.params_file, arguments.set)
+    given = tuning.given
+    if not arguments.query and not arguments.expect and "query" in given:
+        arguments.query = [given["query"]]
     if sys.stderr.isatty():
         print("Loading ...", file=sys.stderr, end="\r", flush=True)
     begun: list[float] = []  # when the first message was read: loading is not counted
@@ -84,9 +102,10 @@ def run(arguments: argparse.Namespace) -> int:
             arguments.bag,
             arguments.query,
             image_topic=arguments.image_topic,
-            model=arguments.model,
+            model=arguments.model or given.get("model", DEFAULT_MODEL),
+            config=tuning.config,
             responder=arguments.responder,
-            rate=arguments.rate,
+            rate=given.get("rate", 1.0) if arguments.rate is None else arguments.rate,
             clock=arguments.clock,
             start=arguments.start,
             duration=arguments.duration,

@@ -1,0 +1,92 @@
+"""The activation node's parameters for a replay: from a robot's own parameter file, and one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stride_ros.errors import ConfigError, SourceError
+from stride_ros.nodes.activation_parameters import TABLE, to_config
+
+if TYPE_CHECKING:
+    from stride_ros.activation.config import ActivationConfig
+
+_SPECS = {spec.name: spec for spec in TABLE}
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """Parameter values: those given, by name, and all of them as a configuration."""
+
+    given: Mapping[str, Any]
+
+    @property
+    def config(self) -> ActivationConfig:
+        """The session's configuration; ConfigError when the values do not go together."""
+        return to_config({spec.name: spec.default for spec in TABLE} | dict(self.given))
+
+
+def read_tuning(file: Path | None, assignments: Sequence[str] = ()) -> Tuning:
+    """Values of the activation node in a ROS parameter ``file``, then of ``assignments`` like "max_gap=2.0".
+
+    Raises ConfigError for an unknown parameter or a value that is not allowed, SourceError for the file.
+    """
+    given: dict[str, Any] = {}
+    if file is not None:
+        # What else a parameter file sets (QoS overrides, use_sim_time) means nothing to a replay.
+        given.update({name: value for name, value in _of_file(file) if name in _SPECS})
+    given.update(_assigned(text) for text in assignments)
+    return Tuning({name: _checked(name, value) for name, value in given.items()})
+
+
+def _of_file(file: Path) -> Iterator[tuple[str, Any]]:
+    import yaml
+
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+        sections = [
+            section["ros__parameters"]
+            for node, section in content.items()
+            if node == "/**" or node.rsplit("/", 1)[-1] == "activation"
+        ]
+        if not sections:
+            raise KeyError("activation")
+        for section in sections:
+            yield from _flat(section, "")
+    except OSError as error:
+        raise SourceError(f"{file} cannot be read ({error.strerror}); check the name.") from error
+    except (yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
+        raise ConfigError(f"{file} is no ROS parameter file; write it like config/stride.yaml.") from error
+
+
+def _flat(section: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    """Nested names joined with dots, as ROS does."""
+    for name, value in section.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _assigned(text: str) -> tuple[str, Any]:
+    import yaml
+
+    name, sign, value = text.partition("=")
+    if not sign or name.strip() not in _SPECS:
+        raise ConfigError(
+            f"--set {text} names no parameter; write NAME=VALUE with one of: {', '.join(_SPECS)}."
+        )
+    try:
+        return name.strip(), yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {text} has no plain value; write it as in config/stride.yaml.") from error
+
+
+def _checked(name: str, value: Any) -> Any:
+    spec = _SPECS[name]
+    if isinstance(spec.default, float) and type(value) is int:
+        value = float(value)
+    spec.check(value)
+    return value

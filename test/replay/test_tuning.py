@@ -1,0 +1,96 @@
+"""Parameters of the activation node for a replay: a robot's file, single values, and what is refused."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from stride_ros.cli import main
+from stride_ros.errors import ConfigError, SourceError
+from stride_ros.replay.tuning import read_tuning
+
+CONFIG = Path(__file__).resolve().parents[2] / "config"
+
+
+def test_the_shipped_parameter_file_gives_the_defaults():
+    from stride_ros.activation.config import ActivationConfig
+
+    tuning = read_tuning(CONFIG / "stride.yaml")
+    assert tuning.config == ActivationConfig()
+    assert tuning.given["rate"] == 1.0
+
+
+def test_a_robots_file_and_single_values_are_combined(tmp_path):
+    file = tmp_path / "robot.yaml"
+    file.write_text(
+        """
+/**:
+  ros__parameters:
+    use_sim_time: true
+/front/activation:
+  ros__parameters:
+    span_mode: runs
+    trigger: {min_confidence: 0.7, min_active_seconds: 2}
+    qos_overrides./cam.subscription.depth: 3
+/front/responder:
+  ros__parameters: {max_frames: 7}
+"""
+    )
+    config = read_tuning(file, ["max_gap=2", "retention=false"]).config
+    assert config.span_mode == "runs"
+    assert config.trigger.min_confidence == 0.7
+    assert config.trigger.min_active_seconds == 2.0
+    assert config.max_gap == 2.0
+    assert config.confidence_threshold is None
+    assert config.max_frames == 128  # the responder's parameter of that name is not ours
+
+
+@pytest.mark.parametrize(
+    ("assignment", "said"),
+    [
+        ("speed=1", "names no parameter"),
+        ("span_mode", "names no parameter"),
+        ("span_mode=whole", "hull, runs"),
+        ("max_gap=-1", "0.0 to 60.0"),
+        ("unmasking_steps=2.5", "integer"),
+        ("max_gap=[", "no plain value"),
+    ],
+)
+def test_wrong_values_are_refused(assignment, said):
+    with pytest.raises(ConfigError, match=said):
+        read_tuning(None, [assignment])
+
+
+@pytest.mark.parametrize("content", ["- 1", "a: b", "activation: {ros__parameters: 5}", "x: ["])
+def test_a_file_of_another_kind_is_refused(tmp_path, content):
+    (tmp_path / "x.yaml").write_text(content)
+    with pytest.raises(ConfigError, match="no ROS parameter file"):
+        read_tuning(tmp_path / "x.yaml")
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(SourceError, match=r"none\.yaml"):
+        read_tuning(tmp_path / "none.yaml")
+
+
+def test_the_command_uses_and_records_them(world_bag, checkpoint, tmp_path):
+    parameters = {"query": "Tell me when a hand is in view.", "model": str(checkpoint)}
+    (tmp_path / "robot.yaml").write_text(json.dumps({"activation": {"ros__parameters": parameters}}))
+    code = main(
+        [
+            *("replay", str(world_bag), "--params-file", str(tmp_path / "robot.yaml")),
+            *(
+                "--set",
+                "trigger.min_confidence=1.0",
+                "--duration",
+                "10",
+                "--json",
+                str(tmp_path / "run.json"),
+            ),
+        ]
+    )
+    assert code == 0
+    document = json.loads((tmp_path / "run.json").read_text())
+    assert document["queries"][0]["query"] == "Tell me when a hand is in view."
+    assert document["queries"][0]["spans"] == []
+    assert document["settings"]["trigger"]["min_confidence"] == 1.0
