@@ -146,7 +146,8 @@ def _open(path: Path, notes: list[str]) -> AnyReader:
     except Exception as error:  # rosbags, sqlite, the decompressors and YAML raise their own types
         if "ompression" in str(error):
             raise SourceError(
-                f"{path} cannot be read ({_reason(error)}); rewrite it with `ros2 bag convert`, as zstd or plain."
+                f"{path} cannot be read ({_reason(error)}); rewrite it with"
+                " `ros2 bag convert`, as zstd or plain."
             ) from error
         raise SourceError(
             f"{path} cannot be read ({_reason(error)}); check that it is a bag, or repair it with"
