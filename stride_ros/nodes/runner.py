@@ -5,6 +5,7 @@ Nothing heavy is imported at the top, so that a signal during the slow imports e
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import signal
@@ -45,6 +46,7 @@ def run(*nodes: str | Callable[[], Node], args: Sequence[str] | None = None) -> 
     code = 0
 
     def stop() -> None:
+        gc.freeze()  # walking through a model's millions of objects once more would take seconds
         stopped.set_result(None)
         for node in running:
             if hasattr(node, "interrupt"):
@@ -72,8 +74,8 @@ def run(*nodes: str | Callable[[], Node], args: Sequence[str] | None = None) -> 
         executor.shutdown(timeout_sec=0)
         context.try_shutdown()
     code = 0 if stopper.asked else code
-    if any(thread.name.startswith("stride-") and thread.is_alive() for thread in threading.enumerate()):
-        # A model that still loads: Python's own way out would pull the modules from under its feet.
+    if stopper.asked or any(thread.name.startswith("stride-") for thread in threading.enumerate()):
+        # Python's own way out is slow, and pulls the modules from under a thread that still loads a model.
         _leave_now(code)
     return code
 
