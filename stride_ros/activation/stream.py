@@ -131,8 +131,8 @@ class ActivationStream:
 
         frame: (H, W, 3) uint8 RGB, at least 32 x 32 pixels; time: s, later than the previous one. There is no
         decision between two that are `decide_every` frames apart, nor, with odd_frame `wait`, before a pair
-        is complete. Raises FrameError and TimeError; the stream is then as it was before. After any other error,
-        such as a full GPU, reset it.
+        is complete. Raises FrameError and TimeError; the stream is then as it was before. After any other
+        error, such as a full GPU, reset it.
         """
         begin = clock.perf_counter()
         if self.finished:
