@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -113,8 +114,24 @@ class ManagedNode(LifecycleNode):
             self.last_error = f"Stopped in the middle of {what}."
             return False
         except Exception as error:  # rclpy would swallow it without a word
-            known = isinstance(error, StrideError)
-            self.last_error = str(error) if known else f"{type(error).__name__}: {error}"
+            self.last_error = _describe(error)
             self.get_logger().error(f"Could not {what}: {self.last_error}")
             return False
         return True
+
+
+# Where the name to import is not the name to install.
+_DISTRIBUTIONS = {"cv2": "opencv-python-headless", "PIL": "pillow"}
+
+
+def _describe(error: Exception) -> str:
+    """Return one sentence; for a missing Python package, the one command to run."""
+    if isinstance(error, StrideError):
+        return str(error)
+    if isinstance(error, ImportError) and error.name:
+        package = error.name.partition(".")[0]
+        command = f"{sys.executable} -m pip install {_DISTRIBUTIONS.get(package, package)}"
+        return (
+            f"Python has no package '{package}' here; activate the environment that has it, or run: {command}"
+        )
+    return f"{type(error).__name__}: {error}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import pytest
@@ -48,6 +49,14 @@ def test_failed_configure_is_undone_and_told(graph: Any) -> None:
     assert graph.state("fragile") == "unconfigured"
     node.fails.clear()
     assert graph.transition("fragile", "configure")
+
+
+@pytest.mark.parametrize(("module", "package"), [("torch", "torch"), ("PIL.Image", "pillow")])
+def test_missing_python_package_names_the_one_command(graph: Any, module: str, package: str) -> None:
+    node = graph.host(Fragile)
+    node.fails["configure"] = ModuleNotFoundError(f"No module named {module!r}", name=module)
+    assert not graph.transition("fragile", "configure")
+    assert node.last_error.endswith(f"{sys.executable} -m pip install {package}")
 
 
 def test_failed_activate_stays_inactive(graph: Any) -> None:
