@@ -44,7 +44,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument(
         "--speed", type=float, default=3.0, help="times real time for a world or file (default 3)"
     )
-    parser.add_argument("--seed", type=int, default=0, help="which world (default 0)")
+    parser.add_argument("--seed", type=int, default=5, help="which world (default 5)")
     parser.add_argument(
         "--model", default=DEFAULT_MODEL, help=f"when to speak: name or folder (default {DEFAULT_MODEL})"
     )

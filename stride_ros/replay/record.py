@@ -13,7 +13,7 @@ of `stride-ros replay`) is:
                     ``commentary`` (null, or ``text``, ``status`` "ok", "error" or "skipped", ``error``,
                     ``model``)
   ``expected``      what should have been found, where that is known: ``start``, ``end``, ``text``
-  ``activity``      [start, end, P(active)] of one stretch after another, mean of all decisions on it
+  ``activity``      [start, end, P(active)] of one stretch after another, by the first decision on it
 ``latencies``     measured seconds, only where asked for: ``decision``, ``onset`` and ``commentary`` lists
 """
 
@@ -78,7 +78,7 @@ class QueryRun:
     spans: list[Span] = field(default_factory=list)
     expected: list[Expected] = field(default_factory=list)
     decision_seconds: list[float] = field(default_factory=list)
-    _heard: dict[int, tuple[float, int]] = field(default_factory=dict)  # bin -> (sum of P, decisions)
+    _first: dict[int, tuple[float, int]] = field(default_factory=dict)  # bin -> (P(active), slot)
 
     def decided(
         self, time: float, labels: np.ndarray, probabilities: np.ndarray, resolution: float, seconds: float
@@ -90,21 +90,21 @@ class QueryRun:
         # skipped or late shift the slots of one decision against those of the next, hence the fine bins.
         for i in np.flatnonzero((labels != 255) & (probabilities > 0)):
             start = time - (count - int(i)) * resolution
+            decided = (float(probabilities[i]), len(self.decision_seconds) * count + int(i))
             for position in range(max(round(start / _BIN), 0), round((start + resolution) / _BIN)):
-                total, decisions = self._heard.get(position, (0.0, 0))
-                self._heard[position] = (total + float(probabilities[i]), decisions + 1)
+                self._first.setdefault(position, decided)
 
     def activity(self) -> list[tuple[float, float, float]]:
-        """Stretches of time as (start, end, P(active)), the mean of all decisions on it; gaps are unseen."""
+        """Stretches of time as (start, end, P(active)), by the first decision on each; gaps are unseen."""
         stretches: list[list[float]] = []
-        before: tuple[int, tuple[float, int]] | None = None
-        for position in sorted(self._heard):
-            heard = self._heard[position]
-            if before == (position - 1, heard):
+        before: tuple[int, int] | None = None  # bin and slot
+        for position in sorted(self._first):
+            value, slot = self._first[position]
+            if before == (position - 1, slot):
                 stretches[-1][1] = (position + 1) * _BIN
             else:
-                stretches.append([position * _BIN, (position + 1) * _BIN, heard[0] / heard[1]])
-            before = (position, heard)
+                stretches.append([position * _BIN, (position + 1) * _BIN, value])
+            before = (position, slot)
         return [(start, end, value) for start, end, value in stretches]
 
 

@@ -37,11 +37,11 @@ def run():
     return Run("a clip", 20.0, [query], {"seed": 3}, {"model": "tiny"}, ["A note."], [(0.0, picture)])
 
 
-def test_activity_is_the_mean_of_all_decisions_on_a_slot():
+def test_activity_is_the_first_decision_on_each_slot():
     query = QueryRun(QUERY)
     decide(query, 4.0, active_from=2.0)
     decide(query, 5.0, active_from=9.0)
-    expected = [(0, 1, 0.1), (1, 2, 0.1), (2, 4, 0.5), (4, 5, 0.1)]
+    expected = [(0, 1, 0.1), (1, 2, 0.1), (2, 3, 0.9), (3, 4, 0.9), (4, 5, 0.1)]
     assert query.activity() == [pytest.approx(stretch) for stretch in expected]
 
 
