@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from stride_ros.errors import SourceError
 from stride_ros.nodes.images import compressed_to_rgb, image_to_rgb
 from stride_ros.replay.messages import typestore
 
+CACHE_BYTES = 1 << 30  # of decoded images
 RAW, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 
 
@@ -34,6 +36,8 @@ class BagVideo:
                 logged.append(log_time)
         if not stamps:
             raise SourceError(f"Topic {topic} in {path} holds no images; choose another topic or bag.")
+        # Samples of one recording overlap: decoding an image again would take most of the training time.
+        self._decoded: OrderedDict[int, NDArray[np.uint8]] = OrderedDict()
         order = np.argsort(stamps, kind="stable")
         self._times = (np.array(stamps)[order] - min(stamps)) / 1e9
         self._logged = np.array(logged)[order]
@@ -41,22 +45,33 @@ class BagVideo:
 
     def read(self, times: Sequence[float]) -> tuple[list[NDArray[np.uint8]], list[float]]:
         """The images nearest to `times` (s), each at most once. FrameError for an image that cannot be
-        converted.
-        """
+        converted."""
         nearest = np.abs(self._times[:, None] - np.asarray(times)[None, :]).argmin(axis=0)
-        indices = list(dict.fromkeys(nearest.tolist()))
+        indices: list[int] = list(dict.fromkeys(nearest.tolist()))
+        images = {index: self._decoded[index] for index in indices if index in self._decoded}
+        images |= self._decode([index for index in indices if index not in images])
+        for index in indices:
+            self._decoded[index] = images[index]
+            self._decoded.move_to_end(index)
+        while sum(image.nbytes for image in self._decoded.values()) > CACHE_BYTES and len(self._decoded) > 1:
+            self._decoded.popitem(last=False)
+        return [images[index] for index in indices], [float(self._times[index]) for index in indices]
+
+    def _decode(self, indices: Sequence[int]) -> dict[int, NDArray[np.uint8]]:
+        if not indices:
+            return {}
         convert = compressed_to_rgb if self._compressed else image_to_rgb
         store = typestore()
-        images = []
+        images = {}
         with _open(self.path) as reader:
             connection = _connection(reader, self.path, self.topic)
             for index in indices:
                 log_time = int(self._logged[index])
                 for _, _, data in reader.messages([connection], start=log_time, stop=log_time + 1):
                     message: Any = store.deserialize_cdr(data, connection.msgtype)
-                    images.append(np.ascontiguousarray(convert(message)))
+                    images[index] = np.ascontiguousarray(convert(message))
                     break
-        return images, [float(self._times[index]) for index in indices]
+        return images
 
 
 def _open(path: Path) -> Any:
