@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from stride_ros.nodes.diagnostics import Rate, Status, gpu_memory, process_memory
+from stride_ros.nodes.qos import loss_remedy
 
 if TYPE_CHECKING:
     from stride_ros.activation.session import ActivationUpdate
@@ -65,6 +66,9 @@ class ActivationStatus:
             status.warn(f"no images on {source.topic} for {source.silence:.0f} s")
         elif limit and source.standstill > limit + 1.0 / values["rate"]:
             status.warn(f"the stamps of {source.topic} stand still; check the camera driver or /clock")
+        elif source.is_thin:
+            few = f"only {source.received.hertz:.1f} images a second arrive on {source.topic}"
+            status.warn(f"{few}; if the camera is faster, {loss_remedy(source.topic)}")
         elif source.received.count and not low <= source.stamp_age <= high:
             age = f"stamps are {source.stamp_age:.1f} s old"
             status.warn(f"{age}; check the clocks, or use_sim_time with a bag")

@@ -71,6 +71,7 @@ class ImageInput:
         self.out_of_order = 0
         self.paused = False
         self._last_arrival = self._last_sample = time.monotonic()
+        self._first_arrival = float("inf")
         self._last_warning = float("-inf")
         self._zero_stamps_told = False
 
@@ -90,6 +91,12 @@ class ImageInput:
     def standstill(self) -> float:
         """Seconds of real time since the last image whose stamp made it due."""
         return time.monotonic() - self._last_sample
+
+    @property
+    def is_thin(self) -> bool:
+        """Whether clearly fewer images arrive than are wanted, judged 10 s after the first one."""
+        settled = time.monotonic() - self._first_arrival > 10.0
+        return settled and self.received.hertz < 0.8 * self._rate()
 
     def warn_if_silent(self, limit: float) -> None:
         """Log, now and then, that no image came for `limit` seconds (0: never), and why that may be."""
@@ -115,6 +122,7 @@ class ImageInput:
 
     def _receive(self, data: bytes) -> None:
         arrival = self._last_arrival = time.monotonic()
+        self._first_arrival = min(self._first_arrival, arrival)
         self.received.tick()
         if self.paused:
             return

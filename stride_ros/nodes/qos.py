@@ -60,4 +60,11 @@ def describe_publishers(node: Node, topic: str, subscription: QoSProfile) -> str
             problems.append(f"{name} offers an incompatible QoS ({reason.strip().rstrip(';.')})")
     if problems:
         return "; ".join(problems) + f"; set qos_overrides.{topic}.subscription.* to match"
-    return f"its {len(publishers)} publisher(s) match in QoS but are silent; check the camera"
+    match = f"its {len(publishers)} publisher(s) match in QoS but nothing arrives; check the camera"
+    return f"{match}, and {loss_remedy(topic)}"
+
+
+def loss_remedy(topic: str) -> str:
+    """What to do when images get lost on their way: a large one is many packets, and one lost loses it."""
+    setting = f"qos_overrides.{topic}.subscription.reliability: reliable"
+    return f"for large images set {setting}, or raise net.core.rmem_default"

@@ -108,6 +108,18 @@ class Graph:
                 self._changed.wait(0.02)
         return value
 
+    def send(self, publisher: Any, message: Any, arrived: Callable[[], Any], what: str) -> None:
+        """Publish until it has arrived: best effort may lose it; a node ignores the same stamp twice."""
+        for _ in range(int(TIMEOUT)):
+            publisher.publish(message)
+            deadline = time.monotonic() + 1.0
+            with self._changed:
+                while not arrived() and time.monotonic() < deadline:
+                    self._changed.wait(0.02)
+            if arrived():
+                return
+        pytest.fail(f"sent {TIMEOUT:.0f} times and waited for {what}")
+
     def call(self, service_type: Any, name: str, **fields: Any) -> Any:
         """Call a service and return its response."""
         client = self.observer.create_client(service_type, name)

@@ -69,8 +69,7 @@ class Watched:
     def feed(self, message: Any) -> ActivationWindow:
         """Publish an image that is due and return the decision on it."""
         seen = len(self.windows)
-        self.camera.publish(message)
-        self.graph.wait(lambda: len(self.windows) > seen, "a decision")
+        self.graph.send(self.camera, message, lambda: len(self.windows) > seen, "a decision")
         return self.windows[-1]
 
     def play(self, count: int, start: int = ORIGIN, first: int = 0) -> None:

@@ -66,8 +66,8 @@ class Bench:
 
     def feed(self, index: int, stamp: int) -> ActivationWindow:
         seen = len(self.windows)
-        self.camera.publish(picture(index, stamp))
-        self.graph.wait(lambda: len(self.windows) > seen, "a decision")
+        message = picture(index, stamp)
+        self.graph.send(self.camera, message, lambda: len(self.windows) > seen, "a decision")
         return self.windows[-1]
 
     def play(self, count: int, start: int = ORIGIN) -> None:
@@ -130,7 +130,7 @@ def test_killed_node_does_not_continue_its_span(graph: Any, processes: Any, benc
     processes.start("activation_node", *arguments)
     again = picture(0, ORIGIN + 20 * SECOND)
     # DDS takes the dead node for alive until its lease ends, so matching tells nothing.
-    graph.wait(lambda: bench.camera.publish(again) or bench.windows, "the node to be back")
+    graph.send(bench.camera, again, lambda: bench.windows, "the node to be back")
     assert list(bench.windows[0].labels).count(UNSEEN) == 11
     bench.play(8, ORIGIN + 21 * SECOND)
     fresh = graph.wait(lambda: bench.spans, "a span of the new run")[0]
@@ -278,6 +278,7 @@ def test_slow_model_drops_frames_and_keeps_the_alignment(
         ("old stamps", b"\x01", "s old; check the clocks"),
         ("stamps stand still", b"\x01", "stand still"),
         ("silence", b"\x01", "no images on /image"),
+        ("loss", b"\x01", "qos_overrides./image.subscription.reliability: reliable"),
         ("restart", b"\x01", "started anew"),
         ("slow", b"\x01", "a decision takes"),
         ("failure", b"\x02", "decisions fail: RuntimeError: broken"),
@@ -297,6 +298,9 @@ def test_diagnostics_follow_their_rules(
     if fault == "restart":
         bench.feed(1, now - SECOND)
         node._input.stamp_age = 0.0
+    elif fault == "loss":
+        node._input._first_arrival -= 20.0
+        node._input.received._started -= 20.0
     elif fault == "slow":
         node._status.update.timings["total"] = 3.0
     elif fault == "failure":

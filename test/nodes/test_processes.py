@@ -87,8 +87,8 @@ def picture(index: int, stamp: int) -> Image:
 def play(graph: Any, camera: Any, windows: list[ActivationWindow], count: int) -> None:
     """Publish pictures at 1 FPS, each after the decision on the one before."""
     for i in range(count):
-        camera.publish(picture(i, ORIGIN + i * 10**9))
-        graph.wait(lambda i=i: len(windows) > i, "a decision")
+        image = picture(i, ORIGIN + i * 10**9)
+        graph.send(camera, image, lambda i=i: len(windows) > i, "a decision")
 
 
 def test_signal_while_watching_ends_the_open_span(graph: Any, processes: Any) -> None:
@@ -117,9 +117,11 @@ def test_activation_and_responder_keep_their_contracts_between_processes(graph: 
     camera = graph.publisher(Image, "image", QoSProfile(depth=50))
     wait_for_log(responder, "is ready")
     for i in range(100):
-        camera.publish(picture(i // 10, ORIGIN + i * 10**8))
+        image = picture(i // 10, ORIGIN + i * 10**8)
         if i % 10 == 0:
-            graph.wait(lambda i=i: len(windows) > i // 10, "a decision")
+            graph.send(camera, image, lambda i=i: len(windows) > i // 10, "a decision")
+        else:
+            camera.publish(image)
     onsets = {span.span_id: span for span in spans if span.state == ActivationSpan.ONSET}
     assert onsets
     graph.wait(lambda: {c.span_id for c in commentary if c.final} == set(onsets), "an answer to each ONSET")
