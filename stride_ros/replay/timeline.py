@@ -59,10 +59,11 @@ def _svg_parts(run: Run, query: QueryRun) -> Iterator[str]:
         about = f"span {span.id}: {time_label(span.start)} to {time_label(span.end)}, {span.state}"
         width = max(x(span.end) - x(span.start), 2)
         kind = "retracted" if span.state == RETRACTED else "span"
+        number = str(span.id) if width > 8 + 7 * len(str(span.id)) else ""
         yield (
             f"<g><title>{escape(about)}</title>"
             f'<rect class="{kind}" x="{x(span.start)}" y="{y}" width="{width:.2f}"'
-            f' height="{_ROW}" rx="3"/><text class="id" x="{x(span.start) + 5}" y="{y + 14}">{span.id}</text>'
+            f' height="{_ROW}" rx="3"/><text class="id" x="{x(span.start) + 5}" y="{y + 14}">{number}</text>'
             f'<line class="onset" x1="{x(span.onset)}" x2="{x(span.onset)}" y1="0" y2="{y + _ROW}"/></g>'
         )
     if query.expected:
@@ -135,9 +136,9 @@ def write_timeline_png(run: Run, path: str | Path) -> None:
                 linestyle="--",
                 label="onset" if i == 0 else None,
             )
-            axis.text(
-                span.start + 0.1, -0.22, str(span.id), va="center", color="white", fontsize=8, clip_on=True
-            )
+            if span.end - span.start > 0.02 * run.seconds:  # else there is no room
+                at = (span.start + span.end) / 2
+                axis.text(at, -0.22, str(span.id), ha="center", va="center", color="white", fontsize=8)
         axis.set_title(query.query, loc="left", fontsize=11, fontweight="bold")
         axis.set_ylim(-0.62 if query.expected else -0.38, 1.05)
         axis.set_yticks([0, 0.5, 1])
