@@ -110,22 +110,18 @@ def write_timeline_png(run: Run, path: str | Path) -> None:
             axis.fill_between(times, values, color="#3b82f6", alpha=0.25, linewidth=0)
             axis.plot(times, values, color="#2563eb", linewidth=1.4, label="P(active)")
         axis.axhline(0.5, color="#94a3b8", linewidth=0.8, linestyle=":")
+        kept = [span for span in query.spans if span.state != RETRACTED]
+        gone = [span for span in query.spans if span.state == RETRACTED]
         rows: list[tuple[float, str, str, Sequence[Span | Expected]]] = [
-            (-0.22, "#0d9488", "decided", query.spans)
+            (-0.22, "#cbd5e1", "retracted", gone),
+            (-0.22, "#0d9488", "decided", kept),
+            (-0.46, "#d97706", "expected", query.expected),
         ]
-        if query.expected:
-            rows.append((-0.46, "#d97706", "expected", query.expected))
         for y, colour, label, spans in rows:
-            for i, span in enumerate(spans):
-                gone = getattr(span, "state", "") == RETRACTED
-                axis.barh(
-                    y,
-                    max(span.end - span.start, 0.05),
-                    0.18,
-                    left=span.start,
-                    color="#cbd5e1" if gone else colour,
-                    label=label if i == 0 else None,
-                )
+            if spans:
+                lengths = [max(span.end - span.start, 0.05) for span in spans]
+                starts = [span.start for span in spans]
+                axis.barh([y] * len(spans), lengths, 0.18, left=starts, color=colour, label=label)
         for i, span in enumerate(query.spans):
             axis.axvline(
                 span.onset,
