@@ -128,7 +128,8 @@ def run(arguments: argparse.Namespace) -> int:
     )
     sentences = SentenceExamples(Qwen3VLPrompt(arguments.out, config, config.frame_max_tokens))
     wanted = arguments.steps * arguments.batch_size * arguments.accumulate
-    samples = make_samples(recordings, not arguments.no_sentences, arguments.seed, wanted)
+    length = config.trigger_window_past * config.trigger_temporal_resolution
+    samples = make_samples(recordings, not arguments.no_sentences, arguments.seed, wanted, length)
     if not samples:
         raise ConfigError(
             "The data gives no sample: its videos or events are too short; give longer recordings."

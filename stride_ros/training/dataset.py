@@ -52,26 +52,29 @@ class Sampling:
 
 
 def make_samples(
-    recordings: Sequence[Recording], sentences: bool, seed: int, wanted: int = 0
+    recordings: Sequence[Recording], sentences: bool, seed: int, wanted: int = 0, window: float = math.inf
 ) -> list[Sample]:
     """Cut every recording into samples; `sentences` adds one for each event with a text.
 
     A query without events gives a stretch in which nothing happens. Recordings are cut again until there are
-    `wanted` samples, so that training on little data does not see the same cuts over and over.
+    `wanted` samples, so that training on little data does not see the same cuts over and over. `window` (s)
+    is the length of the activation window.
     """
     rng = np.random.default_rng([0x5A, seed])
     samples: list[Sample] = []
     while True:
         before = len(samples)
         for recording in recordings:
-            samples += _samples_of(recording, sentences, rng)
+            samples += _samples_of(recording, sentences, rng, window)
         if len(samples) >= wanted or len(samples) == before:
             return samples
 
 
-def _samples_of(recording: Recording, sentences: bool, rng: np.random.Generator) -> list[Sample]:
+def _samples_of(
+    recording: Recording, sentences: bool, rng: np.random.Generator, window: float
+) -> list[Sample]:
     video = recording.video
-    cuts = cut_samples(recording.events, video.start, video.end, rng)
+    cuts = cut_samples(recording.events, video.start, video.end, rng, window)
     if not recording.events:
         quiet = quiet_cut(video.start, video.end, rng)
         cuts = [quiet] if quiet else []

@@ -50,18 +50,25 @@ class Cut:
 
 
 def cut_samples(
-    events: Sequence[Event], video_start: float, video_end: float, rng: np.random.Generator
+    events: Sequence[Event],
+    video_start: float,
+    video_end: float,
+    rng: np.random.Generator,
+    window: float = float("inf"),
 ) -> list[Cut]:
-    """Up to three cuts for each event of one query in a video that runs from `video_start` to `video_end`
-    (s).
+    """Up to three cuts for each event of one query, in a video from `video_start` to `video_end` (s).
+
+    Later events count as inactive, since this one is asked for. In a short `window` (s) that would contradict
+    what it shows once this event has left it: the video then ends before the next event.
     """
     cuts = []
     for event in events:
         others = [other for other in events if other is not event]
+        following = min((other.start for other in others if other.start > event.start), default=video_end)
         bounds = [
             (video_start, event.start),
             (event.start, event.end),
-            (event.end, min(event.end + CONTEXT_SECONDS, video_end)),
+            (event.end, min(event.end + CONTEXT_SECONDS, video_end, max(event.end + window, following))),
         ]
         for low, high in bounds:
             cut = _cut(event, others, low, high, video_start, video_end, rng) if low < high else None

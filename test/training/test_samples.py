@@ -85,3 +85,15 @@ def test_frames_are_taken_as_a_live_stream_has_them_or_spread_over_a_long_stretc
     assert Sampling(1.0, 512).times(10.0, 16.0) == [11.0, 12.0, 13.0, 14.0, 15.0, 16.0]  # even in number
     assert Sampling(1.0, 512).times(10.0, 10.4) == [10.0, 10.4]
     assert Sampling(1.0, 4).times(0.0, 9.0) == [0.0, 3.0, 6.0, 9.0]
+
+
+def test_a_short_window_is_not_told_that_a_later_event_is_inactive(rng):
+    events = [Event(20.0, 24.0), Event(60.0, 64.0), Event(70.0, 75.0)]
+    ends = {start: [] for start in (20.0, 60.0, 70.0)}
+    for _ in range(DRAWS):
+        for cut in cut_samples(events, 0.0, 300.0, rng, window=16.0):
+            if cut.end > cut.entries[-1].end:
+                ends[cut.entries[-1].start].append(cut.end)
+    assert max(ends[20.0]) <= 60.0  # the next event begins long after this one has left the window
+    assert 75.0 < max(ends[60.0]) <= 64.0 + 16.0  # the next begins while this one is still in it
+    assert max(ends[70.0]) > 150.0  # nothing follows
