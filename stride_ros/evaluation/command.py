@@ -25,7 +25,8 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     )
     parser.add_argument("--data", choices=("world",), default="world", help="default world")
     parser.add_argument("--seed", type=int, default=0, help="which set of clips (default 0)")
-    parser.add_argument("--clips", type=int, default=20, help="number of clips of 60 s (default 20)")
+    parser.add_argument("--clips", type=int, default=20, help="number of clips (default 20)")
+    parser.add_argument("--seconds", type=float, default=60.0, help="length of a clip (s, default 60)")
     parser.add_argument("--queries", type=int, default=4, help="watched in each clip, one of them never met")
     parser.add_argument("--model", default="stride-tiny", help="checkpoint (default stride-tiny)")
     parser.add_argument("--no-sentences", action="store_true", help="leave the sentences out")
@@ -50,6 +51,8 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
 def run(arguments: argparse.Namespace) -> int:
     if arguments.clips < 1 or arguments.queries < 1 or arguments.seed < 0:
         raise ConfigError("--clips and --queries must be at least 1, --seed at least 0; correct the value.")
+    if not 1.0 <= arguments.seconds <= 3600.0:
+        raise ConfigError(f"--seconds {arguments.seconds} is out of range; use 1 to 3600.")
     for file in (arguments.json, arguments.report):
         if file is not None and not file.absolute().parent.is_dir():
             raise SourceError(f"Folder {file.absolute().parent} does not exist; make it first.")
@@ -67,6 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
         "data": arguments.data,
         "seed": arguments.seed,
         "clips": arguments.clips,
+        "seconds": arguments.seconds,
         "queries": arguments.queries,
         "model": arguments.model,
         "metrics": metrics,
@@ -95,7 +99,7 @@ def _score(detector: Detector, sayer: Any, arguments: argparse.Namespace, label:
     from stride_ros.terminal import Progress
 
     with Progress(label, arguments.clips, "clips") as progress:
-        data = clips(arguments.seed, arguments.clips, arguments.queries)
+        data = clips(arguments.seed, arguments.clips, arguments.queries, arguments.seconds)
         return score(detector, data, sayer, progress.update)
 
 

@@ -34,7 +34,7 @@ def checkpoint(tmp_path_factory):
 def test_the_json_has_the_documented_metrics(checkpoint, tmp_path, capsys):
     file = tmp_path / "quality.json"
     assert (
-        main(["evaluate", "--clips", "1", "--queries", "2", "--model", str(checkpoint), "--json", str(file)])
+        main(["evaluate", "--clips", "1", "--seconds", "20", "--model", str(checkpoint), "--json", str(file)])
         == 0
     )
     result = json.loads(file.read_text())
@@ -45,7 +45,8 @@ def test_the_json_has_the_documented_metrics(checkpoint, tmp_path, capsys):
 
 def test_the_report_replaces_its_table_and_keeps_the_text_around_it(checkpoint, tmp_path):
     file = tmp_path / "quality.md"
-    options = ["--clips", "1", "--queries", "1", "--no-sentences", "--model", str(checkpoint)]
+    options = ["--clips", "1", "--seconds", "12", "--queries", "1", "--no-sentences"]
+    options += ["--model", str(checkpoint)]
     assert main(["evaluate", *options, "--report", str(file)]) == 0
     file.write_text("Before.\n" + file.read_text() + "After.\n")
     assert main(["evaluate", *options, "--report", str(file), "--rival", f"another={checkpoint}"]) == 0
@@ -95,6 +96,7 @@ def test_motion_and_interval_tell_without_a_model():
     "options",
     [
         ["--clips", "0"],
+        ["--seconds", "0"],
         ["--rival", "nameonly"],
         ["--json", "/nonexistent/x.json"],
         ["--model", "/nonexistent"],
