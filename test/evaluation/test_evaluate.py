@@ -7,9 +7,8 @@ import pytest
 
 from stride_ros.cli import main
 
-torch = pytest.importorskip("torch", reason="torch is not installed")
+pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("transformers", reason="transformers is not installed")
-torch.set_num_threads(1)
 
 METRICS = {
     "span_f1_30",
