@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+
+# The models of the tests are tiny: a second thread only waits for the first. For processes that tests start.
+os.environ["OMP_NUM_THREADS"] = "1"
+
+
+@pytest.fixture(autouse=True)
+def one_torch_thread():
+    """The same for this process, whatever a command under test has set before."""
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(1)
 
 
 class ChatServer:

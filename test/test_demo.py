@@ -39,7 +39,6 @@ def start(*arguments):
         "ROS_DOMAIN_ID": os.environ["DEMO_TEST_DOMAIN"],
         "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
         "ROS_LOCALHOST_ONLY": "1",
-        "OMP_NUM_THREADS": "2",
     }
     return subprocess.Popen(
         [sys.executable, "-m", "stride_ros", "demo", *map(str, arguments)],

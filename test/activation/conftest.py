@@ -14,7 +14,6 @@ from safetensors.torch import load_file, save_file
 
 from stride_ros.activation.model import ActivationModel
 
-torch.set_num_threads(1)  # the models are tiny; a second thread only waits
 GOLDEN = Path(os.environ.get("STRIDE_GOLDEN_DIR") or Path(__file__).parents[1] / "golden")
 
 

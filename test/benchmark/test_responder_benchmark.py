@@ -19,9 +19,6 @@ CHECKPOINT = Path(__file__).parents[1] / "golden" / "checkpoint_dup"
 @pytest.fixture
 def alone(monkeypatch):
     """The benchmark's nodes talk on this machine only."""
-    import torch
-
-    torch.set_num_threads(2)
     monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     monkeypatch.setenv("ROS_LOCALHOST_ONLY", "1")
 

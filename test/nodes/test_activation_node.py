@@ -23,8 +23,6 @@ from stride_ros.nodes.images import image_to_rgb, rgb_to_compressed, rgb_to_imag
 from stride_ros.nodes.messages import to_nanoseconds, to_time  # noqa: E402
 from stride_ros.nodes.qos import FRAMES_QOS, SPAN_QOS, WINDOW_QOS  # noqa: E402
 
-torch.set_num_threads(1)  # two threads wait for each other on a busy machine
-
 CHECKPOINT = str(Path(__file__).parents[1] / "golden" / "checkpoint_single")
 ORIGIN = 1_700_000_000 * 10**9  # ns, a stamp of today's magnitude
 SECOND = 10**9
@@ -384,18 +382,18 @@ def test_failing_model_is_told_and_the_node_recovers(
     watched: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A full GPU raises in the middle of a decision: the stream starts anew, no span stays open."""
-    from stride_ros.activation.session import ActivationSession
+    from stride_ros.activation.stream import ActivationStream
 
     watched.play(7)
-    real = ActivationSession.push
+    real = ActivationStream.push
 
     def full(*_: Any) -> None:
         raise torch.OutOfMemoryError("out of memory (simulated)")
 
-    monkeypatch.setattr(ActivationSession, "push", full)
+    monkeypatch.setattr(ActivationStream, "push", full)
     watched.camera.publish(image(7, ORIGIN + 7 * SECOND))
     watched.wait(lambda: "simulated" in watched.node.last_error, "the error")
-    monkeypatch.setattr(ActivationSession, "push", real)
+    monkeypatch.setattr(ActivationStream, "push", real)
     window = watched.feed(image(8, ORIGIN + 8 * SECOND))
     assert list(window.labels).count(ActivationWindow.UNSEEN) == 11
     assert_contract(watched.spans, closed=True)

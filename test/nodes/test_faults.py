@@ -24,8 +24,6 @@ from stride_ros.nodes.images import rgb_to_image  # noqa: E402
 from stride_ros.nodes.messages import to_nanoseconds, to_time  # noqa: E402
 from stride_ros.nodes.qos import SPAN_QOS, WINDOW_QOS  # noqa: E402
 
-torch.set_num_threads(1)  # two threads wait for each other on a busy machine
-
 CHECKPOINT = Path(__file__).parents[1] / "golden" / "checkpoint_single"
 ORIGIN = 1_700_000_000 * 10**9  # ns
 SECOND = 10**9
@@ -172,7 +170,7 @@ def test_broken_session_ends_its_span_and_is_replaced(
     graph: Any, bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After an error nothing of the session is trusted; ids go on in the new one."""
-    from stride_ros.activation.session import ActivationSession
+    from stride_ros.activation.stream import ActivationStream
 
     bench.host()
     bench.connect()
@@ -184,7 +182,7 @@ def test_broken_session_ends_its_span_and_is_replaced(
         raise RuntimeError("broken")
 
     for method in ("push", "reset"):
-        monkeypatch.setattr(ActivationSession, method, broken)
+        monkeypatch.setattr(ActivationStream, method, broken)
     bench.camera.publish(picture(8, ORIGIN + 8 * SECOND))
     graph.wait(lambda: not bench.open_ids(), "the end of the open span")
     monkeypatch.undo()
@@ -246,19 +244,19 @@ def test_slow_model_drops_frames_and_keeps_the_alignment(
     """While one decision takes long, newer frames replace each other; the windows stay on their stamps."""
     import threading
 
-    from stride_ros.activation.session import ActivationSession
+    from stride_ros.activation.stream import ActivationStream
 
     node = bench.host()
     bench.connect()
     bench.feed(0, ORIGIN)
-    gate, entered, real = threading.Event(), threading.Event(), ActivationSession.push
+    gate, entered, real = threading.Event(), threading.Event(), ActivationStream.push
 
     def slow(*args: Any) -> Any:
         entered.set()
         gate.wait(20)
         return real(*args)
 
-    monkeypatch.setattr(ActivationSession, "push", slow)
+    monkeypatch.setattr(ActivationStream, "push", slow)
     bench.camera.publish(picture(1, ORIGIN + SECOND))
     graph.wait(entered.is_set, "the slow decision")
     for i in range(2, 6):
@@ -287,7 +285,7 @@ def test_slow_model_drops_frames_and_keeps_the_alignment(
 def test_diagnostics_follow_their_rules(
     graph: Any, bench: Bench, monkeypatch: pytest.MonkeyPatch, fault: str, level: bytes, reason: str
 ) -> None:
-    from stride_ros.activation.session import ActivationSession
+    from stride_ros.activation.stream import ActivationStream
 
     arrays = graph.collect(DiagnosticArray, "/diagnostics")
     quick = fault in ("silence", "stamps stand still")
@@ -308,7 +306,7 @@ def test_diagnostics_follow_their_rules(
         def broken(*_: Any) -> None:
             raise RuntimeError("broken")
 
-        monkeypatch.setattr(ActivationSession, "push", broken)
+        monkeypatch.setattr(ActivationStream, "push", broken)
         bench.camera.publish(picture(1, now + SECOND))
 
     def found() -> Any:

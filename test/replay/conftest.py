@@ -24,11 +24,8 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def model(checkpoint: Path):
-    import torch
-
     from stride_ros.activation.model import ActivationModel
 
-    torch.set_num_threads(1)
     return ActivationModel.load(str(checkpoint))
 
 

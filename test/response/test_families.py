@@ -16,7 +16,6 @@ def never() -> bool:
 @pytest.fixture(params=["qwen3_vl", "internvl3", "gemma3"])
 def family(request):
     """The directory of a tiny checkpoint of each family."""
-    torch.set_num_threads(2)
     return request.getfixturevalue(request.param)
 
 

@@ -13,13 +13,6 @@ from stride_ros.response.backend import load_backend
 pytest.importorskip("torch", reason="torch is not installed")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def two_threads():
-    import torch
-
-    torch.set_num_threads(2)
-
-
 def never() -> bool:
     return False
 

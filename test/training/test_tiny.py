@@ -19,7 +19,6 @@ from stride_ros.training.tiny.recipe import Recipe, make, start  # noqa: E402
 from stride_ros.training.tiny.vision import encode_pairs  # noqa: E402
 from stride_ros.world.story import WorldEvent  # noqa: E402
 
-torch.set_num_threads(1)
 SLOTS = 16
 
 

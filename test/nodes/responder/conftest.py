@@ -130,9 +130,8 @@ def noise(second: float, height: int = 96, width: int = 128) -> np.ndarray:
 def stage(graph: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Stage:
     """A stage in a graph of its own; what the responder remembers goes into the test's folder."""
     monkeypatch.setenv("ROS_HOME", str(tmp_path))
-    torch = pytest.importorskip("torch", reason="torch is not installed")
+    pytest.importorskip("torch", reason="torch is not installed")
     pytest.importorskip("stride_ros.msg", reason="the package is not built: run `make test` once")
-    torch.set_num_threads(2)
     return Stage(graph, GOLDEN / "checkpoint_dup")
 
 
