@@ -95,6 +95,8 @@ class GivenArguments(Substitution):
         for parameter, argument in self._parameters.items():
             if value := LaunchConfiguration(argument).perform(context):
                 values[parameter] = value
+                if parameter == "query":
+                    values["queries"] = [""]  # those of the file give way
         with tempfile.NamedTemporaryFile("w", prefix="stride_", suffix=".yaml", delete=False) as file:
             json.dump({"/**": {"ros__parameters": values}}, file)  # JSON is YAML
         return file.name

@@ -14,7 +14,13 @@ from std_srvs.srv import SetBool, Trigger
 
 from stride_ros.errors import FrameError, StrideError
 from stride_ros.nodes.activation_output import ActivationOutput
-from stride_ros.nodes.activation_parameters import TABLE, check_values, check_with_model, to_config
+from stride_ros.nodes.activation_parameters import (
+    TABLE,
+    check_values,
+    check_with_model,
+    to_config,
+    watched_queries,
+)
 from stride_ros.nodes.activation_status import ActivationStatus
 from stride_ros.nodes.diagnostics import Diagnostics, Status
 from stride_ros.nodes.image_input import ImageInput, Sample
@@ -23,11 +29,12 @@ from stride_ros.nodes.lifecycle import ManagedNode
 from stride_ros.nodes.messages import to_time
 from stride_ros.nodes.qos import QUERY_QOS
 from stride_ros.nodes.runner import run
+from stride_ros.nodes.stream_memory import StreamMemory
 from stride_ros.nodes.worker import LatestWorker, call_in_thread
 
 if TYPE_CHECKING:
     from stride_ros.activation.model import ActivationModel
-    from stride_ros.nodes.stamped_session import StampedEvent, StampedSession
+    from stride_ros.nodes.stamped_stream import StampedEvent, StampedStream
 
 _JOIN_TIMEOUT = 10.0  # s; a pass over the window cannot be interrupted
 _WARNING_PERIOD = 5.0  # s between repeated warnings about bad frames
@@ -36,14 +43,14 @@ _WARNING_PERIOD = 5.0  # s between repeated warnings about bad frames
 class ActivationNode(ManagedNode):
     """`image` in; `frames`, `activation/span`, `activation/window`, `activation/image` and /diagnostics out.
 
-    The image callback only stores the newest due frame. One worker thread owns the model's session: it alone
+    The image callback only stores the newest due frame. One worker thread owns the model's stream: it alone
     pushes frames, restarts the stream and publishes.
     """
 
     def __init__(self, **node_options: Any) -> None:
         """`node_options` go to rclpy's Node: context, namespace, parameter_overrides, cli_args ..."""
         self._model: ActivationModel | None = None
-        self._session: StampedSession | None = None
+        self._stream: StampedStream | None = None
         self._output: ActivationOutput | None = None
         self._input: ImageInput | None = None
         self._worker: LatestWorker[Sample] | None = None
@@ -53,6 +60,7 @@ class ActivationNode(ManagedNode):
         self._next_span_id = 1  # unique for one run of the node, also across cleanup and configure
         self._enabled = True
         self._status = ActivationStatus()
+        self._memory = StreamMemory(lambda text: self.get_logger().info(text))
         self._dropped = 0  # by workers of earlier activations
         super().__init__("activation", TABLE, self._check_values, **node_options)
 
@@ -68,7 +76,7 @@ class ActivationNode(ManagedNode):
             lambda: ActivationModel.load(values["model"], device=values["device"], dtype=values["dtype"]),
             keep_waiting=self.may_wait,
         )
-        self._open_session()
+        self._open_stream()
         self._output = ActivationOutput(self)
         self._diagnostics = Diagnostics(self, self._fill_status, hardware_id=str(self._model.device))
         self.get_logger().info(
@@ -120,7 +128,7 @@ class ActivationNode(ManagedNode):
                 self.get_logger().error(
                     f"The model has not returned for {_JOIN_TIMEOUT:.0f} s; leaving it behind."
                 )
-                self._session = None
+                self._stream = None
 
     def cleanup(self) -> None:
         if self._diagnostics is not None:
@@ -129,7 +137,8 @@ class ActivationNode(ManagedNode):
         if self._output is not None:
             self._output.destroy()
             self._output = None
-        self._session = self._model = self._status.update = None
+        self._stream = self._model = self._status.update = None
+        self._memory.forget()
         free_gpu_memory()
 
     # The worker's thread
@@ -138,38 +147,43 @@ class ActivationNode(ManagedNode):
         source, output = self._input, self._output
         if source is None or output is None:
             return
-        session = self._session or self._open_session()
+        stream = self._stream or self._open_stream()
         values = self.parameters.values()
         try:
             rgb, header, frame = source.decode(sample)
             if header.stamp.sec == 0 and header.stamp.nanosec == 0:
                 header = Header(stamp=to_time(sample.stamp_ns), frame_id=header.frame_id)
                 frame = rgb_to_image(rgb, header)
-            self._publish(session.apply(values["query"], to_config(values)))
-            if session.has_lost_sight(sample.stamp_ns):
+            self._publish(stream.apply(watched_queries(values), to_config(values)))
+            if stream.has_lost_sight(sample.stamp_ns):
                 self.get_logger().warning("No images for longer than the window: starting anew.")
-                self._publish(session.restart())
+                self._publish(stream.restart())
             # Before the decision: the responder must have the frame when the span arrives.
             output.frame(frame, header, sample.arrival)
-            update, events = session.push(rgb, sample.stamp_ns)
+            decisions = stream.push(rgb, sample.stamp_ns)
         except StrideError as error:
             self._reject(error)
             return
         self._status.failure = ""
-        if update is not None:
-            self._status.decisions.tick()
-            self._status.update = update
-            self._publish(events)
-            output.decision(rgb, update, session)
+        self._memory.measure(stream, *rgb.shape[:2])
+        if decisions:
+            self._status.decided(decisions)
+            for decision in decisions:
+                self._count_ids(decision.events)
+            output.decisions(rgb, decisions, stream)
 
     def _publish(self, events: list[StampedEvent]) -> None:
-        for stamped in events:
-            self._next_span_id = max(self._next_span_id, stamped.event.span_id + 1)
+        self._count_ids(events)
         self._output.events(events)
 
+    def _count_ids(self, events: list[StampedEvent]) -> None:
+        for stamped in events:
+            self._next_span_id = max(self._next_span_id, stamped.event.span_id + 1)
+
     def _restart_stream(self) -> None:
-        if self._session is not None:
-            self._publish(self._session.restart())
+        if self._stream is not None:
+            self._publish(self._stream.restart())
+            self._memory.refresh(self._stream)
 
     def _reject(self, error: StrideError) -> None:
         self.last_error = str(error)
@@ -178,13 +192,14 @@ class ActivationNode(ManagedNode):
         self.get_logger().warning(f"{what}: {error}", throttle_duration_sec=_WARNING_PERIOD)
 
     def _on_failure(self, error: Exception) -> None:
-        """Go on with a new session after an error that no input explains, such as a full GPU."""
+        """Go on with a new stream after an error that no input explains, such as a full GPU."""
         self._status.failure = self.last_error = f"{type(error).__name__}: {error}"
         failure = f"A decision failed: {self.last_error}"
         self.get_logger().error(failure, throttle_duration_sec=_WARNING_PERIOD)
-        session, self._session = self._session, None
-        if session is not None and self._output is not None:
-            self._publish(session.abandon())
+        stream, self._stream = self._stream, None
+        self._memory.forget()
+        if stream is not None and self._output is not None:
+            self._publish(stream.abandon())
         free_gpu_memory()
 
     # The executor's thread
@@ -202,7 +217,8 @@ class ActivationNode(ManagedNode):
             self._on_restart("the clock went back or changed its source")
 
     def _on_query(self, message: String) -> None:
-        result = self.set_parameters([Parameter("query", value=message.data)])[0]
+        alone = Parameter("queries", Parameter.Type.STRING_ARRAY, [""])
+        result = self.set_parameters_atomically([Parameter("query", value=message.data), alone])
         if result.successful:
             self.get_logger().info(f"New query: {message.data}")
         else:
@@ -230,18 +246,19 @@ class ActivationNode(ManagedNode):
         return response
 
     def _fill_status(self, status: Status) -> None:
-        model, session, source, worker = self._model, self._session, self._input, self._worker
+        model, stream, source, worker = self._model, self._stream, self._input, self._worker
         values = self.parameters.values()
         if source is not None and self._enabled:
             source.warn_if_silent(values["image_timeout"])
         status.add("state", "inactive" if source is None else "active" if self._enabled else "disabled")
         status.add("model", model.name if model else "none")
         status.add("device", model.device if model else "none")
-        status.add("query", values["query"])
+        status.add("query", "; ".join(watched_queries(values)))
         self._status.report(status, source, values)
         status.add("dropped", self._dropped + (worker.dropped if worker else 0))
-        if session is not None:
-            status.add("context (frames)", f"{session.context_frames} of {values['max_frames']}")
+        if stream is not None:
+            status.add("context (frames)", f"{stream.context_frames} of {values['max_frames']}")
+        self._memory.report(status)
         status.add("last error", self.last_error or "none")
 
     # Making things
@@ -251,13 +268,14 @@ class ActivationNode(ManagedNode):
         if self._model is not None:
             check_with_model(values, self._model)
 
-    def _open_session(self) -> StampedSession:
-        from stride_ros.nodes.stamped_session import StampedSession
+    def _open_stream(self) -> StampedStream:
+        from stride_ros.nodes.stamped_stream import StampedStream
 
         values = self.parameters.values()
         first_id = self._next_span_id
-        self._session = StampedSession(self._model, values["query"], to_config(values), first_id)
-        return self._session
+        queries, config = watched_queries(values), to_config(values)
+        self._stream = StampedStream(self._model, queries, config, first_id)
+        return self._stream
 
 
 def free_gpu_memory() -> None:

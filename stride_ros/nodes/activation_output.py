@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import array
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sensor_msgs.msg import Image
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     import numpy as np
     from rclpy.node import Node
 
-    from stride_ros.activation.session import ActivationUpdate
-    from stride_ros.nodes.stamped_session import StampedEvent, StampedSession
+    from stride_ros.activation.stream import ActivationUpdate
+    from stride_ros.nodes.stamped_stream import Decision, StampedEvent, StampedStream
 
 
 class ActivationOutput:
@@ -61,11 +61,21 @@ class ActivationOutput:
                 )
             )
 
-    def decision(self, rgb: np.ndarray, update: ActivationUpdate, session: StampedSession) -> None:
-        """Publish the window, and the debug picture if somebody looks. `rgb`: the frame, (H, W, 3) uint8."""
+    def decisions(self, rgb: np.ndarray, decisions: Sequence[Decision], stream: StampedStream) -> None:
+        """Publish spans and windows, and the debug picture if somebody looks.
+
+        `rgb`: the frame, (H, W, 3) uint8; `decisions`: one for each query, at least one.
+        """
+        for decision in decisions:
+            self.events(decision.events)
+            self._window(decision.update)
+        if self._pictures.get_subscription_count() > 0:
+            self._pictures.publish(self._picture(rgb, decisions, stream))
+
+    def _window(self, update: ActivationUpdate) -> None:
         message = ActivationWindow(
             header=self._header,
-            query=session.query,
+            query=update.query,
             resolution=float(update.resolution),
             steps=min(update.steps, 255),
             inference_time=float(update.timings["total"]),
@@ -73,14 +83,18 @@ class ActivationOutput:
         message.labels = array.array("B", update.labels.tobytes())
         message.probabilities = array.array("f", update.probabilities.astype("float32").tobytes())
         self._windows.publish(message)
-        if self._pictures.get_subscription_count() > 0:
-            self._pictures.publish(self._picture(rgb, update, session))
 
-    def _picture(self, rgb: np.ndarray, update: ActivationUpdate, session: StampedSession) -> Any:
+    def _picture(self, rgb: np.ndarray, decisions: Sequence[Decision], stream: StampedStream) -> Any:
+        """The pictures of all queries, one below the other."""
+        import numpy as np
+
         from stride_ros.nodes import debug_view
 
-        picture = debug_view.draw(rgb, update, session.query, session.open_span, self._latency)
-        return rgb_to_image(picture, self._header)
+        pictures = []
+        for update in (decision.update for decision in decisions):
+            span = stream.open_span(update.query)
+            pictures.append(debug_view.draw(rgb, update, update.query, span, self._latency))
+        return rgb_to_image(np.concatenate(pictures), self._header)
 
     @property
     def _latency(self) -> float:

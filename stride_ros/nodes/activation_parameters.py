@@ -23,7 +23,15 @@ TABLE: Table = (
     ParameterSpec(
         "query",
         DEFAULT_QUERY,
-        "What to be told about, in natural language; also settable on the query topic.",
+        "What to be told about, in natural language, while queries is empty; also settable on the query "
+        "topic.",
+        LIVE,
+    ),
+    ParameterSpec(
+        "queries",
+        (),
+        "Several things to be told about at once, instead of query; the frames are encoded once for all. A "
+        "change starts the stream anew; a message on the query topic replaces all of them by that query.",
         LIVE,
     ),
     ParameterSpec(
@@ -161,18 +169,31 @@ TABLE: Table = (
 def check_values(values: Mapping[str, Any]) -> None:
     """Raise ConfigError or QueryError when the parameters do not go together."""
     to_config(values)
-    query = values["query"]
+    _check_query(values["query"], "The query")
+    for number, query in enumerate(values["queries"], 1):
+        _check_query(query, f"Query {number} in queries")
+    if len(set(values["queries"])) < len(values["queries"]):
+        raise QueryError("A query is listed twice in queries; list each one once.")
+
+
+def _check_query(query: str, what: str) -> None:
     if not query.strip():
         raise QueryError(
-            "The query is empty; say what to be told about, like 'Tell me when a person is in view.'."
+            f"{what} is empty; say what to be told about, like 'Tell me when a person is in view.'."
         )
     if len(query) > MAX_QUERY_CHARACTERS:
-        raise QueryError(f"The query has {len(query)} characters; use at most {MAX_QUERY_CHARACTERS}.")
+        raise QueryError(f"{what} has {len(query)} characters; use at most {MAX_QUERY_CHARACTERS}.")
+
+
+def watched_queries(values: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return what the node watches for: `queries`, or `query` alone while there are none."""
+    return tuple(values["queries"]) or (values["query"],)
 
 
 def check_with_model(values: Mapping[str, Any], model: ActivationModel) -> None:
     """Raise QueryError or ConfigError when a loaded model cannot work with these parameters."""
-    model.prompt.check_query(values["query"])
+    for query in (values["query"], *values["queries"]):
+        model.prompt.check_query(query)
     needed, covered = values["trigger.min_active_seconds"], model.past * model.resolution
     if needed > covered:
         raise ConfigError(

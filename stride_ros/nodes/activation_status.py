@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from stride_ros.nodes.diagnostics import Rate, Status, gpu_memory, process_memory
 from stride_ros.nodes.qos import loss_remedy
 
 if TYPE_CHECKING:
-    from stride_ros.activation.session import ActivationUpdate
+    from stride_ros.activation.stream import ActivationUpdate
     from stride_ros.nodes.image_input import ImageInput
+    from stride_ros.nodes.stamped_stream import Decision
 
 _RECENT = 10.0  # s; how long a skipped image or a restart is remembered
 _STAMP_AGE_LIMITS = (-0.5, 5.0)  # s; beyond, clocks differ or images are late
@@ -25,9 +26,16 @@ class ActivationStatus:
         self.rejected = 0
         self.restarts = 0
         self.failure = ""  # of the last decision; empty once one works
-        self.update: ActivationUpdate | None = None
+        self.update: ActivationUpdate | None = None  # the last query's; the time in it is that of all
+        self._passes = 0
         self._rejection = ""
         self._rejected_at = self._restarted_at = float("-inf")
+
+    def decided(self, decisions: Sequence[Decision]) -> None:
+        """Count the decision on a frame, made for one or more queries."""
+        self.decisions.tick()
+        self._passes = sum(decision.update.steps for decision in decisions)
+        self.update = decisions[-1].update
 
     def reject(self, reason: str) -> None:
         """Count an image that cannot be used."""
@@ -81,6 +89,6 @@ class ActivationStatus:
     def _judge_work(self, status: Status, update: ActivationUpdate, period: float) -> None:
         tick = update.timings["total"]
         status.add("tick (ms)", 1e3 * tick)
-        status.add("passes", update.steps)
+        status.add("passes", self._passes)
         if tick > period:
             status.warn(f"a decision takes {tick:.1f} s, so only some of the due frames are used")

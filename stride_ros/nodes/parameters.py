@@ -21,15 +21,18 @@ START = "start"  # fixed when the node starts (read_only)
 CONFIGURE = "configure"  # read by the configure transition: may change while the node is unconfigured
 LIVE = "live"  # may change at any time, applied at the next tick
 
-_TYPE_NAMES = {bool: "boolean", int: "integer", float: "double", str: "string"}
+_TYPE_NAMES = {bool: "boolean", int: "integer", float: "double", str: "string", tuple: "string array"}
+Value = bool | int | float | str | tuple[str, ...]
+# ROS cannot tell the type of an empty list in a file or on the command line: [""] stands for it there.
+_EMPTY_LIST = ("",)
 
 
 @dataclass(frozen=True)
 class ParameterSpec:
-    """One parameter. The default's type (bool, int, float or str) is the parameter's type."""
+    """One parameter. The default's type is the parameter's type; a tuple stands for a list of strings."""
 
     name: str
-    default: bool | int | float | str
+    default: Value
     description: str  # one sentence with the unit
     applies: str = CONFIGURE  # START, CONFIGURE or LIVE
     limits: tuple[float, float] | None = None  # smallest and largest value allowed
@@ -50,7 +53,7 @@ class ParameterSpec:
 
     def check(self, value: Any) -> None:
         """Raise ConfigError unless the value has the type and lies in the range or among the choices."""
-        if type(value) is not type(self.default):
+        if not self._has_type(value):
             raise ConfigError(
                 f"Parameter '{self.name}' is a {self.type_name}, which {value!r} is not; {self._remedy()}"
             )
@@ -61,8 +64,24 @@ class ParameterSpec:
         if self.limits is not None and not self.limits[0] <= value <= self.limits[1]:
             raise ConfigError(f"Parameter '{self.name}' cannot be {value}; {self._remedy()}")
 
+    def normal(self, value: Any) -> Any:
+        """Return the value as the default's type: a list as a tuple, and [""] as the empty one."""
+        if not isinstance(self.default, tuple) or not self._has_type(value):
+            return value
+        return () if tuple(value) == _EMPTY_LIST else tuple(value)
+
+    def _has_type(self, value: Any) -> bool:
+        if isinstance(self.default, tuple):
+            return isinstance(value, (list, tuple)) and all(type(item) is str for item in value)
+        return type(value) is type(self.default)
+
     def _remedy(self) -> str:
-        return f"use {self.constraint}." if self.constraint else f"use a value like {self.default!r}."
+        return f"use {self.constraint}." if self.constraint else f"use a value like {self.example}."
+
+    @property
+    def example(self) -> str:
+        """A value of the type, as it is written in a parameter file."""
+        return yaml_value(("text",) if self.default == () else self.default)
 
 
 Table = tuple[ParameterSpec, ...]
@@ -92,7 +111,7 @@ class Parameters:
         node.add_on_set_parameters_callback(self._on_set)
 
     def __getitem__(self, name: str) -> Any:
-        return self._node.get_parameter(name).value
+        return self._specs[name].normal(self._node.get_parameter(name).value)
 
     def values(self) -> dict[str, Any]:
         """Return all current values by name."""
@@ -106,6 +125,7 @@ class Parameters:
             for name, value in changed.items():
                 spec = self._specs[name]
                 spec.check(value)
+                changed[name] = spec.normal(value)
                 if self.locked and spec.applies == CONFIGURE:
                     raise ConfigError(
                         f"Parameter '{name}' is read at configure; deactivate and clean up the node first."
@@ -119,7 +139,12 @@ class Parameters:
 
 def _declare(node: Node, spec: ParameterSpec) -> None:
     from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
-    from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
+    from rclpy.exceptions import (
+        InvalidParameterTypeException,
+        InvalidParameterValueException,
+        ParameterUninitializedException,
+    )
+    from rclpy.parameter import Parameter
 
     descriptor = ParameterDescriptor(
         description=spec.description,
@@ -135,10 +160,18 @@ def _declare(node: Node, spec: ParameterSpec) -> None:
         else:
             descriptor.integer_range = [IntegerRange(from_value=int(low), to_value=int(high), step=1)]
     try:
-        node.declare_parameter(spec.name, spec.default, descriptor)
+        node.declare_parameter(spec.name, _ros_value(spec.default), descriptor)
+        node.get_parameter(spec.name)
+    except ParameterUninitializedException as error:
+        if not isinstance(spec.default, tuple):
+            raise ConfigError(
+                f"Parameter '{spec.name}' has no value; write one like {spec.example}."
+            ) from error
+        # A file says [], which has no type.
+        node.set_parameters([Parameter(spec.name, value=list(_EMPTY_LIST))])
     except InvalidParameterTypeException as error:
         raise ConfigError(
-            f"Parameter '{spec.name}' must be a {spec.type_name}; write it like {yaml_value(spec.default)}."
+            f"Parameter '{spec.name}' must be a {spec.type_name}; write it like {spec.example}."
         ) from error
     except InvalidParameterValueException as error:
         raise ConfigError(
@@ -151,8 +184,14 @@ def _constraints(spec: ParameterSpec) -> str:
     return "; ".join(part for part in (spec.constraint, applies[spec.applies]) if part)
 
 
-def yaml_value(value: bool | int | float | str) -> str:
+def _ros_value(value: Value) -> Any:
+    return list(value or _EMPTY_LIST) if isinstance(value, tuple) else value
+
+
+def yaml_value(value: Value) -> str:
     """Return a default as it is written in a parameter file."""
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, tuple):
+        return json.dumps(_ros_value(value))
     return json.dumps(value) if isinstance(value, str) else repr(value)

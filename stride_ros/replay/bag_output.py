@@ -12,7 +12,7 @@ from stride_ros.replay.record import STATUSES, Said
 
 if TYPE_CHECKING:
     from stride_ros.activation.session import ActivationUpdate
-    from stride_ros.nodes.stamped_session import StampedEvent
+    from stride_ros.nodes.stamped_stream import StampedEvent
     from stride_ros.replay.bag_reader import BagMessage, BagReader
 
 NAMESPACE = "/stride"  # as in launch/stride.launch.py

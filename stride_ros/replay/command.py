@@ -86,8 +86,9 @@ def run(arguments: argparse.Namespace) -> int:
 
     tuning = read_tuning(arguments.params_file, arguments.set)
     given = tuning.given
-    if not arguments.query and not arguments.expect and "query" in given:
-        arguments.query = [given["query"]]
+    if not arguments.query and not arguments.expect:
+        single = [given["query"]] if "query" in given else []
+        arguments.query = list(given.get("queries", ())) or single
     if sys.stderr.isatty():
         print("Loading ...", file=sys.stderr, end="\r", flush=True)
     begun: list[float] = []  # when the first message was read: loading is not counted

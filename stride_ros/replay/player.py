@@ -1,7 +1,7 @@
 """Replay a recording through the stages of the nodes, without ROS and as fast as the machine can.
 
 The path of a frame is that of the activation node, with its parts: the sampler chooses by stamps, only chosen
-frames are decoded, a stamped session decides, restarts and gaps end what is open. At an onset the responder's
+frames are decoded, a stamped stream decides, restarts and gaps end what is open. At an onset the responder's
 model is shown what the responder node would show it. Nothing is dropped and no clock is read, so the same
 recording gives the same result every time.
 """
@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from stride_ros.activation.config import ActivationConfig
-from stride_ros.activation.session import ActivationUpdate
+from stride_ros.activation.stream import ActivationUpdate
 from stride_ros.errors import FrameError, SourceError
 from stride_ros.nodes.sampling import Sampler, Verdict
-from stride_ros.nodes.stamped_session import StampedEvent, StampedSession
+from stride_ros.nodes.stamped_stream import StampedEvent, StampedStream
 from stride_ros.replay.bag_reader import BagMessage, BagReader
 from stride_ros.replay.record import QueryRun, Run, Said
 from stride_ros.replay.recorder import Recorder
@@ -61,7 +61,7 @@ class Sink(Protocol):
 
 
 class Player:
-    """Plays the image messages of a recording to one session a query."""
+    """Plays the image messages of a recording to a stream that watches for all queries."""
 
     def __init__(
         self,
@@ -78,9 +78,8 @@ class Player:
         self._sampler = Sampler(rate)
         self._period = 1.0 / rate
         self._clock, self._answerer, self._sink = clock, answerer, sink
-        self._sessions = [StampedSession(model, query, config or ActivationConfig()) for query in queries]
-        self._recorder = Recorder([QueryRun(session.query) for session in self._sessions])
-        self._ids: dict[tuple[str, int], int] = {}  # ids over all queries by a session's own
+        self._stream = StampedStream(model, queries, config or ActivationConfig())
+        self._recorder = Recorder([QueryRun(query) for query in queries])
         self._last: Moment | None = None
         self._images = self._late = self._zero = 0
         self._bad: list[FrameError] = []
@@ -153,8 +152,7 @@ class Player:
         self._recorder.go_on(stamp, self._period)
 
     def _show(self, moment: Moment) -> None:
-        lost = [session for session in self._sessions if session.has_lost_sight(moment.stamp)]
-        if lost:
+        if self._stream.has_lost_sight(moment.stamp):
             gap = (moment.stamp - (self._recorder.newest or moment.stamp)) / 1e9
             self._note(f"no images for {gap:.1f} s, longer than the window: started anew")
             self._end_spans()
@@ -164,19 +162,18 @@ class Player:
             self._answerer.add(moment.image, moment.stamp)
         if self._sink is not None:
             self._sink.frame(moment)
-        for session in self._sessions:
-            try:
-                update, events = session.push(moment.image, moment.stamp)
-            except FrameError as error:
-                self._bad.append(error)
-                return
-            if update is not None:
-                self._decided(session.query, moment, update)
-            self._publish(session.query, moment, events)
+        try:
+            decisions = self._stream.push(moment.image, moment.stamp)
+        except FrameError as error:
+            self._bad.append(error)
+            return
+        for decision in decisions:
+            self._decided(moment, decision.update)
+            self._publish(moment, decision.events)
 
-    def _decided(self, query: str, moment: Moment, update: ActivationUpdate) -> None:
+    def _decided(self, moment: Moment, update: ActivationUpdate) -> None:
         self._recorder.decision(
-            query,
+            update.query,
             moment.stamp,
             update.labels,
             update.probabilities,
@@ -184,12 +181,12 @@ class Player:
             update.timings["total"],
         )
         if self._sink is not None:
-            self._sink.window(query, moment, update)
+            self._sink.window(update.query, moment, update)
 
-    def _publish(self, query: str, moment: Moment, events: Sequence[StampedEvent]) -> None:
+    def _publish(self, moment: Moment, events: Sequence[StampedEvent]) -> None:
         for stamped in events:
             event = stamped.event
-            span_id = self._ids.setdefault((query, event.span_id), len(self._ids) + 1)
+            query, span_id = event.query, event.span_id
             self._recorder.span(
                 query,
                 span_id,
@@ -209,8 +206,7 @@ class Player:
 
     def _end_spans(self) -> None:
         if self._last is not None:
-            for session in self._sessions:
-                self._publish(session.query, self._last, session.restart())
+            self._publish(self._last, self._stream.restart())
 
     # What was odd
 

@@ -89,4 +89,4 @@ def _checked(name: str, value: Any) -> Any:
     if isinstance(spec.default, float) and type(value) is int:
         value = float(value)
     spec.check(value)
-    return value
+    return spec.normal(value)

@@ -110,7 +110,7 @@ def test_yaml_values_hold_unless_an_argument_is_given(tmp_path: Path) -> None:
     file.write_text(
         yaml.safe_dump(
             {
-                "/**/activation": {"ros__parameters": {"query": "From the file.", "model": "file_model"}},
+                "/**/activation": {"ros__parameters": {"queries": ["From the file."], "model": "file_model"}},
                 "/**/responder": {"ros__parameters": {"model": "file_responder"}},
             }
         )
@@ -118,6 +118,7 @@ def test_yaml_values_hold_unless_an_argument_is_given(tmp_path: Path) -> None:
     found = nodes({"params_file": str(file), "query": "From 'the' line: yes", "responder_model": "given"})
     activation, responder = parameters(found["stride/activation"]), parameters(found["stride/responder"])
     assert activation["query"] == "From 'the' line: yes"
+    assert activation["queries"] == [""], "the query given replaces those of the file"
     assert activation["model"] == "file_model"
     assert responder["model"] == "given"
     assert activation["autostart"] is False, "the launch file does the start"

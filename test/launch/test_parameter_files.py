@@ -32,6 +32,16 @@ def test_files_name_only_parameters_that_exist(name: str) -> None:
             assert type(value) is type(known[parameter])
 
 
+def test_a_list_in_a_file_arrives_and_the_shipped_one_is_empty(tmp_path: Path) -> None:
+    pytest.importorskip("rclpy", reason="rclpy is missing; source a ROS 2 distribution")
+    assert declared("activation", "queries", CONFIG / "stride.yaml") == ()
+    robot = tmp_path / "robot.yaml"
+    robot.write_text('/**/activation: {ros__parameters: {queries: ["Tell me.", "Warn me."]}}')
+    assert declared("activation", "queries", CONFIG / "stride.yaml", robot) == ("Tell me.", "Warn me.")
+    robot.write_text("/**/activation: {ros__parameters: {queries: []}}")
+    assert declared("activation", "queries", robot) == (), "a list without a type is an empty one"
+
+
 @pytest.mark.parametrize("node", ["activation", "responder", "camera"])
 def test_nodes_read_the_files_under_any_namespace(node: str, tmp_path: Path) -> None:
     """Through ROS's own parser: a value that differs from the default arrives, the whole file is accepted."""

@@ -24,6 +24,7 @@ TABLE = (
     ParameterSpec("mode", "fast", "How.", choices=("fast", "fine")),
     ParameterSpec("name", "", "Who.", START),
     ParameterSpec("loud", False, "Whether.", LIVE),
+    ParameterSpec("words", (), "Which.", LIVE),
 )
 
 
@@ -46,6 +47,7 @@ def test_descriptors_tell_type_range_choices_and_when_it_applies(graph: Any) -> 
     assert by_name["gain"].type == ParameterType.PARAMETER_DOUBLE
     assert by_name["gain"].floating_point_range[0].to_value == 2.0
     assert by_name["steps"].integer_range[0].from_value == 1
+    assert by_name["words"].type == ParameterType.PARAMETER_STRING_ARRAY
     assert by_name["name"].read_only
     assert "one of fast, fine" in by_name["mode"].additional_constraints
     assert "read at configure" in by_name["mode"].additional_constraints
@@ -66,6 +68,8 @@ def test_descriptors_tell_type_range_choices_and_when_it_applies(graph: Any) -> 
         ("mode", "slow", "one of fast, fine"),
         ("name", "x", "read-only"),
         ("loud", 1, "type"),
+        ("words", "one", "type"),
+        ("words", [1, 2], "type"),
         ("gain", None, "type|double|undeclared"),
     ],
 )
@@ -98,9 +102,22 @@ def test_locked_refuses_what_configure_reads_and_allows_the_rest(graph: Any) -> 
     assert node.set_parameters([Parameter("mode", value="fine")])[0].successful
 
 
+def test_lists_are_tuples_and_the_empty_one_can_be_written(graph: Any) -> None:
+    """Files and command lines cannot give [] a type, so [""] stands for it; a typed [] is accepted too."""
+    node = graph.host(Tuned)
+    assert node.parameters["words"] == ()
+    assert node.get_parameter("words").value == [""], "a dump of the parameters can be loaded again"
+    assert node.set_parameters([Parameter("words", value=["one", "two"])])[0].successful
+    assert node.parameters["words"] == ("one", "two")
+    for empty in ([""], []):
+        assert node.set_parameters([Parameter("words", Parameter.Type.STRING_ARRAY, empty)])[0].successful
+        assert node.parameters["words"] == ()
+
+
 @pytest.mark.parametrize(
     ("overrides", "sentence"),
     [
+        ({"words": "one"}, r'must be a string array; write it like \["text"\]'),
         ({"gain": 1}, "must be a double; write it like 1.0"),
         ({"gain": 9.0}, "not allowed; use 0.0 to 2.0"),
         ({"mode": "slow"}, "one of fast, fine"),

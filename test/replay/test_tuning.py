@@ -45,6 +45,11 @@ def test_a_robots_file_and_single_values_are_combined(tmp_path):
     assert config.max_frames == 128  # the responder's parameter of that name is not ours
 
 
+def test_lists_are_read_as_the_node_reads_them(tmp_path):
+    assert read_tuning(CONFIG / "stride.yaml").given["queries"] == ()
+    assert read_tuning(None, ["queries=[One., Two.]"]).given["queries"] == ("One.", "Two.")
+
+
 @pytest.mark.parametrize(
     ("assignment", "said"),
     [

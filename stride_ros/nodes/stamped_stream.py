@@ -1,14 +1,14 @@
-"""From stamped frames to spans on the clock of the stamps: a session, its origin, restarts, live changes."""
+"""From stamped frames to spans on the clock of the stamps: a stream, its origin, restarts, live changes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from stride_ros.activation.config import ActivationConfig
-from stride_ros.activation.session import ActivationSession, ActivationUpdate
 from stride_ros.activation.spans import SpanEvent, SpanState
+from stride_ros.activation.stream import ActivationStream, ActivationUpdate
 from stride_ros.nodes.sampling import NANOSECONDS
 
 if TYPE_CHECKING:
@@ -26,45 +26,63 @@ class StampedEvent:
     end_ns: int
 
 
-class StampedSession:
-    """One session on a stream that may stop, jump and start anew; span ids stay unique."""
+@dataclass(frozen=True)
+class Decision:
+    """One decision for one query, with its span events on the clock of the image stamps."""
+
+    update: ActivationUpdate
+    events: list[StampedEvent]
+
+
+class StampedStream:
+    """Several queries on a stream that may stop, jump and start anew; span ids stay unique throughout."""
 
     def __init__(
-        self, model: ActivationModel, query: str, config: ActivationConfig, first_id: int = 1
+        self, model: ActivationModel, queries: Sequence[str], config: ActivationConfig, first_id: int = 1
     ) -> None:
         """`first_id`: the id of the first span. Raises QueryError, ConfigError."""
-        self._session = ActivationSession(model, query, config)
-        self._config = config
+        self._stream = ActivationStream(model, queries, config)
         self._id_offset = first_id - 1
         self._origin: int | None = None
         self._newest = 0
         self._open: dict[int, SpanEvent] = {}
-        self.window_seconds = self._session.window_slots * self._session.resolution
+        self.window_seconds = self._stream.window_slots * self._stream.resolution
 
     @property
-    def query(self) -> str:
-        return self._session.query
+    def queries(self) -> tuple[str, ...]:
+        return self._stream.queries
+
+    @property
+    def config(self) -> ActivationConfig:
+        return self._stream.config
 
     @property
     def context_frames(self) -> int:
-        return self._session.context_frames
+        return self._stream.context_frames
 
     @property
-    def open_span(self) -> SpanEvent | None:
-        """The newest event of the published span that goes on now."""
-        return next(iter(self._open.values()), None)
+    def memory_bytes(self) -> int:
+        """Bytes of the stream's state."""
+        return self._stream.memory_bytes
 
-    def apply(self, query: str, config: ActivationConfig) -> list[StampedEvent]:
-        """Take over live changes before the next frame; a new query ends an open span.
+    def memory_limit(self, height: int, width: int) -> int:
+        """Bytes the stream's state takes at most with frames of this size (px)."""
+        return self._stream.memory_limit(height, width)
+
+    def open_span(self, query: str) -> SpanEvent | None:
+        """The newest event of the query's published span that goes on now."""
+        return next((event for event in self._open.values() if event.query == query), None)
+
+    def apply(self, queries: Sequence[str], config: ActivationConfig) -> list[StampedEvent]:
+        """Take over live changes before the next frame; other queries start the stream anew.
 
         Raises QueryError, ConfigError; nothing has changed then.
         """
         events: list[StampedEvent] = []
-        if config != self._config:
-            self._session.update_config(config)
-            self._config = config
-        if query != self._session.query:
-            events = self._stamped(self._session.set_query(query))
+        if config != self._stream.config:
+            self._stream.update_config(config)
+        if tuple(queries) != self._stream.queries:
+            events = self._stamped(self._stream.set_queries(queries))
             self._origin = None
         return events
 
@@ -72,25 +90,25 @@ class StampedSession:
         """Whether nothing of the window will remain at this stamp: whatever was open has long ended."""
         return self._origin is not None and stamp_ns - self._newest > self.window_seconds * NANOSECONDS
 
-    def push(self, rgb: np.ndarray, stamp_ns: int) -> tuple[ActivationUpdate | None, list[StampedEvent]]:
-        """Show one frame (height, width, 3) uint8 RGB; return the decision, if one was due, and its events.
+    def push(self, rgb: np.ndarray, stamp_ns: int) -> list[Decision]:
+        """Show one frame (height, width, 3) uint8 RGB; return a decision for each query, if one was due.
 
         Raises FrameError, TimeError; after any other error call `restart`.
         """
         # Seconds since an origin near by: floats of seconds since 1970 are too coarse for the model's times.
         origin = stamp_ns if self._origin is None else self._origin
-        update = self._session.push(rgb, (stamp_ns - origin) / NANOSECONDS)
+        updates = self._stream.push(rgb, (stamp_ns - origin) / NANOSECONDS)
         self._origin, self._newest = origin, stamp_ns
-        return update, self._stamped(update.events if update is not None else ())
+        return [Decision(update, self._stamped(update.events)) for update in updates]
 
     def restart(self) -> list[StampedEvent]:
-        """Forget the stream; a published span that goes on is ended."""
-        events = self._stamped(self._session.reset())
+        """Forget the stream; published spans that go on are ended."""
+        events = self._stamped(self._stream.reset())
         self._origin = None
         return events
 
     def abandon(self) -> list[StampedEvent]:
-        """End what is open without asking the session, which an error may have left in any state."""
+        """End what is open without asking the stream, which an error may have left in any state."""
         ended = [replace(event, state=SpanState.OFFSET) for event in self._open.values()]
         self._open.clear()
         return [self._stamp(event) for event in ended]

@@ -1,0 +1,55 @@
+"""What the stream's state takes in memory now, and at most: for the log and the diagnostics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from stride_ros.nodes.diagnostics import Status
+    from stride_ros.nodes.stamped_stream import StampedStream
+
+_MB = 1e6  # bytes
+
+
+class StreamMemory:
+    """Measured by the worker's thread, which owns the stream; read by the executor's."""
+
+    def __init__(self, log: Callable[[str], object]) -> None:
+        """`log` is told the bound whenever it is new."""
+        self._log = log
+        self._known: tuple[object, ...] = ()
+        self.bytes = 0
+        self.limit = 0  # 0: not known before the first frame
+
+    def measure(self, stream: StampedStream, height: int, width: int) -> None:
+        """Take the figures of a stream of frames of this size (px) after it has taken one in."""
+        self.refresh(stream)
+        known = (height, width, stream.queries, stream.config)
+        if known == self._known:
+            return
+        self._known, limit = known, stream.memory_limit(height, width)
+        if limit != self.limit:
+            self.limit = limit
+            count = len(stream.queries)
+            queries = "one query" if count == 1 else f"{count} queries"
+            frames = f"{stream.config.max_frames} frames"
+            self._log(
+                f"With images of {width}x{height}, {queries} and {frames} in context, "
+                f"the stream takes at most {limit / _MB:.1f} MB beside the model."
+            )
+
+    def refresh(self, stream: StampedStream) -> None:
+        """Take what the state takes now."""
+        self.bytes = stream.memory_bytes
+
+    def forget(self) -> None:
+        """There is no state any more."""
+        self.bytes = self.limit = 0
+        self._known = ()
+
+    def report(self, status: Status) -> None:
+        """Add both figures, once there is a frame."""
+        if self.limit:
+            status.add("stream memory (MB)", self.bytes / _MB)
+            status.add("stream memory limit (MB)", self.limit / _MB)
