@@ -183,5 +183,7 @@ def test_bad_input_is_one_sentence_with_exit_code_2(arguments, named, tmp_path):
     process = start(*arguments, "--out", tmp_path / "out")
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 2
-    assert errors.count("\n") == 1
-    assert named in errors
+    # Jazzy warns by itself about the variable that Humble needs to stay on this machine.
+    sentences = [line for line in errors.splitlines() if "[rcl]" not in line]
+    assert len(sentences) == 1
+    assert named in sentences[0]
