@@ -90,6 +90,8 @@ def _check(arguments: argparse.Namespace) -> None:
 
     if not arguments.speed > 0 or arguments.seconds < 0:
         raise ConfigError("--speed must be above 0 and --seconds at least 0; correct the value.")
+    if arguments.query is not None and not arguments.query.strip():
+        raise ConfigError("--query is empty; say what to be told about, or leave it out.")
     if arguments.out.exists() and not arguments.out.is_dir():
         raise ConfigError(f"--out {arguments.out} is a file; name a folder.")
     if arguments.source == "world":

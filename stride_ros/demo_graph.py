@@ -35,6 +35,10 @@ NAMESPACE = "/stride"
 CAMERA_RATE = 5.0  # Hz of the scene's time; the activation node takes one frame a second of it
 _START_LIMIT = 600.0  # s for the models to load; a first download may take long
 _QUIET = 1.5  # s without a decision after the last frame: there is no more to come
+BEYOND_THE_MODEL = (
+    "stride-tiny only knows the synthetic world: on other footage it answers by chance. Give a STRIDE"
+    " checkpoint with --model, or teach it your events with `stride-ros train`."
+)
 _ANSWER_LIMIT = 120.0  # s to wait for the last sentences
 
 
@@ -51,6 +55,11 @@ class GraphSettings:
     responder_model: str | None
     device: str
     log: Path
+
+    @property
+    def beyond_the_model(self) -> bool:
+        """Whether the embedded checkpoint is shown something that it was not trained on."""
+        return self.model == "stride-tiny" and self.source != "world"
 
 
 class Graph:
@@ -123,6 +132,8 @@ class Graph:
             "speed": settings.speed,
             "device": settings.device,
         }
+        if settings.beyond_the_model:
+            run.notes.append(BEYOND_THE_MODEL)
         if self._interrupted:
             run.notes.append(f"The run was stopped by hand after {run.seconds:.0f} s.")
         missed = self._listener.duration() + 1 - self._listener.decisions
@@ -142,6 +153,8 @@ class Graph:
         print(f"{style('stride_ros demo', 'bold')}  {what}{length} at {settings.speed:g}x real time")
         print(f"  asked   {style(settings.query, 'cyan')}")
         print(f"  models  {settings.model} decides when; {settings.responder_model or 'nothing'} says what")
+        if settings.beyond_the_model:
+            print(f"  {style(BEYOND_THE_MODEL, 'yellow')}")
         print()
         sys.stdout.flush()
 

@@ -176,6 +176,7 @@ def test_a_video_file_is_played_to_its_end(model, tmp_path):
     [
         (["--source", "no-such-file.mp4"], "no-such-file.mp4"),
         (["--speed", "0"], "--speed"),
+        (["--query", " "], "--query"),
         (["--model", "/no/such/model", "--seconds", "3"], "/no/such/model"),
     ],
 )

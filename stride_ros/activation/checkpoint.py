@@ -121,7 +121,7 @@ def _download(repo: str) -> Path:
     except Exception as error:  # the library raises its own, the HTTP client's and the system's errors
         raise CheckpointError(
             f"The checkpoint {repo} cannot be fetched from Hugging Face ({type(error).__name__}); accept the "
-            "terms on its model page and log in with `huggingface-cli login` or HF_TOKEN, check the network, "
+            "terms on its model page and log in with `hf auth login` or HF_TOKEN, check the network, "
             "or pass a local directory."
         ) from error
 

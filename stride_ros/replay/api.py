@@ -127,4 +127,8 @@ def _queries(query: str | Sequence[str] | None, expectations: Expectations | Non
         raise ConfigError("There is nothing to watch for; give a query or expectations that name one.")
     if len(set(queries)) < len(queries):
         raise ConfigError("A query is given twice; give each once.")
+    if expectations is not None and not set(queries) & set(expectations.queries):
+        # Nothing would be compared, so a misspelt query would pass for ever.
+        known = "; ".join(repr(known) for known in expectations.queries)
+        raise ConfigError(f"No expectation is about {queries[0]!r}; watch for one of {known}.")
     return queries

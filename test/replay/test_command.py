@@ -121,3 +121,10 @@ def test_drive(replay_bag):
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "1 passed" in done.stdout
+
+
+def test_expectations_about_other_queries_are_an_error_and_no_pass(world_bag, checkpoint, tmp_path, capsys):
+    (tmp_path / "spans.yaml").write_text('- {query: "Tell me when the light is off.", none: [0, 5]}\n')
+    arguments = ("--query", QUERY, "--expect", tmp_path / "spans.yaml")
+    assert again(world_bag, checkpoint, *arguments) == 2
+    assert "Tell me when the light is off." in capsys.readouterr().err
