@@ -99,9 +99,10 @@ class ImageInput:
         return settled and self.received.hertz < 0.8 * self._rate()
 
     def warn_if_silent(self, limit: float) -> None:
-        """Log, now and then, that no image came for `limit` seconds (0: never), and why that may be."""
+        """Log that no image came for `limit` seconds (0: never), and why that may be; now and then again."""
         now = time.monotonic()
-        if limit and self.silence > limit and now - self._last_warning > _REPEAT_SILENCE_WARNING:
+        is_new = self._last_warning < self._last_arrival
+        if limit and self.silence > limit and (is_new or now - self._last_warning > _REPEAT_SILENCE_WARNING):
             self._last_warning = now
             reason = describe_publishers(self._node, self.topic, self.qos)
             self._node.get_logger().warning(f"No images on {self.topic} for {self.silence:.0f} s: {reason}.")

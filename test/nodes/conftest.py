@@ -10,7 +10,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -159,13 +159,18 @@ class Processes:
         self._folder = folder
         self._running: list[subprocess.Popen[bytes]] = []
 
-    def start(self, script: str, *args: str, **environment: str) -> subprocess.Popen[bytes]:
-        """Start scripts/<script>; its output goes to `process.log` (a path)."""
+    def start(
+        self, script: str, *args: str, within: Sequence[str] = (), **environment: str
+    ) -> subprocess.Popen[bytes]:
+        """Start scripts/<script>; its output goes to `process.log` (a path).
+
+        `within`: a command that starts the command after it somewhere else, such as in a namespace.
+        """
         root = Path(__file__).parents[2]
-        log = self._folder / f"{script}_{len(self._running)}.log"
+        log = self._folder / f"{Path(script).stem}_{len(self._running)}.log"
         path = os.pathsep.join(entry for entry in (str(root), *sys.path) if entry)
         process = subprocess.Popen(
-            [sys.executable, str(root / "scripts" / script), *args],
+            [*within, sys.executable, str(root / "scripts" / script), *args],
             stdout=log.open("wb"),
             stderr=subprocess.STDOUT,
             env={

@@ -94,7 +94,7 @@ def test_camera_dies_and_returns(bench: Bench) -> None:
 
 
 def test_camera_that_hangs_is_told_and_its_return_too(graph: Any, processes: Any, bench: Bench) -> None:
-    """A stopped process is a participant that is cut off: still known to DDS, but silent."""
+    """A stopped process is still known to DDS, but silent."""
     arrays = graph.collect(DiagnosticArray, "/diagnostics")
     bench.host(image_timeout=0.3, rate=10.0)
     camera = processes.start(
