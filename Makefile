@@ -1,5 +1,6 @@
 # make demo: the robot's camera narrates itself, on this machine.   make test: lint, types, tests.
 # Both set up all they need first; ARGS="..." is passed on, e.g. make demo ARGS="--source video.mp4".
+# ROS_DISTRO_PYPI=jazzy make test: the tests on ROS 2 Jazzy; lint and types are the same there.
 PYTHON ?= python3
 ARGS ?=
 SUFFIX := $(if $(filter jazzy,$(ROS_DISTRO_PYPI)),-jazzy,)
@@ -10,7 +11,7 @@ VENV := .venv$(SUFFIX)
 demo: setup
 	@$(VENV)/bin/stride-ros demo $(ARGS)
 
-test: lint
+test: $(if $(SUFFIX),setup,lint)
 	@$(VENV)/bin/python -m pytest test $(ARGS)
 
 lint: setup
