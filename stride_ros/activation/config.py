@@ -13,8 +13,8 @@ SPAN_MODES = ("hull", "runs")
 ODD_FRAMES = ("repeat", "wait")
 POSITION_SCHEMES = ("mrope", "flat")
 
-# Settings that fix the shape of the cached prompt; they cannot change under a running stream.
-STRUCTURAL = ("max_frames", "drop_frames", "odd_frame", "position_scheme", "frame_max_tokens")
+# Settings that fix the cached prompt and how passes over it run; they cannot change under a running stream.
+STRUCTURAL = ("max_frames", "drop_frames", "odd_frame", "position_scheme", "frame_max_tokens", "cuda_graphs")
 
 
 def _require(condition: bool, name: str, value: object, remedy: str) -> None:
@@ -72,6 +72,7 @@ class ActivationConfig:
     odd_frame: without a complete pair `repeat` the last frame, or `wait` for its partner.
     position_scheme: `mrope` as the model is trained, `flat` for weights trained with plain token indices.
     frame_max_tokens: prompt tokens of one frame pair at most; a checkpoint's own limit counts too.
+    cuda_graphs: on a CUDA device, capture slot passes as CUDA graphs; without effect elsewhere.
     """
 
     unmasking_steps: int = 8
@@ -89,6 +90,7 @@ class ActivationConfig:
     odd_frame: str = "repeat"
     position_scheme: str = "mrope"
     frame_max_tokens: int = 256
+    cuda_graphs: bool = True
     trigger: TriggerConfig = TriggerConfig()
 
     def __post_init__(self) -> None:
@@ -113,6 +115,7 @@ class ActivationConfig:
         _require_choice("odd_frame", self.odd_frame, ODD_FRAMES)
         _require_choice("position_scheme", self.position_scheme, POSITION_SCHEMES)
         _require_count("frame_max_tokens", self.frame_max_tokens, 1)
+        _require(isinstance(self.cuda_graphs, bool), "cuda_graphs", self.cuda_graphs, "use true or false")
         _require(isinstance(self.trigger, TriggerConfig), "trigger", self.trigger, "pass a TriggerConfig")
 
     @property

@@ -17,56 +17,12 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from stride_ros.activation.checkpoint import TextShape
-from stride_ros.activation.vision import PairFeatures, Weights, rotate
+from stride_ros.activation.kv_cache import KVCache
+from stride_ros.activation.layer import Layer
+from stride_ros.activation.vision import PairFeatures, Weights
 
 _QUERY_ROWS = 512  # rows of attention computed at once on CPU; bounds the mask
-_GROWTH = 1.25
-
-
-class KVCache:
-    """Keys and values of one prompt, preallocated: (layers, 2, kv heads, capacity, head size).
-
-    It does not know which of its entries are valid: who writes a block at `start` keeps track of what lies
-    before.
-    """
-
-    def __init__(self, shape: TextShape, device: torch.device, dtype: torch.dtype) -> None:
-        self._shape = shape
-        self._data = torch.empty(
-            (shape.layers, 2, shape.kv_heads, 0, shape.head_dim), device=device, dtype=dtype
-        )
-
-    @property
-    def capacity(self) -> int:
-        return self._data.shape[3]
-
-    @property
-    def memory_bytes(self) -> int:
-        return self._data.numel() * self._data.element_size()
-
-    def bytes_for(self, tokens: int) -> int:
-        """Bytes that room for `tokens` entries takes."""
-        shape = self._shape
-        return 2 * shape.layers * shape.kv_heads * shape.head_dim * tokens * self._data.element_size()
-
-    def reserve(self, tokens: int) -> None:
-        """Make room for `tokens` entries. Copies what is there when it has to grow."""
-        if tokens <= self.capacity:
-            return
-        old = self._data
-        size = (*old.shape[:3], tokens if not self.capacity else int(tokens * _GROWTH), old.shape[4])
-        self._data = torch.empty(size, device=old.device, dtype=old.dtype)
-        self._data[:, :, :, : old.shape[3]] = old
-
-    def write(self, layer: int, start: int, keys: torch.Tensor, values: torch.Tensor) -> None:
-        """Put keys and values (n, kv heads, head size) at `start`."""
-        end = start + keys.shape[0]
-        self._data[layer, 0, :, start:end] = keys.transpose(0, 1)
-        self._data[layer, 1, :, start:end] = values.transpose(0, 1)
-
-    def read(self, layer: int, end: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Views of the first `end` keys and values, (kv heads, end, head size) each."""
-        return self._data[layer, 0, :, :end], self._data[layer, 1, :, :end]
+_GROWTH = 1.25  # of that mask
 
 
 @dataclass(frozen=True)
@@ -90,48 +46,20 @@ class TokenBlock:
         return self.start + len(self.ids)
 
 
-class _Layer:
-    """Weights of one layer; projections that read the same input are joined."""
-
-    def __init__(self, shape: TextShape, weights: Weights, name: str) -> None:
-        hidden, inner = shape.hidden, shape.intermediate
-        queries, keys = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
-        self.input_norm = weights.tensor(f"{name}.input_layernorm.weight", hidden)
-        self.qkv = torch.cat(
-            [
-                weights.tensor(f"{name}.self_attn.q_proj.weight", queries, hidden),
-                weights.tensor(f"{name}.self_attn.k_proj.weight", keys, hidden),
-                weights.tensor(f"{name}.self_attn.v_proj.weight", keys, hidden),
-            ]
-        )
-        self.q_norm = weights.tensor(f"{name}.self_attn.q_norm.weight", shape.head_dim)
-        self.k_norm = weights.tensor(f"{name}.self_attn.k_norm.weight", shape.head_dim)
-        self.out = weights.tensor(f"{name}.self_attn.o_proj.weight", hidden, queries)
-        self.mlp_norm = weights.tensor(f"{name}.post_attention_layernorm.weight", hidden)
-        self.gate_up = torch.cat(
-            [
-                weights.tensor(f"{name}.mlp.gate_proj.weight", inner, hidden),
-                weights.tensor(f"{name}.mlp.up_proj.weight", inner, hidden),
-            ]
-        )
-        self.down = weights.tensor(f"{name}.mlp.down_proj.weight", hidden, inner)
-
-
 class TextDecoder:
     """Runs blocks of tokens through the language model."""
 
     def __init__(self, shape: TextShape, weights: Weights) -> None:
-        self._shape = shape
+        self.shape = shape
         self.embedding = weights.tensor("text.embed_tokens.weight", shape.vocab, shape.hidden)
-        self._layers = [_Layer(shape, weights, f"text.layers.{i}") for i in range(shape.layers)]
+        self.layers = [Layer(shape, weights, f"text.layers.{i}") for i in range(shape.layers)]
         self._norm = weights.tensor("text.norm.weight", shape.hidden)
         self.device, self.dtype = self.embedding.device, self.embedding.dtype
-        half = shape.head_dim // 2
         exponent = torch.arange(0, shape.head_dim, 2, dtype=torch.float32) / shape.head_dim
         self._frequency = (1.0 / shape.rope_theta**exponent).to(self.device)
         # Interleaved multimodal rotary axes: time for most frequencies, height and width for every third of
         # the first.
-        axis = np.zeros(half, dtype=np.int64)
+        axis = np.zeros(shape.head_dim // 2, dtype=np.int64)
         for offset in (1, 2):
             axis[offset : 3 * shape.mrope_section[offset] : 3] = offset
         self._axis = torch.from_numpy(axis).to(self.device)
@@ -146,58 +74,63 @@ class TextDecoder:
         """Rows of the output head. The file's own head counts, also where the configuration calls it tied."""
         rows = torch.from_numpy(ids).to(self.device)
         if weights.has("lm_head.weight"):
-            return weights.tensor("lm_head.weight", self._shape.vocab, self._shape.hidden)[rows].clone()
+            return weights.tensor("lm_head.weight", self.shape.vocab, self.shape.hidden)[rows].clone()
         return self.embedding[rows]
 
     def new_cache(self) -> KVCache:
         """An empty cache for this model."""
-        return KVCache(self._shape, self.device, self.dtype)
+        return KVCache(self.shape, self.device, self.dtype)
 
     def forward(self, blocks: Sequence[TokenBlock]) -> list[torch.Tensor]:
         """Write all keys and values to the caches; the last hidden states (wanted, hidden) of each block."""
         for block in blocks:
             block.cache.reserve(block.end)
-        ids = torch.from_numpy(np.concatenate([block.ids for block in blocks])).to(self.device)
+        ids, positions, visual = self._upload(blocks)
         x = F.embedding(ids, self.embedding)
-        visual, tokens, deepstack = self._visual(blocks)
+        tokens, deepstack = _visual_features(blocks)
         if tokens is not None:
             x[visual] = tokens
-        cos, sin = self._rotary(np.concatenate([block.positions for block in blocks], axis=1))
+        cos, sin = self.rotary(positions[self._axis].T)
         sizes = [len(block.ids) for block in blocks]
-        for index, layer in enumerate(self._layers):
-            q = self._write(index, layer, x, cos, sin, blocks)
-            if index == len(self._layers) - 1:  # all keys and values are written: on with what is wanted
+        for index, layer in enumerate(self.layers):
+            q, k, v = layer.project(x, cos, sin)
+            written = [len(block.ids) for block in blocks]
+            each = zip(blocks, torch.split(k, written), torch.split(v, written), strict=True)
+            for block, keys, values in each:
+                block.cache.write(index, block.start, keys, values)
+            if index == len(self.layers) - 1:  # all keys and values are written: on with what is wanted
                 wanted = [block.wanted for block in blocks]
                 x, q = _tails(x, sizes, wanted), _tails(q, sizes, wanted)
                 sizes, deepstack = wanted, []
                 if not any(sizes):
                     break
-            x = x + F.linear(self._attend(index, q, sizes, blocks), layer.out)
-            gate, up = F.linear(self._rms(x, layer.mlp_norm), layer.gate_up).chunk(2, dim=-1)
-            x = x + F.linear(F.silu(gate) * up, layer.down)
+            x = layer.finish(x, self._attend(index, q, sizes, blocks))
             if index < len(deepstack):
                 x[visual] += deepstack[index]
-        return list(torch.split(self._rms(x, self._norm), sizes))
+        return list(torch.split(self.norm(x), sizes))
 
-    def _write(
-        self,
-        index: int,
-        layer: _Layer,
-        x: torch.Tensor,
-        cos: torch.Tensor,
-        sin: torch.Tensor,
-        blocks: Sequence[TokenBlock],
-    ) -> torch.Tensor:
-        """Put a layer's keys and values into the caches; its queries (n, heads, head size)."""
-        shape = self._shape
-        sizes = [len(block.ids) for block in blocks]
-        splits = [heads * shape.head_dim for heads in (shape.heads, shape.kv_heads, shape.kv_heads)]
-        joined = torch.split(F.linear(self._rms(x, layer.input_norm), layer.qkv), splits, dim=-1)
-        q, k, v = (part.view(len(x), -1, shape.head_dim) for part in joined)
-        k = rotate(self._rms(k, layer.k_norm), cos, sin)
-        for block, keys, values in zip(blocks, torch.split(k, sizes), torch.split(v, sizes), strict=True):
-            block.cache.write(index, block.start, keys, values)
-        return rotate(self._rms(q, layer.q_norm), cos, sin)
+    def norm(self, x: torch.Tensor) -> torch.Tensor:
+        """The norm behind the last layer."""
+        return F.rms_norm(x, self._norm.shape, self._norm, self.shape.norm_eps)
+
+    def rotary(self, positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Rotary tables (n, 1, head size) for positions (n, head size / 2) or (n, 1) if all axes agree."""
+        angles = positions.float() * self._frequency
+        angles = torch.cat((angles, angles), dim=-1)[:, None]
+        return angles.cos().to(self.dtype), angles.sin().to(self.dtype)
+
+    def _upload(self, blocks: Sequence[TokenBlock]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Ids (n,), positions (3, n) and rows of video tokens of the joined blocks, in one transfer."""
+        offsets = np.cumsum([0] + [len(block.ids) for block in blocks])
+        rows = [block.visual + offset for block, offset in zip(blocks, offsets, strict=False)]
+        n = int(offsets[-1])
+        positions = np.concatenate([block.positions for block in blocks], axis=1)
+        joined = torch.from_numpy(
+            np.concatenate([*(block.ids for block in blocks), positions.reshape(-1), *rows])
+        )
+        if self.device.type == "cuda":  # from pinned memory, so that the host need not wait
+            joined = joined.pin_memory().to(self.device, non_blocking=True)
+        return joined[:n], joined[n : 4 * n].view(3, n), joined[4 * n :]
 
     def _attend(
         self, index: int, q: torch.Tensor, sizes: Sequence[int], blocks: Sequence[TokenBlock]
@@ -210,30 +143,6 @@ class TextDecoder:
                 if len(part)
             ]
         )
-
-    def _visual(
-        self, blocks: Sequence[TokenBlock]
-    ) -> tuple[torch.Tensor, torch.Tensor | None, list[torch.Tensor]]:
-        """Rows of video tokens in the joined blocks, what replaces them, what each first layer adds."""
-        features = [feature for block in blocks for feature in block.features]
-        if not features:
-            return torch.empty(0, dtype=torch.int64), None, []
-        offsets = np.cumsum([0] + [len(block.ids) for block in blocks])
-        rows = np.concatenate([block.visual + offset for block, offset in zip(blocks, offsets, strict=False)])
-        depth = len(features[0].deepstack)
-        deepstack = [torch.cat([feature.deepstack[i] for feature in features]) for i in range(depth)]
-        tokens = torch.cat([feature.tokens for feature in features])
-        return torch.from_numpy(rows).to(self.device), tokens, deepstack
-
-    def _rms(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-        return F.rms_norm(x, weight.shape, weight, self._shape.norm_eps)
-
-    def _rotary(self, positions: NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Rotary tables (n, 1, head size) for positions (3, n)."""
-        axes = torch.from_numpy(positions).to(self.device)
-        angles = axes[self._axis].T.float() * self._frequency
-        angles = torch.cat((angles, angles), dim=-1)[:, None]
-        return angles.cos().to(self.dtype), angles.sin().to(self.dtype)
 
     def _attend_block(self, q: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
         """Causal attention of q (n, heads, size), the last n of the keys' (kv heads, m, size) positions."""
@@ -280,3 +189,13 @@ def _tails(x: torch.Tensor, sizes: Sequence[int], wanted: Sequence[int]) -> torc
     """The last `wanted` rows of each of the parts of x that are `sizes` long."""
     parts = torch.split(x, list(sizes))
     return torch.cat([part[len(part) - n :] for part, n in zip(parts, wanted, strict=True)])
+
+
+def _visual_features(blocks: Sequence[TokenBlock]) -> tuple[torch.Tensor | None, list[torch.Tensor]]:
+    """What replaces the video tokens of the joined blocks, and what each of the first layers adds to them."""
+    features = [feature for block in blocks for feature in block.features]
+    if not features:
+        return None, []
+    depth = len(features[0].deepstack)
+    deepstack = [torch.cat([feature.deepstack[i] for feature in features]) for i in range(depth)]
+    return torch.cat([feature.tokens for feature in features]), deepstack

@@ -21,8 +21,11 @@ from stride_ros.activation.config import ActivationConfig
 from stride_ros.activation.context import Context
 from stride_ros.activation.decoder import TokenBlock
 from stride_ros.activation.denoising import Probabilities, SlotPass
+from stride_ros.activation.graphs import Recorder
+from stride_ros.activation.kv_cache import PARTS
 from stride_ros.activation.model import ActivationModel
 from stride_ros.activation.prefix import Pair, Prefix
+from stride_ros.activation.prompt_set import PromptSet
 
 
 @dataclass(frozen=True)
@@ -60,17 +63,30 @@ class PassEngine(Protocol):
 
 
 class CachedEngine:
-    """The engine of a live stream."""
+    """The engine of a live stream.
+
+    recorder: of slot passes; left out, it is that of the model's device, if there is one and the
+    configuration wants CUDA graphs.
+    """
 
     def __init__(
-        self, model: ActivationModel, queries: Sequence[str], config: ActivationConfig, context: Context
+        self,
+        model: ActivationModel,
+        queries: Sequence[str],
+        config: ActivationConfig,
+        context: Context,
+        recorder: Recorder | None = None,
     ) -> None:
         self._model, self._context = model, context
         pairs = config.max_frames // 2 + 1
-        self._active = [Prefix(model, query, config.position_scheme, pairs) for query in queries]
-        self._upcoming = [Prefix(model, query, config.position_scheme, pairs) for query in queries]
-        for prefix in self._upcoming:
-            prefix.restart(context.next_start)
+        recorder = recorder or (model.recorder if config.cuda_graphs else None)
+
+        def prompts() -> PromptSet:
+            prefixes = [Prefix(model, query, config.position_scheme, pairs) for query in queries]
+            return PromptSet(model, prefixes, model.recorded_passes(recorder) if recorder else None)
+
+        self._active, self._upcoming = prompts(), prompts()
+        self._upcoming.restart(context.next_start)
         self._pairs: deque[Pair] = deque()
         self._first_pair = 0  # index in the stream of the first frame in self._pairs
         self.timings: dict[str, float] = {}
@@ -78,19 +94,23 @@ class CachedEngine:
     @property
     def memory_bytes(self) -> int:
         """Bytes of keys and values of all queries, and of the encoded pairs that are kept."""
-        caches = sum(prefix.memory_bytes for prefix in (*self._active, *self._upcoming))
+        caches = self._active.memory_bytes + self._upcoming.memory_bytes
         return caches + sum(pair.features.memory_bytes for pair in self._pairs)
 
     def memory_limit(self, height: int, width: int) -> int:
         """Bytes of keys and values for frames of this size, and of the encoded pairs kept at most."""
-        caches = sum(prefix.bytes_for(height, width) for prefix in (*self._active, *self._upcoming))
+        caches = self._active.bytes_for(height, width) + self._upcoming.bytes_for(height, width)
         return caches + self._context.max_frames // 2 * self._model.feature_bytes(height, width)
+
+    @property
+    def recordings(self) -> int:
+        """How many slot passes are recorded, 0 where they are not or where recording failed."""
+        return self._active.recordings + self._upcoming.recordings
 
     def shift(self) -> None:
         """Swap the caches; what is missing from the new active one is appended with the next pair."""
         self._active, self._upcoming = self._upcoming, self._active
-        for prefix in self._upcoming:
-            prefix.restart(self._context.next_start)
+        self._upcoming.restart(self._context.next_start)
 
     def advance(self, pair: FramePair | None) -> None:
         """Encode and append `pair`, and let the upcoming prompts catch up by their share."""
@@ -107,46 +127,37 @@ class CachedEngine:
         if blocks:
             self._model.append(blocks)
         self._forget()
+        self._active.record_ahead()
+        if self._context.frames_to_shift < PARTS:  # it is nearly as long as when it will be used
+            self._upcoming.record_ahead()
         self._add_time("vision", encoding_done - begin)
         self._add_time("append", clock.perf_counter() - encoding_done)
 
     def answer(self, requests: Mapping[int, SlotPass]) -> dict[int, Probabilities]:
-        """One pass for all these queries at once, over the slots that differ from their last pass."""
-        blocks = {query: self._active[query].ask(request) for query, request in requests.items()}
-        run = {query: block for query, block in blocks.items() if block is not None}
-        values = (
-            dict(zip(run, self._model.slot_probabilities(list(run.values())), strict=True)) if run else {}
-        )
-        return {query: self._active[query].answer(values.get(query)) for query in blocks}
+        """One pass for all these queries at once."""
+        return self._active.answer(requests)
 
     def _appends(self, provisional: Pair | None) -> list[TokenBlock]:
-        blocks = []
         origin = self._context.time(self._context.start)
-        for prefix in self._active:
-            pairs = self._pairs_from(prefix.next_frame)
-            if pairs:
-                blocks.append(prefix.append(pairs, origin))
-            if provisional is not None:
-                blocks.append(prefix.append([provisional], origin, keep=False))
+        blocks = self._active.append(self._pairs_from(self._active.next_frame), origin)
+        if provisional is not None:
+            blocks += self._active.append([provisional], origin, keep=False)
         return blocks
 
     def _catch_up(self) -> list[TokenBlock]:
         """Appends to the upcoming prompts: an even share of what they will need by the next shift."""
         context = self._context
-        needed = (context.start + context.max_frames - self._upcoming[0].next_frame) // 2
+        needed = (context.start + context.max_frames - self._upcoming.next_frame) // 2
         share = -(-needed // (context.frames_to_shift + 1))
-        pairs = self._pairs_from(self._upcoming[0].next_frame)[: max(0, share)]
-        if not pairs:
-            return []
-        origin = context.time(context.next_start)
-        return [prefix.append(pairs, origin) for prefix in self._upcoming]
+        pairs = self._pairs_from(self._upcoming.next_frame)[: max(0, share)]
+        return self._upcoming.append(pairs, context.time(context.next_start)) if pairs else []
 
     def _pairs_from(self, frame: int) -> list[Pair]:
         return list(self._pairs)[(frame - self._first_pair) // 2 :]
 
     def _forget(self) -> None:
         """Drop encoded pairs that neither the upcoming prompts nor the ones after them need."""
-        needed = min(self._upcoming[0].next_frame, self._context.next_start + self._context.drop_frames)
+        needed = min(self._upcoming.next_frame, self._context.next_start + self._context.drop_frames)
         while self._pairs and self._first_pair < needed:
             self._pairs.popleft()
             self._first_pair += 2

@@ -11,8 +11,11 @@ from numpy.typing import NDArray
 
 from stride_ros.activation import checkpoint
 from stride_ros.activation.checkpoint import Architecture, WeightFiles
-from stride_ros.activation.decoder import KVCache, TextDecoder, TokenBlock
+from stride_ros.activation.decoder import TextDecoder, TokenBlock
+from stride_ros.activation.fixed_pass import FixedPass
 from stride_ros.activation.frames import CELL, patches
+from stride_ros.activation.graphs import CudaRecorder, RecordedPasses, Recorder
+from stride_ros.activation.kv_cache import KVCache
 from stride_ros.activation.prompt import Prompt
 from stride_ros.activation.vision import PairFeatures, VisionTower, Weights
 from stride_ros.errors import ConfigError
@@ -64,7 +67,7 @@ class ActivationModel:
     """A Qwen3-VL trained for STRIDE. Holds weights only; a session holds the state of a stream.
 
     window: slots (W); resolution: seconds of a slot; past: slots that end at or before the newest frame;
-    memory_bytes: bytes of the weights.
+    memory_bytes: bytes of the weights; recorder: of slot passes, None where they are not recorded.
     """
 
     def __init__(self, architecture: Architecture, weights: Weights, prompt: Prompt, name: str) -> None:
@@ -83,6 +86,7 @@ class ActivationModel:
             self._head = self._decoder.head_rows(weights, prompt.slot_ids[:2])
         self.device, self.dtype = self._decoder.device, self._decoder.dtype
         self.memory_bytes = counted.total
+        self.recorder: Recorder | None = CudaRecorder(self.device) if self.device.type == "cuda" else None
 
     @classmethod
     def load(
@@ -132,3 +136,11 @@ class ActivationModel:
         logits = torch.nn.functional.linear(torch.cat(hidden), self._head).float()
         active: NDArray[np.float32] = torch.softmax(logits, dim=-1)[:, 1].cpu().numpy()
         return np.split(active, np.cumsum([block.wanted for block in blocks])[:-1])
+
+    def recorded_passes(self, recorder: Recorder) -> RecordedPasses:
+        """Slot passes of fixed shape for one set of caches, recorded and replayed."""
+
+        def fixed(blocks: Sequence[TokenBlock]) -> FixedPass:
+            return FixedPass(self._decoder, self._head, blocks, self.window)
+
+        return RecordedPasses(recorder, fixed, self.slot_probabilities)

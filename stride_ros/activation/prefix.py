@@ -18,6 +18,7 @@ from stride_ros.activation.frames import CELL
 from stride_ros.activation.model import ActivationModel
 from stride_ros.activation.prompt import Ids, pair_time
 from stride_ros.activation.vision import PairFeatures
+from stride_ros.activation.window import MASKED
 
 _LONGEST_TIME = pair_time(99999.9, 99999.9, 0.0)
 
@@ -62,6 +63,11 @@ class Prefix:
     def next_frame(self) -> int:
         """Index in the stream of the first frame that is not appended."""
         return self.start + 2 * self.pairs
+
+    @property
+    def begun(self) -> bool:
+        """Whether there is a prompt that slots can follow."""
+        return self._end > 0
 
     def append(self, pairs: Sequence[Pair], origin: float, keep: bool = True) -> TokenBlock:
         """The block that appends `pairs`; the prefix counts it as done, so it must be run.
@@ -135,11 +141,11 @@ class Prefix:
         before = np.tile(np.arange(position, corner), (3, 1))
         return np.concatenate([before, grid, np.full((3, 1), after)], axis=1), after + 1
 
-    def ask(self, request: SlotPass) -> TokenBlock | None:
+    def ask(self, request: SlotPass, whole: bool = False) -> TokenBlock | None:
         """The block that a pass has to run: from the first slot that differs from the cached ones on.
 
         Slots attend to earlier ones only, so an unchanged beginning keeps its keys, values and answers. None
-        when the last pass has answered it all.
+        when the last pass has answered it all. whole: a block of all slots, if any at all.
         """
         slots: Ids = np.tile(self._model.prompt.slot_ids[request.labels], self._copies)
         needed = (self._copies - 1) * self._model.window + request.needed
@@ -148,11 +154,23 @@ class Prefix:
         first = int(differs[0]) if len(differs) else cached
         if first >= needed:
             return None
+        if whole:
+            first, needed = 0, len(slots)
         self._slots = slots[:needed]
         positions = np.tile(np.arange(self._end_position + first, self._end_position + needed), (3, 1))
-        wanted = min(request.needed, needed - first)  # only the last copy answers
-        self._answered = slice(request.needed - wanted, request.needed)
+        asked = len(request.labels) if whole else request.needed
+        wanted = min(asked, needed - first)  # only the last copy answers
+        self._answered = slice(asked - wanted, asked)
         return TokenBlock(self._cache, self._end + first, slots[first:needed], positions, wanted=wanted)
+
+    def placeholder(self) -> TokenBlock:
+        """A block of all slots, masked, whose answers are not wanted: for a pass that others need."""
+        window = self._model.window
+        self.forget_slots()
+        block = self.ask(SlotPass(np.full(window, MASKED, dtype=np.uint8), window), whole=True)
+        assert block is not None, "no slots are cached after they were forgotten"
+        self.forget_slots()  # the answers at hand are to other slots
+        return block
 
     def answer(self, values: Probabilities | None) -> Probabilities:
         """P(active) (W,) after a pass, from the values of `ask`'s block; stale beyond the needed slots."""

@@ -163,6 +163,12 @@ TABLE: Table = (
         "Image tokens for each frame pair at most; fewer are faster and see less.",
         limits=(1, 4096),
     ),
+    ParameterSpec(
+        "cuda_graphs",
+        _DEFAULT.cuda_graphs,
+        "On a CUDA device, replay captured passes, which starts their kernels at once; checked, and given up "
+        "with a warning where it fails. Without effect on a CPU.",
+    ),
 )
 
 
@@ -227,6 +233,7 @@ def to_config(values: Mapping[str, Any]) -> ActivationConfig:
                 "odd_frame",
                 "position_scheme",
                 "frame_max_tokens",
+                "cuda_graphs",
             )
         },
     )

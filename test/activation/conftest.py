@@ -89,6 +89,30 @@ def make_model(tmp_path_factory):
     return make
 
 
+class Rerun:
+    """Records work by keeping it: on a CPU, what a CUDA graph is on a GPU. Counts recordings and replays."""
+
+    def __init__(self) -> None:
+        self.failure: str | None = None
+        self.recorded = self.replayed = 0
+
+    def record(self, work):
+        self.recorded += 1
+        work()
+
+        def replay() -> None:
+            self.replayed += 1
+            work()
+
+        return replay
+
+
+@pytest.fixture
+def rerun() -> Rerun:
+    """A recorder for slot passes that works on a CPU."""
+    return Rerun()
+
+
 @pytest.fixture(scope="session")
 def make_frames():
     """A function that makes `count` random frames of `size` (height, width)."""

@@ -22,6 +22,7 @@ BAD = {
     "odd_frame": "skip",
     "position_scheme": "rope",
     "frame_max_tokens": 0,
+    "cuda_graphs": 1,
     "trigger": 1.0,
 }
 

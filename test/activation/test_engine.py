@@ -1,6 +1,7 @@
 """The streaming engine decides as a full recomputation does, over shifts, for one query or several."""
 
 import dataclasses
+import functools
 
 import numpy as np
 import pytest
@@ -57,7 +58,21 @@ def test_300_irregular_ticks_with_shifts_equal_a_recomputation(
     assert 0.05 < np.mean(labels == 1) < 0.95  # a stream whose labels never change would prove little
 
 
-@pytest.mark.parametrize(
+@pytest.mark.parametrize("single_sequence", [False, True])
+@pytest.mark.parametrize("scheme", ["mrope", "flat"])
+def test_recorded_passes_decide_as_ordinary_ones_over_shifts(
+    make_model, make_frames, rerun, scheme, single_sequence
+):
+    model = make_model(window=8, single_sequence=single_sequence, seed=3)
+    times = 5.0 + np.cumsum(np.random.default_rng(2).uniform(0.3, 1.7, 80))
+    config = dataclasses.replace(CONFIG, position_scheme=scheme)
+    engines = (functools.partial(CachedEngine, recorder=rerun), CachedEngine)
+    streams = [ActivationStream(model, QUERIES[:1], config, engine) for engine in engines]
+    run_side_by_side(streams, make_frames(37, (32, 32)), times)
+    assert rerun.replayed > 80
+
+
+SHAPES = pytest.mark.parametrize(
     "changes",
     [
         {"max_frames": 13, "drop_frames": 5, "odd_frame": "wait"},
@@ -69,25 +84,31 @@ def test_300_irregular_ticks_with_shifts_equal_a_recomputation(
     ],
     ids=str,
 )
-def test_any_shape_of_context_equals_both_references(make_model, make_frames, changes):
+
+
+@SHAPES
+def test_any_shape_of_context_equals_both_references(make_model, make_frames, rerun, changes):
     config = dataclasses.replace(CONFIG, **changes)
-    engines = (CachedEngine, RecomputeEngine, RebuildEngine)
+    recorded = functools.partial(CachedEngine, recorder=rerun)
+    engines = (CachedEngine, RecomputeEngine, RebuildEngine, recorded)
     streams = [ActivationStream(make_model(window=8), QUERIES[:1], config, engine) for engine in engines]
     run_side_by_side(streams, make_frames(30, (64, 32)), np.arange(40.0))
 
 
-def test_frames_that_change_size_equal_a_recomputation(make_model, make_frames):
+def test_frames_that_change_size_equal_a_recomputation(make_model, make_frames, rerun):
     images = [*make_frames(5, (32, 32)), *make_frames(6, (96, 64)), *make_frames(9, (64, 96))]
     streams = [
         ActivationStream(make_model(window=8), QUERIES[:1], CONFIG, engine)
-        for engine in (CachedEngine, RecomputeEngine)
+        for engine in (CachedEngine, RecomputeEngine, functools.partial(CachedEngine, recorder=rerun))
     ]
     run_side_by_side(streams, images, np.arange(45.0))
 
 
-def test_queries_on_one_stream_decide_as_sessions_of_their_own(make_model, make_frames):
+@pytest.mark.parametrize("recorded", [False, True])
+def test_queries_on_one_stream_decide_as_sessions_of_their_own(make_model, make_frames, rerun, recorded):
     model, images = make_model(window=8), make_frames(30, (64, 32))
-    together = ActivationStream(model, QUERIES, CONFIG)
+    engine = functools.partial(CachedEngine, recorder=rerun) if recorded else CachedEngine
+    together = ActivationStream(model, QUERIES, CONFIG, engine)
     alone = [ActivationStream(model, [query], CONFIG) for query in QUERIES]
     events = []
     for index in range(60):
@@ -104,6 +125,19 @@ def test_queries_on_one_stream_decide_as_sessions_of_their_own(make_model, make_
     assert all(event.query in QUERIES for event in events)
     owners = {(event.span_id, event.query) for event in events}
     assert len({span_id for span_id, _ in owners}) == len(owners) > 0  # an id belongs to one query
+
+
+def test_recorded_passes_leave_queries_that_have_finished_alone(make_model, make_frames, rerun):
+    config = dataclasses.replace(CONFIG, multi_event=False)
+    engines = (functools.partial(CachedEngine, recorder=rerun), CachedEngine)
+    streams = [ActivationStream(make_model(window=8), QUERIES, config, engine) for engine in engines]
+    counts = set()
+    images = make_frames(30, (64, 32))
+    for index in range(90):
+        ours, theirs = (stream.push(images[index % 30], float(index)) for stream in streams)
+        assert_equal_updates(ours, theirs)
+        counts.add(len(ours))
+    assert len(counts) > 1  # some query finished while others went on
 
 
 def test_queries_must_differ_and_there_must_be_one(make_model):

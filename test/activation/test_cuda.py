@@ -1,0 +1,132 @@
+"""On a GPU: replayed CUDA graphs decide as ordinary passes do, stay few, and fail without harm."""
+
+import dataclasses
+import gc
+
+import numpy as np
+import pytest
+import torch
+
+from stride_ros.activation.config import ActivationConfig
+from stride_ros.activation.engine import CachedEngine
+from stride_ros.activation.graphs import CudaRecorder
+from stride_ros.activation.kv_cache import PARTS
+from stride_ros.activation.model import ActivationModel
+from stride_ros.activation.stream import ActivationStream
+
+pytestmark = pytest.mark.skipif(
+    not torch.cuda.is_available(), reason="PyTorch sees no CUDA device, and CUDA graphs need one"
+)
+
+QUERIES = ("Tell me when a person is in view.", "A red ball is on the table.")
+CONFIG = ActivationConfig(max_frames=32, drop_frames=8, unmasking_steps=3)
+
+
+@pytest.fixture
+def load(make_model):
+    """A function that puts a small random model on the GPU."""
+
+    def load(dtype="float32", **options) -> ActivationModel:
+        return ActivationModel.load(make_model(window=8, **options).name, device="cuda", dtype=dtype)
+
+    return load
+
+
+def open_stream(model, config=CONFIG, queries=QUERIES):
+    """A stream, and the engine behind it."""
+    engines = []
+
+    def engine(*arguments):
+        engines.append(CachedEngine(*arguments))
+        return engines[-1]
+
+    stream = ActivationStream(model, queries, config, engine)
+    return stream, engines[0]
+
+
+def assert_equal_decisions(left, right, images):
+    for index, image in enumerate(images):
+        updates = zip(left.push(image, float(index)), right.push(image, float(index)), strict=True)
+        for ours, theirs in updates:
+            np.testing.assert_array_equal(ours.labels, theirs.labels)
+            np.testing.assert_allclose(ours.probabilities, theirs.probabilities, atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("single_sequence", [False, True])
+@pytest.mark.parametrize("scheme", ["mrope", "flat"])
+def test_replays_decide_as_ordinary_passes(load, make_frames, scheme, single_sequence):
+    config = dataclasses.replace(CONFIG, position_scheme=scheme)
+    model = load(single_sequence=single_sequence, seed=3)
+    recorded, engine = open_stream(model, config)
+    ordinary, without = open_stream(model, dataclasses.replace(config, cuda_graphs=False))
+    assert_equal_decisions(recorded, ordinary, make_frames(90, (64, 64)))
+    assert model.recorder.failure is None
+    assert PARTS < engine.recordings <= 2 * PARTS
+    assert without.recordings == 0
+
+
+def test_a_gpu_decides_as_a_cpu(load, make_model, make_frames):
+    on_gpu, _ = open_stream(load(seed=3))
+    on_cpu, _ = open_stream(make_model(window=8, seed=3))
+    assert_equal_decisions(on_gpu, on_cpu, make_frames(60, (64, 64)))
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_short_numbers_pass_the_check_of_every_graph(load, make_frames, dtype):
+    model = load(dtype)
+    stream, engine = open_stream(model)
+    for index, image in enumerate(make_frames(60, (64, 64))):
+        stream.push(image, float(index))
+    assert model.recorder.failure is None
+    assert engine.recordings > PARTS
+
+
+def test_neither_graphs_nor_memory_grow(load, make_frames):
+    stream, engine = open_stream(load("bfloat16"))
+    images = make_frames(30, (64, 64))
+    seen = []
+    for index in range(240):
+        stream.push(images[index % 30], float(index))
+        if index in (120, 232):  # the same point between two shifts
+            torch.cuda.synchronize()
+            seen.append((engine.recordings, torch.cuda.memory_allocated()))
+    (graphs, memory), (graphs_later, memory_later) = seen
+    assert graphs_later == graphs
+    assert memory_later <= memory + 2**16
+
+
+def test_caches_that_grow_and_streams_that_begin_anew_are_recorded_again(load, make_frames):
+    model = load()
+    for _ in range(2):
+        stream, engine = open_stream(model)
+        frames = [*make_frames(20, (32, 32)), *make_frames(40, (96, 96))]
+        for index, image in enumerate(frames):
+            stream.push(image, float(index))
+        assert 0 < engine.recordings <= 2 * PARTS
+        del stream, engine
+        gc.collect()  # the pool of their graphs is gone with them
+    assert model.recorder.failure is None
+
+
+def test_a_capture_that_fails_leaves_the_device_in_order():
+    recorder = CudaRecorder(torch.device("cuda", torch.cuda.current_device()))
+    x = torch.ones(4, device="cuda")
+    before = torch.cuda.current_stream()
+    with pytest.raises(RuntimeError):
+        recorder.record(lambda: x.add_(x.sum().item()))  # waits for the device, which a graph cannot
+    assert torch.cuda.current_stream() == before
+    y = torch.zeros(4, device="cuda")
+    y += 2
+    assert y.tolist() == [2.0] * 4
+    assert torch.rand(4, device="cuda").std() > 0  # others in the process may draw random numbers
+
+
+def test_a_graph_reads_what_its_inputs_hold_when_it_is_replayed():
+    recorder = CudaRecorder(torch.device("cuda", torch.cuda.current_device()))
+    x, out = torch.zeros(4, device="cuda"), torch.zeros(4, device="cuda")
+    replays = [recorder.record(lambda factor=factor: out.copy_(x * factor + 1)) for factor in (2, 3)]
+    for value in (1.0, 5.0):
+        x.fill_(value)
+        for factor, replay in zip((2, 3), replays, strict=True):
+            replay()
+            assert out.tolist() == [value * factor + 1] * 4
