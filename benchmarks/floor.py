@@ -4,14 +4,15 @@
     python benchmarks/floor.py --preset 2b --windows 32 256          # on a GPU
     python benchmarks/floor.py --preset small --windows 32           # on a CPU
 
-The floor of a piece of work is the larger of its arithmetic at the rate of a large matrix product and its
-traffic (weights and cached keys and values, read once) at the rate of a large copy; both rates are measured
-here first.
+On a GPU every row is measured with and without CUDA graphs. The floor of a piece of work is the larger of
+its arithmetic at the rate of a large matrix product and its traffic (weights and cached keys and values,
+read once) at the rate of a large copy; both rates are measured here first.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import statistics
 import time
 
@@ -22,7 +23,7 @@ from stride_ros.activation.engine import CachedEngine
 from stride_ros.activation.frames import model_size
 from stride_ros.activation.model import ActivationModel
 from stride_ros.activation.random_model import random_model
-from stride_ros.benchmark.measure import QUERIES, SOURCE_SIZE, WARM_UP, Settings, run_engine
+from stride_ros.benchmark.measure import QUERIES, SOURCE_SIZE, WARM_UP, Settings, run_engine, summary
 from stride_ros.benchmark.presets import architecture
 from stride_ros.training.tokenizer import build_tokenizer
 
@@ -98,16 +99,18 @@ def main() -> None:
     parser.add_argument("--dtype", default="auto")
     options = parser.parse_args()
     print(
-        "| preset | window | one pass: floor ms | tick | passes | measured ms | floor ms | measured / floor |"
+        "| preset | window | CUDA graphs | tick | passes | one pass: measured ms | floor ms "
+        "| tick: measured ms | worst | floor ms | measured / floor |"
     )
-    print("|---|---|---|---|---|---|---|---|")
+    print("|---" * 11 + "|")
     for window in options.windows:
         shape = architecture(options.preset, window)
         tokenizer = build_tokenizer(QUERIES)
         model = random_model(shape, tokenizer, options.preset, device=options.device, dtype=options.dtype)
 
         height, width = model_size(*SOURCE_SIZE, shape.frame_max_tokens)
-        for kind, fresh in (("fresh", True), ("steady", False)):
+        modes = (True, False) if model.device.type == "cuda" else (False,)
+        for (kind, fresh), graphs in itertools.product((("fresh", True), ("steady", False)), modes):
             settings = Settings(
                 frames=options.frames,
                 drop=options.frames // 4,
@@ -115,15 +118,20 @@ def main() -> None:
                 ticks=options.ticks,
                 reference_ticks=0,
                 fresh=fresh,
+                cuda_graphs=graphs,
             )
             floor = Floor(shape, model, settings, height * width // 1024)
             ticks = run_engine(model, settings, CachedEngine, lambda: None)
-            measured = 1e3 * statistics.median(ticks.totals()[WARM_UP:])
+            seconds = ticks.totals()[WARM_UP:]
+            measured = 1e3 * statistics.median(seconds)
             passes = statistics.median(ticks.passes[WARM_UP:])
             least = 1e3 * (floor.intake() + passes * floor.one_pass())
+            one = summary(ticks.parts[WARM_UP:])["denoise"]["median"] / passes
             print(
-                f"| {options.preset} | {window} | {1e3 * floor.one_pass():.2f} | {kind} | {passes:g} "
-                f"| {measured:.1f} | {least:.1f} | {measured / least:.1f} |"
+                f"| {options.preset} | {window} | {ticks.graphs or 'none'} | {kind} | {passes:g} | {one:.2f} "
+                f"| {1e3 * floor.one_pass():.2f} | {measured:.1f} | {1e3 * max(seconds):.1f} | {least:.1f} "
+                f"| {measured / least:.1f} |",
+                flush=True,
             )
 
 

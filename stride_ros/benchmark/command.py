@@ -60,6 +60,12 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default auto)")
     parser.add_argument("--dtype", default="auto", help="auto, float32, bfloat16 or float16 (default auto)")
+    parser.add_argument(
+        "--no-cuda-graphs",
+        dest="cuda_graphs",
+        action="store_false",
+        help="on a CUDA device, start each kernel",
+    )
     parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (default all cores)")
     parser.add_argument("--seed", type=int, default=0, help="of frames and weights (default 0)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all numbers")
@@ -138,6 +144,7 @@ def _settings(arguments: argparse.Namespace) -> Settings:
         reference_ticks=arguments.reference_ticks,
         fresh=arguments.fresh,
         seed=arguments.seed,
+        cuda_graphs=arguments.cuda_graphs,
     )
     settings.config()  # checked before a model is made
     return settings
@@ -185,7 +192,7 @@ def table(report: dict[str, Any]) -> str:
     lines = [
         f"{report['model']} on {report['device']} ({report['dtype']}, {report['threads']} threads): window "
         f"{report['window']}, {settings['frames']} frames, {settings['queries']} queries, "
-        f"{report['passes']:g} passes a tick",
+        f"{report['passes']:g} passes a tick, CUDA graphs: {report['cuda_graphs'] or 'none'}",
         f"{'median ms':<12}{'tick':>10}" + "".join(f"{part:>12}" for part in PARTS) + f"{'engine is':>14}",
     ]
     for name, faster, tick, *parts in rows:

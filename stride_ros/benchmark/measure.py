@@ -46,7 +46,8 @@ QUERIES = (
 class Settings:
     """What to measure. frames: in context; drop: leave at a shift; tokens: of a frame pair, at most; ticks:
     measured ones, after the context is full; reference_ticks: ticks of each reference engine, 0 for none;
-    fresh: denoise every slot at every tick instead of keeping what the baseline pass confirms."""
+    fresh: denoise every slot at every tick instead of keeping what the baseline pass confirms; cuda_graphs:
+    use them on a CUDA device."""
 
     frames: int = 128
     drop: int = 32
@@ -57,6 +58,7 @@ class Settings:
     reference_ticks: int = 2
     fresh: bool = False
     seed: int = 0
+    cuda_graphs: bool = True
 
     def config(self) -> ActivationConfig:
         """The session's settings. No span is ever over, so that every tick is one diffusion."""
@@ -67,6 +69,7 @@ class Settings:
             max_frames=self.frames,
             drop_frames=self.drop,
             frame_max_tokens=self.tokens,
+            cuda_graphs=self.cuda_graphs,
             trigger=TriggerConfig(0.0, 0.0),
         )
 
@@ -74,7 +77,7 @@ class Settings:
 @dataclass
 class Ticks:
     """Decisions of one engine: seconds by part and in total, CPU seconds of all threads, passes, labels;
-    `shifts` are tick numbers at which the oldest frames left."""
+    `shifts` are tick numbers at which the oldest frames left; graphs: CUDA graphs that passes came from."""
 
     parts: list[dict[str, float]] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
@@ -85,6 +88,7 @@ class Ticks:
     answers: list[list[dict[int, Probabilities]]] = field(default_factory=list)
     state_bytes: int = 0
     peak_bytes: int = 0
+    graphs: int = 0
 
     def totals(self) -> list[float]:
         """Seconds of each tick."""
@@ -103,6 +107,10 @@ class _Recorder:
     @property
     def memory_bytes(self) -> int:
         return self._engine.memory_bytes
+
+    @property
+    def graphs(self) -> int:
+        return self._engine.recordings if isinstance(self._engine, CachedEngine) else 0
 
     def memory_limit(self, height: int, width: int) -> int:
         return self._engine.memory_limit(height, width)
@@ -170,6 +178,7 @@ def run_engine(
             ticks.answers.append(recorder[0].noted)
         step()
     ticks.state_bytes = stream.memory_bytes
+    ticks.graphs = recorder[0].graphs
     ticks.peak_bytes = peak_memory(model)
     return ticks
 
@@ -202,9 +211,10 @@ def measure(model: ActivationModel, settings: Settings, step: Callable[[], None]
     """Everything the report says, as JSON values. `step` is called after every frame.
 
     Keys: tick_ms (median) and tick_p95_ms, tick_worst_ms; parts_ms by part, median and p95; passes (median);
-    ticks_ms, ticks_cpu_ms (of all threads) and shifts for a plot; state_bytes, weights_bytes,
-    peak_memory_bytes; and for each reference R: R_tick_ms, R_parts_ms, speedup_vs_R,
-    R_labels_equal, R_largest_difference in P(active); labels_equal over all.
+    cuda_graphs, how many the engine replays its passes from, 0 for none; ticks_ms, ticks_cpu_ms (of all
+    threads) and shifts for a plot; state_bytes, weights_bytes, peak_memory_bytes; and for each reference R:
+    R_tick_ms, R_parts_ms, speedup_vs_R, R_labels_equal, R_largest_difference in P(active); labels_equal over
+    all.
     """
     engine = run_engine(model, settings, CachedEngine, step)
     seconds = engine.totals()[WARM_UP:]
@@ -213,6 +223,7 @@ def measure(model: ActivationModel, settings: Settings, step: Callable[[], None]
         "tick_p95_ms": 1e3 * float(np.percentile(seconds, 95)),
         "tick_worst_ms": 1e3 * max(seconds),
         "parts_ms": summary(engine.parts[WARM_UP:]),
+        "cuda_graphs": engine.graphs,
         "passes": statistics.median(engine.passes[WARM_UP:]),
         "ticks_ms": [1e3 * value for value in seconds],
         "ticks_cpu_ms": [1e3 * value for value in engine.cpu[WARM_UP:]],

@@ -36,6 +36,7 @@ def test_the_report_has_the_documented_keys(report):
     assert numbers["tick_ms"] <= numbers["tick_p95_ms"] <= numbers["tick_worst_ms"]
     assert 0 < numbers["state_bytes"] < numbers["peak_memory_bytes"]
     assert (numbers["window"], numbers["settings"]["queries"]) == (4, 2)
+    assert (numbers["cuda_graphs"] > 0) is torch.cuda.is_available()
 
 
 def test_the_picture_is_drawn(report):
@@ -43,9 +44,10 @@ def test_the_picture_is_drawn(report):
 
 
 def test_references_can_be_left_out(capsys):
-    assert main([*TINY, "--reference-ticks", "0", "--fresh"]) == 0
+    assert main([*TINY, "--reference-ticks", "0", "--fresh", "--no-cuda-graphs"]) == 0
     printed = capsys.readouterr().out
     assert "engine" in printed
+    assert "CUDA graphs: none" in printed
     assert "rebuild" not in printed
 
 
