@@ -67,4 +67,4 @@ def describe_publishers(node: Node, topic: str, subscription: QoSProfile) -> str
 def loss_remedy(topic: str) -> str:
     """What to do when images get lost on their way: a large one is many packets, and one lost loses it."""
     setting = f"qos_overrides.{topic}.subscription.reliability: reliable"
-    return f"for large images set {setting}, or raise net.core.rmem_default"
+    return f"for large images set {setting}, or give the middleware larger buffers (docs/faults.md)"
