@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rosbags.interfaces import Connection
 
 _IMAGE_TYPES = (IMAGE, COMPRESSED_IMAGE)
+_VIDEOS = (".mp4", ".mkv", ".avi", ".mov", ".webm")
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,8 @@ class BagMessage:
 class BagReader:
     """An open recording, with one image topic chosen. Use it as a context manager.
 
-    ``image_topic`` None takes the only image topic there is. Raises SourceError when the recording cannot be
+    ``image_topic`` None takes the only image topic there is; of one that was recorded compressed only, the
+    base name will do. Raises SourceError when the recording cannot be
     opened, or has no such topic or no image on it.
     """
 
@@ -138,6 +140,8 @@ def _open(path: Path, notes: list[str]) -> AnyReader:
 
     if not path.exists():
         raise SourceError(f"There is no recording {path}; give the folder or file of a bag.")
+    if path.suffix.lower() in _VIDEOS:
+        raise SourceError(f"{path} is a video, not a bag; watch it with `stride-ros demo --source {path}`.")
     try:
         reader = AnyReader(_files(path, notes), default_typestore=store)
         reader.open()
@@ -187,6 +191,8 @@ def _choose(connections: Sequence[Connection], topic: str | None, path: Path) ->
     listed = ", ".join(sorted(images)) or "none"
     if topic is not None:
         topic = "/" + topic.strip("/")
+        if topic not in images and f"{topic}/compressed" in images:  # named as image_transport names it
+            topic = f"{topic}/compressed"
         known = next((connection for connection in connections if connection.topic == topic), None)
         if known is not None and topic not in images:
             raise SourceError(

@@ -134,8 +134,9 @@ def _tell(result: Replay, seconds: float) -> None:
         print(f"{interval:>19}  {style(about, 'cyan')}{state}{style(said, 'bold')}".rstrip())
     speed = result.run.seconds / max(seconds, 1e-3)
     count = len(result.spans())
+    spans = "1 span" if count == 1 else f"{count} spans"
     length = time_label(result.run.seconds)
-    print(f"{count} spans in {length} min, replayed at {speed:.0f} times real time (after loading).")
+    print(f"{spans} in {length}, replayed at {speed:.0f} times real time (after loading).")
     for note in result.run.notes:
         print(style(f"Note: {note}", "yellow"), file=sys.stderr)
     if result.verdict is not None:

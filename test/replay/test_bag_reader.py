@@ -39,6 +39,17 @@ def test_the_only_image_topic_is_found(world_bag):
         assert bag.image.topic == "/camera/image_raw/compressed"
 
 
+def test_images_recorded_compressed_are_found_by_the_camera_s_topic(world_bag):
+    with BagReader(world_bag, "/camera/image_raw") as bag:
+        assert bag.image.topic == "/camera/image_raw/compressed"
+
+
+def test_a_video_is_told_from_a_bag(tmp_path):
+    (tmp_path / "drive.MP4").write_bytes(b"video")
+    with pytest.raises(SourceError, match="stride-ros demo --source"):
+        BagReader(tmp_path / "drive.MP4")
+
+
 def test_without_metadata_the_storage_is_read_directly(bag):
     (bag / "metadata.yaml").unlink()
     count, notes = images(bag)

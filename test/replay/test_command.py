@@ -53,7 +53,9 @@ def test_the_report_has_timeline_strip_and_histogram(first):
 
 def test_what_it_wrote_as_expectations_is_met(first, world_bag, checkpoint, capsys):
     assert again(world_bag, checkpoint, "--expect", first / "spans.yaml") == 0
-    assert "Met." in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "Met." in told
+    assert "\n1 span in 0:41.0, replayed" in told
 
 
 def test_unmet_expectations_end_with_1_and_say_what_was_missed(world_bag, checkpoint, tmp_path, capsys):
