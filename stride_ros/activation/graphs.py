@@ -6,6 +6,7 @@ pass, and used from then on. When recording fails, or the check, passes are run 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import weakref
@@ -90,7 +91,8 @@ class CudaRecorder:
             # A failed capture leaves its stream in place, and the random numbers of the whole process
             # waiting for its end.
             torch.cuda.set_stream(current)
-            generator.graphsafe_set_state(untouched)
+            with contextlib.suppress(RuntimeError):  # what is raised is why the capture failed
+                generator.graphsafe_set_state(untouched)
             raise
         return graph
 

@@ -80,7 +80,9 @@ class PromptSet:
     def record_ahead(self) -> None:
         """Record one pass that will be needed and is not recorded yet, so that no decision waits for many."""
         recorded = self._recorded
-        if recorded is None or not recorded.usable or not all(prefix.begun for prefix in self.prefixes):
+        if recorded is not None and not recorded.usable:
+            self._recorded = recorded = None  # and with it the memory of what was recorded
+        if recorded is None or not all(prefix.begun for prefix in self.prefixes):
             return
         blocks = [prefix.placeholder() for prefix in self.prefixes]
         parts = recorded.missing(blocks)
