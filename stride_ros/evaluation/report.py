@@ -62,26 +62,33 @@ def write_report(file: Path, rows: Mapping[str, Row], result: Mapping[str, Any])
         f"{result['queries']} queries watched in each.{said} A tick of all {result['queries']} queries took "
         f"{result['tick_ms']:.0f} ms (median).",
         "",
-        "| | " + " | ".join(COLUMNS.values()) + " |",
-        "|---|" + "---|" * len(COLUMNS),
-        *(
-            f"| {name} | " + " | ".join(_cell(row[key]) for key in COLUMNS) + " |"
-            for name, row in rows.items()
-        ),
+        *table({name: {key: _cell(row[key]) for key in COLUMNS} for name, row in rows.items()}),
         "",
         f"![span F1 and onset recall of each]({picture.name})",
     ]
-    _replace_between_markers(file, "\n".join(lines))
+    replace_section(file, "numbers", "\n".join(lines))
 
 
-BEGIN, END = "<!-- numbers: begin -->", "<!-- numbers: end -->"
+def table(rows: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """Lines of a Markdown table of COLUMNS, one row for each name."""
+    return [
+        "| | " + " | ".join(COLUMNS.values()) + " |",
+        "|---|" + "---|" * len(COLUMNS),
+        *(f"| {name} | " + " | ".join(row[key] for key in COLUMNS) + " |" for name, row in rows.items()),
+    ]
 
 
-def _replace_between_markers(file: Path, text: str) -> None:
-    old = file.read_text(encoding="utf-8") if file.is_file() else f"# Quality\n\n{BEGIN}\n{END}\n"
-    before, _, rest = old.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    file.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", encoding="utf-8")
+def replace_section(file: Path, section: str, text: str) -> None:
+    """Put `text` between the markers of a section of a Markdown page; a page without them gets them at its
+    end.
+    """
+    begin, end = f"<!-- {section}: begin -->", f"<!-- {section}: end -->"
+    old = file.read_text(encoding="utf-8") if file.is_file() else "# Quality\n"
+    if begin not in old:
+        old = f"{old}\n{begin}\n{end}\n"
+    before, _, rest = old.partition(begin)
+    _, _, after = rest.partition(end)
+    file.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")
 
 
 def _cell(value: float | None) -> str:

@@ -6,6 +6,9 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("transformers", reason="transformers is not installed")
 
+from safetensors.torch import load_file  # noqa: E402
+
+from stride_ros.activation.checkpoint import find  # noqa: E402
 from stride_ros.activation.frames import patches  # noqa: E402
 from stride_ros.activation.model import ActivationModel  # noqa: E402
 from stride_ros.activation.prompt import Prompt  # noqa: E402
@@ -16,10 +19,12 @@ from stride_ros.training.tiny.clips import facts, frame_facts, load_clips, rende
 from stride_ros.training.tiny.drawing import encode_tables  # noqa: E402
 from stride_ros.training.tiny.packing import Packer, holding, language_model_inputs, window_entries  # noqa: E402
 from stride_ros.training.tiny.recipe import Recipe, make, start  # noqa: E402
-from stride_ros.training.tiny.vision import encode_pairs  # noqa: E402
+from stride_ros.training.tiny.vision import PairSet, encode_pairs  # noqa: E402
 from stride_ros.world.story import WorldEvent  # noqa: E402
 
 SLOTS = 16
+STRIDE_TINY = find("stride-tiny")
+NEXT_TO_NOTHING = {"clips": 1, "vision_steps": 1, "pair_steps": 1, "short_steps": 1, "long_steps": 1}
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +35,7 @@ def clip():
 @pytest.fixture(scope="module")
 def start_folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tiny") / "start"
-    start(folder, seed=0)
+    start(folder, Recipe())
     return folder
 
 
@@ -123,8 +128,56 @@ def test_a_window_asks_for_the_event_after_the_last_settled_one():
     assert answers == {2.0, 10.0}  # the first only when nothing is settled
 
 
-def test_the_recipe_writes_a_checkpoint_that_loads(tmp_path, capsys):
-    make(tmp_path / "tiny", Recipe(1, 1, 1, 1, 1), tmp_path / "cache", lambda text: None)
+def test_a_window_of_one_slot_is_told_every_event_that_it_touches(clip, prompt):
+    """A per-frame model has no span to finish first: what goes on now is active, whatever was before."""
+    query = max(clip.world.queries, key=lambda q: len(clip.events_for(q)))
+    packer = Packer(prompt, 1, 1.0, (1,), 2, 3)
+    ticks = list(range(1, 24))
+    packed = packer.sequence(clip, query, 0, 24, ticks, 0, np.random.default_rng(0))
+    asked = [label for label in packed.labels if label != IGNORED]
+    touched = [
+        any(event.end >= clip.times[tick] - 1.0 and event.start <= clip.times[tick] for event in events)
+        for events in [clip.events_for(query)]
+        for tick in ticks
+    ]
+    assert 0 < sum(touched) < len(touched)
+    assert asked == touched
+
+
+def test_a_window_written_once_has_half_the_slot_tokens(clip, prompt):
+    query, rng = clip.world.queries[0], np.random.default_rng(0)
+    frames, once, twice = (
+        len(Packer(prompt, SLOTS, 1.0, (1,), 2, 3, copies).sequence(clip, query, 0, 12, ticks, 0, rng).ids)
+        for copies, ticks in ((1, []), (1, [11]), (2, [11]))
+    )
+    assert (once - frames, twice - frames) == (SLOTS, 2 * SLOTS)
+
+
+def test_the_vision_tower_sees_changes_more_often_than_they_are(clip, monkeypatch):
+    """Half of the pairs are at a change or beside one, be it the only one of the clip."""
+    table = np.zeros((len(clip.frames), len(facts())), np.float32)
+    table[12:] = 1.0
+    monkeypatch.setattr("stride_ros.training.tiny.vision.frame_facts", lambda clip: table)
+    _, truth = PairSet([clip]).draw(600, np.random.default_rng(0))
+    changing = (truth[:, 0] != truth[:, 1]).any(dim=1).float().mean()
+    assert changing > 0.06  # 0.026 by chance: one pair of 23, and 0.4 of them show one frame twice
+
+
+def test_the_recipe_writes_a_checkpoint_that_loads(tmp_path):
+    make(tmp_path / "tiny", Recipe(**NEXT_TO_NOTHING), tmp_path / "cache", say=lambda text: None)
     model = ActivationModel.load(tmp_path / "tiny")
     assert (model.window, model.frame_max_tokens) == (SLOTS, 6)
     assert sum(file.stat().st_size for file in (tmp_path / "tiny").iterdir()) < 16e6
+
+
+def test_a_rival_takes_the_vision_tower_of_another_and_its_own_window(tmp_path):
+    recipe = Recipe(**NEXT_TO_NOTHING, window=1, mask_modes=(1,), single_sequence=True)
+    make(tmp_path / "rival", recipe, vision=STRIDE_TINY, say=lambda text: None)
+    model = ActivationModel.load(tmp_path / "rival")
+    assert (model.window, model.single_sequence) == (1, True)
+    mine, theirs = (load_file(folder / "model.safetensors") for folder in (tmp_path / "rival", STRIDE_TINY))
+    visual = [name for name in theirs if "visual" in name]
+    assert visual
+    assert all(torch.equal(mine[name], theirs[name]) for name in visual)
+    others = [name for name in theirs if "visual" not in name and mine[name].shape == theirs[name].shape]
+    assert not all(torch.equal(mine[name], theirs[name]) for name in others)

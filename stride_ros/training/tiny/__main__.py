@@ -1,10 +1,13 @@
-"""``python -m stride_ros.training.tiny --out models/stride-tiny``: make the embedded checkpoint."""
+"""``python -m stride_ros.training.tiny --out models/stride-tiny``: make the embedded checkpoint, or one like
+it to compare it with.
+"""
 
 from __future__ import annotations
 
 import argparse
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 
 def main() -> None:
@@ -15,16 +18,25 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the checkpoint")
     parser.add_argument("--cache", type=Path, metavar="DIR", help="keep rendered clips here between runs")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads (default: PyTorch's choice)")
+    parser.add_argument(
+        "--vision", type=Path, metavar="CHECKPOINT", help="take its vision tower instead of training one"
+    )
     for field in fields(Recipe):
+        kind: dict[str, Any] = {"type": type(field.default)}
+        if isinstance(field.default, bool):
+            kind = {"action": "store_true"}
+        elif isinstance(field.default, tuple):
+            kind = {"type": int, "nargs": "+"}
         option = f"--{field.name.replace('_', '-')}"
-        parser.add_argument(option, type=int, default=field.default, help=f"default {field.default}")
+        parser.add_argument(option, default=field.default, help=f"default {field.default}", **kind)
     arguments = parser.parse_args()
     if arguments.threads:
         import torch
 
         torch.set_num_threads(arguments.threads)
-    recipe = Recipe(**{field.name: getattr(arguments, field.name) for field in fields(Recipe)})
-    make(arguments.out, recipe, arguments.cache)
+    values = {field.name: getattr(arguments, field.name) for field in fields(Recipe)}
+    recipe = Recipe(**values | {"mask_modes": tuple(values["mask_modes"])})
+    make(arguments.out, recipe, arguments.cache, arguments.vision)
 
 
 if __name__ == "__main__":

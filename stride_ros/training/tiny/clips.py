@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -78,7 +79,10 @@ def _each_clip(seeds: range, frame_max_tokens: int, cache: Path | None, count: i
         clip = render_clip(seed, frame_max_tokens, count)
         if file is not None:
             file.parent.mkdir(parents=True, exist_ok=True)
-            np.savez(file, frames=clip.frames, times=clip.times)
+            part = file.with_suffix(f".{os.getpid()}.part")  # several runs may fill one cache
+            with part.open("wb") as stream:
+                np.savez(stream, frames=clip.frames, times=clip.times)
+            part.replace(file)
         yield clip
 
 

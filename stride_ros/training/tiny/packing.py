@@ -64,14 +64,23 @@ class PackedSequence:
 
 
 class Packer:
-    """Builds packed sequences with the checkpoint's own prompt, for pairs of `rows` x `columns` cells."""
+    """Builds packed sequences with the checkpoint's own prompt, for pairs of `rows` x `columns` cells; the
+    window is written `copies` times.
+    """
 
     def __init__(
-        self, prompt: Prompt, slots: int, resolution: float, modes: Sequence[int], rows: int, columns: int
+        self,
+        prompt: Prompt,
+        slots: int,
+        resolution: float,
+        modes: Sequence[int],
+        rows: int,
+        columns: int,
+        copies: int = 2,
     ) -> None:
         self._prompt = prompt
         self._slots, self._resolution, self._modes = slots, resolution, modes
-        self._rows, self._columns = rows, columns
+        self._rows, self._columns, self._copies = rows, columns, copies
 
     def sequence(
         self,
@@ -112,7 +121,10 @@ class Packer:
         self, clip: Clip, events: Sequence[WorldEvent], first: int, tick: int, rng: np.random.Generator
     ) -> Window | None:
         origin, now = float(clip.times[first]), float(clip.times[first + tick])
-        entries = window_entries(events, origin, now, self._slots * self._resolution, rng)
+        if self._slots == 1:  # one decision per frame: whatever goes on now, nothing is settled
+            entries = [Entry(event.start, event.end, active=True) for event in events]
+        else:
+            entries = window_entries(events, origin, now, self._slots * self._resolution, rng)
         relative = [Entry(e.start - origin, e.end - origin, e.active, e.shown) for e in entries]
         return build_window(now - origin, self._slots, self._resolution, relative, self._modes, rng)
 
@@ -137,9 +149,10 @@ class Packer:
             sequence.rows += self.table_rows(table_offset, k, twice=True)
         slots = self._prompt.slot_ids[window.tokens]
         asked = np.where(window.masked, window.labels.astype(np.int64), IGNORED)
-        both = np.concatenate([slots, slots])
-        positions = np.tile(np.arange(position, position + len(both)), (3, 1))
-        sequence.add(both, positions, cut, branch, [IGNORED] * len(slots) + asked.tolist())
+        copies = np.tile(slots, self._copies)
+        positions = np.tile(np.arange(position, position + len(copies)), (3, 1))
+        conditioning = [IGNORED] * (len(copies) - len(slots))
+        sequence.add(copies, positions, cut, branch, conditioning + asked.tolist())
 
     def _pair_ids(self, clip: Clip, first: int, second: int, origin: float, query: str | None) -> Ids:
         time = pair_time(float(clip.times[first]), float(clip.times[second]), origin)

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file
 from torch import nn
 
 from stride_ros.activation.prompt import Prompt
@@ -32,7 +33,6 @@ from stride_ros.training.tiny.vision import warm_up_vision
 from stride_ros.world.vocabulary import COLOURS, SHAPES, all_queries, sentence_for
 
 FIRST_SEED = 10_000  # of the training clips
-WINDOW = 16
 TIME_LIMIT = 160.0  # s; a context of 128 frames at a little under one a second
 FEATURE_SCALE = 0.5
 EMBEDDING_SCALE = 0.05
@@ -49,13 +49,21 @@ TEXT_WEIGHT = 0.6
 
 @dataclass(frozen=True)
 class Recipe:
-    """How much of each stage."""
+    """How much of each stage, and what kind of model: slots of the window, mask modes, window written once.
 
-    clips: int = 330
-    vision_steps: int = 4000
+    caution: an inactive slot counts so much more than an active one. A false alarm disturbs more than a
+    second of delay, so a slot shall be active only when that is likelier than `caution` to 1.
+    """
+
+    clips: int = 500
+    vision_steps: int = 5000
     pair_steps: int = 1000
     short_steps: int = 600
-    long_steps: int = 1900
+    long_steps: int = 2000
+    caution: float = 2.0
+    window: int = 16
+    mask_modes: tuple[int, ...] = (1, 2, 3)
+    single_sequence: bool = False
     seed: int = 0
 
 
@@ -74,7 +82,7 @@ class PairHead(nn.Module):
         return F.binary_cross_entropy_with_logits(logits, facts[:, 2:].float())
 
 
-def start(folder: Path, seed: int) -> None:
+def start(folder: Path, recipe: Recipe) -> None:
     """Write the random checkpoint that training starts from: tokenizer of the world's words, one token a
     time.
     """
@@ -88,41 +96,70 @@ def start(folder: Path, seed: int) -> None:
         *("user\n", "assistant\n", "system\n"),
     )
     texts = [*all_queries(), *sentences, *touches, DEFAULT_SYSTEM_PROMPT, *request]
-    create_checkpoint(folder, size="tiny", window=WINDOW, texts=texts, time_limit=TIME_LIMIT, seed=seed)
+    create_checkpoint(
+        folder,
+        size="tiny",
+        window=recipe.window,
+        texts=texts,
+        time_limit=TIME_LIMIT,
+        mask_modes=recipe.mask_modes,
+        single_sequence=recipe.single_sequence,
+        seed=recipe.seed,
+    )
 
 
-def make(folder: Path, recipe: Recipe, cache: Path | None, say: Callable[[str], None] = print) -> None:
-    """Train stride-tiny and write it to `folder`; `cache` keeps rendered clips between runs."""
+def make(
+    folder: Path,
+    recipe: Recipe,
+    cache: Path | None = None,
+    vision: Path | None = None,
+    say: Callable[[str], None] = print,
+) -> None:
+    """Train a checkpoint like stride-tiny and write it to `folder`.
+
+    cache: folder that keeps rendered clips between runs. vision: a checkpoint of this recipe whose vision
+    tower is taken as it is, so that models that are to be compared see alike.
+    """
     begun = time.monotonic()
 
     def tell(text: str) -> None:
         say(f"{(time.monotonic() - begun) / 60:6.1f} min  {text}")
 
     torch.manual_seed(recipe.seed)
-    start(folder, recipe.seed)
+    start(folder, recipe)
     model, tokenizer = prepare(str(folder), folder, WindowKeys())
     clips = load_clips(range(FIRST_SEED, FIRST_SEED + recipe.clips), model.config.frame_max_tokens, cache)
     tell(f"{len(clips)} clips of {len(clips[0].frames)} frames")
     visual = model.model.visual
-    warm_up_vision(
-        visual,
-        clips,
-        steps=recipe.vision_steps,
-        batch=64,
-        learning_rate=1.5e-3,
-        seed=recipe.seed,
-        say=tell,
-    )
-    settle_scale(visual, clips, FEATURE_SCALE)
+    if vision is not None:
+        visual.load_state_dict(_vision_weights(vision))
+    else:
+        warm_up_vision(
+            visual,
+            clips,
+            steps=recipe.vision_steps,
+            batch=64,
+            learning_rate=1.5e-3,
+            seed=recipe.seed,
+            say=tell,
+        )
+        settle_scale(visual, clips, FEATURE_SCALE)
     visual.requires_grad_(False)
     with torch.no_grad():
         _spread_embeddings(model, tokenizer)
-    trainer = _Stages(model, tokenizer, folder, clips, recipe.seed, tell)
+    trainer = _Stages(model, tokenizer, folder, clips, recipe, tell)
     trainer.learn_pairs(recipe.pair_steps, learning_rate=3e-3)
     trainer.learn_windows("short", recipe.short_steps, 2e-3, SHORT, sentences=0)
     trainer.learn_windows("long", recipe.long_steps, 1.5e-3, LONG, sentences=6)
     write_weights(model, folder, torch.bfloat16)
     tell(f"written to {folder}")
+
+
+def _vision_weights(checkpoint: Path) -> dict[str, torch.Tensor]:
+    """The vision tower's part of a checkpoint's weights."""
+    prefix = "model.visual."
+    weights = load_file(str(checkpoint / "model.safetensors"))
+    return {name.removeprefix(prefix): w.float() for name, w in weights.items() if name.startswith(prefix)}
 
 
 def _spread_embeddings(model: StrideForTraining, tokenizer: Any) -> None:
@@ -141,10 +178,13 @@ class _Stages:
     """The language model's stages, on features of a vision tower that no longer changes."""
 
     def __init__(
-        self, model: StrideForTraining, tokenizer: Any, folder: Path, clips: Any, seed: int, tell: Any
+        self, model: StrideForTraining, tokenizer: Any, folder: Path, clips: Any, recipe: Recipe, tell: Any
     ) -> None:
         self._model, self._tell = model, tell
-        self._rng = np.random.default_rng([0x7A, seed])
+        self._rng = np.random.default_rng([0x7A, recipe.seed])
+        self._weights = torch.tensor([recipe.caution, 1.0])
+        copies = 1 if recipe.single_sequence else 2
+        self._window_tokens = copies * recipe.window
         self._tables = encode_tables(model.model.visual, clips)
         config = model.config
         rows, columns = (side // 32 for side in clips[0].frames.shape[1:3])
@@ -156,6 +196,7 @@ class _Stages:
             config.mask_modes,
             rows,
             columns,
+            copies,
         )
         sentences = SentenceExamples(Qwen3VLPrompt(folder, config, SIZES["tiny"].frame_max_tokens))
         self._drawer = Drawer(clips, packer, sentences, self._rng)
@@ -183,7 +224,7 @@ class _Stages:
 
         def loss() -> tuple[torch.Tensor, dict[str, float]]:
             kind = kinds[int(self._rng.choice(len(kinds), p=shares / shares.sum()))]
-            tokens = 20 + 9 * sum(kind.frames) / 4 + kind.ticks * (2 * WINDOW + 5)
+            tokens = 20 + 9 * sum(kind.frames) / 4 + kind.ticks * (self._window_tokens + 5)
             batch = self._drawer.streams(max(2, round(TOKENS / tokens)), kind)
             value, numbers = self._window_loss(batch)
             if sentences:
@@ -203,7 +244,7 @@ class _Stages:
         asked = batch.labels != IGNORED
         rows = self._model.lm_head.weight[list(self._model.slot_token_ids[:2])]
         logits, labels = F.linear(states[asked], rows), batch.labels[asked]
-        slots = F.cross_entropy(logits, labels)
+        slots = F.cross_entropy(logits, labels, self._weights)
         told = logits.argmax(-1)
         overlap = (told & labels).sum().item() / max(1, (told | labels).sum().item())
         value = slots + PAIR_WEIGHT * self._head.loss(states, batch.facts)

@@ -15,6 +15,8 @@ from stride_ros.activation.frames import CELL, MERGE, patches
 from stride_ros.training.tiny.clips import Clip, facts, frame_facts
 
 _BRIGHTNESS = 0.15  # augmentation: brightness and contrast vary by this much
+_TWICE = 0.4  # of the pairs show one frame twice, as every second decision of a live stream does
+_AT_CHANGES = 0.5  # of the pairs are drawn where something begins or ends: half a thing is the hard case
 Progress = Callable[[str], None]
 
 
@@ -67,6 +69,9 @@ class PairSet:
         self.clips = clips
         self.rows, self.columns = (side // CELL for side in clips[0].frames.shape[1:3])
         self.facts = [frame_facts(clip) for clip in clips]
+        # Pairs around each change: the one that has the change inside and its two neighbours.
+        changes = [np.flatnonzero(np.diff(facts, axis=0).any(axis=1)) for facts in self.facts]
+        self._changes = [_near(places, len(clips[0].frames) - 1) for places in changes]
 
     def draw(self, count: int, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
         """Pixels (count, P, 1536) of random pairs and the facts (count, 2, F) of their two frames."""
@@ -74,14 +79,24 @@ class PairSet:
         for _ in range(count):
             c = int(rng.integers(len(self.clips)))
             clip = self.clips[c]
-            first = int(rng.integers(len(clip.frames) - 1))
-            second = first if rng.random() < 0.15 else first + 1
+            changes = self._changes[c]
+            if len(changes) and rng.random() < _AT_CHANGES:
+                first = int(changes[rng.integers(len(changes))])
+            else:
+                first = int(rng.integers(len(clip.frames) - 1))
+            second = first if rng.random() < _TWICE else first + 1
             pixels.append(patches(clip.frames[first], clip.frames[second]))
             truth.append(self.facts[c][[first, second]])
         batch = torch.from_numpy(np.stack(pixels))
         contrast = 1 + _BRIGHTNESS * (2 * torch.rand(count, 1, 1) - 1)
         shift = _BRIGHTNESS * (2 * torch.rand(count, 1, 1) - 1)
         return (batch * contrast + shift).clamp(-1, 1), torch.from_numpy(np.stack(truth))
+
+
+def _near(changes: NDArray[np.int64], pairs: int) -> NDArray[np.int64]:
+    """Numbers of the pairs at most one away from `changes`, of `pairs` in all."""
+    around = (changes[:, None] + np.arange(-1, 2)).ravel()
+    return np.unique(around[(around >= 0) & (around < pairs)])
 
 
 class FactHead(nn.Module):
