@@ -26,7 +26,7 @@ from stride_ros.nodes.diagnostics import Diagnostics, Status
 from stride_ros.nodes.image_input import ImageInput, Sample
 from stride_ros.nodes.images import rgb_to_image
 from stride_ros.nodes.lifecycle import ManagedNode
-from stride_ros.nodes.messages import to_time
+from stride_ros.nodes.messages import to_nanoseconds, to_time
 from stride_ros.nodes.qos import QUERY_QOS
 from stride_ros.nodes.runner import run
 from stride_ros.nodes.stream_memory import StreamMemory
@@ -151,7 +151,7 @@ class ActivationNode(ManagedNode):
         values = self.parameters.values()
         try:
             rgb, header, frame = source.decode(sample)
-            if header.stamp.sec == 0 and header.stamp.nanosec == 0:
+            if to_nanoseconds(header.stamp) <= 0:
                 header = Header(stamp=to_time(sample.stamp_ns), frame_id=header.frame_id)
                 frame = rgb_to_image(rgb, header)
             self._publish(stream.apply(watched_queries(values), to_config(values)))

@@ -21,7 +21,7 @@ os.environ["ROS_LOCALHOST_ONLY"] = "1"
 
 rclpy = pytest.importorskip("rclpy", reason="rclpy is missing; source a ROS 2 distribution")
 
-TIMEOUT = 30.0  # s; only reached by a test that fails
+TIMEOUT = 120.0  # s; only reached by a test that fails, also on a machine that is busy with other work
 
 
 def _claim_domain() -> int:
@@ -191,6 +191,20 @@ class Processes:
             if process.poll() is None:
                 process.kill()
             process.wait()
+
+
+@pytest.fixture
+def documented_values() -> Callable[[str], set[str]]:
+    """The values that docs/diagnostics.md says a node reports."""
+
+    def values(node: str) -> set[str]:
+        page = (Path(__file__).parents[2] / "docs" / "diagnostics.md").read_text()
+        section = page.split(f"\n## {node}\n")[1].split("\n## ")[0]
+        rows = section.split("| value | meaning |")[1].splitlines()[2:]
+        names = [row.split("|")[1] for row in rows if row.startswith("|")]
+        return {name.strip() for row in names for name in row.split(",")}
+
+    return values
 
 
 @pytest.fixture

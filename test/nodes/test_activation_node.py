@@ -11,6 +11,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 from diagnostic_msgs.msg import DiagnosticArray  # noqa: E402
+from rcl_interfaces.msg import Log  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
 from rclpy.qos import QoSProfile, QoSReliabilityPolicy  # noqa: E402
 from sensor_msgs.msg import CompressedImage, Image  # noqa: E402
@@ -205,12 +206,20 @@ def test_too_small_image_is_skipped(watched: Watched) -> None:
     watched.feed(image(0, ORIGIN + SECOND))
 
 
-def test_zero_stamps_use_the_receive_time(watched: Watched) -> None:
-    before = watched.node.get_clock().now().nanoseconds
-    window = watched.feed(image(0, 0))
-    frame = watched.wait(lambda: watched.frames, "the frame")[0]
-    assert before < to_nanoseconds(window.header.stamp) <= watched.node.get_clock().now().nanoseconds
-    assert frame.header.stamp == window.header.stamp, "the responder matches frames and spans by stamp"
+@pytest.mark.parametrize("stamp", [0, -5 * SECOND], ids=["zero", "before 1970"])
+def test_images_without_a_stamp_use_the_receive_time_with_one_warning(watched: Watched, stamp: int) -> None:
+    logs = watched.graph.collect(Log, "/rosout", QoSProfile(depth=1000))
+    watched.wait(lambda: watched.node.count_subscribers("/rosout"), "the log")
+    assert watched.node.set_parameters([Parameter("rate", value=10.0)])[0].successful
+    for i in range(3):
+        before = watched.node.get_clock().now().nanoseconds
+        window = watched.feed(image(i, stamp))
+        frame = watched.wait(lambda i=i: watched.frames[i:], "the frame")[0]
+        assert before < to_nanoseconds(window.header.stamp) <= watched.node.get_clock().now().nanoseconds
+        assert frame.header.stamp == window.header.stamp, "the responder matches frames and spans by stamp"
+    assert watched.graph.call(Trigger, "/activation/reset").success
+    watched.wait(lambda: any("a reset was asked for" in log.msg for log in logs), "a later line of the log")
+    assert sum("the receive time is used" in log.msg for log in logs) == 1
 
 
 def test_time_that_goes_back_starts_anew(watched: Watched) -> None:
@@ -353,8 +362,6 @@ def test_debug_image_is_drawn_only_for_subscribers(watched: Watched, monkeypatch
 
 
 def test_silence_warning_names_the_topic_and_the_mismatch(graph: Any, caplog: Any) -> None:
-    from rcl_interfaces.msg import Log
-
     logs = graph.collect(Log, "/rosout", QoSProfile(depth=1000))
     graph.observer.create_publisher(
         Image, "image", QoSProfile(depth=1, reliability=QoSReliabilityPolicy.BEST_EFFORT)
@@ -371,8 +378,6 @@ def test_silence_warning_names_the_topic_and_the_mismatch(graph: Any, caplog: An
 
 
 def test_silence_warning_when_nobody_publishes(graph: Any) -> None:
-    from rcl_interfaces.msg import Log
-
     logs = graph.collect(Log, "/rosout", QoSProfile(depth=1000))
     Watched(graph, {"image_timeout": 0.1}).start(camera=False)
     graph.wait(lambda: any("nobody publishes it" in log.msg for log in logs), "the warning")
@@ -399,7 +404,7 @@ def test_failing_model_is_told_and_the_node_recovers(
     assert_contract(watched.spans, closed=True)
 
 
-def test_diagnostics_report_state_and_errors(watched: Watched) -> None:
+def test_diagnostics_report_state_and_errors(watched: Watched, documented_values: Any) -> None:
     arrays = watched.graph.collect(DiagnosticArray, "/diagnostics")
     watched.feed(image(0, ORIGIN))
     bad = image(1, ORIGIN + SECOND)
@@ -424,3 +429,4 @@ def test_diagnostics_report_state_and_errors(watched: Watched) -> None:
     assert float(values["tick (ms)"]) > 0
     assert values["context (frames)"] == "1 of 128"
     assert float(values["process memory (MB)"]) > 10
+    assert set(values) == documented_values("activation")

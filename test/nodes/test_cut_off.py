@@ -160,7 +160,7 @@ def test_cut_off_camera_is_told_and_watching_goes_on(
         return processes.start(script, *arguments, within=island.enter, **environment)
 
     def wait(condition: Callable[[], Any], what: str) -> Any:
-        return graph.wait(condition, f"{what}; the node said:\n{node.log.read_text()}", 60.0)
+        return graph.wait(condition, f"{what}; the node said:\n{node.log.read_text()}")
 
     recording = Recording(start("../test/nodes/recorder.py").log)
     watching = {"trigger.min_confidence": 0.0, "unmasking_steps": 2, "image_timeout": image_timeout}

@@ -234,7 +234,7 @@ def test_each_moment_gives_one_final_commentary(stage, respond_on, texts):
     stage.graph.wait(lambda: len(stage.spoken) == texts, "the spoken texts")
 
 
-def test_diagnostics_tell_the_figures(stage):
+def test_diagnostics_tell_the_figures(stage, documented_values):
     from diagnostic_msgs.msg import DiagnosticArray
 
     arrays = stage.graph.collect(DiagnosticArray, "/diagnostics")
@@ -253,6 +253,7 @@ def test_diagnostics_tell_the_figures(stage):
     assert float(values["first text (s)"]) > 0
     assert float(values["speed (tokens/s)"]) > 0
     assert values["queue"] == "0"
+    assert set(values) == documented_values("responder")
 
 
 def test_large_frames_are_kept_small(stage, chat_server):
