@@ -28,8 +28,6 @@ from stride_ros.evaluation.world import clips, score
 from stride_ros.terminal import Progress
 from stride_ros.training.tiny.recipe import Recipe, make
 
-BUDGET = {"clips": 500, "pair_steps": 1000, "short_steps": 400, "long_steps": 900}
-
 
 @dataclass(frozen=True)
 class Variant:
@@ -75,7 +73,7 @@ def trained(name: str, seed: int, options: argparse.Namespace) -> Path:
     """Folder of the variant's checkpoint with this seed."""
     folder = options.out / f"{name}-{seed}"
     if not (folder / "done").is_file():
-        recipe = Recipe(**BUDGET | VARIANTS[name].recipe, seed=seed)
+        recipe = Recipe(**VARIANTS[name].recipe, seed=seed)
 
         def say(text: str) -> None:
             print(f"{folder.name} {text}", flush=True)
@@ -122,8 +120,8 @@ def main() -> None:
         rows |= {title: row(values) for title, values in results.items()}
     lines = [
         f"{options.clips} held-out clips of 60 s (seed {options.eval_seed}), {options.queries} queries "
-        f"watched in each. Mean over training seeds {', '.join(map(str, options.seeds))}, the least and the largest "
-        f"value behind it; rows without them are seed {options.seeds[0]} alone.",
+        f"watched in each. Mean over training seeds {', '.join(map(str, options.seeds))}, the least and the "
+        f"largest value behind it; rows without them are seed {options.seeds[0]} alone.",
         "",
         *table(rows),
     ]

@@ -131,11 +131,14 @@ def prepare(source: str, folder: Path, keys: WindowKeys) -> tuple[StrideForTrain
 
 def _tokenizer(start: Path) -> Any:
     try:
-        return AutoTokenizer.from_pretrained(str(start), local_files_only=True, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(str(start), local_files_only=True, trust_remote_code=False)
     except Exception as error:  # tokenizers raises plain Exception on a broken file
         raise CheckpointError(
             f"{start} has no usable tokenizer ({type(error).__name__}); download it again."
         ) from error
+    for how in ("is_local", "local_files_only"):  # how it was read is no part of what is written
+        tokenizer.init_kwargs.pop(how, None)
+    return tokenizer
 
 
 def _has_own_head(start: Path) -> bool:

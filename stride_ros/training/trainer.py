@@ -116,6 +116,7 @@ def _arguments(plan: TrainingPlan) -> TrainingArguments:
         save_steps=plan.save_steps,
         save_total_limit=2,
         dataloader_num_workers=plan.workers,
+        dataloader_pin_memory=torch.cuda.is_available(),  # else each run begins with a warning
         remove_unused_columns=False,
         report_to="none",
         seed=plan.seed,
