@@ -117,7 +117,7 @@ def test_a_flood_of_onsets_gets_as_many_finals_and_memory_stays_flat(stage, conn
         # Topics keep 10 messages: onsets and finals that nobody takes up in time are lost on the way.
         stage.graph.wait(lambda sent=span_id: node._onsets >= sent - 5, "the onsets to arrive")
         stage.graph.wait(
-            lambda sent=span_id: sum(m.final for m in list(stage.said)) >= sent - 15, "the finals to arrive"
+            lambda sent=span_id: sum(m.final for m in list(stage.said)) >= sent - 9, "the finals to arrive"
         )
     finals = stage.finals(*range(1, count + 1))
     assert len(finals) == count
