@@ -21,6 +21,13 @@ os.environ["ROS_LOCALHOST_ONLY"] = "1"
 
 rclpy = pytest.importorskip("rclpy", reason="rclpy is missing; source a ROS 2 distribution")
 
+AFTER = {  # states by the transition that leads to them
+    "configure": "inactive",
+    "activate": "active",
+    "deactivate": "inactive",
+    "cleanup": "unconfigured",
+    "shutdown": "finalized",
+}
 TIMEOUT = 120.0  # s; only reached by a test that fails, also on a machine that is busy with other work
 
 
@@ -112,22 +119,22 @@ class Graph:
         """Publish until it has arrived: best effort may lose it; a node ignores the same stamp twice."""
         for _ in range(int(TIMEOUT)):
             publisher.publish(message)
-            deadline = time.monotonic() + 1.0
-            with self._changed:
-                while not arrived() and time.monotonic() < deadline:
-                    self._changed.wait(0.02)
-            if arrived():
+            if self._soon(arrived, 1.0):
                 return
         pytest.fail(f"sent {TIMEOUT:.0f} times and waited for {what}")
 
     def call(self, service_type: Any, name: str, **fields: Any) -> Any:
         """Call a service and return its response."""
+        with self._asked(service_type, name, fields) as future:
+            self.wait(future.done, f"the answer of {name}")
+            return future.result()
+
+    @contextlib.contextmanager
+    def _asked(self, service_type: Any, name: str, fields: dict[str, Any]) -> Iterator[Any]:
         client = self.observer.create_client(service_type, name)
         assert client.wait_for_service(TIMEOUT), f"no service {name}"
-        future = client.call_async(service_type.Request(**fields))
-        self.wait(future.done, f"the answer of {name}")
+        yield client.call_async(service_type.Request(**fields))
         self.observer.destroy_client(client)
-        return future.result()
 
     def transition(self, node: str, name: str) -> bool:
         """Ask a managed node for a transition by its label; return whether it succeeded."""
@@ -135,7 +142,22 @@ class Graph:
 
         request = ChangeState.Request()
         request.transition.label = name
-        return self.call(ChangeState, f"/{node}/change_state", transition=request.transition).success
+        fields = {"transition": request.transition}
+        with self._asked(ChangeState, f"/{node}/change_state", fields) as future:
+            # On a busy machine the answer may be sent before the node's process has met this client, and is
+            # lost then: the state tells as well.
+            while not self._soon(future.done, 20.0):
+                if (state := self.state(node)) in AFTER.values():
+                    return state == AFTER[name]
+            return future.result().success
+
+    def _soon(self, condition: Callable[[], Any], seconds: float) -> bool:
+        """Whether the condition becomes true in this time."""
+        deadline = time.monotonic() + seconds
+        with self._changed:
+            while not condition() and time.monotonic() < deadline:
+                self._changed.wait(0.02)
+        return bool(condition())
 
     def state(self, node: str) -> str:
         """Return the label of a managed node's state."""
