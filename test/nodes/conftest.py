@@ -28,6 +28,9 @@ AFTER = {  # states by the transition that leads to them
     "cleanup": "unconfigured",
     "shutdown": "finalized",
 }
+# A client knows a service before the service's process knows the client: on a busy machine the question or
+# the answer may be lost in between. So what may be asked twice is.
+TRIES = 6
 TIMEOUT = 120.0  # s; only reached by a test that fails, also on a machine that is busy with other work
 
 
@@ -125,12 +128,12 @@ class Graph:
 
     def call(self, service_type: Any, name: str, **fields: Any) -> Any:
         """Call a service and return its response."""
-        with self._asked(service_type, name, fields) as future:
+        with self._asked(service_type, name, **fields) as future:
             self.wait(future.done, f"the answer of {name}")
             return future.result()
 
     @contextlib.contextmanager
-    def _asked(self, service_type: Any, name: str, fields: dict[str, Any]) -> Iterator[Any]:
+    def _asked(self, service_type: Any, name: str, **fields: Any) -> Iterator[Any]:
         client = self.observer.create_client(service_type, name)
         assert client.wait_for_service(TIMEOUT), f"no service {name}"
         yield client.call_async(service_type.Request(**fields))
@@ -142,14 +145,28 @@ class Graph:
 
         request = ChangeState.Request()
         request.transition.label = name
-        fields = {"transition": request.transition}
-        with self._asked(ChangeState, f"/{node}/change_state", fields) as future:
-            # On a busy machine the answer may be sent before the node's process has met this client, and is
-            # lost then: the state tells as well.
-            while not self._soon(future.done, 20.0):
-                if (state := self.state(node)) in AFTER.values():
-                    return state == AFTER[name]
-            return future.result().success
+        for _ in range(TRIES):
+            before = self.state(node)
+            with self._asked(ChangeState, f"/{node}/change_state", transition=request.transition) as future:
+                while not self._soon(future.done, TIMEOUT / TRIES):
+                    state = self.state(node)
+                    if state == AFTER[name]:  # the answer was lost
+                        return True
+                    if state == before:  # or the question
+                        break
+                else:
+                    return future.result().success
+        pytest.fail(f"asked {TRIES} times for {name} of {node} and got no answer")
+
+    def state(self, node: str) -> str:
+        """Return the label of a managed node's state."""
+        from lifecycle_msgs.srv import GetState
+
+        for _ in range(TRIES):
+            with self._asked(GetState, f"/{node}/get_state") as future:
+                if self._soon(future.done, TIMEOUT / TRIES):
+                    return future.result().current_state.label
+        pytest.fail(f"asked {TRIES} times for the state of {node} and got no answer")
 
     def _soon(self, condition: Callable[[], Any], seconds: float) -> bool:
         """Whether the condition becomes true in this time."""
@@ -158,12 +175,6 @@ class Graph:
             while not condition() and time.monotonic() < deadline:
                 self._changed.wait(0.02)
         return bool(condition())
-
-    def state(self, node: str) -> str:
-        """Return the label of a managed node's state."""
-        from lifecycle_msgs.srv import GetState
-
-        return self.call(GetState, f"/{node}/get_state").current_state.label
 
     def close(self) -> None:
         """Destroy everything and end the executor's thread."""
