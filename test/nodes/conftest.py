@@ -28,9 +28,9 @@ AFTER = {  # states by the transition that leads to them
     "cleanup": "unconfigured",
     "shutdown": "finalized",
 }
-# A client knows a service before the service's process knows the client: on a busy machine the question or
-# the answer may be lost in between. So what may be asked twice is.
-TRIES = 6
+# A client knows a service before the service's process knows the client: on a busy machine the first answer
+# may be lost in between. So a question that may be asked twice is, by the same client.
+TRIES = 12
 TIMEOUT = 120.0  # s; only reached by a test that fails, also on a machine that is busy with other work
 
 
@@ -128,15 +128,16 @@ class Graph:
 
     def call(self, service_type: Any, name: str, **fields: Any) -> Any:
         """Call a service and return its response."""
-        with self._asked(service_type, name, **fields) as future:
+        with self._client(service_type, name) as client:
+            future = client.call_async(service_type.Request(**fields))
             self.wait(future.done, f"the answer of {name}")
             return future.result()
 
     @contextlib.contextmanager
-    def _asked(self, service_type: Any, name: str, **fields: Any) -> Iterator[Any]:
+    def _client(self, service_type: Any, name: str) -> Iterator[Any]:
         client = self.observer.create_client(service_type, name)
         assert client.wait_for_service(TIMEOUT), f"no service {name}"
-        yield client.call_async(service_type.Request(**fields))
+        yield client
         self.observer.destroy_client(client)
 
     def transition(self, node: str, name: str) -> bool:
@@ -145,25 +146,24 @@ class Graph:
 
         request = ChangeState.Request()
         request.transition.label = name
-        for _ in range(TRIES):
-            before = self.state(node)
-            with self._asked(ChangeState, f"/{node}/change_state", transition=request.transition) as future:
-                while not self._soon(future.done, TIMEOUT / TRIES):
-                    state = self.state(node)
-                    if state == AFTER[name]:  # the answer was lost
-                        return True
-                    if state == before:  # or the question
-                        break
-                else:
+        before = self.state(node)
+        with self._client(ChangeState, f"/{node}/change_state") as client:
+            for _ in range(TRIES):
+                future = client.call_async(request)
+                if self._soon(future.done, TIMEOUT / TRIES):
                     return future.result().success
+                state = self.state(node)
+                if state != before and state in AFTER.values():
+                    return state == AFTER[name]
         pytest.fail(f"asked {TRIES} times for {name} of {node} and got no answer")
 
     def state(self, node: str) -> str:
         """Return the label of a managed node's state."""
         from lifecycle_msgs.srv import GetState
 
-        for _ in range(TRIES):
-            with self._asked(GetState, f"/{node}/get_state") as future:
+        with self._client(GetState, f"/{node}/get_state") as client:
+            for _ in range(TRIES):
+                future = client.call_async(GetState.Request())
                 if self._soon(future.done, TIMEOUT / TRIES):
                     return future.result().current_state.label
         pytest.fail(f"asked {TRIES} times for the state of {node} and got no answer")
