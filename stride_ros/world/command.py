@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,12 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument("--seconds", type=float, default=60.0, help="length in seconds (default 60)")
     parser.add_argument("--size", type=parse_size, default=(640, 480), metavar="WxH", help="default 640x480")
     parser.add_argument("--fps", type=float, default=10.0, help="frames per second (default 10)")
+    parser.add_argument(
+        "--kinds",
+        nargs="+",
+        metavar="KIND",
+        help="what may happen: on_table held touch hand dark (default) taken",
+    )
     output = parser.add_mutually_exclusive_group()
     output.add_argument("--bag", type=Path, metavar="BAG", help="write a rosbag2 folder with ground truth")
     output.add_argument("--video", type=Path, metavar="FILE", help="write a video, for example world.mp4")
@@ -49,9 +56,10 @@ def parse_size(text: str) -> tuple[int, int]:
 def run(arguments: argparse.Namespace) -> int:
     from stride_ros.terminal import Progress
     from stride_ros.world.recording import write_bag, write_labels, write_video
-    from stride_ros.world.world import World
+    from stride_ros.world.world import USUAL, World
 
-    world = World(arguments.seed, arguments.seconds, arguments.size, arguments.fps)
+    config = USUAL if arguments.kinds is None else replace(USUAL, kinds=tuple(arguments.kinds))
+    world = World(arguments.seed, arguments.seconds, arguments.size, arguments.fps, config)
     target = arguments.bag or arguments.video
     if target is not None and not target.absolute().parent.is_dir():
         raise SourceError(f"Folder {target.absolute().parent} does not exist; make it first.")

@@ -2,8 +2,9 @@
 
 The table has three lanes. In each, objects come and go one after another: they slide in from the edge of
 the picture or a hand puts them down; meanwhile a hand may lift one for a while, or the object of the
-middle lane may move over and touch a neighbour. Plans keep every event long enough, and every two events
-of one query far enough apart, to be told from frames one second apart.
+middle lane may move over and touch a neighbour. With the kind "taken" a hand often waits at an object, and
+then takes it away or leaves it after all: only the end tells which. Plans keep every event long enough, and
+every two events of one query far enough apart, to be told from frames one second apart.
 """
 
 from __future__ import annotations
@@ -20,8 +21,10 @@ from stride_ros.world.vocabulary import (
     HAND,
     HELD,
     KINDS,
+    LATE_KINDS,
     ON_TABLE,
     SHAPES,
+    TAKEN,
     TOUCH,
     query_for,
     sentence_for,
@@ -33,6 +36,9 @@ LEAD_SECONDS = 0.7  # a hand with a thing in it is seen this long before the thi
 GRIP_SECONDS = 0.8  # a hand rests at an object this long before it lifts it or lets go
 HANDLE_SECONDS = 2.6  # a hand stays in view this long after it has put a thing down
 SWITCH_SECONDS = 0.3  # the light fades over this long
+WAIT_SECONDS = (3.0, 6.0)  # how long a hand is at a thing before it takes it, or leaves it after all
+TAKE_SECONDS = 3.2  # a hand that takes a thing away lifts it out of the picture over this long
+TAKE_LEAD_SECONDS = 2.2  # and is seen with it this long
 LANES = (-0.62, 0.0, 0.62)  # middle of each lane, in half picture widths from the centre
 
 
@@ -40,11 +46,11 @@ LANES = (-0.62, 0.0, 0.62)  # middle of each lane, in half picture widths from t
 class WorldConfig:
     """What may happen and how hard it is to see.
 
-    ``colours``, ``shapes`` and ``kinds`` (of ``vocabulary.KINDS``; ``on_table`` is always there) limit the
-    vocabulary, ``lanes`` (1 to 3) the number of objects at one time. ``shake``, ``noise`` and ``light`` scale
-    camera shake, sensor noise and the drift of brightness and tint (1 is usual, 0 is none); ``clutter`` puts
-    neutral things on the table and lets a toy mouse run by. ``min_gap`` is the least time in seconds between
-    two events of one query.
+    ``colours``, ``shapes`` and ``kinds`` (of ``vocabulary.KINDS`` and ``LATE_KINDS``; ``on_table`` is always
+    there) choose the vocabulary, ``lanes`` (1 to 3) the number of objects at one time. ``shake``, ``noise``
+    and ``light`` scale camera shake, sensor noise and the drift of brightness and tint (1 is usual, 0 is
+    none); ``clutter`` puts neutral things on the table and lets a toy mouse run by. ``min_gap`` is the least
+    time in seconds between two events of one query.
     """
 
     colours: tuple[str, ...] = tuple(COLOURS)
@@ -62,7 +68,7 @@ class WorldConfig:
         for name, given, known in (
             ("colours", self.colours, tuple(COLOURS)),
             ("shapes", self.shapes, SHAPES),
-            ("kinds", self.kinds, KINDS),
+            ("kinds", self.kinds, KINDS + LATE_KINDS),
         ):
             if not given or any(item not in known for item in given):
                 raise ConfigError(
@@ -111,7 +117,9 @@ class Visit:
     """One object on the table from ``start`` to ``end`` (s) at (``u``, ``v``).
 
     ``u`` is in half picture widths from the centre, ``v`` the depth from 0 (front) to 1 (back).
-    ``entry`` and ``exit``: "side", "front", "hand", or "there" (before the clip began, after it ends).
+    ``entry`` and ``exit``: "side", "front", "hand", or "there" (before the clip began, after it ends); an
+    exit may also be "taken", by a hand that has been there since ``awaited`` (s). ``hesitations``: when a
+    hand is at the object and leaves it after all (start, end).
     """
 
     colour: str
@@ -125,6 +133,8 @@ class Visit:
     exit: str
     lifts: list[Lift] = field(default_factory=list)
     contacts: list[Contact] = field(default_factory=list)
+    hesitations: list[tuple[float, float]] = field(default_factory=list)
+    awaited: float = float("inf")
 
     @property
     def subject(self) -> str:
@@ -201,7 +211,8 @@ class _Planner:
     def _fill_lane(self, lane: int) -> None:
         time = 0.0 if self.rng.random() < 0.25 else self._uniform(1.0, 7.0)
         while time < self.seconds - 4.0:
-            parts = [self._uniform(4.0, 15.0)]
+            stay = (9.0, 22.0) if TAKEN in self.config.kinds else (4.0, 15.0)  # time for hands to hesitate
+            parts = [self._uniform(*stay)]
             if HELD in self.config.kinds and self.rng.random() < 0.4:
                 parts = [self._uniform(4.5, 7.0), self._uniform(4.0, 7.0), self._uniform(4.5, 7.0)]
             end = min(time + sum(parts), self.seconds)
@@ -226,7 +237,9 @@ class _Planner:
             if len(parts) == 3:
                 self._lift(visit, time + parts[0], time + parts[0] + parts[1])
             visit.entry = visit.entry or self._way(visit, time - LEAD_SECONDS, time + HANDLE_SECONDS)
-            visit.exit = visit.exit or self._way(visit, end - HANDLE_SECONDS, end + LEAD_SECONDS)
+            visit.exit = visit.exit or self._exit(visit)
+            if TAKEN in self.config.kinds:
+                self._hesitate(visit)
             time = end + self._uniform(2.5, 8.0)
 
     def _choose_object(self, start: float, end: float) -> tuple[str, str] | None:
@@ -242,7 +255,16 @@ class _Planner:
         hand_wanted = HAND in self.config.kinds and self.rng.random() < 0.35
         if hand_wanted and start > 0 and end < self.seconds and self._take_hand(visit, start, end):
             return "hand"
+        return self._slide(visit)
+
+    def _slide(self, visit: Visit) -> str:
         return "front" if visit.lane == 1 or self.rng.random() < 0.35 else "side"
+
+    def _exit(self, visit: Visit) -> str:
+        end = visit.end
+        if TAKEN not in self.config.kinds:
+            return self._way(visit, end - HANDLE_SECONDS, end + LEAD_SECONDS)
+        return "taken" if self._take_away(visit) else self._slide(visit)
 
     def _take_hand(self, visit: Visit, start: float, end: float) -> bool:
         if not self.calendar.free(HAND, start, end, self.config.min_gap):
@@ -250,6 +272,26 @@ class _Planner:
         self.calendar.take(HAND, start, end)
         self.hands.append(Hand(start, end, visit.u, self.visits.index(visit)))
         return True
+
+    def _take_away(self, visit: Visit) -> bool:
+        """Whether a hand takes the object in the end; it waits at it first."""
+        *_, (settled, end) = visit.on_table()
+        start, gone = end - self._uniform(*WAIT_SECONDS), end + TAKE_LEAD_SECONDS
+        wanted = self.rng.random() < 0.7 and start > settled + HANDLE_SECONDS and gone < self.seconds
+        if not wanted or not self._take_hand(visit, start, gone):
+            return False
+        visit.awaited = start
+        return True
+
+    def _hesitate(self, visit: Visit) -> None:
+        """A hand comes to the object as if to take it, and goes without it."""
+        *_, (start, end) = self._calm(visit)
+        length = self._uniform(*WAIT_SECONDS) + CARRY_SECONDS
+        for _ in range(4):
+            begin = self._uniform(start, max(start, end - length))
+            if begin + length <= end and self._take_hand(visit, begin, begin + length):
+                visit.hesitations.append((begin, begin + length))
+                return
 
     def _lift(self, visit: Visit, start: float, end: float) -> None:
         hand = (start - CARRY_SECONDS - GRIP_SECONDS, end + GRIP_SECONDS + CARRY_SECONDS)
@@ -261,7 +303,7 @@ class _Planner:
         stretches = list(visit.on_table())
         for i, (start, end) in enumerate(stretches):
             first, last = i == 0, i == len(stretches) - 1
-            yield start + (2.2 if first else 2.4), end - (2.2 if last else 2.4)
+            yield start + (2.2 if first else 2.4), min(end, visit.awaited) - (2.2 if last else 2.4)
 
     def _let_touch(self) -> None:
         for visit in [visit for visit in self.visits if visit.lane == 1]:
@@ -278,6 +320,8 @@ class _Planner:
             return
         length = self._uniform(3.5, min(8.0, room))
         begin = start + 1.0 + self._uniform(0.0, room - length)
+        if any(begin - 1.0 < b and a < begin + length + 1.0 for a, b in visit.hesitations):
+            return
         if self.calendar.free(TOUCH, begin, begin + length, self.config.min_gap):
             self.calendar.take(TOUCH, begin, begin + length)
             visit.contacts.append(Contact(begin, begin + length, neighbour))
@@ -316,6 +360,8 @@ class _Planner:
                 add(HELD, lift.start, lift.end, visit.subject)
             for touch in visit.contacts:
                 add(TOUCH, touch.start, touch.end, visit.subject, self.visits[touch.neighbour].subject)
+            if visit.exit == "taken":
+                add(TAKEN, visit.awaited, visit.end + TAKE_LEAD_SECONDS, visit.subject)
         for hand in self.hands if HAND in self.config.kinds else ():
             add(HAND, hand.start, hand.end, "hand")
         for start, end in dark:

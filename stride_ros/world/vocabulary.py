@@ -16,13 +16,17 @@ HELD = "held"
 TOUCH = "touch"
 HAND = "hand"
 DARK = "dark"
+TAKEN = "taken"
 KINDS: tuple[str, ...] = (ON_TABLE, HELD, TOUCH, HAND, DARK)
+# Known only when it is nearly over whether it was one: a hand at a thing may as well leave it there.
+LATE_KINDS: tuple[str, ...] = (TAKEN,)
 
 _QUERIES = {
     HELD: "Tell me when a hand holds something up.",
     TOUCH: "Tell me when two objects touch.",
     HAND: "Tell me when a hand is in view.",
     DARK: "Tell me when the light is off.",
+    TAKEN: "Tell me when a hand takes something away.",
 }
 
 
@@ -39,6 +43,7 @@ def sentence_for(kind: str, subject: str, other: str = "") -> str:
         TOUCH: f"The {subject} touches the {other}.",
         HAND: "A hand is in view.",
         DARK: "The light is off.",
+        TAKEN: f"A hand takes away the {subject}.",
     }[kind]
 
 

@@ -15,6 +15,7 @@ from stride_ros.world.story import (
     CARRY_SECONDS,
     SLIDE_SECONDS,
     SWITCH_SECONDS,
+    TAKE_SECONDS,
     Hand,
     Visit,
     WorldConfig,
@@ -126,10 +127,11 @@ class World:
             if way == "there":
                 if since < 0:
                     return None
-            elif way == "hand":
-                if since < -CARRY_SECONDS:
+            elif way in ("hand", "taken"):
+                seconds = CARRY_SECONDS if way == "hand" else TAKE_SECONDS
+                if since < -seconds:
                     return None
-                lift += _smooth(-since / CARRY_SECONDS) * (y / self._unit + 0.1)
+                lift += _smooth(-since / seconds) * (y / self._unit + 0.1)
             else:
                 rest = _slide_rest(since / SLIDE_SECONDS)
                 if way == "front":  # its middle crosses the lower edge of the picture when ``since`` is 0
@@ -159,7 +161,8 @@ class World:
         poses = {
             i: pose
             for i, visit in enumerate(self._story.visits)
-            if visit.start - 2.0 <= t <= visit.end + 2.0 and (pose := self._pose(visit, t)) is not None
+            if visit.start - 2.0 <= t <= visit.end + TAKE_SECONDS
+            and (pose := self._pose(visit, t)) is not None
         }
         for i in sorted(poses, key=lambda i: poses[i].y):
             visit, pose = self._story.visits[i], poses[i]

@@ -109,6 +109,15 @@ def test_the_command_writes_bag_and_labels(tmp_path, capsys):
     assert "Wrote" in capsys.readouterr().out
 
 
+def test_the_command_takes_the_kinds_of_events(capsys):
+    assert main(["world", "--seconds", "60", "--seed", "4", "--kinds", "on_table", "hand", "taken"]) == 0
+    told = capsys.readouterr().out
+    assert "takes away the" in told
+    assert "touches" not in told
+    assert main(["world", "--kinds", "stolen"]) != 0
+    assert "choose from on_table, held, touch, hand, dark, taken" in capsys.readouterr().err
+
+
 def test_a_missing_folder_is_named(tmp_path, capsys):
     assert main(["world", "--video", str(tmp_path / "no" / "world.mp4")]) == 2
     assert "does not exist" in capsys.readouterr().err

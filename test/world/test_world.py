@@ -1,5 +1,6 @@
 """The synthetic world: deterministic frames, exact ground truth, at any size."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import cv2
@@ -126,6 +127,53 @@ def test_a_lifted_object_is_held_and_not_on_the_table():
         hand.start < held.start and held.end < hand.end
         for hand in world.events_for("Tell me when a hand is in view.")
     )
+
+
+LATE = WorldConfig(kinds=("on_table", "taken", "touch", "hand", "dark"))
+TAKES, HANDS = "Tell me when a hand takes something away.", "Tell me when a hand is in view."
+
+
+def test_a_hand_that_takes_a_thing_waits_like_one_that_leaves_it():
+    """Half of the hands that come to a thing take it, and only the end of their stay tells."""
+    takes, others = [], []
+    for seed in range(40):
+        world = World(seed=seed, seconds=90, size=(64, 48), config=LATE)
+        starts = {event.start for event in world.events_for(TAKES)}
+        put_down = {event.start for event in world.events if event.kind == "on_table"}
+        for hand in world.events_for(HANDS):
+            if hand.start in starts:
+                takes.append(hand.end - hand.start)
+            elif not any(0 <= start - hand.start < 1.0 for start in put_down):
+                others.append(hand.end - hand.start)
+    assert 0.4 < len(takes) / (len(takes) + len(others)) < 0.6
+    assert min(takes) >= 3.0 + 2.2 - 0.01
+    assert max(takes) <= 6.0 + 2.2 + 0.01
+    assert min(others) >= 4.0
+    assert max(others) <= 8.0
+
+
+def test_a_thing_stands_until_the_hand_lifts_it_and_is_gone_after_it_was_taken():
+    seen = 0
+    for seed in range(12):
+        world = World(seed=seed, seconds=60, size=(160, 120), config=replace(LATE, light=0.0, clutter=False))
+        for take in world.events_for(TAKES):
+            subject = take.subject
+            colour = subject.split()[0]
+            same = [e for e in world.events if e.kind == "on_table" and e.subject.split()[0] == colour]
+            dark = [e for e in world.events if e.kind == "dark"]
+            alone = [e for e in same if e.start < take.end + 3.0 and e.end > take.start]
+            if len(alone) != 1 or any(e.start < take.end + 3.0 and e.end > take.start for e in dark):
+                continue
+            seen += 1
+            assert alone[0].end == pytest.approx(take.end - 2.2, abs=0.01)
+            assert colour_share(world.frame(take.start + 2.0), colour) > 0.008
+            assert colour_share(world.frame(min(60.0, take.end + 1.3)), colour) < 0.003
+    assert seen >= 3
+
+
+def test_the_usual_world_knows_nothing_of_takes():
+    assert TAKES not in all_queries()
+    assert all(event.kind in KINDS for seed in range(8) for event in World(seed=seed, size=(64, 48)).events)
 
 
 def test_the_vocabulary_can_be_limited():
