@@ -20,7 +20,7 @@ from stride_ros.training.tiny.drawing import encode_tables  # noqa: E402
 from stride_ros.training.tiny.packing import Packer, holding, language_model_inputs, window_entries  # noqa: E402
 from stride_ros.training.tiny.recipe import Recipe, make, start  # noqa: E402
 from stride_ros.training.tiny.vision import PairSet, encode_pairs  # noqa: E402
-from stride_ros.world.story import WorldEvent  # noqa: E402
+from stride_ros.world.story import WorldConfig, WorldEvent  # noqa: E402
 
 SLOTS = 16
 STRIDE_TINY = find("stride-tiny")
@@ -118,7 +118,7 @@ def test_a_window_asks_for_the_event_after_the_last_settled_one():
     rng = np.random.default_rng(0)
     answers = set()
     for _ in range(200):
-        entries = window_entries(events, origin=0.0, now=13.0, seconds=16.0, rng=rng)
+        entries = window_entries(events, origin=0.0, now=13.0, seconds=16.0, unsettled=(0.5, 2.5), rng=rng)
         active = [entry for entry in entries if entry.active]
         assert len(active) == 1
         settled = [entry.end for entry in entries if entry.shown]
@@ -126,6 +126,22 @@ def test_a_window_asks_for_the_event_after_the_last_settled_one():
         if active[0].start == 10.0:
             assert settled[0] > 3.0
     assert answers == {2.0, 10.0}  # the first only when nothing is settled
+
+
+def test_an_event_is_settled_somewhere_between_the_times_of_the_recipe():
+    events = [event(2.0, 5.0)]
+    rng = np.random.default_rng(0)
+
+    def settled(now: float) -> set[bool]:
+        """Whether the event that is over at 5 s is part of the answer, in many windows that end at `now`."""
+        windows = (window_entries(events, 0.0, now, 16.0, (1.0, 4.0), rng) for _ in range(200))
+        return {any(entry.active for entry in entries) for entries in windows}
+
+    assert settled(5.9) == {True}
+    assert settled(7.5) == {True, False}
+    draws = [window_entries(events, 0.0, 9.5, 16.0, (1.0, 4.0), rng) for _ in range(400)]
+    active = np.mean([any(entry.active for entry in entries) for entries in draws])
+    assert active == pytest.approx(0.25, abs=0.08)  # then only where nothing is settled at all
 
 
 def test_a_window_of_one_slot_is_told_every_event_that_it_touches(clip, prompt):
@@ -142,6 +158,27 @@ def test_a_window_of_one_slot_is_told_every_event_that_it_touches(clip, prompt):
     ]
     assert 0 < sum(touched) < len(touched)
     assert asked == touched
+
+
+def test_a_recipe_for_another_world_asks_and_renders_what_happens_there(tmp_path):
+    kinds = ("on_table", "taken", "hand")
+    query = "Tell me when a hand takes something away."
+    make(
+        tmp_path / "late",
+        Recipe(**NEXT_TO_NOTHING, world=WorldConfig(kinds=kinds)),
+        tmp_path / "cache",
+        say=lambda text: None,
+    )
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "late")
+    usual = AutoTokenizer.from_pretrained(STRIDE_TINY)
+    assert len(tokenizer.tokenize(query)) < len(usual.tokenize(query))
+    (clip,) = load_clips(range(10_000, 10_001), 6, tmp_path / "cache", config=WorldConfig(kinds=kinds))
+    (other,) = load_clips(range(10_000, 10_001), 6, tmp_path / "cache")
+    assert clip.events_for(query)
+    assert not other.events_for(query)
+    assert not np.array_equal(clip.frames, other.frames)
 
 
 def test_a_window_written_once_has_half_the_slot_tokens(clip, prompt):

@@ -21,12 +21,13 @@ def main() -> None:
     parser.add_argument(
         "--vision", type=Path, metavar="CHECKPOINT", help="take its vision tower instead of training one"
     )
-    for field in fields(Recipe):
+    options = [field for field in fields(Recipe) if field.name != "world"]
+    for field in options:
         kind: dict[str, Any] = {"type": type(field.default)}
         if isinstance(field.default, bool):
             kind = {"action": "store_true"}
         elif isinstance(field.default, tuple):
-            kind = {"type": int, "nargs": "+"}
+            kind = {"type": type(field.default[0]), "nargs": "+"}
         option = f"--{field.name.replace('_', '-')}"
         parser.add_argument(option, default=field.default, help=f"default {field.default}", **kind)
     arguments = parser.parse_args()
@@ -34,8 +35,8 @@ def main() -> None:
         import torch
 
         torch.set_num_threads(arguments.threads)
-    values = {field.name: getattr(arguments, field.name) for field in fields(Recipe)}
-    recipe = Recipe(**values | {"mask_modes": tuple(values["mask_modes"])})
+    values = {field.name: getattr(arguments, field.name) for field in options}
+    recipe = Recipe(**{key: tuple(v) if isinstance(v, list) else v for key, v in values.items()})
     make(arguments.out, recipe, arguments.cache, arguments.vision)
 
 

@@ -7,13 +7,15 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stride_ros.activation.frames import prepare
-from stride_ros.world.vocabulary import COLOURS, HELD, SHAPES, TOUCH, all_queries
-from stride_ros.world.world import World, WorldEvent
+from stride_ros.world.story import WorldConfig
+from stride_ros.world.vocabulary import COLOURS, HELD, KINDS, SHAPES, TOUCH, all_queries
+from stride_ros.world.world import USUAL, World, WorldEvent
 
 RENDER_SIZE = (
     240,
@@ -48,35 +50,44 @@ def sample_times(count: int, rng: np.random.Generator) -> NDArray[np.float64]:
     return start + np.cumsum(np.ones(count) + rng.uniform(0.0, 0.12, count))
 
 
-def render_clip(seed: int, frame_max_tokens: int, count: int = FRAMES) -> Clip:
+def render_clip(seed: int, frame_max_tokens: int, count: int = FRAMES, config: WorldConfig = USUAL) -> Clip:
     """One clip; the same arguments give the same pixels."""
     rng = np.random.default_rng([0x711, seed])
     times = sample_times(count, rng)
-    world = make_world(seed, count)
+    world = make_world(seed, count, config)
     frames = np.stack([prepare(world.frame(float(t)), frame_max_tokens) for t in times])
     return Clip(seed, frames, times, world)
 
 
-def make_world(seed: int, count: int = FRAMES) -> World:
+def make_world(seed: int, count: int = FRAMES, config: WorldConfig = USUAL) -> World:
     """The world of a clip; long enough for the slowest sampler."""
-    return World(seed=seed, seconds=1.2 * count + 2.0, size=RENDER_SIZE)
+    return World(seed=seed, seconds=1.2 * count + 2.0, size=RENDER_SIZE, config=config)
 
 
-def load_clips(seeds: range, frame_max_tokens: int, cache: Path | None, count: int = FRAMES) -> list[Clip]:
+def load_clips(
+    seeds: range,
+    frame_max_tokens: int,
+    cache: Path | None,
+    count: int = FRAMES,
+    config: WorldConfig = USUAL,
+) -> list[Clip]:
     """Render the clips of `seeds`, or read them from the folder `cache` where they have been rendered
     before.
     """
-    return list(_each_clip(seeds, frame_max_tokens, cache, count))
+    return list(_each_clip(seeds, frame_max_tokens, cache, count, config))
 
 
-def _each_clip(seeds: range, frame_max_tokens: int, cache: Path | None, count: int) -> Iterator[Clip]:
+def _each_clip(
+    seeds: range, frame_max_tokens: int, cache: Path | None, count: int, config: WorldConfig
+) -> Iterator[Clip]:
+    kind = "" if config == USUAL else f"-{crc32(repr(config).encode()):08x}"
     for seed in seeds:
-        file = cache / f"{seed}-{frame_max_tokens}-{count}.npz" if cache else None
+        file = cache / f"{seed}-{frame_max_tokens}-{count}{kind}.npz" if cache else None
         if file is not None and file.is_file():
             stored = np.load(file)
-            yield Clip(seed, stored["frames"], stored["times"], make_world(seed, count))
+            yield Clip(seed, stored["frames"], stored["times"], make_world(seed, count, config))
             continue
-        clip = render_clip(seed, frame_max_tokens, count)
+        clip = render_clip(seed, frame_max_tokens, count, config)
         if file is not None:
             file.parent.mkdir(parents=True, exist_ok=True)
             part = file.with_suffix(f".{os.getpid()}.part")  # several runs may fill one cache
@@ -87,8 +98,8 @@ def _each_clip(seeds: range, frame_max_tokens: int, cache: Path | None, count: i
 
 
 def facts() -> tuple[str, ...]:
-    """What one frame can show, as the vision tower learns it: every query, and which object takes part in
-    what.
+    """What one frame can show, as the vision tower learns it: every usual query, and which object takes part
+    in what.
     """
     things = [f"{colour} {shape}" for colour in COLOURS for shape in SHAPES]
     return all_queries() + tuple(f"{role} {thing}" for role in (HELD, TOUCH, "touched") for thing in things)
@@ -100,6 +111,8 @@ def frame_facts(clip: Clip) -> NDArray[np.float32]:
     table = np.zeros((len(clip.times), len(index)), np.float32)
     for event in clip.world.events:
         now = (clip.times >= event.start) & (clip.times <= event.end)
+        if event.kind not in KINDS:
+            continue
         names = [event.query]
         if event.kind == HELD:
             names.append(f"{HELD} {event.subject}")

@@ -19,11 +19,12 @@ from stride_ros.training.tiny.clips import Clip
 from stride_ros.training.tiny.packing import Batch, PackedSequence, Packer, holding
 from stride_ros.training.tiny.vision import encode_clip
 from stride_ros.world.story import WorldEvent
-from stride_ros.world.vocabulary import COLOURS, HAND, HELD, ON_TABLE, SHAPES, all_queries, query_for
+from stride_ros.world.vocabulary import COLOURS, HAND, HELD, ON_TABLE, SHAPES, TAKEN, all_queries, query_for
 
 SHOWN_FRAMES = 16  # what the responder shows at most
-# The hardest query: a hand that brings or takes a thing looks much like one that holds it up.
-LIFTED = query_for(HELD, "")
+# The hardest queries: a hand that brings or takes a thing looks much like one that holds it up, and a hand at
+# a thing may take it or leave it.
+HARD = {kind: query_for(kind, "") for kind in (HELD, TAKEN)}
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,9 @@ class Drawer:
     ) -> None:
         self._clips, self._packer, self._sentences, self._rng = clips, packer, sentences, rng
         self._length = len(clips[0].frames)
-        self._queries = all_queries()
+        kinds = clips[0].world.config.kinds
+        self._queries = all_queries(kinds=kinds)
+        self._hard = [query for kind, query in HARD.items() if kind in kinds]
         self._holds = [
             np.stack([holding(clip.events_for(query), clip.times) for query in self._queries], axis=1)
             for clip in clips
@@ -76,7 +79,8 @@ class Drawer:
         begin, end = clip.times[first], clip.times[first + frames - 1]
         present = [event for event in clip.world.events if event.end > begin and event.start < end]
         query = self._query(present)
-        weights = _tick_weights(query, present, clip.times[first : first + frames])
+        late = self._packer.unsettled[1] - 0.3
+        weights = _tick_weights(query, present, clip.times[first : first + frames], late)
         ticks = sorted(self._rng.choice(frames, min(kind.ticks, frames), replace=False, p=weights).tolist())
         return self._packer.sequence(clip, query, first, frames, ticks, c * self._length, self._rng)
 
@@ -84,8 +88,8 @@ class Drawer:
         """What to ask about a stream: mostly what happens in it, else about a thing like one that is there,
         or anything."""
         draw = self._rng.random()
-        if present and draw < 0.1:
-            return LIFTED
+        if present and self._hard and draw < 0.1:
+            return str(self._pick(self._hard)) if len(self._hard) > 1 else self._hard[0]
         if present and draw < 0.72:
             query: str = self._pick(self._balanced(present)).query
             return query
@@ -155,17 +159,18 @@ class Drawer:
 
 
 def _tick_weights(
-    query: str, present: Sequence[WorldEvent], times: NDArray[np.float64]
+    query: str, present: Sequence[WorldEvent], times: NDArray[np.float64], late: float
 ) -> NDArray[np.float64]:
-    """How likely each frame is to be a tick: decisions are hard when something begins or ends, and about
-    things held whenever a hand is there."""
+    """How likely each frame is to be a tick: decisions are hard when something begins or ends (until `late` s
+    after), and about things in a hand whenever one is there."""
     weights = np.full(len(times), 0.2)
     for event in present:
-        if query == LIFTED and event.kind in (HAND, HELD):
-            weights[(times >= event.start - 1.5) & (times <= event.end + 1.5)] = 1.0
-        elif query != LIFTED:
-            for edge in (event.start, event.end):
-                weights[(times >= edge - 1.2) & (times <= edge + 2.2)] = 1.0
+        if query in HARD.values():
+            if event.kind in (HAND, *HARD):
+                weights[(times >= event.start - 1.5) & (times <= event.end + late - 0.7)] = 1.0
+        else:
+            for edge, after in ((event.start, 2.2), (event.end, late)):
+                weights[(times >= edge - 1.2) & (times <= edge + after)] = 1.0
     normed: NDArray[np.float64] = weights / weights.sum()
     return normed
 

@@ -65,7 +65,7 @@ class PackedSequence:
 
 class Packer:
     """Builds packed sequences with the checkpoint's own prompt, for pairs of `rows` x `columns` cells; the
-    window is written `copies` times.
+    window is written `copies` times. `unsettled`: see Recipe.
     """
 
     def __init__(
@@ -77,8 +77,10 @@ class Packer:
         rows: int,
         columns: int,
         copies: int = 2,
+        unsettled: tuple[float, float] = (0.5, 2.5),
     ) -> None:
         self._prompt = prompt
+        self.unsettled = unsettled
         self._slots, self._resolution, self._modes = slots, resolution, modes
         self._rows, self._columns, self._copies = rows, columns, copies
 
@@ -124,7 +126,8 @@ class Packer:
         if self._slots == 1:  # one decision per frame: whatever goes on now, nothing is settled
             entries = [Entry(event.start, event.end, active=True) for event in events]
         else:
-            entries = window_entries(events, origin, now, self._slots * self._resolution, rng)
+            seconds = self._slots * self._resolution
+            entries = window_entries(events, origin, now, seconds, self.unsettled, rng)
         relative = [Entry(e.start - origin, e.end - origin, e.active, e.shown) for e in entries]
         return build_window(now - origin, self._slots, self._resolution, relative, self._modes, rng)
 
@@ -208,7 +211,12 @@ def holding(events: Sequence[WorldEvent], times: NDArray[np.float64]) -> NDArray
 
 
 def window_entries(
-    events: Sequence[WorldEvent], origin: float, now: float, seconds: float, rng: np.random.Generator
+    events: Sequence[WorldEvent],
+    origin: float,
+    now: float,
+    seconds: float,
+    unsettled: tuple[float, float],
+    rng: np.random.Generator,
 ) -> list[Entry]:
     """What a window of `seconds` that ends at `now` is to say (s), as a session meets it.
 
@@ -217,7 +225,7 @@ def window_entries(
     inactive.
     """
     view = max(origin, now - seconds)
-    over = [event for event in events if view - 2.0 <= event.end < now - rng.uniform(0.5, 2.5)]
+    over = [event for event in events if view - 2.0 <= event.end < now - rng.uniform(*unsettled)]
     settled = float("-inf")
     draw = rng.random()
     if over and draw < 0.75:

@@ -30,7 +30,9 @@ from stride_ros.training.tiny.clips import load_clips
 from stride_ros.training.tiny.drawing import Drawer, StreamKind, encode_tables, settle_scale
 from stride_ros.training.tiny.packing import Batch, Packer, language_model_inputs
 from stride_ros.training.tiny.vision import warm_up_vision
+from stride_ros.world.story import WorldConfig
 from stride_ros.world.vocabulary import COLOURS, SHAPES, all_queries, sentence_for
+from stride_ros.world.world import USUAL
 
 FIRST_SEED = 10_000  # of the training clips
 TIME_LIMIT = 160.0  # s; a context of 128 frames at a little under one a second
@@ -53,6 +55,9 @@ class Recipe:
 
     caution: an inactive slot counts so much more than an active one. A false alarm disturbs more than a
     second of delay, so a slot shall be active only when that is likelier than `caution` to 1.
+    unsettled: an event is settled, and shown as inactive, from somewhere between these times after its end
+    (s); until then it is part of the answer. sentences: a step of the last stage has so many, beside its
+    streams. world: what may happen in the clips.
     """
 
     clips: int = 500
@@ -61,10 +66,13 @@ class Recipe:
     short_steps: int = 600
     long_steps: int = 2000
     caution: float = 2.0
+    unsettled: tuple[float, float] = (0.5, 2.5)
+    sentences: int = 6
     window: int = 16
     mask_modes: tuple[int, ...] = (1, 2, 3)
     single_sequence: bool = False
     seed: int = 0
+    world: WorldConfig = USUAL
 
 
 class PairHead(nn.Module):
@@ -95,7 +103,8 @@ def start(folder: Path, recipe: Recipe) -> None:
         "Tell the user now what is happening.",
         *("user\n", "assistant\n", "system\n"),
     )
-    texts = [*all_queries(), *sentences, *touches, DEFAULT_SYSTEM_PROMPT, *request]
+    asked = [*all_queries(), *all_queries(kinds=recipe.world.kinds)]
+    texts = [*asked, *sentences, *touches, DEFAULT_SYSTEM_PROMPT, *request]
     create_checkpoint(
         folder,
         size="tiny",
@@ -128,7 +137,8 @@ def make(
     torch.manual_seed(recipe.seed)
     start(folder, recipe)
     model, tokenizer = prepare(str(folder), folder, WindowKeys())
-    clips = load_clips(range(FIRST_SEED, FIRST_SEED + recipe.clips), model.config.frame_max_tokens, cache)
+    seeds = range(FIRST_SEED, FIRST_SEED + recipe.clips)
+    clips = load_clips(seeds, model.config.frame_max_tokens, cache, config=recipe.world)
     tell(f"{len(clips)} clips of {len(clips[0].frames)} frames")
     visual = model.model.visual
     if vision is not None:
@@ -150,7 +160,7 @@ def make(
     trainer = _Stages(model, tokenizer, folder, clips, recipe, tell)
     trainer.learn_pairs(recipe.pair_steps, learning_rate=3e-3)
     trainer.learn_windows("short", recipe.short_steps, 2e-3, SHORT, sentences=0)
-    trainer.learn_windows("long", recipe.long_steps, 1.5e-3, LONG, sentences=6)
+    trainer.learn_windows("long", recipe.long_steps, 1.5e-3, LONG, sentences=recipe.sentences)
     write_weights(model, folder, torch.bfloat16)
     tell(f"written to {folder}")
 
@@ -197,6 +207,7 @@ class _Stages:
             rows,
             columns,
             copies,
+            recipe.unsettled,
         )
         sentences = SentenceExamples(Qwen3VLPrompt(folder, config, SIZES["tiny"].frame_max_tokens))
         self._drawer = Drawer(clips, packer, sentences, self._rng)
