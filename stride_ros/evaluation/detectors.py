@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import Protocol
 
@@ -88,6 +89,13 @@ class NewestSlot:
         self, frames: Sequence[Image], times: Sequence[float], queries: Sequence[str]
     ) -> list[Detection]:
         """See Detector."""
+        decide = partial(active_runs, times=times, threshold=self._threshold, smoothing=self._smoothing)
+        return [decide(values) for values in self.probabilities(frames, times, queries)]
+
+    def probabilities(
+        self, frames: Sequence[Image], times: Sequence[float], queries: Sequence[str]
+    ) -> list[list[float]]:
+        """P(active) of each frame, for each query; 0 where no decision was made."""
         probabilities: list[list[float]] = [[] for _ in queries]
         stream = ActivationStream(self._model, queries, self._config)
         newest = self._model.past - 1
@@ -96,12 +104,7 @@ class NewestSlot:
             for values, query in zip(probabilities, queries, strict=True):
                 update = updates.get(query)
                 values.append(float(update.probabilities[newest]) if update else 0.0)
-        return [self._detection(values, times) for values in probabilities]
-
-    def _detection(self, values: Sequence[float], times: Sequence[float]) -> Detection:
-        width = self._smoothing
-        smooth = [float(np.median(values[max(0, i - width + 1) : i + 1])) for i in range(len(values))]
-        return runs_of([value > self._threshold for value in smooth], times)
+        return probabilities
 
 
 class Motion:
@@ -136,6 +139,14 @@ class FixedInterval:
     ) -> list[Detection]:
         """See Detector; every query is told the same."""
         return [runs_of([time % self._period < self._period / 2 for time in times], times)] * len(queries)
+
+
+def active_runs(
+    values: Sequence[float], times: Sequence[float], threshold: float, smoothing: int = 1
+) -> Detection:
+    """The frames whose P(active), or the median of the last `smoothing`, is above `threshold`, as runs."""
+    medians = [float(np.median(values[max(0, i - smoothing + 1) : i + 1])) for i in range(len(values))]
+    return runs_of([value > threshold for value in medians], times)
 
 
 def runs_of(active: Sequence[bool], times: Sequence[float]) -> Detection:

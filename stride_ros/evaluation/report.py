@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from stride_ros.activation.config import ActivationConfig
@@ -69,12 +70,14 @@ def write_report(file: Path, rows: Mapping[str, Row], result: Mapping[str, Any])
     replace_section(file, "numbers", "\n".join(lines))
 
 
-def table(rows: Mapping[str, Mapping[str, str]]) -> list[str]:
-    """Lines of a Markdown table of COLUMNS, one row for each name."""
+def table(
+    rows: Mapping[str, Mapping[str, str]], columns: Mapping[str, str] = MappingProxyType(COLUMNS)
+) -> list[str]:
+    """Lines of a Markdown table of the columns (heading by key), one row for each name."""
     return [
-        "| | " + " | ".join(COLUMNS.values()) + " |",
-        "|---|" + "---|" * len(COLUMNS),
-        *(f"| {name} | " + " | ".join(row[key] for key in COLUMNS) + " |" for name, row in rows.items()),
+        "| | " + " | ".join(columns.values()) + " |",
+        "|---|" + "---|" * len(columns),
+        *(f"| {name} | " + " | ".join(row[key] for key in columns) + " |" for name, row in rows.items()),
     ]
 
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from stride_ros.evaluation.detectors import Detector
+from stride_ros.evaluation.detectors import Detection, Detector
 from stride_ros.evaluation.metrics import Outcome, Tally, match_onsets
 from stride_ros.evaluation.sentences import Sayer
-from stride_ros.world.story import WorldEvent
-from stride_ros.world.world import World
+from stride_ros.world.story import WorldConfig, WorldEvent
+from stride_ros.world.world import USUAL, World
 
 CLIP_SECONDS = 60.0
 SIZE = (640, 480)
@@ -32,16 +32,31 @@ class Clip:
         """Ground truth that frames can show: events that have begun by the last frame."""
         return tuple(event for event in self.world.events_for(query) if event.start < self.times[-1] - 1.0)
 
+    def outcome(self, query: str, found: Detection) -> Outcome:
+        """What was found for a query beside what happened."""
+        end = self.times[-1]
+        truth = tuple((event.start, min(event.end, end)) for event in self.events_for(query))
+        return Outcome(truth, found.spans, found.onsets, end - self.times[0])
 
-def clips(seed: int, count: int, queries: int, seconds: float = CLIP_SECONDS) -> Iterator[Clip]:
+
+def clips(
+    seed: int,
+    count: int,
+    queries: int,
+    seconds: float = CLIP_SECONDS,
+    config: WorldConfig = USUAL,
+    always: tuple[str, ...] = (),
+) -> Iterator[Clip]:
     """Clips of world seeds FIRST_SEED + 1000 * seed on, one frame a second. Of `queries` watched in each, one
-    asks for something that does not happen."""
+    asks for something that does not happen, and those of `always` are among the others."""
     for number in range(count):
-        world = World(seed=FIRST_SEED + 1000 * seed + number, seconds=seconds, size=SIZE)
+        world = World(seed=FIRST_SEED + 1000 * seed + number, seconds=seconds, size=SIZE, config=config)
         rng = np.random.default_rng([0xE7, seed, number])
         times = [float(time) for time in np.arange(0.0, seconds + 1e-9)]
         present = [world.queries[i] for i in rng.permutation(len(world.queries))]
         absent = [world.negative_queries[i] for i in rng.permutation(len(world.negative_queries))]
+        present = [*always, *(query for query in present if query not in always)]
+        absent = [query for query in absent if query not in always]
         watched = (present[: max(1, queries - 1)] + absent)[:queries]
         yield Clip([world.frame(time) for time in times], times, tuple(watched), world)
 
@@ -58,13 +73,11 @@ def score(
     for done, clip in enumerate(clips, 1):
         found = detector.watch(clip.frames, clip.times, clip.queries)
         for query, detection in zip(clip.queries, found, strict=True):
-            events = clip.events_for(query)
-            end = clip.times[-1]
-            truth = tuple((event.start, min(event.end, end)) for event in events)
-            seconds = clip.times[-1] - clip.times[0]
-            tally.add(Outcome(truth, detection.spans, detection.onsets, seconds))
+            outcome = clip.outcome(query, detection)
+            tally.add(outcome)
             if sayer is not None:
-                for i, j in match_onsets(truth, detection.onsets)[: sayer.per_query]:
+                events = clip.events_for(query)
+                for i, j in match_onsets(outcome.truth, outcome.onsets)[: sayer.per_query]:
                     accuracy = sayer.judge(query, events[i], clip.frames, clip.times, detection.onsets[j])
                     tally.word_accuracies.append(accuracy)
         report(done)
