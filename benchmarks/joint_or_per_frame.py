@@ -32,7 +32,7 @@ from stride_ros.evaluation.world import Clip, clips
 from stride_ros.terminal import Progress
 from stride_ros.training.tiny.recipe import Recipe, make
 from stride_ros.world.story import WorldConfig
-from stride_ros.world.vocabulary import DARK, HAND, ON_TABLE, TAKEN, TOUCH, query_for
+from stride_ros.world.vocabulary import DARK, HAND, ON_TABLE, TAKEN, query_for
 from stride_ros.world.world import USUAL
 
 HALF = 0.5
@@ -54,9 +54,14 @@ class Setting:
 
 SETTINGS = {
     "usual": Setting("variants", USUAL),
-    "late": Setting(
+    "late": Setting(  # with few objects: to tell them apart is not the question, and takes long to learn
         "late",
-        WorldConfig(kinds=(ON_TABLE, TAKEN, TOUCH, HAND, DARK)),
+        WorldConfig(
+            colours=("red", "green", "blue"),
+            shapes=("ball", "box"),
+            kinds=(ON_TABLE, TAKEN, HAND, DARK),
+            lanes=2,
+        ),
         {"sentences": 0, "unsettled": (0.8, 4.5)},
         query_for(TAKEN, ""),
     ),

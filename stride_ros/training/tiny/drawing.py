@@ -19,7 +19,7 @@ from stride_ros.training.tiny.clips import Clip
 from stride_ros.training.tiny.packing import Batch, PackedSequence, Packer, holding
 from stride_ros.training.tiny.vision import encode_clip
 from stride_ros.world.story import WorldEvent
-from stride_ros.world.vocabulary import COLOURS, HAND, HELD, ON_TABLE, SHAPES, TAKEN, all_queries, query_for
+from stride_ros.world.vocabulary import HAND, HELD, ON_TABLE, TAKEN, all_queries, query_for
 
 SHOWN_FRAMES = 16  # what the responder shows at most
 # The hardest queries: a hand that brings or takes a thing looks much like one that holds it up, and a hand at
@@ -44,9 +44,9 @@ class Drawer:
     ) -> None:
         self._clips, self._packer, self._sentences, self._rng = clips, packer, sentences, rng
         self._length = len(clips[0].frames)
-        kinds = clips[0].world.config.kinds
-        self._queries = all_queries(kinds=kinds)
-        self._hard = [query for kind, query in HARD.items() if kind in kinds]
+        self._world = world = clips[0].world.config
+        self._queries = all_queries(world.colours, world.shapes, world.kinds)
+        self._hard = [query for kind, query in HARD.items() if kind in world.kinds]
         self._holds = [
             np.stack([holding(clip.events_for(query), clip.times) for query in self._queries], axis=1)
             for clip in clips
@@ -98,8 +98,8 @@ class Drawer:
             return str(self._pick(self._queries))
         colour, shape = self._pick(things).split()
         if self._rng.random() < 0.5:
-            return query_for(ON_TABLE, f"{self._pick(list(COLOURS))} {shape}")
-        return query_for(ON_TABLE, f"{colour} {self._pick(SHAPES)}")
+            return query_for(ON_TABLE, f"{self._pick(self._world.colours)} {shape}")
+        return query_for(ON_TABLE, f"{colour} {self._pick(self._world.shapes)}")
 
     def _balanced(self, events: Sequence[WorldEvent]) -> list[WorldEvent]:
         """The events, or half the time those of one kind, so that rare kinds are not forgotten."""
