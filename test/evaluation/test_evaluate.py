@@ -82,6 +82,34 @@ def test_a_run_of_active_frames_is_one_span_from_the_frame_before_it():
     assert detection.onsets == (1.0, 4.0)
 
 
+def test_a_median_of_frames_drops_a_flicker_and_is_late_by_one_frame():
+    from stride_ros.evaluation.detectors import active_runs
+
+    times = [float(second) for second in range(8)]
+    values = [0.1, 0.9, 0.2, 0.1, 0.7, 0.8, 0.9, 0.9]
+    assert active_runs(values, times, 0.5).onsets == (1.0, 4.0)
+    assert active_runs(values, times, 0.5, smoothing=3).onsets == (5.0,)
+    assert active_runs(values, times, 0.75).onsets == (1.0, 5.0)
+
+
+def test_clips_of_another_world_watch_the_query_that_is_always_asked():
+    from stride_ros.evaluation.detectors import Detection
+    from stride_ros.evaluation.world import clips
+    from stride_ros.world import WorldConfig
+
+    asked = "Tell me when a hand takes something away."
+    config = WorldConfig(kinds=("on_table", "hand", "taken"))
+    found = list(clips(3, 3, 4, seconds=20.0, config=config, always=(asked,)))
+    for clip in found:
+        assert clip.queries[0] == asked
+        assert len(set(clip.queries)) == 4
+        assert not clip.events_for(clip.queries[-1])
+        outcome = clip.outcome(asked, Detection(((2.0, 5.0),), (3.0,)))
+        assert outcome.spans == ((2.0, 5.0),)
+        assert all(0.0 <= start < end <= clip.times[-1] for start, end in outcome.truth)
+    assert any(clip.events_for(asked) for clip in found)
+
+
 def test_motion_and_interval_tell_without_a_model():
     from stride_ros.evaluation.detectors import FixedInterval, Motion
 
