@@ -19,6 +19,7 @@ from stride_ros.errors import StrideError
 COMMANDS = (  # modules with add_parser, in the order of --help
     "stride_ros.demo",
     "stride_ros.replay.command",
+    "stride_ros.replay.bag_command",
     "stride_ros.world.command",
     "stride_ros.training.command",
     "stride_ros.evaluation.command",

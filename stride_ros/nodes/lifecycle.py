@@ -5,13 +5,17 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
+from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
 from stride_ros.errors import StrideError
 from stride_ros.nodes.autostart import AUTOSTART
 from stride_ros.nodes.parameters import Check, Parameters, Table
+
+_FAREWELL_SECONDS = 0.5
 
 
 class ManagedNode(LifecycleNode):
@@ -100,6 +104,15 @@ class ManagedNode(LifecycleNode):
         """Stop, give everything back and destroy the node, from any state."""
         self._release()
         super().destroy_node()
+
+    def destroy_publisher(self, publisher: Any) -> bool:
+        """Destroy it when all that it published has arrived, or after half a second.
+
+        The last words of a node, such as answers it still owes, would be lost with the process.
+        """
+        with suppress(RuntimeError):  # the context is gone, or the middleware cannot tell
+            publisher.wait_for_all_acked(Duration(seconds=_FAREWELL_SECONDS))
+        return bool(super().destroy_publisher(publisher))
 
     def _release(self) -> None:
         self._attempt("deactivate", self.deactivate)

@@ -7,13 +7,16 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from stride_ros.errors import SourceError
-from stride_ros.replay.messages import typestore
+from stride_ros.replay import messages
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from rosbags.interfaces import Connection
     from typing_extensions import Self
 
 STORAGES = ("mcap", "sqlite3")
+START_STAMP = 1_700_000_000 * 10**9  # ns, of what has no time of its own: bags should not begin at zero
 
 
 class BagWriter:
@@ -23,7 +26,7 @@ class BagWriter:
     """
 
     def __init__(self, path: str | Path, storage: str = "mcap") -> None:
-        store = typestore()  # says what to install when rosbags is missing
+        store = messages.typestore()  # says what to install when rosbags is missing
         from rosbags.rosbag2 import StoragePlugin, Writer, WriterError
 
         self._store = store
@@ -46,6 +49,15 @@ class BagWriter:
             connection = self._writer.add_connection(topic, kind, typestore=self._store)
             self._topics[topic] = connection
         self._writer.write(connection, stamp, self._store.serialize_cdr(message, kind))
+
+    def write_image(
+        self, topic: str, frame: NDArray[np.uint8], stamp: int, *, frame_id: str = "camera", raw: bool = False
+    ) -> None:
+        """Append a picture (H, W, 3) uint8 RGB: JPEG on ``topic``/compressed, or raw on ``topic``."""
+        if raw:
+            self.write(topic, messages.image(frame, stamp, frame_id), stamp)
+        else:
+            self.write(f"{topic}/compressed", messages.compressed_image(frame, stamp, frame_id), stamp)
 
     def copy(self, original: Connection, data: bytes, stamp: int) -> None:
         """Append a message as another bag has it, with that bag's definition."""

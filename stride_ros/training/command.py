@@ -37,6 +37,7 @@ def _add_data_options(group: argparse._ArgumentGroup) -> None:
         "--data", choices=("world", "bag", "video", "annotations"), required=True, help="kind of data"
     )
     group.add_argument("--bag", type=Path, help="rosbag2 folder or file (data bag)")
+    group.add_argument("--video", type=Path, metavar="FILE", help="one video file (data video)")
     group.add_argument("--image-topic", default="/camera/image_raw", help="default /camera/image_raw")
     group.add_argument(
         "--labels",

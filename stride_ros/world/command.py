@@ -27,7 +27,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         "--kinds",
         nargs="+",
         metavar="KIND",
-        help="what may happen: on_table held touch hand dark (default) taken",
+        help="what may happen: on_table held touch hand dark (default), taken",
     )
     output = parser.add_mutually_exclusive_group()
     output.add_argument("--bag", type=Path, metavar="BAG", help="write a rosbag2 folder with ground truth")

@@ -10,10 +10,9 @@ import numpy as np
 
 from stride_ros.errors import SourceError
 from stride_ros.replay import messages
-from stride_ros.replay.bag_writer import BagWriter
+from stride_ros.replay.bag_writer import START_STAMP, BagWriter
 from stride_ros.world.world import World
 
-START_STAMP = 1_700_000_000 * 10**9  # ns; any fixed time will do, but bags should not begin at zero
 FRAME_ID = "camera"
 
 Report = Callable[[float], None]  # told the time in the clip, s
@@ -50,10 +49,7 @@ def write_bag(
     with BagWriter(path, storage) as bag:
         for time, frame in frames(world, report):
             now = stamp(time)
-            if raw:
-                bag.write(topic, messages.image(frame, now, FRAME_ID), now)
-            else:
-                bag.write(f"{topic}/compressed", messages.compressed_image(frame, now, FRAME_ID), now)
+            bag.write_image(topic, frame, now, frame_id=FRAME_ID, raw=raw)
             while truth and truth[0][0] <= now:
                 _write_truth(bag, world, *truth.pop(0))
         for item in truth:  # an event that ends with the clip, after the last frame

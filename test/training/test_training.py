@@ -201,6 +201,20 @@ def test_train_on_a_bag_by_command_writes_a_checkpoint_with_all_keys(
     assert ActivationModel.load(out).window == 8
 
 
+def test_train_on_a_video_by_command(tiny_checkpoint, labels, tmp_path, capsys):
+    from stride_ros.world.recording import write_video
+    from stride_ros.world.world import World
+
+    video, out = tmp_path / "robot.mp4", tmp_path / "out"
+    write_video(World(seed=3, seconds=24, size=(64, 48), fps=4), video)
+    path = labels(f"- {{query: {QUERY}, start: 8, end: 14}}\n- {{query: {QUERY}, start: 22, end: 23}}\n")
+    data = ["--data", "video", "--video", str(video), "--labels", str(path), "--until", "16"]
+    run = ["--model", str(tiny_checkpoint), "--steps", "1", "--out", str(out), *QUICK]
+    assert main(["train", *data, *run]) == 0
+    assert "1 used, 1 skipped" in capsys.readouterr().out  # what happens after 16 s is not seen
+    assert ActivationModel.load(out).window == 8
+
+
 def test_a_plain_model_gets_the_tokens_and_the_keys(plain_checkpoint, bag, labels, tmp_path):
     path = labels(f"- {{query: {QUERY}, start: 8, end: 14}}\n")
     out = tmp_path / "out"
@@ -310,6 +324,7 @@ def test_an_epoch_draws_every_sample_anew(tiny_checkpoint, tmp_path):
     ("options", "message"),
     [
         (["--data", "bag", "--labels", "x.yaml"], "--data bag needs --bag"),
+        (["--data", "video", "--labels", "x.yaml"], "--data video needs --video"),
         (["--data", "annotations", "--annotations", "x"], "needs --video-root"),
         (["--data", "world", "--clips", "0"], "is too small"),
         (["--data", "world", "--clips", "1", "--mask-modes", "7"], "Mask modes \\[7\\]"),

@@ -50,7 +50,7 @@ class Stage:
             self.connect()
 
     def connect(self) -> None:
-        """Wait until the responder listens."""
+        """Wait until the responder listens, and knows who listens to it."""
         from sensor_msgs.msg import Image
         from stride_ros.msg import ActivationSpan
 
@@ -61,6 +61,8 @@ class Stage:
             self._spans = self.graph.publisher(ActivationSpan, "activation/span", SPAN_QOS)
         for publisher in (self._frames, self._spans):
             self.graph.wait(publisher.get_subscription_count, "the responder's subscriptions")
+        # Readers are made known in order: who answers a client made now knows the reader of its commentary.
+        self.graph.state("responder")
 
     def frame(self, second: float, height: int = 96, width: int = 128) -> None:
         """Publish a frame of coloured noise."""
