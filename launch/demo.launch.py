@@ -18,7 +18,7 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         "source",
         default_value="world",
-        description="What the camera shows: world, a video file, an image folder or /dev/videoN.",
+        description="What the camera shows: world, a video file, an image folder, a bag or /dev/videoN.",
     ),
     DeclareLaunchArgument(
         "query", default_value="", description="What to be told about; empty: as in params_file."

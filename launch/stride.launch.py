@@ -50,7 +50,7 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         "responder_model",
         default_value="",
-        description="Image-text model that speaks: directory or Hugging Face repository; "
+        description="Image-text model that speaks: stride-tiny, directory or Hugging Face repository; "
         "empty: as in params_file (Qwen/Qwen3-VL-8B-Instruct).",
     ),
     DeclareLaunchArgument(

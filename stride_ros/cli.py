@@ -43,7 +43,12 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns 0, 1 for a failed expectation, 2 for bad input (one sentence on stderr)."""
-    arguments = build_parser().parse_args(argv)
+    parser = build_parser()
+    arguments, unknown = parser.parse_known_args(argv)
+    if unknown:
+        parser.error(
+            f"unrecognized arguments: {' '.join(unknown)}; see stride-ros {arguments.command} --help"
+        )
     try:
         code: int = arguments.run(arguments)
         sys.stdout.flush()

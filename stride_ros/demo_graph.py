@@ -36,8 +36,8 @@ CAMERA_RATE = 5.0  # Hz of the scene's time; the activation node takes one frame
 _START_LIMIT = 600.0  # s for the models to load; a first download may take long
 _QUIET = 1.5  # s without a decision after the last frame: there is no more to come
 BEYOND_THE_MODEL = (
-    "stride-tiny only knows the synthetic world: on other footage it answers by chance. Give a STRIDE"
-    " checkpoint with --model, or teach it your events with `stride-ros train`."
+    "stride-tiny only knows the synthetic world: on footage of anything else it answers by chance. Give"
+    " a STRIDE checkpoint with --model, or teach it your events with `stride-ros train`."
 )
 _ANSWER_LIMIT = 120.0  # s to wait for the last sentences
 

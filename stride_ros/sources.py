@@ -56,7 +56,8 @@ def open_source(
     path = Path(source).expanduser()
     if not source or not path.exists():
         raise SourceError(
-            f"The source '{source}' does not exist; use world, a video file, an image folder or /dev/videoN."
+            f"The source '{source}' does not exist; use world, a video file, an image folder, a bag or"
+            " /dev/videoN."
         )
     if _is_bag(path):
         return BagSource(path, rate, seconds, size)

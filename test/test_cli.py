@@ -62,6 +62,12 @@ def test_bad_input_is_one_sentence_with_exit_code_2(capsys):
     assert "Traceback" not in captured.err
 
 
+def test_an_unknown_option_says_where_the_options_are(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["world", "--sede", "3"])
+    assert "unrecognized arguments: --sede 3; see stride-ros world --help" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("argv", [[], ["no-such-command"], ["world", "--size", "640"]])
 def test_wrong_usage_ends_with_exit_code_2(argv, capsys):
     with pytest.raises(SystemExit) as stopped:

@@ -136,7 +136,8 @@ def _tell(result: Replay, seconds: float) -> None:
     count = len(result.spans())
     spans = "1 span" if count == 1 else f"{count} spans"
     length = time_label(result.run.seconds)
-    print(f"{spans} in {length}, replayed at {speed:.0f} times real time (after loading).")
+    digits = 1 if speed < 10 else 0
+    print(f"{spans} in {length}, replayed at {speed:.{digits}f} times real time (after loading).")
     for note in result.run.notes:
         print(style(f"Note: {note}", "yellow"), file=sys.stderr)
     if result.verdict is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from html import escape
 from pathlib import Path
+from typing import Any
 
 from stride_ros.replay.record import RETRACTED, Expected, QueryRun, Run, Span
 
@@ -55,7 +56,7 @@ def _svg_parts(run: Run, query: QueryRun) -> Iterator[str]:
     yield _area(query, x)
     y = _CHART + _GAP
     yield f'<text class="row" x="{_LEFT - 8}" y="{y + 14}">decided</text>'
-    for span in query.spans:
+    for span in sorted(query.spans, key=lambda span: span.state == RETRACTED):  # outlines, over the bars
         about = f"span {span.id}: {time_label(span.start)} to {time_label(span.end)}, {span.state}"
         width = max(x(span.end) - x(span.start), 2)
         kind = "retracted" if span.state == RETRACTED else "span"
@@ -112,16 +113,17 @@ def write_timeline_png(run: Run, path: str | Path) -> None:
         axis.axhline(0.5, color="#94a3b8", linewidth=0.8, linestyle=":")
         kept = [span for span in query.spans if span.state != RETRACTED]
         gone = [span for span in query.spans if span.state == RETRACTED]
-        rows: list[tuple[float, str, str, Sequence[Span | Expected]]] = [
-            (-0.22, "#cbd5e1", "retracted", gone),
-            (-0.22, "#0d9488", "decided", kept),
-            (-0.46, "#d97706", "expected", query.expected),
+        outline = {"fill": False, "edgecolor": "#64748b", "linestyle": (0, (3, 2))}
+        rows: list[tuple[float, dict[str, Any], str, Sequence[Span | Expected]]] = [
+            (-0.22, {"color": "#0d9488"}, "decided", kept),
+            (-0.22, outline, "retracted", gone),
+            (-0.46, {"color": "#d97706"}, "expected", query.expected),
         ]
-        for y, colour, label, spans in rows:
+        for y, look, label, spans in rows:
             if spans:
                 lengths = [max(span.end - span.start, 0.05) for span in spans]
                 starts = [span.start for span in spans]
-                axis.barh([y] * len(spans), lengths, 0.18, left=starts, color=colour, label=label)
+                axis.barh([y] * len(spans), lengths, 0.18, left=starts, label=label, **look)
         for i, span in enumerate(query.spans):
             axis.axvline(
                 span.onset,
@@ -132,13 +134,15 @@ def write_timeline_png(run: Run, path: str | Path) -> None:
                 linestyle="--",
                 label="onset" if i == 0 else None,
             )
-            if span.end - span.start > 0.02 * run.seconds:  # else there is no room
+            # A number needs room, and a bar behind it.
+            if span.state != RETRACTED and span.end - span.start > 0.02 * run.seconds:
                 at = (span.start + span.end) / 2
                 axis.text(at, -0.22, str(span.id), ha="center", va="center", color="white", fontsize=8)
         axis.set_title(query.query, loc="left", fontsize=11, fontweight="bold")
         axis.set_ylim(-0.62 if query.expected else -0.38, 1.05)
         axis.set_yticks([0, 0.5, 1])
-        axis.set_xlim(0, max(run.seconds, 1e-3))
+        length = max(run.seconds, 1e-3)
+        axis.set_xlim(-0.006 * length, length)  # an onset with the first frame is not on the axis itself
         axis.spines[["top", "right"]].set_visible(False)
         if stretches or query.spans or query.expected:
             axis.legend(loc="upper left", bbox_to_anchor=(1.005, 1.0), frameon=False, fontsize=9)

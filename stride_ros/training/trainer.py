@@ -111,7 +111,8 @@ def _arguments(plan: TrainingPlan) -> TrainingArguments:
         weight_decay=plan.weight_decay,
         max_grad_norm=plan.clip,
         bf16=plan.bf16,
-        gradient_checkpointing=plan.gradient_checkpointing,
+        # Left out unless asked for: newer releases warn of the name.
+        **({"gradient_checkpointing": True} if plan.gradient_checkpointing else {}),
         logging_steps=plan.log_steps,
         save_steps=plan.save_steps,
         save_total_limit=2,
