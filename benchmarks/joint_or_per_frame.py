@@ -62,7 +62,7 @@ SETTINGS = {
             kinds=(ON_TABLE, TAKEN, HAND, DARK),
             lanes=2,
         ),
-        {"sentences": 0},
+        {"sentences": 0, "unsettled": (0.8, 4.5)},
         query_for(TAKEN, ""),
     ),
 }

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from shutil import copymode
 from typing import Any
 
 from stride_ros.errors import ConfigError
@@ -122,7 +123,10 @@ def save_weights(model: Any, folder: Path, dtype: Any = None) -> None:
         for name, value in model.state_dict().items()
         if not (tied and name == "lm_head.weight")
     }
-    save_file(state, str(folder / "model.safetensors"), metadata={"format": "pt"})
+    file = folder / "model.safetensors"
+    save_file(state, str(file), metadata={"format": "pt"})
+    # Some releases of safetensors write for the owner's eyes only, and a robot's nodes may run as another user.
+    copymode(folder / "config.json", file)
 
 
 def write_processor_configs(folder: Path) -> None:

@@ -195,6 +195,7 @@ def test_train_on_a_bag_by_command_writes_a_checkpoint_with_all_keys(
     printed = capsys.readouterr().out
     assert f"{path}:2: the end (1 s) is not after the start (5 s)" in printed
     assert "1 used, 1 skipped" in printed
+    assert (out / "model.safetensors").stat().st_mode == (out / "config.json").stat().st_mode
     config = json.loads((out / "config.json").read_text())
     expected = {"trigger_window_past", "trigger_window_future", "trigger_temporal_resolution", "mask_modes"}
     assert expected | {"single_sequence", "frame_max_tokens"} <= set(config)

@@ -77,7 +77,7 @@ class Packer:
         rows: int,
         columns: int,
         copies: int = 2,
-        unsettled: tuple[float, float] = (0.8, 4.5),
+        unsettled: tuple[float, float] = (0.5, 2.5),
     ) -> None:
         self._prompt = prompt
         self.unsettled = unsettled

@@ -66,7 +66,7 @@ class Recipe:
     short_steps: int = 600
     long_steps: int = 2000
     caution: float = 2.0
-    unsettled: tuple[float, float] = (0.8, 4.5)
+    unsettled: tuple[float, float] = (0.5, 2.5)
     sentences: int = 6
     window: int = 16
     mask_modes: tuple[int, ...] = (1, 2, 3)
