@@ -125,7 +125,7 @@ def save_weights(model: Any, folder: Path, dtype: Any = None) -> None:
     }
     file = folder / "model.safetensors"
     save_file(state, str(file), metadata={"format": "pt"})
-    # Some releases of safetensors write for the owner's eyes only, and a robot's nodes may run as another user.
+    # Some releases of safetensors write for the owner alone; nodes may run as another user.
     copymode(folder / "config.json", file)
 
 
