@@ -142,8 +142,8 @@ def _open(path: Path, notes: list[str]) -> AnyReader:
         raise SourceError(f"There is no recording {path}; give the folder or file of a bag.")
     if path.suffix.lower() in _VIDEOS:
         raise SourceError(
-            f"{path} is a video, not a bag; watch it with `stride-ros demo --source {path}`, or make a bag of it"
-            f" with `stride-ros bag {path} BAG`."
+            f"{path} is a video, not a bag; watch it with `stride-ros demo --source {path}`, or make a bag"
+            f" of it with `stride-ros bag {path} BAG`."
         )
     try:
         reader = AnyReader(_files(path, notes), default_typestore=store)
