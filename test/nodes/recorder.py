@@ -1,21 +1,22 @@
-"""Write what the activation node publishes as lines of JSON, for tests that cannot listen themselves.
+"""An activation node, and in the same process a recorder that writes what it publishes as lines of JSON.
 
-Run as a script, where those nodes are.
+For tests that cannot listen themselves. In one process, because to one of its own a message may be lost: two
+processes that have forgotten each other find each other again topic by topic.
 """
 
 from __future__ import annotations
 
 import base64
-import contextlib
 import json
+import os
 
-import rclpy
-from rclpy.executors import ExternalShutdownException
+from rclpy.node import Node
 from sensor_msgs.msg import Image
 from stride_ros.msg import ActivationSpan, ActivationWindow
 
 from stride_ros.nodes.messages import to_nanoseconds
 from stride_ros.nodes.qos import FRAMES_QOS, SPAN_QOS, WINDOW_QOS
+from stride_ros.nodes.runner import run
 
 
 def on_frame(frame: Image) -> None:
@@ -34,25 +35,28 @@ def on_span(span: ActivationSpan) -> None:
 
 
 def write(kind: str, message: object, **fields: object) -> None:
-    stamp = to_nanoseconds(message.header.stamp)  # type: ignore[attr-defined]
-    print(json.dumps({"kind": kind, "stamp": stamp, **fields}), flush=True)
+    put({"kind": kind, "stamp": to_nanoseconds(message.header.stamp), **fields})  # type: ignore[attr-defined]
 
 
-def main() -> None:
-    """Say "ready" once each topic has a publisher, and record until the process is killed."""
-    rclpy.init()
-    node = rclpy.create_node("recorder")
-    subscriptions = [
-        node.create_subscription(Image, "frames", on_frame, FRAMES_QOS),
-        node.create_subscription(ActivationWindow, "activation/window", on_window, WINDOW_QOS),
-        node.create_subscription(ActivationSpan, "activation/span", on_span, SPAN_QOS),
-    ]
-    with contextlib.suppress(KeyboardInterrupt, ExternalShutdownException):
-        while not all(node.count_publishers(subscription.topic_name) for subscription in subscriptions):
-            rclpy.spin_once(node, timeout_sec=0.05)
-        print(json.dumps({"kind": "ready"}), flush=True)
-        rclpy.spin(node)
+def put(record: dict[str, object]) -> None:
+    """In one call: the node's log goes to the same file."""
+    os.write(1, (json.dumps(record) + "\n").encode())
+
+
+class Recorder(Node):
+    """Says "ready" when it spins, which is when the activation node has started."""
+
+    def __init__(self) -> None:
+        super().__init__("recorder")
+        self.create_subscription(Image, "frames", on_frame, FRAMES_QOS)
+        self.create_subscription(ActivationWindow, "activation/window", on_window, WINDOW_QOS)
+        self.create_subscription(ActivationSpan, "activation/span", on_span, SPAN_QOS)
+        self._started = self.create_timer(0.01, self._say_ready)
+
+    def _say_ready(self) -> None:
+        put({"kind": "ready"})
+        self._started.cancel()
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(run("stride_ros.nodes.activation_node:ActivationNode", Recorder))

@@ -162,10 +162,11 @@ def test_cut_off_camera_is_told_and_watching_goes_on(
     def wait(condition: Callable[[], Any], what: str) -> Any:
         return graph.wait(condition, f"{what}; the node said:\n{node.log.read_text()}")
 
-    recording = Recording(start("../test/nodes/recorder.py").log)
     watching = {"trigger.min_confidence": 0.0, "unmasking_steps": 2, "image_timeout": image_timeout}
-    node = start("activation_node", model=CHECKPOINT, device="cpu", query=f"'{QUERY}'", **watching)
-    wait(lambda: recording.of("ready"), "the recorder to know the node")
+    recorded = {"model": CHECKPOINT, "device": "cpu", "query": f"'{QUERY}'", **watching}
+    node = start("../test/nodes/recorder.py", **recorded)
+    recording = Recording(node.log)
+    wait(lambda: recording.of("ready"), "the node to start")
     start(
         "camera_node", source=tmp_path, rate=1.0, speed=float(SPEED), loop="true", wait_for_subscriber="true"
     )
