@@ -71,6 +71,8 @@ def _charts(run: Run) -> Iterator[str]:
         yield '<p class="legend"><span><i style="background:var(--curve)"></i>P(active)</span>'
         yield '<span><i style="background:var(--span)"></i>decided span</span>'
         yield '<span><i style="background:var(--onset)"></i>onset: time to speak</span>'
+        if any(span.state == RETRACTED for span in query.spans):
+            yield '<span><i style="outline:1px dashed var(--gone)"></i>retracted</span>'
         if query.expected:
             yield '<span><i style="background:var(--expected)"></i>expected</span>'
         yield "</p></div>"

@@ -60,7 +60,8 @@ def _svg_parts(run: Run, query: QueryRun) -> Iterator[str]:
         about = f"span {span.id}: {time_label(span.start)} to {time_label(span.end)}, {span.state}"
         width = max(x(span.end) - x(span.start), 2)
         kind = "retracted" if span.state == RETRACTED else "span"
-        number = str(span.id) if width > 8 + 7 * len(str(span.id)) else ""
+        room = kind == "span" and width > 8 + 7 * len(str(span.id))  # white on a bar
+        number = str(span.id) if room else ""
         yield (
             f"<g><title>{escape(about)}</title>"
             f'<rect class="{kind}" x="{x(span.start)}" y="{y}" width="{width:.2f}"'
