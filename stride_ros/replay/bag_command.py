@@ -24,14 +24,21 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument("bag", type=Path, help="rosbag2 folder to write")
     parser.add_argument("--fps", type=float, default=10.0, help="frames a second at most (default 10)")
     parser.add_argument("--seconds", type=float, default=0.0, help="length to take in seconds (default: all)")
-    parser.add_argument(
-        "--topic", default="/camera/image_raw", help="image topic (default /camera/image_raw)"
-    )
-    parser.add_argument("--raw", action="store_true", help="raw images on TOPIC instead of JPEG")
+    add_bag_options(parser)
+    parser.set_defaults(run=run)
+
+
+def add_bag_options(parser: argparse.ArgumentParser) -> None:
+    """How a command writes a bag: `--storage`, `--topic`, `--raw`."""
     parser.add_argument(
         "--storage", choices=("mcap", "sqlite3"), default="mcap", help="kind of bag (default mcap)"
     )
-    parser.set_defaults(run=run)
+    parser.add_argument(
+        "--topic", default="/camera/image_raw", help="image topic (default /camera/image_raw)"
+    )
+    parser.add_argument(
+        "--raw", action="store_true", help="raw images on TOPIC instead of JPEG on TOPIC/compressed"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:

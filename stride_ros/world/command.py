@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stride_ros.errors import SourceError
+from stride_ros.replay.bag_command import add_bag_options
 
 if TYPE_CHECKING:
     from stride_ros.world.world import World
@@ -32,15 +33,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     output = parser.add_mutually_exclusive_group()
     output.add_argument("--bag", type=Path, metavar="BAG", help="write a rosbag2 folder with ground truth")
     output.add_argument("--video", type=Path, metavar="FILE", help="write a video, for example world.mp4")
-    parser.add_argument(
-        "--storage", choices=("mcap", "sqlite3"), default="mcap", help="kind of bag (default mcap)"
-    )
-    parser.add_argument(
-        "--topic", default="/camera/image_raw", help="image topic (default /camera/image_raw)"
-    )
-    parser.add_argument(
-        "--raw", action="store_true", help="raw images on TOPIC instead of JPEG on TOPIC/compressed"
-    )
+    add_bag_options(parser)
     parser.add_argument("--labels", type=Path, metavar="FILE", help="also write the events as YAML")
     parser.set_defaults(run=run)
 

@@ -89,6 +89,7 @@ class Drawer:
         or anything."""
         draw = self._rng.random()
         if present and self._hard and draw < 0.1:
+            # No draw where there is no choice: so stride-tiny's own recipe stays as it was, draw by draw.
             return str(self._pick(self._hard)) if len(self._hard) > 1 else self._hard[0]
         if present and draw < 0.72:
             query: str = self._pick(self._balanced(present)).query
