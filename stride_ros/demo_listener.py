@@ -10,6 +10,7 @@ import numpy as np
 from rclpy.node import Node
 from sensor_msgs.msg import Image
 
+from stride_ros.activation.identity import span_number
 from stride_ros.msg import ActivationSpan, ActivationWindow, Commentary
 from stride_ros.nodes.images import image_to_rgb
 from stride_ros.nodes.messages import to_nanoseconds
@@ -88,7 +89,7 @@ class Listener(Node):
         stamp = to_nanoseconds(message.header.stamp)
         span = self._recorder.span(
             self._query.query,
-            message.span_id,
+            span_number(message.span_id),
             message.state,
             stamp,
             to_nanoseconds(message.start),
@@ -113,7 +114,7 @@ class Listener(Node):
         if not message.final:
             return
         said = Said(message.text, message.model, STATUSES[message.status], message.error, message.latency)
-        span = self._recorder.answer(self._query.query, message.span_id, said)
+        span = self._recorder.answer(self._query.query, span_number(message.span_id), said)
         if span is None:
             return
         at = f"{time_label(span.onset):>7}"

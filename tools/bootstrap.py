@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 WHEEL_DISTROS = ("kilted", "jazzy")
 # Folders whose file lists decide what is installed; contents are linked, so only names matter.
 LINKED_FOLDERS = ("stride_ros", "scripts", "launch", "config", "models")
-BUILD_FILES = ("package.xml", "CMakeLists.txt", "msg/*.msg")
+BUILD_FILES = ("package.xml", "CMakeLists.txt", "action/*.action", "msg/*.msg", "srv/*.srv")
 
 
 class StepFailed(Exception):

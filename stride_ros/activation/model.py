@@ -74,6 +74,7 @@ class ActivationModel:
         self.architecture = architecture
         self.prompt = prompt
         self.name = name
+        self.short_name = name.rstrip("/").rpartition("/")[2]  # in messages, without the path
         self.window = architecture.past + architecture.future
         self.past = architecture.past
         self.resolution = architecture.resolution

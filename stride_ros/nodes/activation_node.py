@@ -12,6 +12,7 @@ from rclpy.parameter import Parameter
 from std_msgs.msg import Header, String
 from std_srvs.srv import SetBool, Trigger
 
+from stride_ros.activation.identity import SpanIds
 from stride_ros.errors import FrameError, StrideError
 from stride_ros.nodes.activation_output import ActivationOutput
 from stride_ros.nodes.activation_parameters import (
@@ -57,7 +58,8 @@ class ActivationNode(ManagedNode):
         self._diagnostics: Diagnostics | None = None
         self._entities: list[tuple[Any, Any]] = []  # (what destroys it, the entity), made by activate
         self._jump: Any = None
-        self._next_span_id = 1  # unique for one run of the node, also across cleanup and configure
+        self._span_ids = SpanIds()
+        self._next_span = 1  # counts for one life of the node, also across cleanup and configure
         self._enabled = True
         self._status = ActivationStatus()
         self._memory = StreamMemory(lambda text: self.get_logger().info(text))
@@ -77,7 +79,7 @@ class ActivationNode(ManagedNode):
             keep_waiting=self.may_wait,
         )
         self._open_stream()
-        self._output = ActivationOutput(self)
+        self._output = ActivationOutput(self, self._span_ids, self._model.short_name)
         self._diagnostics = Diagnostics(self, self._fill_status, hardware_id=str(self._model.device))
         self.get_logger().info(
             f"Loaded {self._model.name} on {self._model.device} in {time.monotonic() - started:.1f} s: "
@@ -154,7 +156,9 @@ class ActivationNode(ManagedNode):
             if to_nanoseconds(header.stamp) <= 0:
                 header = Header(stamp=to_time(sample.stamp_ns), frame_id=header.frame_id)
                 frame = rgb_to_image(rgb, header)
-            self._publish(stream.apply(watched_queries(values), to_config(values)))
+            queries = watched_queries(values)
+            self._publish(stream.apply(queries, to_config(values)))
+            output.watch(queries)
             if stream.has_lost_sight(sample.stamp_ns):
                 self.get_logger().warning("No images for longer than the window: starting anew.")
                 self._publish(stream.restart())
@@ -169,16 +173,16 @@ class ActivationNode(ManagedNode):
         if decisions:
             self._status.decided(decisions)
             for decision in decisions:
-                self._count_ids(decision.events)
+                self._count(decision.events)
             output.decisions(rgb, decisions, stream)
 
     def _publish(self, events: list[StampedEvent]) -> None:
-        self._count_ids(events)
+        self._count(events)
         self._output.events(events)
 
-    def _count_ids(self, events: list[StampedEvent]) -> None:
+    def _count(self, events: list[StampedEvent]) -> None:
         for stamped in events:
-            self._next_span_id = max(self._next_span_id, stamped.event.span_id + 1)
+            self._next_span = max(self._next_span, stamped.event.span_id + 1)
 
     def _restart_stream(self) -> None:
         if self._stream is not None:
@@ -272,9 +276,8 @@ class ActivationNode(ManagedNode):
         from stride_ros.nodes.stamped_stream import StampedStream
 
         values = self.parameters.values()
-        first_id = self._next_span_id
         queries, config = watched_queries(values), to_config(values)
-        self._stream = StampedStream(self._model, queries, config, first_id)
+        self._stream = StampedStream(self._model, queries, config, self._next_span)
         return self._stream
 
 

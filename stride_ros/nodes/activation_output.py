@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
+from stride_ros.activation.identity import SpanIds, watch_ids
 from stride_ros.msg import ActivationSpan, ActivationWindow
 from stride_ros.nodes.images import rgb_to_image
 from stride_ros.nodes.messages import to_time
@@ -26,8 +27,11 @@ if TYPE_CHECKING:
 class ActivationOutput:
     """The publishers. Everything published carries the header of the newest frame."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, span_ids: SpanIds, model: str) -> None:
+        """`model`: name of the activation model, as published with every span."""
         self._node = node
+        self._span_ids, self._model = span_ids, model
+        self._watches: dict[str, str] = {}  # id of the watch by its query
         self._spans = node.create_publisher(ActivationSpan, "activation/span", SPAN_QOS)
         self._windows = node.create_publisher(ActivationWindow, "activation/window", WINDOW_QOS)
         self._frames = node.create_publisher(Image, "frames", FRAMES_QOS)
@@ -44,6 +48,10 @@ class ActivationOutput:
         self._header, self._arrival = header, arrival
         self._frames.publish(image)
 
+    def watch(self, queries: Sequence[str]) -> None:
+        """From now on decisions are about these queries; spans of others have ended."""
+        self._watches = dict(zip(queries, watch_ids(queries), strict=True))
+
     def events(self, events: Iterable[StampedEvent]) -> None:
         """Publish changes of spans in order."""
         for stamped in events:
@@ -51,13 +59,17 @@ class ActivationOutput:
             self._spans.publish(
                 ActivationSpan(
                     header=self._header,
-                    span_id=event.span_id,
+                    span_id=self._span_ids(event.span_id),
                     state=int(event.state),
                     query=event.query,
                     start=to_time(stamped.start_ns),
                     end=to_time(stamped.end_ns),
                     confidence=float(event.confidence),
                     latency=self._latency,
+                    watch=self._watches.get(event.query, ""),
+                    respond=True,
+                    model=self._model,
+                    onset=to_time(stamped.onset_ns),
                 )
             )
 
@@ -79,6 +91,7 @@ class ActivationOutput:
             resolution=float(update.resolution),
             steps=min(update.steps, 255),
             inference_time=float(update.timings["total"]),
+            watch=self._watches.get(update.query, ""),
         )
         message.labels = array.array("B", update.labels.tobytes())
         message.probabilities = array.array("f", update.probabilities.astype("float32").tobytes())

@@ -153,6 +153,8 @@ class _Truth:
                     start=to_time(origin + round(event.start * NANOSECONDS)),
                     end=to_time(origin + round(event.end * NANOSECONDS)),
                     confidence=1.0,
+                    model="world",
+                    onset=to_time(origin + round(event.start * NANOSECONDS)),
                 )
             )
         return due

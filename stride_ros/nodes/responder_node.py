@@ -15,11 +15,13 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import String
 from std_srvs.srv import SetBool, Trigger
 
+from stride_ros.activation.identity import span_number
 from stride_ros.errors import StrideError
 from stride_ros.msg import ActivationSpan, Commentary
 from stride_ros.nodes.diagnostics import Diagnostics, Rate, Status, gpu_memory, process_memory
 from stride_ros.nodes.images import image_to_rgb
 from stride_ros.nodes.lifecycle import ManagedNode
+from stride_ros.nodes.messages import to_nanoseconds, to_time
 from stride_ros.nodes.qos import COMMENTARY_QOS, FRAMES_QOS, SPAN_QOS, TEXT_QOS
 from stride_ros.nodes.responder_parameters import MAX_HISTORY, TABLE, backend_options
 from stride_ros.nodes.runner import run
@@ -195,7 +197,9 @@ class ResponderNode(ManagedNode):
                 self._seen.append(key)
             self._onsets += 1
             request = self._asker(span, span.header.stamp)
-            if self._enabled:
+            if not span.respond:
+                self._scheduler.skip(Job(request, arrival, (span, key)), "Its watch wants no commentary.")
+            elif self._enabled:
                 self._desk.onset(event, span.query, request, arrival, (span, key))
             else:
                 self._scheduler.skip(Job(request, arrival, (span, key)), "The responder is disabled.")
@@ -218,7 +222,7 @@ class ResponderNode(ManagedNode):
                     origin, frames = latest
             if not frames:
                 raise NothingToShow("No frame of the event has arrived: check that `frames` is connected.")
-            return self._request(span.query, frames, (begin - origin) / NANOSECONDS)
+            return self._request(span.query, frames, begin, origin)
 
         return ask
 
@@ -229,14 +233,15 @@ class ResponderNode(ManagedNode):
         frames = self._cache.select(start, (end - origin) / NANOSECONDS, self.parameters["max_frames"])
         return origin, frames
 
-    def _request(self, query: str, frames: list[TimedFrame], start: float) -> ResponseRequest:
+    def _request(self, query: str, frames: list[TimedFrame], begin: int, origin: int) -> ResponseRequest:
         told = self.parameters["history"]
         return ResponseRequest(
             query=query,
             frames=tuple(frames),
-            span_start=start,
+            span_start=(begin - origin) / NANOSECONDS,
             history=tuple(self._history)[-told:] if told else (),
             system_prompt=self.parameters["system_prompt"],
+            frame_stamps=tuple(origin + round(frame.time * NANOSECONDS) for frame in frames),
         )
 
     def _forget_frames(self) -> None:
@@ -279,6 +284,9 @@ class ResponderNode(ManagedNode):
             latency=answer.latency,
             status=int(answer.outcome),
             error=answer.error,
+            watch=span.watch,
+            camera=span.camera,
+            frame_stamps=[to_time(stamp) for stamp in job.frame_stamps],
         )
         try:
             self._commentary_publisher.publish(message)
@@ -294,7 +302,8 @@ class ResponderNode(ManagedNode):
             self.get_logger().error(answer.error, throttle_duration_sec=_WARNING_PERIOD)
         elif answer.outcome is Outcome.SKIPPED:
             self.get_logger().warning(
-                f"Span {span.span_id} was not answered: {answer.error}", throttle_duration_sec=_WARNING_PERIOD
+                f"Span {span_number(span.span_id)} was not answered: {answer.error}",
+                throttle_duration_sec=_WARNING_PERIOD,
             )
 
     def _fill_status(self, status: Status) -> None:
@@ -345,11 +354,6 @@ class ResponderNode(ManagedNode):
         publisher = self.create_publisher(message_type, topic, qos)
         self._publishers_made.append(publisher)
         return publisher
-
-
-def to_nanoseconds(stamp: Time) -> int:
-    """Return a Time message as ns since the epoch."""
-    return int(stamp.sec) * NANOSECONDS + int(stamp.nanosec)
 
 
 def main() -> int:

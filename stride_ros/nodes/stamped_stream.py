@@ -19,11 +19,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StampedEvent:
-    """A span event with its start and end in ns on the clock of the image stamps."""
+    """A span event with its start, end and onset in ns on the clock of the image stamps.
+
+    `onset_ns`: stamp of the newest frame of the decision that published the span.
+    """
 
     event: SpanEvent
     start_ns: int
     end_ns: int
+    onset_ns: int
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,7 @@ class StampedStream:
         self._id_offset = first_id - 1
         self._origin: int | None = None
         self._newest = 0
-        self._open: dict[int, SpanEvent] = {}
+        self._open: dict[int, tuple[SpanEvent, int]] = {}  # newest event and onset (ns), by span id
         self.window_seconds = self._stream.window_slots * self._stream.resolution
 
     @property
@@ -71,7 +75,7 @@ class StampedStream:
 
     def open_span(self, query: str) -> SpanEvent | None:
         """The newest event of the query's published span that goes on now."""
-        return next((event for event in self._open.values() if event.query == query), None)
+        return next((event for event, _ in self._open.values() if event.query == query), None)
 
     def apply(self, queries: Sequence[str], config: ActivationConfig) -> list[StampedEvent]:
         """Take over live changes before the next frame; other queries start the stream anew.
@@ -109,24 +113,25 @@ class StampedStream:
 
     def abandon(self) -> list[StampedEvent]:
         """End what is open without asking the stream, which an error may have left in any state."""
-        ended = [replace(event, state=SpanState.OFFSET) for event in self._open.values()]
+        ended = [
+            self._stamp(replace(event, state=SpanState.OFFSET), onset) for event, onset in self._open.values()
+        ]
         self._open.clear()
-        return [self._stamp(event) for event in ended]
+        return ended
 
     def _stamped(self, events: Iterable[SpanEvent]) -> list[StampedEvent]:
         stamped = []
         for event in events:
             numbered = replace(event, span_id=event.span_id + self._id_offset)
-            if event.state in (SpanState.OFFSET, SpanState.RETRACTED):
-                self._open.pop(numbered.span_id, None)
-            else:
-                self._open[numbered.span_id] = numbered
-            stamped.append(self._stamp(numbered))
+            _, onset = self._open.pop(numbered.span_id, (event, self._newest))
+            if event.state not in (SpanState.OFFSET, SpanState.RETRACTED):
+                self._open[numbered.span_id] = numbered, onset
+            stamped.append(self._stamp(numbered, onset))
         return stamped
 
-    def _stamp(self, event: SpanEvent) -> StampedEvent:
+    def _stamp(self, event: SpanEvent, onset_ns: int) -> StampedEvent:
         origin = self._origin or 0
-        return StampedEvent(event, _absolute(origin, event.start), _absolute(origin, event.end))
+        return StampedEvent(event, _absolute(origin, event.start), _absolute(origin, event.end), onset_ns)
 
 
 def _absolute(origin_ns: int, seconds: float) -> int:

@@ -54,16 +54,17 @@ class Answerer:
             history=tuple(self._history)[-values["history"] :] if values["history"] else (),
             system_prompt=values["system_prompt"],
         )
+        shown = tuple(self._origin + round(frame.time * 1e9) for frame in frames)
         begun = time.monotonic()
         try:
             text = "".join(self._backend.stream(request, lambda: False)).strip()
         except StrideError as error:
-            return Said("", self.name, "error", str(error), time.monotonic() - begun)
+            return Said("", self.name, "error", str(error), time.monotonic() - begun, shown)
         if not text:
             error_text = f"{self.name} gave an empty text: try another model or prompt."
-            return Said("", self.name, "error", error_text, time.monotonic() - begun)
+            return Said("", self.name, "error", error_text, time.monotonic() - begun, shown)
         self._history.append(text)
-        return Said(text, self.name, latency=time.monotonic() - begun)
+        return Said(text, self.name, latency=time.monotonic() - begun, frame_stamps=shown)
 
     def close(self) -> None:
         """Free the model."""

@@ -91,9 +91,12 @@ def replay(
         if responder is not None:
             answerer = Answerer(responder, device=device)
             stack.callback(answerer.close)
-        sink = stack.enter_context(BagOutput(out, reader, storage)) if out is not None else None
+        sink = None
+        if out is not None:
+            sink = BagOutput(out, reader, storage, queries=queries, model=loaded.short_name)
+            stack.enter_context(sink)
         player = Player(loaded, queries, config, rate=rate, clock=clock, answerer=answerer, sink=sink)
-        wanted = () if sink is None else [reader.image.topic] if topics is None else topics
+        wanted = () if sink is None else _copied(reader.image.topic, topics)
         run = player.play(
             reader,
             topics=wanted,
@@ -112,6 +115,18 @@ def replay(
         return Replay(run)
     add_to(run, expectations)
     return Replay(run, judge(run, expectations))
+
+
+def _copied(image_topic: str, topics: Sequence[str] | None) -> list[str]:
+    """The recorded topics to copy. One that the replay writes itself would mix old and new messages."""
+    from stride_ros.replay.bag_output import OUTPUT_TOPICS
+
+    if topics is None:
+        return [image_topic] if image_topic not in OUTPUT_TOPICS else []
+    for topic in topics:
+        if topic in OUTPUT_TOPICS:
+            raise ConfigError(f"The replay writes {topic} itself; leave it out of the topics to copy.")
+    return list(topics)
 
 
 def _changed(config: ActivationConfig) -> dict[str, Any]:

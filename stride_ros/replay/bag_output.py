@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stride_ros.activation.identity import watch_ids
 from stride_ros.replay import messages
 from stride_ros.replay.bag_writer import BagWriter
 from stride_ros.replay.player import Moment
@@ -15,23 +17,41 @@ if TYPE_CHECKING:
     from stride_ros.nodes.stamped_stream import StampedEvent
     from stride_ros.replay.bag_reader import BagMessage, BagReader
 
-NAMESPACE = "/stride"  # as in launch/stride.launch.py
+# As under the namespace of launch/stride.launch.py.
+FRAMES, WINDOW = "/stride/frames", "/stride/activation/window"
+SPAN, COMMENTARY = "/stride/activation/span", "/stride/commentary"
+OUTPUT_TOPICS = (FRAMES, WINDOW, SPAN, COMMENTARY)
 
 
 class BagOutput(BagWriter):
     """A `Sink` that writes; log times are those of the frame that each message is about."""
 
-    def __init__(self, path: str | Path, source: BagReader, storage: str = "mcap") -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        source: BagReader,
+        storage: str = "mcap",
+        *,
+        queries: Sequence[str],
+        model: str,
+    ) -> None:
+        """`model`: name of the activation model, as written with every span."""
         super().__init__(path, storage)
-        self._source = source
+        self._source, self._model = source, model
+        self._watches = dict(zip(queries, watch_ids(queries), strict=True))
 
     def recorded(self, message: BagMessage) -> None:
-        if not self._source.ros1:
+        if self._source.ros1:
+            return
+        if message.connection.msgtype in messages.OWN:
+            own = messages.upgraded(self._source.deserialize(message))
+            self.write(message.connection.topic, own, message.log_time)
+        else:
             self.copy(message.connection, message.data, message.log_time)
 
     def frame(self, moment: Moment) -> None:
         image = messages.image(moment.image, moment.stamp, moment.frame_id)
-        self.write(f"{NAMESPACE}/frames", image, moment.log_time)
+        self.write(FRAMES, image, moment.log_time)
 
     def window(self, query: str, moment: Moment, update: ActivationUpdate) -> None:
         window = messages.window(
@@ -43,8 +63,9 @@ class BagOutput(BagWriter):
             probabilities=update.probabilities,
             steps=update.steps,
             inference_time=update.timings["total"],
+            watch=self._watches[query],
         )
-        self.write(f"{NAMESPACE}/activation/window", window, moment.log_time)
+        self.write(WINDOW, window, moment.log_time)
 
     def span(self, span_id: int, moment: Moment, event: StampedEvent) -> None:
         span = messages.span(
@@ -56,8 +77,11 @@ class BagOutput(BagWriter):
             stamp=moment.stamp,
             frame_id=moment.frame_id,
             confidence=float(event.event.confidence),
+            onset=event.onset_ns,
+            watch=self._watches[event.event.query],
+            model=self._model,
         )
-        self.write(f"{NAMESPACE}/activation/span", span, moment.log_time)
+        self.write(SPAN, span, moment.log_time)
 
     def commentary(self, span_id: int, query: str, moment: Moment, said: Said) -> None:
         commentary = messages.commentary(
@@ -70,5 +94,7 @@ class BagOutput(BagWriter):
             latency=said.latency or 0.0,
             status=STATUSES.index(said.status),
             error=said.error,
+            watch=self._watches[query],
+            frame_stamps=said.frame_stamps,
         )
-        self.write(f"{NAMESPACE}/commentary", commentary, moment.log_time)
+        self.write(COMMENTARY, commentary, moment.log_time)

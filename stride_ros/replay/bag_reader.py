@@ -124,11 +124,20 @@ class BagReader:
             origin = stamp if origin is None else origin
             yield image, (stamp - origin) / 1e9
 
+    def deserialize(self, message: BagMessage) -> Any:
+        """The message as an object, by the definition in the recording. Raises SourceError."""
+        try:
+            return self._reader.deserialize(message.data, message.connection.msgtype)
+        except Exception as error:  # the deserialisers fail in many ways on data that is cut off
+            raise SourceError(
+                f"A message on {message.connection.topic} cannot be deserialised; leave the topic out."
+            ) from error
+
     def decode(self, message: BagMessage) -> tuple[np.ndarray, str]:
         """An image as (H, W, 3) uint8 RGB, and its frame_id. Raises FrameError."""
         try:
-            image: Any = self._reader.deserialize(message.data, message.connection.msgtype)
-        except Exception as error:  # the deserialisers fail in many ways on data that is cut off
+            image = self.deserialize(message)
+        except SourceError as error:
             raise FrameError("An image message cannot be deserialised; check its publisher.") from error
         convert = image_to_rgb if message.connection.msgtype == IMAGE else compressed_to_rgb
         return np.asarray(convert(image)), str(image.header.frame_id)

@@ -5,8 +5,10 @@ Stamps are integers in nanoseconds, images (H, W, 3) uint8 RGB arrays.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 SPAN = "stride_ros/msg/ActivationSpan"
 WINDOW = "stride_ros/msg/ActivationWindow"
 COMMENTARY = "stride_ros/msg/Commentary"
+OWN = (SPAN, WINDOW, COMMENTARY)
 IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
 STRING = "std_msgs/msg/String"
@@ -34,7 +37,7 @@ def typestore() -> Typestore:
     except ImportError as error:
         raise ConfigError("Bags need the package 'rosbags'; install it with: pip install rosbags.") from error
     store = get_typestore(Stores.ROS2_JAZZY)
-    for name in (SPAN, WINDOW, COMMENTARY):
+    for name in OWN:
         text = (_message_folder() / f"{name.rpartition('/')[2]}.msg").read_text(encoding="utf-8")
         store.register(get_types_from_msg(text, name))
     return store
@@ -51,6 +54,17 @@ def _message_folder() -> Path:
     raise SourceError(
         "The message definitions of stride_ros were not found; source the workspace or install it again."
     )
+
+
+def upgraded(message: Any) -> Any:
+    """One of our own messages by today's definition; fields that its recording did not know yet are empty.
+
+    Definitions only grow at their end. Two definitions of one type in a bag would make it unreadable.
+    """
+    kind = typestore().types[message.__msgtype__]
+    empty = {"watch": "", "camera": "", "respond": True, "model": "", "onset": time(0), "frame_stamps": []}
+    fields = (field.name for field in dataclasses.fields(kind) if field.init)
+    return kind(**{name: getattr(message, name, empty.get(name)) for name in fields})
 
 
 def header(stamp: int, frame_id: str) -> Any:
@@ -103,9 +117,12 @@ def span(
     stamp: int,
     frame_id: str,
     confidence: float,
+    onset: int,
     latency: float = 0.0,
+    watch: str = "",
+    model: str = "",
 ) -> Any:
-    """An ActivationSpan; ``start``, ``end`` and ``stamp`` in ns."""
+    """An ActivationSpan; ``start``, ``end``, ``stamp`` and ``onset`` in ns."""
     return typestore().types[SPAN](
         header=header(stamp, frame_id),
         span_id=span_id,
@@ -115,6 +132,11 @@ def span(
         end=time(end),
         confidence=confidence,
         latency=latency,
+        watch=watch,
+        camera="",
+        respond=True,
+        model=model,
+        onset=time(onset),
     )
 
 
@@ -128,6 +150,7 @@ def window(
     probabilities: np.ndarray,
     steps: int,
     inference_time: float,
+    watch: str = "",
 ) -> Any:
     """An ActivationWindow; ``labels`` (W,) uint8, ``probabilities`` (W,), times in s, ``stamp`` in ns."""
     return typestore().types[WINDOW](
@@ -138,6 +161,8 @@ def window(
         probabilities=np.asarray(probabilities, np.float32),
         steps=min(steps, 255),
         inference_time=inference_time,
+        watch=watch,
+        camera="",
     )
 
 
@@ -153,8 +178,10 @@ def commentary(
     latency: float = 0.0,
     status: int = 0,
     error: str = "",
+    watch: str = "",
+    frame_stamps: Sequence[int] = (),
 ) -> Any:
-    """A Commentary; ``stamp`` in ns, ``latency`` in s."""
+    """A Commentary; ``stamp`` and ``frame_stamps`` in ns, ``latency`` in s."""
     return typestore().types[COMMENTARY](
         header=header(stamp, frame_id),
         span_id=span_id,
@@ -165,4 +192,7 @@ def commentary(
         latency=latency,
         status=status,
         error=error,
+        watch=watch,
+        camera="",
+        frame_stamps=[time(stamp) for stamp in frame_stamps],
     )

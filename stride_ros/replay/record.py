@@ -37,13 +37,17 @@ STATUSES = ("ok", "error", "skipped")
 
 @dataclass
 class Said:
-    """The answer to one onset; ``latency`` in s from the onset to the whole answer."""
+    """The answer to one onset; ``latency`` in s from the onset to the whole answer.
+
+    ``frame_stamps``: stamps in ns of the frames that the model was shown; not in the JSON.
+    """
 
     text: str
     model: str
     status: str = "ok"
     error: str = ""
     latency: float | None = None
+    frame_stamps: tuple[int, ...] = ()
 
 
 @dataclass

@@ -28,6 +28,7 @@ class ResponseRequest:
     ``query`` is what the user wants to be told about, ``frames`` are oldest first, ``span_start`` is the
     event's start in s on the frames' clock. ``history`` holds the last commentaries, oldest first, so
     that the model does not repeat itself; ``system_prompt`` sets style, language and length ("" for none).
+    ``frame_stamps`` are the frames' stamps in ns, for the record of what was shown; no backend reads them.
     """
 
     query: str
@@ -35,6 +36,7 @@ class ResponseRequest:
     span_start: float
     history: tuple[str, ...] = ()
     system_prompt: str = ""
+    frame_stamps: tuple[int, ...] = ()
 
 
 def brief(error: object, longest: int = 200) -> str:

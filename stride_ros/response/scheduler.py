@@ -45,6 +45,7 @@ class Job:
     last: bool = True
     earlier: Job | None = None
     text: str = field(default="", init=False)
+    frame_stamps: tuple[int, ...] = field(default=(), init=False)  # ns, of what the backend was shown
     submitted: float = field(default=0.0, init=False)  # time.monotonic(), the deadline counts from here
     begun: bool = field(default=False, init=False)
     closed: bool = field(default=False, init=False)
@@ -206,7 +207,9 @@ class AnswerScheduler:
             return
         started = last_partial = 0.0
         try:
-            for piece in self._backend.stream(job.request(), lambda: job.closed):
+            request = job.request()
+            job.frame_stamps = request.frame_stamps
+            for piece in self._backend.stream(request, lambda: job.closed):
                 now = time.monotonic()
                 if not job.text:
                     started = now

@@ -72,6 +72,8 @@ def _write_truth(bag: BagWriter, world: World, now: int, state: int, index: int)
         stamp=now,
         frame_id=FRAME_ID,
         confidence=1.0,
+        onset=stamp(event.start),
+        model="world",
     )
     bag.write("/ground_truth", span, now)
     if state == 0:

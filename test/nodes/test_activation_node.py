@@ -19,6 +19,7 @@ from std_msgs.msg import Header, String  # noqa: E402
 from std_srvs.srv import SetBool, Trigger  # noqa: E402
 from stride_ros.msg import ActivationSpan, ActivationWindow  # noqa: E402
 
+from stride_ros.activation.identity import span_number  # noqa: E402
 from stride_ros.nodes.activation_node import ActivationNode  # noqa: E402
 from stride_ros.nodes.images import image_to_rgb, rgb_to_compressed, rgb_to_image  # noqa: E402
 from stride_ros.nodes.messages import to_nanoseconds, to_time  # noqa: E402
@@ -100,7 +101,11 @@ def assert_contract(spans: list[ActivationSpan], *, closed: bool) -> None:
         assert not {OFFSET, RETRACTED} & set(states[:-1]), span_id
         if closed:
             assert states[-1] in (OFFSET, RETRACTED), span_id
-    assert sorted(by_id) == list(range(1, len(by_id) + 1)), "ids count from 1 without a gap"
+        assert len({(span.onset.sec, span.onset.nanosec) for span in messages}) == 1, span_id
+        assert messages[0].onset == messages[0].header.stamp
+    assert all(0 < span_id < 2**53 for span_id in by_id)
+    assert len({span_id >> 21 for span_id in by_id}) <= 1, "one life of the node, one prefix"
+    assert sorted(map(span_number, by_id)) == list(range(1, len(by_id) + 1)), "ids count from 1 without a gap"
 
 
 def test_spans_windows_and_frames_keep_their_contracts(watched: Watched) -> None:
@@ -121,7 +126,10 @@ def test_spans_windows_and_frames_keep_their_contracts(watched: Watched) -> None
         assert window.steps >= 1
         assert window.inference_time > 0
         assert np.array_equal(image_to_rgb(frame), picture(i))
+        assert (window.watch, window.camera) == ("query", "")
     for span in watched.spans:
+        assert (span.watch, span.camera, span.respond) == ("query", "", True)
+        assert span.model == Path(str(PARAMETERS["model"])).name
         assert span.header.frame_id == "camera"
         assert to_nanoseconds(span.start) >= ORIGIN - SECOND
         assert to_nanoseconds(span.end) <= to_nanoseconds(span.header.stamp)
@@ -139,7 +147,7 @@ def test_decisions_equal_those_of_a_session_on_the_same_frames(watched: Watched)
     assert [list(window.labels) for window in watched.windows] == [list(update.labels) for update in expected]
     events = [(event.span_id, int(event.state)) for update in expected for event in update.events]
     watched.wait(lambda: len(watched.spans) == len(events), "all spans")
-    assert [(span.span_id, span.state) for span in watched.spans] == events
+    assert [(span_number(span.span_id), span.state) for span in watched.spans] == events
 
 
 def test_fast_camera_is_sampled_at_one_frame_a_second(watched: Watched) -> None:

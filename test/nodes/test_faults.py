@@ -19,6 +19,7 @@ from sensor_msgs.msg import Image  # noqa: E402
 from std_msgs.msg import Header  # noqa: E402
 from stride_ros.msg import ActivationSpan, ActivationWindow  # noqa: E402
 
+from stride_ros.activation.identity import span_number  # noqa: E402
 from stride_ros.nodes.activation_node import ActivationNode  # noqa: E402
 from stride_ros.nodes.images import rgb_to_image  # noqa: E402
 from stride_ros.nodes.messages import to_nanoseconds, to_time  # noqa: E402
@@ -123,6 +124,7 @@ def test_killed_node_does_not_continue_its_span(graph: Any, processes: Any, benc
     graph.wait(bench.open_ids, "an open span")
     first.send_signal(signal.SIGKILL)
     first.wait(20)
+    old = bench.spans[0].span_id >> 21
     bench.spans.clear()
     bench.windows.clear()
     processes.start("activation_node", *arguments)
@@ -132,7 +134,8 @@ def test_killed_node_does_not_continue_its_span(graph: Any, processes: Any, benc
     assert list(bench.windows[0].labels).count(UNSEEN) == 11
     bench.play(8, ORIGIN + 21 * SECOND)
     fresh = graph.wait(lambda: bench.spans, "a span of the new run")[0]
-    assert (fresh.span_id, fresh.state) == (1, ActivationSpan.ONSET)
+    assert (span_number(fresh.span_id), fresh.state) == (1, ActivationSpan.ONSET)
+    assert fresh.span_id >> 21 not in (0, old), "the ids tell one life of a node from another"
     assert to_nanoseconds(fresh.start) >= ORIGIN + 19 * SECOND
 
 

@@ -18,6 +18,7 @@ from std_msgs.msg import Header, String
 from stride_ros.msg import ActivationSpan, ActivationWindow
 
 from stride_ros.activation.config import ActivationConfig, TriggerConfig
+from stride_ros.activation.identity import span_number
 from stride_ros.activation.model import ActivationModel
 from stride_ros.activation.session import ActivationSession
 from stride_ros.activation.stream import ActivationStream
@@ -110,7 +111,11 @@ def test_each_query_decides_as_it_would_alone(watcher: Watcher) -> None:
     for span in watcher.spans:
         owners.setdefault(span.span_id, set()).add(span.query)
     assert all(len(queries) == 1 for queries in owners.values()), "an id belongs to one query"
-    assert sorted(owners) == list(range(1, len(owners) + 1)), "ids count from 1 without a gap"
+    assert sorted(map(span_number, owners)) == list(range(1, len(owners) + 1)), "ids count from 1"
+    watches = {(span.query, span.watch) for span in watcher.spans} | {
+        (window.query, window.watch) for window in watcher.windows
+    }
+    assert watches == {(THIS, "query_1"), (THAT, "query_2")}
 
 
 def test_frames_are_encoded_once_for_all_queries(watcher: Watcher, monkeypatch: pytest.MonkeyPatch) -> None:

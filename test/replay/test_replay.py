@@ -1,5 +1,7 @@
 """Replaying a recording: the nodes' path, the same result every time, whatever the storage and the clock."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,7 @@ from stride_ros.replay.expectations import Expectations, ExpectedSpan
 
 QUERY = "Tell me when a red box is on the table."
 OTHER = "Tell me when a hand is in view."
+RECORDED_0_1_0 = Path(__file__).parent / "recorded_0_1_0"
 
 
 def spans(result):
@@ -212,6 +215,66 @@ def test_the_written_bag_reads_back_without_this_package(model, checkpoint, worl
         assert states[-1] in (2, 3)
         assert set(states[1:-1]) <= {1}
     assert [stamp for _, stamp, _ in messages] == sorted(stamp for _, stamp, _ in messages)
+
+
+def test_spans_and_commentary_say_what_found_them_and_what_was_shown(model, checkpoint, world_bag, tmp_path):
+    out = tmp_path / "out"
+    replay(world_bag, [QUERY, OTHER], model=model, responder=str(checkpoint), out=out)
+    topics = read(out)
+    watches = {QUERY: "query_1", OTHER: "query_2"}
+    frames = [nanoseconds(frame.header.stamp) for frame in topics["/stride/frames"]]
+    onsets = {}
+    for span in topics["/stride/activation/span"]:
+        assert span.watch == watches[span.query]
+        assert (span.camera, span.respond, span.model) == ("", True, model.short_name)
+        if span.state == 0:
+            onsets[span.span_id] = nanoseconds(span.header.stamp)
+        assert nanoseconds(span.onset) == onsets[span.span_id], "the ONSET's stamp, in every state"
+    assert {window.watch for window in topics["/stride/activation/window"]} == set(watches.values())
+    assert topics["/stride/commentary"]
+    for said in topics["/stride/commentary"]:
+        assert said.watch == watches[said.query]
+        shown = [nanoseconds(stamp) for stamp in said.frame_stamps]
+        assert shown == sorted(set(shown))
+        assert set(shown) <= set(frames)
+        assert shown[-1] == onsets[said.span_id]
+
+
+def test_a_bag_with_earlier_definitions_of_our_messages_is_read_and_copied(model, tmp_path):
+    """Recorded with version 0.1.0, whose messages had fewer fields."""
+    out = tmp_path / "out"
+    topics = ["/ground_truth", "/ground_truth/commentary"]
+    result = replay(RECORDED_0_1_0, QUERY, model=model, image_topic="/stride/frames", topics=topics, out=out)
+    assert result.run.seconds == pytest.approx(13.0)
+    before, after = read(RECORDED_0_1_0), read(out)
+    for topic in topics:
+        assert len(after[topic]) == len(before[topic]) > 0
+        assert [message.header.stamp for message in after[topic]] == [m.header.stamp for m in before[topic]]
+        assert [message.query for message in after[topic]] == [m.query for m in before[topic]]
+        assert not hasattr(before[topic][0], "watch")
+        assert after[topic][0].watch == "", "by today's definition: a bag can hold only one of a type"
+    assert len(after["/stride/frames"]) == 13, "written once, not copied beside it"
+    assert all(window.watch == "query" for window in after["/stride/activation/window"])
+
+
+def test_topics_that_the_replay_writes_are_not_copied(model, world_bag, tmp_path):
+    with pytest.raises(ConfigError, match="writes /stride/activation/span itself"):
+        replay(world_bag, QUERY, model=model, topics=["/stride/activation/span"], out=tmp_path / "out")
+
+
+def read(bag):
+    """The messages of a bag by topic, deserialised by the definitions in it."""
+    from rosbags.highlevel import AnyReader
+
+    topics = {}
+    with AnyReader([bag]) as reader:
+        for connection, _, data in reader.messages():
+            topics.setdefault(connection.topic, []).append(reader.deserialize(data, connection.msgtype))
+    return topics
+
+
+def nanoseconds(stamp):
+    return stamp.sec * 10**9 + stamp.nanosec
 
 
 def test_chosen_topics_are_copied(model, world_bag, tmp_path):

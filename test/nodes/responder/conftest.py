@@ -86,13 +86,27 @@ class Stage:
         self._frames.publish(message)
         self.graph.wait(lambda: self.node._frames.count > count, "the frame")
 
-    def span(self, span_id: int, state: int, start: float, end: float, query: str = "the cup") -> None:
-        """Publish a span event, as decided at ``end``."""
+    def span(
+        self,
+        span_id: int,
+        state: int,
+        start: float,
+        end: float,
+        query: str = "the cup",
+        onset: float | None = None,
+        **fields: Any,
+    ) -> None:
+        """Publish a span event, as decided at ``end``; ``onset``: the ONSET's second, where that is another.
+
+        ``fields`` are further ones of the message.
+        """
         from stride_ros.msg import ActivationSpan
 
-        message = ActivationSpan(span_id=span_id, state=state, query=query, confidence=0.9)
+        values = {"respond": True, "confidence": 0.9, **fields}
+        message = ActivationSpan(span_id=span_id, state=state, query=query, **values)
         message.header.stamp, message.header.frame_id = stamp(end), "camera"
         message.start, message.end = stamp(start), stamp(end)
+        message.onset = message.header.stamp if onset is None else stamp(onset)
         self._spans.publish(message)
 
     def finals(self, *ids: int, timeout: float = 60.0) -> dict[int, Any]:

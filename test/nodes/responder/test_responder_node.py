@@ -25,6 +25,24 @@ def test_an_onset_is_answered_with_the_words_of_the_model(stage, stamp_of):
     assert [message.data for message in stage.spoken] == [final.text]
 
 
+def test_the_answer_says_which_frames_were_shown_and_whose_watch_it_was(stage, stamp_of):
+    stage.start(pre_seconds=1.0)
+    stage.frames(0, 1, 2, 3)
+    stage.span(7, ONSET, 2.0, 3.0, watch="door", camera="front")
+    final = stage.finals(7)[7]
+    assert (final.watch, final.camera) == ("door", "front")
+    assert final.frame_stamps == [stamp_of(1.0), stamp_of(2.0), stamp_of(3.0)]
+
+
+def test_a_watch_that_wants_no_commentary_gets_a_final_that_says_so(stage):
+    stage.start()
+    stage.frames(0, 1, 2)
+    stage.span(7, ONSET, 1.0, 2.0, respond=False)
+    final = stage.finals(7)[7]
+    assert (final.status, final.text) == (SKIPPED, "")
+    assert "no commentary" in final.error
+
+
 def test_partial_texts_come_before_the_final_one_and_grow(stage, chat_server):
     chat_server.then("ok one two three four five six")
     stage.start(backend="openai", base_url=chat_server.url, model="tiny")
