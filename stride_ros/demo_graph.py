@@ -182,8 +182,9 @@ class Graph:
         parameters = {"activation": activation}
         nodes = ["activation"]
         if settings.responder_model is not None:
-            # First, so that it hears the first frame: the camera begins when the activation node listens.
-            nodes.insert(0, "responder")
+            # The camera begins when the activation node listens, and that waits for the responder.
+            activation["wait_for_responder"] = _START_LIMIT
+            nodes.append("responder")
             parameters["responder"] = {"model": settings.responder_model, **common}
         file = Path(self._folder.name, "parameters.yaml")  # JSON is YAML
         tree = {f"{NAMESPACE}/{name}": {"ros__parameters": values} for name, values in parameters.items()}

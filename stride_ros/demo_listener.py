@@ -30,6 +30,7 @@ class Listener(Node):
         self._tell = tell
         self._query = QueryRun(query, expected=list(expected))
         self._recorder = Recorder([self._query])
+        self._early: dict[int, Commentary] = {}  # finals that came before their ONSET, by span id
         self._newest_decision = 0
         self._last_heard = time.monotonic()
         self.create_subscription(Image, "frames", self._on_frame, FRAMES_QOS)
@@ -103,6 +104,8 @@ class Listener(Node):
         if message.state == ActivationSpan.ONSET:
             since = f"since {time_label(span.start)}, confidence {span.confidence:.2f}"
             self._tell(f"{now}  onset  span {span.id} {since}", "yellow")
+            if message.span_id in self._early:
+                self._on_commentary(self._early.pop(message.span_id))
         elif span.state == OFFSET:
             self._tell(
                 f"{now}  over   span {span.id}: {time_label(span.start)} to {time_label(span.end)}", "dim"
@@ -115,7 +118,8 @@ class Listener(Node):
             return
         said = Said(message.text, message.model, STATUSES[message.status], message.error, message.latency)
         span = self._recorder.answer(self._query.query, span_number(message.span_id), said)
-        if span is None:
+        if span is None:  # order across topics is not guaranteed
+            self._early[message.span_id] = message
             return
         at = f"{time_label(span.onset):>7}"
         if said.status == "ok":

@@ -47,7 +47,9 @@ def stride_yaml() -> str:
             notes = "; ".join(part for part in (spec.constraint, APPLIES[spec.applies]) if part)
             comment = f"{spec.description} [{notes}]"
             lines += textwrap.wrap(comment, 110, initial_indent="    # ", subsequent_indent="    # ")
-            lines.append(f"    {spec.name}: {yaml_value(spec.default)}")
+            # Left out where the default depends, or else every copy of this file would fix it.
+            hint = f"  # {spec.depends}" if spec.depends else ""
+            lines.append(f"    {'# ' if hint else ''}{spec.name}: {yaml_value(spec.default)}{hint}")
         lines.append("")
     return "\n".join(lines)
 
@@ -76,7 +78,8 @@ def _row(spec: ParameterSpec) -> str:
     default = yaml_value(spec.default)
     if len(default) > 60:
         default = "see config/stride.yaml"
-    cells = (f"`{spec.name}`", f"`{default}`", spec.constraint, spec.applies, spec.description)
+    default = f"`{default}`; {spec.depends}" if spec.depends else f"`{default}`"
+    cells = (f"`{spec.name}`", default, spec.constraint, spec.applies, spec.description)
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 

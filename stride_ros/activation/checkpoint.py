@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stride_ros.errors import CheckpointError
+from stride_ros.imports import IMPORT_LOCK
 
 if TYPE_CHECKING:
     import torch
@@ -146,7 +147,8 @@ def read_architecture(folder: Path) -> Architecture:
         raise CheckpointError(
             f"{file} has no trigger_window_past; use a checkpoint trained for STRIDE, not a plain Qwen3-VL."
         )
-    from transformers import Qwen3VLConfig
+    with IMPORT_LOCK:
+        from transformers import Qwen3VLConfig
 
     try:
         config = Qwen3VLConfig.from_dict(dict(raw))
@@ -202,7 +204,8 @@ def _architecture(raw: dict[str, Any], text: Any, vision: Any) -> Architecture:
 
 def read_tokenizer(folder: Path) -> Any:
     """The checkpoint's tokenizer. CheckpointError when it lacks the slot tokens or a chat template."""
-    from transformers import AutoTokenizer
+    with IMPORT_LOCK:
+        from transformers import AutoTokenizer
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)

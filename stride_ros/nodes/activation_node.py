@@ -28,7 +28,9 @@ from stride_ros.nodes.image_input import ImageInput, Sample
 from stride_ros.nodes.images import rgb_to_image
 from stride_ros.nodes.lifecycle import ManagedNode
 from stride_ros.nodes.messages import to_nanoseconds, to_time
+from stride_ros.nodes.parameters import with_default
 from stride_ros.nodes.qos import QUERY_QOS
+from stride_ros.nodes.responder_wait import ResponderWait
 from stride_ros.nodes.runner import run
 from stride_ros.nodes.stream_memory import StreamMemory
 from stride_ros.nodes.worker import LatestWorker, call_in_thread
@@ -48,12 +50,16 @@ class ActivationNode(ManagedNode):
     pushes frames, restarts the stream and publishes.
     """
 
-    def __init__(self, **node_options: Any) -> None:
-        """`node_options` go to rclpy's Node: context, namespace, parameter_overrides, cli_args ..."""
+    def __init__(self, *, wait_for_responder: float = 0.0, **node_options: Any) -> None:
+        """`wait_for_responder`: default of that parameter, for who starts a responder beside this node.
+
+        `node_options` go to rclpy's Node: context, namespace, parameter_overrides, cli_args ...
+        """
         self._model: ActivationModel | None = None
         self._stream: StampedStream | None = None
         self._output: ActivationOutput | None = None
         self._input: ImageInput | None = None
+        self._wait: ResponderWait | None = None  # before there is an input
         self._worker: LatestWorker[Sample] | None = None
         self._diagnostics: Diagnostics | None = None
         self._entities: list[tuple[Any, Any]] = []  # (what destroys it, the entity), made by activate
@@ -64,7 +70,8 @@ class ActivationNode(ManagedNode):
         self._status = ActivationStatus()
         self._memory = StreamMemory(lambda text: self.get_logger().info(text))
         self._dropped = 0  # by workers of earlier activations
-        super().__init__("activation", TABLE, self._check_values, **node_options)
+        table = with_default(TABLE, "wait_for_responder", wait_for_responder)
+        super().__init__("activation", table, self._check_values, **node_options)
 
     # Transitions
 
@@ -90,14 +97,6 @@ class ActivationNode(ManagedNode):
         self._status.failure = ""
         self._worker = LatestWorker("stride-activation", self._tick, self._on_failure)
         self._worker.start()
-        self._input = ImageInput(
-            self,
-            transport=self.parameters["image_transport"],
-            rate=lambda: self.parameters["rate"],
-            on_sample=self._worker.submit,
-            on_restart=self._on_restart,
-        )
-        self._input.paused = not self._enabled
         query = self.create_subscription(String, "query", self._on_query, QUERY_QOS)
         enable = self.create_service(SetBool, "~/enable", self._on_enable)
         reset = self.create_service(Trigger, "~/reset", self._on_reset)
@@ -111,8 +110,27 @@ class ActivationNode(ManagedNode):
             (self.destroy_service, enable),
             (self.destroy_service, reset),
         ]
+        # Nothing is subscribed to meanwhile, so that a camera that waits for a subscriber waits as well.
+        if limit := self.parameters["wait_for_responder"]:
+            self._wait = ResponderWait(self, self._output.for_the_responder, limit, self._open_input)
+        else:
+            self._open_input()
+
+    def _open_input(self) -> None:
+        """Begin to watch."""
+        self._input = ImageInput(
+            self,
+            transport=self.parameters["image_transport"],
+            rate=lambda: self.parameters["rate"],
+            on_sample=self._worker.submit,
+            on_restart=self._on_restart,
+        )
+        self._input.paused = not self._enabled
 
     def deactivate(self) -> None:
+        if self._wait is not None:
+            self._wait.destroy()
+            self._wait = None
         if self._input is not None:
             self._input.destroy()
             self._input = None
@@ -233,8 +251,9 @@ class ActivationNode(ManagedNode):
     def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         if request.data != self._enabled:
             self._enabled = request.data
-            self._input.paused = not request.data
-            self._input.restart()
+            if self._input is not None:
+                self._input.paused = not request.data
+                self._input.restart()
             self._worker.post(self._restart_stream, discard=True)
         response.success = True
         response.message = (
@@ -243,18 +262,25 @@ class ActivationNode(ManagedNode):
         return response
 
     def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        self._input.restart()
+        if self._input is not None:
+            self._input.restart()
         self._on_restart("a reset was asked for")
         response.success = True
         response.message = "the stream starts anew with the next image"
         return response
+
+    def _state(self) -> str:
+        """What the node does, in the words of docs/diagnostics.md."""
+        if self._input is not None:
+            return "active" if self._enabled else "disabled"
+        return "inactive" if self._worker is None else "waiting for the responder"
 
     def _fill_status(self, status: Status) -> None:
         model, stream, source, worker = self._model, self._stream, self._input, self._worker
         values = self.parameters.values()
         if source is not None and self._enabled:
             source.warn_if_silent(values["image_timeout"])
-        status.add("state", "inactive" if source is None else "active" if self._enabled else "disabled")
+        status.add("state", self._state())
         status.add("model", model.name if model else "none")
         status.add("device", model.device if model else "none")
         status.add("query", "; ".join(watched_queries(values)))

@@ -39,6 +39,11 @@ class ActivationOutput:
         self._header = Header()
         self._arrival = 0.0
 
+    @property
+    def for_the_responder(self) -> list[Any]:
+        """The publishers that a responder must hear to answer."""
+        return [self._spans, self._frames]
+
     def destroy(self) -> None:
         for publisher in (self._spans, self._windows, self._frames, self._pictures):
             self._node.destroy_publisher(publisher)

@@ -65,6 +65,13 @@ TABLE: Table = (
         (0.0, 3600.0),
     ),
     ParameterSpec(
+        "wait_for_responder",
+        0.0,
+        "Seconds to wait for a responder before watching, so that it hears the first event; 0: do not wait.",
+        limits=(0.0, 3600.0),
+        depends="60.0 where stride.launch.py or compose starts a responder too",
+    ),
+    ParameterSpec(
         "unmasking_steps",
         _DEFAULT.unmasking_steps,
         "Denoising passes over the window for a fresh decision; fewer are faster, more are finer.",

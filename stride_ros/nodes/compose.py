@@ -1,17 +1,23 @@
-"""Host several nodes in one process and one executor: `compose --nodes camera,activation,responder`.
+"""Host several nodes in one process: `compose --nodes camera,activation,responder`.
 
-ROS arguments (parameter files, remaps, namespace) follow `--ros-args` as for any node. One process shares the
-Python interpreter and the GPU context, which saves memory; separate processes are more robust.
+Each node has an executor and a thread of its own. ROS arguments (parameter files, remaps, namespace) follow
+`--ros-args` as for any node. One process shares the Python interpreter and the GPU context, which saves
+memory; separate processes are more robust.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from stride_ros.nodes.runner import run
 
+if TYPE_CHECKING:
+    from rclpy.node import Node
+
+RESPONDER_LIMIT = 60.0  # s, as in launch/stride.launch.py
 NODES = {
     "activation": "stride_ros.nodes.activation_node:ActivationNode",
     "responder": "stride_ros.nodes.responder_node:ResponderNode",
@@ -30,7 +36,17 @@ def main(args: Sequence[str] | None = None) -> int:
         help=f"comma-separated, of {', '.join(NODES)} (default: %(default)s)",
     )
     chosen = parser.parse_args(own).nodes
-    return run(*(NODES[name] for name in chosen), args=ros)
+    nodes: list[str | Callable[[], Node]] = [NODES[name] for name in chosen]
+    if {"activation", "responder"} <= set(chosen):
+        nodes[chosen.index("activation")] = _patient_activation
+    return run(*nodes, args=ros)
+
+
+def _patient_activation() -> Node:
+    """The activation node beside a responder, which may take long to load."""
+    from stride_ros.nodes.activation_node import ActivationNode
+
+    return ActivationNode(wait_for_responder=RESPONDER_LIMIT)
 
 
 def _split(args: list[str]) -> tuple[list[str], list[str]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from stride_ros.errors import ConfigError, StrideError
@@ -37,6 +37,7 @@ class ParameterSpec:
     applies: str = CONFIGURE  # START, CONFIGURE or LIVE
     limits: tuple[float, float] | None = None  # smallest and largest value allowed
     choices: tuple[str, ...] = ()
+    depends: str = ""  # where the default is another one: config/stride.yaml then leaves it to that
 
     @property
     def type_name(self) -> str:
@@ -85,6 +86,13 @@ class ParameterSpec:
 
 
 Table = tuple[ParameterSpec, ...]
+
+
+def with_default(table: Table, name: str, default: Value) -> Table:
+    """Return the table with another default for one of its parameters."""
+    return tuple(replace(spec, default=default) if spec.name == name else spec for spec in table)
+
+
 Check = Callable[[Mapping[str, Any]], None]
 
 

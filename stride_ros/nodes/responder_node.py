@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from typing import Any
 
 from builtin_interfaces.msg import Time
 from sensor_msgs.msg import Image
-from std_msgs.msg import String
+from std_msgs.msg import Header, String
 from std_srvs.srv import SetBool, Trigger
 
 from stride_ros.activation.identity import span_number
@@ -37,9 +38,12 @@ from stride_ros.response.scheduler import Answer, AnswerScheduler, Figures, Job,
 _SPAN_QOS = copy(SPAN_QOS)
 _SPAN_QOS.depth = 100
 _FRAME_WAIT = 1.0  # s; a decision's frame is published before its span, but may arrive after it
-_REMEMBERED_ONSETS = 1000
+_HISTORY_WAIT = 1.0  # s
+_LATE_FRAME_WAIT = 5.0  # s; who joins late has missed that frame, and the next one may take a while
 _JOIN_TIMEOUT = 10.0  # s; reading the frames in (prefill) cannot be interrupted
 _WARNING_PERIOD = 5.0  # s between repeated warnings
+
+Event = tuple[str, int]  # query and span id
 
 
 class ResponderNode(ManagedNode):
@@ -62,7 +66,9 @@ class ResponderNode(ManagedNode):
         self._origin_ns = 0  # stamp of the cache's time 0: floats are too coarse for time since the epoch
         self._newest_ns: int | None = None
         self._history: deque[str] = deque(maxlen=MAX_HISTORY)
-        self._seen: deque[Key] = deque(maxlen=_REMEMBERED_ONSETS)  # onsets of this life of the node
+        self._seen = Ledger()  # onsets of this life of the node
+        # Events that were joined at an UPDATE and are going on; each is set when it is over.
+        self._late: dict[Event, threading.Event] = {}
         self._ledger = Ledger()  # onsets that were answered, in earlier lives too
         self._frames = Rate()
         self._onsets = 0
@@ -116,6 +122,7 @@ class ResponderNode(ManagedNode):
         self._entities = []
         if self._desk is not None:
             self._desk.abandon("The responder was deactivated before the answer was finished.")
+        self._late.clear()
         self._forget_frames()
 
     def cleanup(self) -> None:
@@ -187,26 +194,66 @@ class ResponderNode(ManagedNode):
             self.get_logger().warning(f"Skipped a frame: {error}", throttle_duration_sec=_WARNING_PERIOD)
 
     def _on_span(self, span: ActivationSpan, info: Any) -> None:
-        arrival = time.monotonic()
-        event = (span.query, span.span_id)  # two activation nodes may count the same
+        event = (span.query, span.span_id)  # publishers of other makes may count the same
+        key = (info["source_timestamp"], span.span_id)
         if span.state == ActivationSpan.ONSET:
-            key = (info["source_timestamp"], span.span_id)
-            if key in self._seen or key in self._ledger:  # spans are kept: a new subscription gets old ones
-                return
-            if key[0]:  # zero where the middleware does not tell
-                self._seen.append(key)
-            self._onsets += 1
-            request = self._asker(span, span.header.stamp)
-            if not span.respond:
-                self._scheduler.skip(Job(request, arrival, (span, key)), "Its watch wants no commentary.")
-            elif self._enabled:
-                self._desk.onset(event, span.query, request, arrival, (span, key))
+            # Spans are kept by their publisher, so a new subscription gets old ones. No time: not known.
+            if not (key[0] and (key in self._seen or key in self._ledger)):
+                self._begin(span, key, self._asker(span, span.header.stamp))
+        elif not (self._seen.has_span(span.span_id) or self._ledger.has_span(span.span_id)):
+            self._join(span, event, key)
+        elif span.state in (ActivationSpan.OFFSET, ActivationSpan.RETRACTED):
+            if event in self._late:
+                self._late.pop(event).set()
+            if span.state == ActivationSpan.OFFSET:
+                self._desk.offset(event, self._asker(span, span.end))
             else:
-                self._scheduler.skip(Job(request, arrival, (span, key)), "The responder is disabled.")
-        elif span.state == ActivationSpan.OFFSET:
-            self._desk.offset(event, self._asker(span, span.end))
-        elif span.state == ActivationSpan.RETRACTED:
-            self._desk.retracted(event)
+                self._desk.retracted(event)
+
+    def _begin(
+        self, span: ActivationSpan, key: Key, request: Callable[[], ResponseRequest], refusal: str = ""
+    ) -> None:
+        """Owe an event its answer, or refuse it with the reason: one final Commentary in either case."""
+        self._seen.add(key)
+        self._onsets += 1
+        arrival = time.monotonic()
+        if not refusal and not span.respond:
+            refusal = "Its watch wants no commentary."
+        if not refusal and not self._enabled:
+            refusal = "The responder is disabled."
+        if refusal:
+            self._scheduler.skip(Job(request, arrival, (span, key)), refusal)
+        else:
+            self._desk.onset((span.query, span.span_id), span.query, request, arrival, (span, key))
+
+    def _join(self, span: ActivationSpan, event: Event, key: Key) -> None:
+        """An event whose ONSET never came: pushed out by its own UPDATEs, or published too long ago."""
+        request = self._asker(span, span.end)
+        if span.state == ActivationSpan.UPDATE:
+            over = self._late[event] = threading.Event()
+            self._begin(span, key, self._late_asker(span, over))
+        elif span.state == ActivationSpan.OFFSET and self.parameters["respond_on"] != "onset":
+            self._begin(span, key, request)
+            self._desk.offset(event, request)
+        else:
+            self._begin(span, key, request, "The event was over before the responder heard of it.")
+
+    def _late_asker(self, span: ActivationSpan, over: threading.Event) -> Callable[[], ResponseRequest]:
+        """What makes the request about an event that is going on and began before this node listened."""
+
+        def ask() -> ResponseRequest:
+            # What the publisher has kept comes at once, and the end of the event may be among it.
+            if not over.wait(_HISTORY_WAIT):
+                self._cache.wait_for(float("-inf"), _LATE_FRAME_WAIT)
+            if over.is_set():
+                raise NothingToShow("The event was over before the responder could answer it.")
+            begin = to_nanoseconds(span.start)
+            origin, frames = self._show(begin, self._newest_ns or begin)
+            if not frames:
+                raise NothingToShow("No frame of the event has arrived: check that `frames` is connected.")
+            return self._request(span.query, frames, begin, origin)
+
+        return ask
 
     def _asker(self, span: ActivationSpan, until: Time) -> Callable[[], ResponseRequest]:
         """What makes the request when the answer begins; frames that are here now stay with it."""
@@ -274,8 +321,10 @@ class ResponderNode(ManagedNode):
         span, key = job.context
         if answer.ended and answer.outcome is Outcome.OK:
             self._history.append(answer.text)
+        # The ONSET's header, also where only an UPDATE of the span was heard.
+        onset = span.onset if to_nanoseconds(span.onset) else span.header.stamp
         message = Commentary(
-            header=span.header,
+            header=Header(stamp=onset, frame_id=span.header.frame_id),
             span_id=span.span_id,
             query=span.query,
             text=answer.text,

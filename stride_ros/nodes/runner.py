@@ -11,8 +11,9 @@ import os
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from stride_ros.errors import StrideError
 
@@ -25,59 +26,105 @@ _PATIENCE = 2.0
 
 
 def run(*nodes: str | Callable[[], Node], args: Sequence[str] | None = None) -> int:
-    """Spin nodes in one SingleThreadedExecutor; return the exit code.
+    """Spin each node in a thread and SingleThreadedExecutor of its own; return the exit code.
 
     Each node is a factory or its import path, "package.module:Class". Nodes with a true `autostart` parameter
-    are configured and activated first. Returns 0 after a signal, 1 when a node fails to start by itself, 2
-    when a parameter or a source is wrong.
+    configure and activate themselves first, all at once. Returns 0 after a signal, 1 when a node fails to
+    start by itself, 2 when a parameter or a source is wrong.
     """
     stopper = _Stopper()
     import rclpy
-    from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
     from rclpy.signals import SignalHandlerOptions
-    from rclpy.task import Future
 
     makers = [_resolve(node) for node in nodes]
     rclpy.init(args=args if args is None else list(args), signal_handler_options=SignalHandlerOptions.NO)
     context = rclpy.get_default_context()
-    executor = SingleThreadedExecutor()
-    stopped = Future()
-    running: list[Any] = []
+    running: list[_Runner] = []
+    ended = threading.Event()
     code = 0
 
     def stop() -> None:
         gc.freeze()  # walking through a model's millions of objects once more would take seconds
-        stopped.set_result(None)
-        for node in running:
-            if hasattr(node, "interrupt"):
-                node.interrupt()
+        for runner in running:
+            runner.stop()
+        ended.set()
 
     stopper.on_signal(stop)
     try:
         for make in makers:
-            running.append(make())
-            executor.add_node(running[-1])
-        # A signal before this line found no node to interrupt; `asked` was set first.
-        if not stopper.asked and not all(_autostart(node) for node in running):
-            code = 1
-        elif not stopper.asked:
-            executor.spin_until_future_complete(stopped)
-    except ExternalShutdownException:
-        pass
+            running.append(_Runner(make(), ended))
+        # A signal before this line found not every node; `asked` was set first.
+        if not stopper.asked:
+            for runner in running:
+                runner.start()
+            ended.wait()
     except StrideError as error:
         print(error, file=sys.stderr)
         code = 2
     finally:
+        for runner in running:
+            runner.stop()
+            runner.join()
         # Destroyed while the context lives: an open span still gets its last message.
-        for node in running:
-            node.destroy_node()
-        executor.shutdown(timeout_sec=0)
+        for runner in running:
+            runner.node.destroy_node()
         context.try_shutdown()
+    if not stopper.asked and any(runner.failed for runner in running):
+        code = 1
     code = 0 if stopper.asked else code
     if stopper.asked or any(thread.name.startswith("stride-") for thread in threading.enumerate()):
         # Python's own way out is slow, and pulls the modules from under a thread that still loads a model.
         _leave_now(code)
     return code
+
+
+class _Runner:
+    """One node with its executor and thread, so that no other node's callback or transition delays it."""
+
+    def __init__(self, node: Node, ended: threading.Event) -> None:
+        """`ended` is set when the node can run no longer."""
+        from rclpy.executors import SingleThreadedExecutor
+        from rclpy.task import Future
+
+        self.node = node
+        self.failed = False  # to start by itself, or with an error
+        self._ended = ended
+        self._executor = SingleThreadedExecutor()
+        self._executor.add_node(node)
+        self._stopped = Future()
+        self._thread = threading.Thread(target=self._run, name=f"executor-{node.get_name()}")
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Make the thread end soon, also in the middle of a slow transition."""
+        if hasattr(self.node, "interrupt"):
+            self.node.interrupt()
+        if not self._stopped.done():
+            self._stopped.set_result(None)
+
+    def join(self) -> None:
+        """Wait for the end of the thread and its executor."""
+        if self._thread.ident is not None:
+            self._thread.join()
+        self._executor.shutdown(timeout_sec=0)
+
+    def _run(self) -> None:
+        from rclpy.executors import ExternalShutdownException
+
+        try:
+            if _autostart(self.node):
+                self._executor.spin_until_future_complete(self._stopped)
+            else:
+                self.failed = True
+        except ExternalShutdownException:
+            pass
+        except Exception:  # an error in a callback
+            self.failed = True
+            traceback.print_exc()
+        finally:
+            self._ended.set()
 
 
 class _Stopper:

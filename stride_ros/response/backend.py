@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import Any, Protocol, cast
 
 from stride_ros.errors import ConfigError
+from stride_ros.imports import IMPORT_LOCK
 from stride_ros.response.frame_cache import TimedFrame
 
 # Module and class of each kind; imported on demand because each needs its own libraries.
@@ -81,5 +82,6 @@ def load_backend(
     if kind not in BACKENDS:
         raise ConfigError(f"There is no response backend {kind!r}: choose one of {', '.join(BACKENDS)}.")
     module, name = BACKENDS[kind]
-    backend = getattr(import_module(module), name)
+    with IMPORT_LOCK:
+        backend = getattr(import_module(module), name)
     return cast(ResponseBackend, backend(model, device=device, dtype=dtype, **options))

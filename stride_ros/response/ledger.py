@@ -33,6 +33,10 @@ class Ledger:
     def __contains__(self, key: Key) -> bool:
         return key in self._keys
 
+    def has_span(self, span_id: int) -> bool:
+        """Whether there is a key of this span, whenever it was published."""
+        return any(known == span_id for _, known in self._keys)
+
     def add(self, key: Key) -> None:
         """Remember an answered onset."""
         self._keys.append(key)

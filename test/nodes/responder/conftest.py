@@ -49,16 +49,20 @@ class Stage:
         if labels[-1] == "activate":
             self.connect()
 
-    def connect(self) -> None:
-        """Wait until the responder listens, and knows who listens to it."""
+    def advertise(self) -> None:
+        """Make the publishers of frames and spans, before any responder listens."""
         from sensor_msgs.msg import Image
         from stride_ros.msg import ActivationSpan
 
         from stride_ros.nodes.qos import FRAMES_QOS, SPAN_QOS
 
         if self._frames is None:
-            self._frames = self.graph.publisher(Image, "frames", FRAMES_QOS)
-            self._spans = self.graph.publisher(ActivationSpan, "activation/span", SPAN_QOS)
+            self._frames = self.graph.observer.create_publisher(Image, "frames", FRAMES_QOS)
+            self._spans = self.graph.observer.create_publisher(ActivationSpan, "activation/span", SPAN_QOS)
+
+    def connect(self) -> None:
+        """Wait until the responder listens, and knows who listens to it."""
+        self.advertise()
         for publisher in (self._frames, self._spans):
             self.graph.wait(publisher.get_subscription_count, "the responder's subscriptions")
         # Readers are made known in order: who answers a client made now knows the reader of its commentary.
