@@ -24,7 +24,6 @@ from stride_ros.nodes.activation_parameters import (
 from stride_ros.nodes.activation_status import ActivationStatus
 from stride_ros.nodes.diagnostics import Diagnostics, Status
 from stride_ros.nodes.image_input import ImageInput, Sample
-from stride_ros.nodes.images import rgb_to_image
 from stride_ros.nodes.lifecycle import ManagedNode
 from stride_ros.nodes.messages import to_nanoseconds, to_time
 from stride_ros.nodes.qos import QUERY_QOS
@@ -150,16 +149,16 @@ class ActivationNode(ManagedNode):
         stream = self._stream or self._open_stream()
         values = self.parameters.values()
         try:
-            rgb, header, frame = source.decode(sample)
+            rgb, header, raw = source.decode(sample)
             if to_nanoseconds(header.stamp) <= 0:
                 header = Header(stamp=to_time(sample.stamp_ns), frame_id=header.frame_id)
-                frame = rgb_to_image(rgb, header)
+                raw = None
             self._publish(stream.apply(watched_queries(values), to_config(values)))
             if stream.has_lost_sight(sample.stamp_ns):
                 self.get_logger().warning("No images for longer than the window: starting anew.")
                 self._publish(stream.restart())
             # Before the decision: the responder must have the frame when the span arrives.
-            output.frame(frame, header, sample.arrival)
+            output.frame(rgb, header, sample.arrival, raw)
             decisions = stream.push(rgb, sample.stamp_ns)
         except StrideError as error:
             self._reject(error)
