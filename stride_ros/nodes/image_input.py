@@ -188,24 +188,24 @@ class ImageInput:
         if stamp is None:
             return
         self._sampler.rate = self._rate()
-        verdict = self._sampler.offer(stamp)
-        is_old = verdict in (Verdict.BACKWARD, Verdict.LATE, Verdict.DUPLICATE)
-        if is_old and self._subscription.is_settling:
+        went_back = self._sampler.is_back(stamp)
+        is_settling = self._subscription.is_settling
+        if went_back and is_settling:
             return  # it came before, by the subscription that this one replaced
-        if not self._follows(stamp, arrival, went_back=verdict is Verdict.BACKWARD):
+        if not self._follows(stamp, arrival, went_back):
             return
-        if verdict is Verdict.BACKWARD:
+        if went_back:
             self._sampler.reset()
-            verdict = self._sampler.offer(stamp)
             self._on_restart("the images' time went back")
+        verdict = self._sampler.offer(stamp)
         if verdict is Verdict.KEEP:
             self.sampled.tick()
             self._last_sample = arrival
             self._on_sample(Sample(data, stamp, arrival))
-        elif is_old:
+        elif verdict in (Verdict.LATE, Verdict.DUPLICATE) and not is_settling:
             self.out_of_order += 1
 
-    def _follows(self, stamp: int, arrival: float, *, went_back: bool) -> bool:
+    def _follows(self, stamp: int, arrival: float, went_back: bool) -> bool:
         """Whether the image is of the clock that is followed; if not, tell who else publishes."""
         now = self._node.get_clock().now().nanoseconds
         if self._clocks.accepts(stamp, arrival, now, went_back):
