@@ -10,7 +10,7 @@ from rclpy.qos import QoSDurabilityPolicy, QoSPolicyKind, QoSReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 
 from stride_ros.errors import ConfigError
-from stride_ros.nodes.publishers import publishers_of, type_name
+from stride_ros.nodes.publishers import describe_other_type, publishers_of, type_name
 from stride_ros.nodes.qos import image_qos
 
 if TYPE_CHECKING:
@@ -34,7 +34,10 @@ class ImageSubscription:
     """
 
     def __init__(self, node: Node, message_type: Any, topic: str, receive: Callable[[bytes], None]) -> None:
-        """Subscribe as the publishers that are known now offer. Raises ConfigError for a wrong override."""
+        """Subscribe as the publishers that are known now offer.
+
+        Raises ConfigError for a wrong override, or a topic of another type in the same process.
+        """
         self._node = node
         self._type = message_type
         self._receive = receive
@@ -77,16 +80,22 @@ class ImageSubscription:
         self._requested, self._asked = profile, _policies(profile)
         self.qos = image_qos([profile])  # rclpy writes the user's overrides into it
         self._made = time.monotonic()
-        self._subscription = self._node.create_subscription(
-            self._type,
-            self._name,
-            self._receiver(),
-            self.qos,
-            # rclpy declares a parameter for each policy and keeps the first subscription's value in it, so
-            # that only those are named which the user gave.
-            qos_overriding_options=QoSOverridingOptions(self._given),
-            raw=True,
-        )
+        # rclpy declares a parameter for each policy and keeps the first subscription's value in it, so that
+        # only those are named which the user gave.
+        overriding = QoSOverridingOptions(self._given)
+        try:
+            self._subscription = self._node.create_subscription(
+                self._type,
+                self._name,
+                self._receiver(),
+                self.qos,
+                qos_overriding_options=overriding,
+                raw=True,
+            )
+        except Exception as error:  # Fast DDS allows one type of a topic in a process
+            if reason := describe_other_type(self._node, self.topic, type_name(self._type)):
+                raise ConfigError(f"{reason}.") from error
+            raise
 
     def _receiver(self) -> Callable[[bytes], None]:
         made = self._made

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 RAW, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 _LISTED = 5  # names in a sentence
+_UNKNOWN = "_NODE_NAME_UNKNOWN_"  # rmw's name for what is no ROS node, or not yet known as one
 # Types of packets that a codec needs one after another, with the transport that decodes them.
 _VIDEO = {
     "theora_image_transport/msg/Packet": "theora",
@@ -36,10 +37,7 @@ def publishers_of(node: Node, topic: str, kind: str | None = None) -> list[Any]:
 
 def names_of(publishers: Sequence[Any]) -> str:
     """Return the names of the publishers' nodes; a node with two publishers is listed twice."""
-    names = sorted(
-        f"{publisher.node_namespace.rstrip('/')}/{publisher.node_name}" for publisher in publishers
-    )
-    return _listed(names)
+    return _listed(sorted(_name_of(publisher) for publisher in publishers))
 
 
 def describe_silence(node: Node, topic: str, kind: str, subscription: QoSProfile) -> str:
@@ -47,9 +45,9 @@ def describe_silence(node: Node, topic: str, kind: str, subscription: QoSProfile
     everybody = publishers_of(node, topic)
     if not everybody:
         return _nobody(node, topic, kind)
-    ours = [publisher for publisher in everybody if publisher.topic_type == kind]
-    if not ours:
-        return _other_type(node, topic, kind, everybody[0].topic_type)
+    if reason := describe_other_type(node, topic, kind):
+        return reason
+    ours = publishers_of(node, topic, kind)
     problems = []
     for publisher in ours:
         name = names_of([publisher])
@@ -66,6 +64,12 @@ def describe_silence(node: Node, topic: str, kind: str, subscription: QoSProfile
         return "; ".join(problems)
     match = f"its {len(ours)} publisher(s) match in QoS but nothing arrives ({names_of(ours)})"
     return f"{match}; check the camera, and {loss_remedy(topic, subscription)}"
+
+
+def describe_other_type(node: Node, topic: str, kind: str) -> str:
+    """Say what a topic carries instead of `kind`; empty when somebody publishes that, or nobody anything."""
+    types = sorted({publisher.topic_type for publisher in publishers_of(node, topic)})
+    return _other_type(node, topic, kind, types[0]) if types and kind not in types else ""
 
 
 def _nobody(node: Node, topic: str, kind: str) -> str:
@@ -136,6 +140,12 @@ def _differs(node: Node, topic: str, publisher: Any) -> bool:
         if is_own and ours is not None and theirs is not None and ours.version == theirs.version > 0:
             return bool(bytes(ours.value) != bytes(theirs.value))
     return False
+
+
+def _name_of(endpoint: Any) -> str:
+    if endpoint.node_name == _UNKNOWN:
+        return "a node without a name"
+    return f"{endpoint.node_namespace.rstrip('/')}/{endpoint.node_name}"
 
 
 def _listed(names: Sequence[str]) -> str:
