@@ -6,8 +6,9 @@
     python benchmarks/camera_load.py --size 640x480 --rate 30 --node best_effort
 
 The camera publishes one picture over and over with new stamps, already serialised, so that its own cost is
-that of the middleware. The node subscribes as it does by itself, or with `qos_overrides`. Prints a table: the rate that the camera reached, what the node says it received, both
-shares of one core (from /proc), and the decisions made and missed, by the stamps: one a second is due.
+that of the middleware. The node subscribes as it does by itself, or as `--node` says. Prints a table: the
+rate that the camera reached, what the node says it received, both shares of one core (from /proc), and the
+number of decisions made and missed, by the stamps: one a second is due.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ class Case:
 
     def __str__(self) -> str:
         size = f"{self.size[0]}x{self.size[1]} at {self.rate:g} Hz, {self.transport}"
-        return f"{size}, {self.camera}; node {self.node or 'as it comes'}"
+        return f"{size}, {self.camera}; node {self.node or 'by itself'}"
 
 
 CASES = [
@@ -208,7 +209,7 @@ def measure(case: Case, model: str, seconds: float) -> str:
         f"{100 * node_share:.0f} %",
         f"{100 * own_share:.0f} %",
         f"{len(made)}, {missed} missed",
-        values["tick (ms)"] if made else "-",
+        values.get("tick (ms)", "-"),
         values["process memory (MB)"],
     )
     return f"| {' | '.join(cells)} |"

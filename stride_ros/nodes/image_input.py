@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from std_msgs.msg import Header
 
 _REPEAT_WARNING = 30.0  # s
-_CHECK_PERIOD = 1.0  # s between looks at what the publishers offer
+_CHECK_PERIOD = 0.25  # s between looks at what the publishers offer: a camera's first images count
 _LONG_PAUSE = 3.0  # s without a callback that are worth a word
 
 

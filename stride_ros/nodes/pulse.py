@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from types import TracebackType
 
+_USUAL = 1.0  # s; a busy machine may run a callback that late
+
 
 class Pulse:
     """Notices when the executor did not run: what is silent then is the node itself.
@@ -23,7 +25,7 @@ class Pulse:
         """Return for how long (s) nothing ran before this, 0 if that was not longer than usual."""
         now = time.monotonic()
         pause, self._beat = now - self._beat - self._period, now
-        if pause < self._period:
+        if pause < _USUAL:
             return 0.0
         # What waited meanwhile is handled next: a silence counts from now on.
         self._listening = self._paused_at = now
