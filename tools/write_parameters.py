@@ -32,8 +32,8 @@ HEADER = """\
 #
 # live: may be set at any time and applies at the next tick. read at configure: may be set while the node is
 # unconfigured. fixed at start: only here or on the command line.
-# The QoS of the image subscription is set per topic, for example:
-#   qos_overrides./camera/image_raw.subscription.reliability: reliable
+# Images are subscribed to as their publishers offer. What you set per topic wins, for example:
+#   qos_overrides./camera/image_raw.subscription.reliability: best_effort
 """
 MARKS = ("<!-- parameters -->", "<!-- end of parameters -->")
 

@@ -25,7 +25,6 @@ from stride_ros.nodes.activation_parameters import (
 from stride_ros.nodes.activation_status import ActivationStatus
 from stride_ros.nodes.diagnostics import Diagnostics, Status
 from stride_ros.nodes.image_input import ImageInput, Sample
-from stride_ros.nodes.images import rgb_to_image
 from stride_ros.nodes.lifecycle import ManagedNode
 from stride_ros.nodes.messages import to_nanoseconds, to_time
 from stride_ros.nodes.parameters import with_default
@@ -112,9 +111,13 @@ class ActivationNode(ManagedNode):
         ]
         # Nothing is subscribed to meanwhile, so that a camera that waits for a subscriber waits as well.
         if limit := self.parameters["wait_for_responder"]:
-            self._wait = ResponderWait(self, self._output.for_the_responder, limit, self._open_input)
+            self._wait = ResponderWait(self, self._output.for_the_responder, limit, self._end_wait)
         else:
             self._open_input()
+
+    def _end_wait(self) -> None:
+        if not self.attempt("activate", self._open_input):
+            self.trigger_deactivate()
 
     def _open_input(self) -> None:
         """Begin to watch."""
@@ -170,10 +173,10 @@ class ActivationNode(ManagedNode):
         stream = self._stream or self._open_stream()
         values = self.parameters.values()
         try:
-            rgb, header, frame = source.decode(sample)
+            rgb, header, raw = source.decode(sample)
             if to_nanoseconds(header.stamp) <= 0:
                 header = Header(stamp=to_time(sample.stamp_ns), frame_id=header.frame_id)
-                frame = rgb_to_image(rgb, header)
+                raw = None
             queries = watched_queries(values)
             self._publish(stream.apply(queries, to_config(values)))
             output.watch(queries)
@@ -181,7 +184,7 @@ class ActivationNode(ManagedNode):
                 self.get_logger().warning("No images for longer than the window: starting anew.")
                 self._publish(stream.restart())
             # Before the decision: the responder must have the frame when the span arrives.
-            output.frame(frame, header, sample.arrival)
+            output.frame(rgb, header, sample.arrival, raw)
             decisions = stream.push(rgb, sample.stamp_ns)
         except StrideError as error:
             self._reject(error)

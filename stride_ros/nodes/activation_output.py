@@ -48,10 +48,14 @@ class ActivationOutput:
         for publisher in (self._spans, self._windows, self._frames, self._pictures):
             self._node.destroy_publisher(publisher)
 
-    def frame(self, image: bytes | Image, header: Header, arrival: float) -> None:
-        """Publish a sampled frame, serialised or not; what follows refers to it. `arrival`: monotonic, s."""
+    def frame(self, rgb: np.ndarray, header: Header, arrival: float, raw: bytes | None = None) -> None:
+        """Publish a sampled frame if somebody listens; what follows refers to it.
+
+        `rgb`: (H, W, 3) uint8; `arrival`: monotonic, s; `raw`: the same as a serialised Image, if it is one.
+        """
         self._header, self._arrival = header, arrival
-        self._frames.publish(image)
+        if self._frames.get_subscription_count() > 0:
+            self._frames.publish(rgb_to_image(rgb, header) if raw is None else raw)
 
     def watch(self, queries: Sequence[str]) -> None:
         """From now on decisions are about these queries; spans of others have ended."""

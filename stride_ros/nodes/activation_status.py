@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from stride_ros.nodes.diagnostics import Rate, Status, gpu_memory, process_memory
-from stride_ros.nodes.qos import loss_remedy
+from stride_ros.nodes.qos import describe_qos, loss_remedy
 
 if TYPE_CHECKING:
     from stride_ros.activation.stream import ActivationUpdate
@@ -53,10 +53,14 @@ class ActivationStatus:
             status.error(f"decisions fail: {self.failure}")
         if source is not None:
             self._judge_input(status, source, values)
+            status.add("image QoS", describe_qos(source.qos))
+            status.add("image publishers", len(source.publishers))
             status.add("input (Hz)", source.received.hertz)
             status.add("sampled (Hz)", source.sampled.hertz)
             status.add("stamp age (s)", source.stamp_age)
             status.add("out of order", source.out_of_order)
+            status.add("other clocks", source.ignored)
+            status.add("decode (ms)", 1e3 * source.decoding.seconds)
         status.add("decisions (Hz)", self.decisions.hertz)
         status.add("decisions", self.decisions.count)
         status.add("rejected", self.rejected)
@@ -76,10 +80,16 @@ class ActivationStatus:
             status.warn(f"the stamps of {source.topic} stand still; check the camera driver or /clock")
         elif source.is_thin:
             few = f"only {source.received.hertz:.1f} images a second arrive on {source.topic}"
-            status.warn(f"{few}; if the camera is faster, {loss_remedy(source.topic)}")
+            status.warn(f"{few}; if the camera is faster, {loss_remedy(source.topic, source.qos)}")
         elif source.received.count and not low <= source.stamp_age <= high:
             age = f"stamps are {source.stamp_age:.1f} s old"
             status.warn(f"{age}; check the clocks, or use_sim_time with a bag")
+        if clash := source.clash:
+            status.warn(clash)
+        if pause := source.pulse.recent_pause(_RECENT):
+            status.warn(f"the node handled no messages for {pause:.1f} s")
+        if (decoding := source.decoding.seconds) > 1.0 / values["rate"]:
+            status.warn(f"decoding an image takes {decoding:.1f} s; use a smaller image or another encoding")
         now = time.monotonic()
         if now - self._rejected_at < _RECENT:
             status.warn(f"images are skipped: {self._rejection}")

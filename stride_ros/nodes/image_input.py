@@ -8,21 +8,29 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from rclpy.clock import Clock, ClockType
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CompressedImage, Image
 
 from stride_ros.errors import FrameError
+from stride_ros.nodes.clocks import Clocks
 from stride_ros.nodes.diagnostics import Rate
-from stride_ros.nodes.images import compressed_to_rgb, image_to_rgb, rgb_to_image
-from stride_ros.nodes.qos import IMAGE_QOS, describe_publishers, image_subscription_overrides
+from stride_ros.nodes.image_subscription import ImageSubscription
+from stride_ros.nodes.images import compressed_to_rgb, image_to_rgb
+from stride_ros.nodes.publishers import describe_silence, names_of, publishers_of, type_name
+from stride_ros.nodes.pulse import Pulse, Stopwatch
+from stride_ros.nodes.qos import describe_qos
 from stride_ros.nodes.sampling import NANOSECONDS, Sampler, Verdict
 
 if TYPE_CHECKING:
     import numpy as np
     from rclpy.node import Node
+    from rclpy.qos import QoSProfile
     from std_msgs.msg import Header
 
-_REPEAT_SILENCE_WARNING = 30.0  # s
+_REPEAT_WARNING = 30.0  # s
+_CHECK_PERIOD = 0.25  # s between looks at what the publishers offer: a camera's first images count
+_LONG_PAUSE = 3.0  # s without a callback that are worth a word
 
 
 @dataclass(frozen=True)
@@ -35,7 +43,7 @@ class Sample:
 
 
 class ImageInput:
-    """The subscription to `image` or `image/compressed`; calls back for samples and for restarts of time."""
+    """The images on `image` or `image/compressed`; calls back for samples and for restarts of time."""
 
     def __init__(
         self,
@@ -46,51 +54,81 @@ class ImageInput:
         on_sample: Callable[[Sample], None],
         on_restart: Callable[[str], None],
     ) -> None:
-        """Subscribe. `rate()`: frames a second wanted now; `on_restart(reason)`: time went back."""
+        """Subscribe. `rate()`: frames a second wanted now; `on_restart(reason)`: time went back.
+
+        Raises ConfigError for QoS overrides that are none.
+        """
         self._node = node
         self._rate = rate
         self._on_sample = on_sample
         self._on_restart = on_restart
         self._sampler = Sampler(rate())
+        self._clocks = Clocks()
         self._type: Any = Image if transport == "raw" else CompressedImage
-        base = node.resolve_topic_name("image")
-        # QoS overrides are written into the profile, hence a copy for each subscription.
-        self.qos = _copy(IMAGE_QOS)
-        self._subscription = node.create_subscription(
-            self._type,
-            base if transport == "raw" else f"{base}/compressed",
-            self._receive,
-            self.qos,
-            qos_overriding_options=image_subscription_overrides(),
-            raw=True,
-        )
-        self.topic = self._subscription.topic_name
         self.received = Rate()
         self.sampled = Rate()
+        self.decoding = Stopwatch()
         self.stamp_age = 0.0  # s, node clock minus stamp of the newest frame
         self.out_of_order = 0
         self.paused = False
         self._last_arrival = self._last_sample = time.monotonic()
         self._first_arrival = float("inf")
-        self._last_warning = float("-inf")
+        self._last_warning = self._last_clash_warning = float("-inf")
         self._zero_stamps_told = False
+        base = node.resolve_topic_name("image")
+        topic = base if transport == "raw" else f"{base}/compressed"
+        self._subscription = ImageSubscription(node, self._type, topic, self._receive)
+        self.topic = self._subscription.topic
+        self.pulse = Pulse(_CHECK_PERIOD)
+        # Real time, also where simulated time stands still.
+        self._timer = node.create_timer(
+            _CHECK_PERIOD, self._check, clock=Clock(clock_type=ClockType.STEADY_TIME)
+        )
 
     def destroy(self) -> None:
-        self._node.destroy_subscription(self._subscription)
+        self._node.destroy_timer(self._timer)
+        self._subscription.destroy()
 
     def restart(self) -> None:
         """Take the next frame as the first one."""
         self._sampler.reset()
+        self._clocks.reset()
+
+    @property
+    def qos(self) -> QoSProfile:
+        """What the subscription asks for now."""
+        return self._subscription.qos
+
+    @property
+    def publishers(self) -> list[Any]:
+        """What rclpy knows of each publisher of these images."""
+        return publishers_of(self._node, self.topic, type_name(self._type))
 
     @property
     def silence(self) -> float:
-        """Seconds of real time since the last image (or since the subscription)."""
-        return time.monotonic() - self._last_arrival
+        """Seconds of real time since the last image, or since the node could receive one."""
+        return self.pulse.time_since(self._last_arrival)
 
     @property
     def standstill(self) -> float:
         """Seconds of real time since the last image whose stamp made it due."""
-        return time.monotonic() - self._last_sample
+        return self.pulse.time_since(self._last_sample)
+
+    @property
+    def ignored(self) -> int:
+        """Number of images of other clocks than the one that is followed."""
+        return self._clocks.ignored
+
+    @property
+    def clash(self) -> str:
+        """Who sends images with stamps of different clocks; empty while there is one clock."""
+        if not self._clocks.differ:
+            return ""
+        found = self.publishers
+        return (
+            f"{len(found)} publisher{'s are' if len(found) != 1 else ' is'} on {self.topic} "
+            f"({names_of(found) or 'unknown'}), and the images' stamps are of different clocks"
+        )
 
     @property
     def is_thin(self) -> bool:
@@ -100,26 +138,45 @@ class ImageInput:
 
     def warn_if_silent(self, limit: float) -> None:
         """Log that no image came for `limit` seconds (0: never), and why that may be; now and then again."""
+        self._check_pulse()
         now = time.monotonic()
         is_new = self._last_warning < self._last_arrival
-        if limit and self.silence > limit and (is_new or now - self._last_warning > _REPEAT_SILENCE_WARNING):
+        if limit and self.silence > limit and (is_new or now - self._last_warning > _REPEAT_WARNING):
             self._last_warning = now
-            reason = describe_publishers(self._node, self.topic, self.qos)
+            reason = describe_silence(self._node, self.topic, type_name(self._type), self.qos)
+            if (busy := self.decoding.running) > 1.0:
+                reason = f"the node has been decoding an image for {busy:.0f} s"
             self._node.get_logger().warning(f"No images on {self.topic} for {self.silence:.0f} s: {reason}.")
 
-    def decode(self, sample: Sample) -> tuple[np.ndarray, Header, bytes | Image]:
-        """Return a sample as RGB (height, width, 3) uint8, its header, and what to publish as a raw Image.
+    def decode(self, sample: Sample) -> tuple[np.ndarray, Header, bytes | None]:
+        """Return a sample as RGB (height, width, 3) uint8, its header, and the raw Image if it came as one.
 
-        An image that came raw is published as it came, without serialising it again. Raises FrameError.
+        That is still serialised, to be published as it came. Raises FrameError.
         """
-        try:
-            message = deserialize_message(sample.data, self._type)
-        except Exception as error:  # the middleware raises its own types
-            raise FrameError("An image message cannot be deserialised; check its publisher.") from error
-        if self._type is Image:
-            return image_to_rgb(message), message.header, sample.data
-        rgb = compressed_to_rgb(message)
-        return rgb, message.header, rgb_to_image(rgb, message.header)
+        with self.decoding:
+            try:
+                message = deserialize_message(sample.data, self._type)
+            except Exception as error:  # the middleware raises its own types
+                raise FrameError("An image message cannot be deserialised; check its publisher.") from error
+            if self._type is Image:
+                rgb, raw = image_to_rgb(message), sample.data
+            else:
+                rgb, raw = compressed_to_rgb(message), None
+        return rgb, message.header, raw
+
+    def _check(self) -> None:
+        self._check_pulse()
+        if self._subscription.follow():
+            self._node.get_logger().info(
+                f"Images on {self.topic}: subscribed as the publishers offer ({describe_qos(self.qos)})."
+            )
+
+    def _check_pulse(self) -> None:
+        if (pause := self.pulse.beat()) > _LONG_PAUSE:
+            self._node.get_logger().warning(
+                f"The node handled no messages for {pause:.1f} s: another callback in this process, or the "
+                "machine, held it up; images of that time may be lost."
+            )
 
     def _receive(self, data: bytes) -> None:
         arrival = self._last_arrival = time.monotonic()
@@ -131,17 +188,35 @@ class ImageInput:
         if stamp is None:
             return
         self._sampler.rate = self._rate()
-        verdict = self._sampler.offer(stamp)
-        if verdict is Verdict.BACKWARD:
+        went_back = self._sampler.is_back(stamp)
+        is_settling = self._subscription.is_settling
+        if went_back and is_settling:
+            return  # it came before, by the subscription that this one replaced
+        if not self._follows(stamp, arrival, went_back):
+            return
+        if went_back:
             self._sampler.reset()
-            verdict = self._sampler.offer(stamp)
             self._on_restart("the images' time went back")
+        verdict = self._sampler.offer(stamp)
         if verdict is Verdict.KEEP:
             self.sampled.tick()
             self._last_sample = arrival
             self._on_sample(Sample(data, stamp, arrival))
-        elif verdict in (Verdict.LATE, Verdict.DUPLICATE):
+        elif verdict in (Verdict.LATE, Verdict.DUPLICATE) and not is_settling:
             self.out_of_order += 1
+
+    def _follows(self, stamp: int, arrival: float, went_back: bool) -> bool:
+        """Whether the image is of the clock that is followed; if not, tell who else publishes."""
+        now = self._node.get_clock().now().nanoseconds
+        if self._clocks.accepts(stamp, arrival, now, went_back):
+            return True
+        if arrival - self._last_clash_warning > _REPEAT_WARNING:
+            self._last_clash_warning = arrival
+            self._node.get_logger().warning(
+                f"{self.clash}: only the images nearest to this node's clock are used. Stop the other "
+                "publisher, or give each camera a topic of its own."
+            )
+        return False
 
     def _stamp(self, data: bytes) -> int | None:
         """Read the stamp (ns) from the start of the serialised message, or use the receive time for zero."""
@@ -167,14 +242,3 @@ class ImageInput:
             return None
         self.stamp_age = 0.0
         return now
-
-
-def _copy(profile: Any) -> Any:
-    from rclpy.qos import QoSProfile
-
-    return QoSProfile(
-        history=profile.history,
-        depth=profile.depth,
-        reliability=profile.reliability,
-        durability=profile.durability,
-    )

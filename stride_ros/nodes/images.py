@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stride_ros.errors import FrameError
+from stride_ros.nodes import jpeg
 
 if TYPE_CHECKING:
     from sensor_msgs.msg import CompressedImage, Image
@@ -21,26 +22,28 @@ if TYPE_CHECKING:
 
 # Larger claims are refused before anything is allocated for them (an 8K frame has 33 million pixels).
 MAX_PIXELS = 64_000_000
+# Each scan of a progressive JPEG file costs a pass over all its pixels; cameras make 1 to 20.
+MAX_SCANS = 50
 # A compressed camera image has fewer pixels than this for each byte; a file that claims far more is damaged,
 # or made to fill the memory.
 _PIXELS_A_BYTE, _FREE_PIXELS = 2000, 4_000_000
 
-# encoding: (bytes a sample, samples a pixel, order of red, green and blue among the samples)
+# encoding: (bytes a sample, samples a pixel, OpenCV's name of the conversion)
 _PACKED = {
-    "rgb8": (1, 3, (0, 1, 2)),
-    "bgr8": (1, 3, (2, 1, 0)),
-    "rgba8": (1, 4, (0, 1, 2)),
-    "bgra8": (1, 4, (2, 1, 0)),
-    "mono8": (1, 1, (0, 0, 0)),
-    "rgb16": (2, 3, (0, 1, 2)),
-    "bgr16": (2, 3, (2, 1, 0)),
-    "rgba16": (2, 4, (0, 1, 2)),
-    "bgra16": (2, 4, (2, 1, 0)),
-    "mono16": (2, 1, (0, 0, 0)),
+    "rgb8": (1, 3, ""),
+    "bgr8": (1, 3, "BGR2RGB"),
+    "rgba8": (1, 4, "RGBA2RGB"),
+    "bgra8": (1, 4, "BGRA2RGB"),
+    "mono8": (1, 1, "GRAY2RGB"),
+    "rgb16": (2, 3, ""),
+    "bgr16": (2, 3, "BGR2RGB"),
+    "rgba16": (2, 4, "RGBA2RGB"),
+    "bgra16": (2, 4, "BGRA2RGB"),
+    "mono16": (2, 1, "GRAY2RGB"),
     # Bare OpenCV types: one channel is grey, three and four are in OpenCV's order.
-    "8UC1": (1, 1, (0, 0, 0)),
-    "8UC3": (1, 3, (2, 1, 0)),
-    "8UC4": (1, 4, (2, 1, 0)),
+    "8UC1": (1, 1, "GRAY2RGB"),
+    "8UC3": (1, 3, "BGR2RGB"),
+    "8UC4": (1, 4, "BGRA2RGB"),
 }
 # OpenCV names a Bayer pattern by the second row's second and third pixel, ROS by the first row's first two.
 _BAYER = {"rggb": "BG", "bggr": "RG", "gbrg": "GR", "grbg": "GB"}
@@ -59,10 +62,7 @@ def image_to_rgb(message: Image) -> np.ndarray:
     encoding, height, width = message.encoding, message.height, message.width
     if not encoding:
         raise FrameError("The image has no encoding; set it in the camera driver, for example to rgb8.")
-    if encoding in _DEPTH:
-        raise FrameError(
-            f"Encoding '{encoding}' is a depth or measurement image; use the camera's colour topic."
-        )
+    _refuse_depth(encoding)
     _check_size(width, height)
     if encoding in _PACKED:
         return _packed(message)
@@ -78,23 +78,20 @@ def image_to_rgb(message: Image) -> np.ndarray:
 def compressed_to_rgb(message: CompressedImage) -> np.ndarray:
     """Return a sensor_msgs/CompressedImage (JPEG, PNG, WebP, TIFF, BMP) as (height, width, 3) uint8 RGB.
 
-    Raises FrameError for depth images, other formats, data that does not decode, and sizes beyond MAX_PIXELS.
+    `format` may name the original encoding before a semicolon, as image_transport does: depth is refused, a
+    Bayer mosaic that was compressed as it is becomes colour. As there, an EXIF orientation is not applied.
+    Raises FrameError for depth images, other formats, data that does not decode, a JPEG file with more than
+    MAX_SCANS scans, and sizes beyond MAX_PIXELS.
     """
-    from PIL import Image as PillowImage
-
+    original = message.format.partition(";")[0].strip()
     if "compressedDepth" in message.format:
         raise FrameError(f"Format '{message.format}' is a depth image; use the camera's colour topic.")
+    _refuse_depth(original)
     data = bytes(message.data)
     if not data:
         raise FrameError("The compressed image is empty; check the camera's compression plugin.")
     try:
-        # Pillow, as OpenCV takes seconds and gigabytes for some damaged files of a hundred bytes.
-        with PillowImage.open(io.BytesIO(data), formats=_COMPRESSED_FORMATS) as picture:
-            _check_claim(*picture.size, len(data))  # only the header has been read so far
-            if picture.mode.startswith("I"):  # 16-bit grey
-                grey = (np.asarray(picture).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
-                return np.stack([grey] * 3, axis=-1)
-            return np.asarray(picture.convert("RGB"))
+        pixels = _decode_jpeg(data) if data.startswith(jpeg.SIGNATURE) else _decode_file(data)
     except FrameError:
         raise
     except Exception as error:  # image parsers raise many types on broken data
@@ -102,6 +99,11 @@ def compressed_to_rgb(message: CompressedImage) -> np.ndarray:
             f"A compressed image of {len(data)} bytes with format '{message.format[:40]}' is damaged or not "
             f"one of {', '.join(_COMPRESSED_FORMATS)}; check its publisher, or use image_transport: raw."
         ) from error
+    if pixels.ndim == 3:
+        return pixels
+    if original.startswith("bayer_"):
+        return _demosaic(pixels, original)
+    return _recolour(pixels, "GRAY2RGB")
 
 
 def rgb_to_image(rgb: np.ndarray, header: Header) -> Image:
@@ -125,6 +127,13 @@ def rgb_to_compressed(rgb: np.ndarray, header: Header, quality: int = 90) -> Com
     return message
 
 
+def _refuse_depth(encoding: str) -> None:
+    if encoding in _DEPTH:
+        raise FrameError(
+            f"Encoding '{encoding}' is a depth or measurement image; use the camera's colour topic."
+        )
+
+
 def _check_size(width: int, height: int) -> None:
     if width == 0 or height == 0:
         raise FrameError(f"The image is {width}x{height}, so it has no pixels; check the camera driver.")
@@ -140,6 +149,52 @@ def _check_claim(width: int, height: int, size: int) -> None:
         raise FrameError(
             f"A compressed image of {size} bytes claims {width}x{height} pixels; check its publisher."
         )
+
+
+def _decode_jpeg(data: bytes) -> np.ndarray:
+    """Return the picture, (height, width, 3) RGB or (height, width) grey; Exception when it is damaged."""
+    import cv2
+
+    info = jpeg.inspect(data)
+    _check_claim(info.width, info.height, len(data))
+    if info.scans > MAX_SCANS:
+        raise FrameError(
+            f"A JPEG image of {len(data)} bytes has {info.scans} scans, more than {MAX_SCANS}; "
+            "check its publisher."
+        )
+    if info.end is None:
+        return _decode_endless_jpeg(data)
+    flags = cv2.IMREAD_IGNORE_ORIENTATION
+    flags |= cv2.IMREAD_GRAYSCALE if info.components == 1 else cv2.IMREAD_COLOR
+    picture = cv2.imdecode(np.frombuffer(data, np.uint8, info.end), flags)
+    if picture is None or picture.shape[:2] != (info.height, info.width):
+        raise ValueError("it does not decode")
+    return picture if info.components == 1 else cv2.cvtColor(picture, cv2.COLOR_BGR2RGB, picture)
+
+
+def _decode_endless_jpeg(data: bytes) -> np.ndarray:
+    """The same for a file without an end marker, which some drivers leave out: is the picture whole?"""
+    # Pillow, as OpenCV prints a line on stderr for each of them.
+    picture = _decode_file(jpeg.with_end(data))
+    if not np.array_equal(picture, _decode_file(jpeg.with_canary(data))):
+        raise ValueError("it is cut short")
+    return picture
+
+
+def _decode_file(data: bytes) -> np.ndarray:
+    """Return a picture in any of the formats, (height, width, 3) RGB or (height, width) grey, 8 bits."""
+    from PIL import Image as PillowImage
+
+    # Pillow, as OpenCV takes seconds and gigabytes for some damaged files of a hundred bytes.
+    with PillowImage.open(io.BytesIO(data), formats=_COMPRESSED_FORMATS) as picture:
+        _check_claim(*picture.size, len(data))  # only the header has been read so far
+        if picture.format == "TIFF" and "jpeg" in str(picture.info.get("compression")):
+            raise ValueError("a TIFF file with a JPEG file in it")  # its scans cannot be counted
+        if picture.mode.startswith("I"):  # 16-bit grey
+            return (np.asarray(picture).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
+        if picture.mode == "F":
+            _refuse_depth("32FC1")
+        return np.asarray(picture if picture.mode == "L" else picture.convert("RGB"))
 
 
 def _rows(message: Image, row_bytes: int, rows: int) -> np.ndarray:
@@ -161,14 +216,19 @@ def _rows(message: Image, row_bytes: int, rows: int) -> np.ndarray:
 
 
 def _packed(message: Image) -> np.ndarray:
-    size, channels, order = _PACKED[message.encoding]
+    size, channels, conversion = _PACKED[message.encoding]
     pixels = _rows(message, message.width * channels * size, message.height)
     pixels = pixels.reshape(message.height, message.width, channels * size)
-    if size == 2:
-        pixels = pixels[:, :, (0 if message.is_bigendian else 1) :: 2]  # the high byte is the 8-bit value
-    if order == (0, 1, 2):
-        return pixels[:, :, :3]
-    return pixels[:, :, order]
+    if size == 2:  # the high byte is the 8-bit value
+        pixels = np.ascontiguousarray(pixels[:, :, (0 if message.is_bigendian else 1) :: 2])
+    return _recolour(pixels, conversion) if conversion else pixels
+
+
+def _recolour(pixels: np.ndarray, conversion: str) -> np.ndarray:
+    """Convert with OpenCV, several times faster than NumPy; `conversion` as in its COLOR_BGR2RGB."""
+    import cv2
+
+    return cv2.cvtColor(pixels, getattr(cv2, f"COLOR_{conversion}"))
 
 
 def _yuv422(message: Image) -> np.ndarray:
@@ -198,20 +258,25 @@ def _yuv420(message: Image) -> np.ndarray:
 
 
 def _bayer(message: Image) -> np.ndarray:
-    import cv2
-
-    pattern, bits = message.encoding[6:10], message.encoding[10:]
-    if pattern not in _BAYER or bits not in ("8", "16"):
+    bits = message.encoding[10:]
+    if bits not in ("8", "16"):
         raise _unknown(message.encoding)
-    if message.width < 2 or message.height < 2:
-        raise FrameError(
-            f"A Bayer image of {message.width}x{message.height} is too small; check the camera driver."
-        )
     size = int(bits) // 8
     mosaic = _rows(message, message.width * size, message.height)
     if size == 2:
         mosaic = mosaic[:, (0 if message.is_bigendian else 1) :: 2]
-    return cv2.cvtColor(np.ascontiguousarray(mosaic), getattr(cv2, f"COLOR_Bayer{_BAYER[pattern]}2RGB"))
+    return _demosaic(mosaic, message.encoding)
+
+
+def _demosaic(mosaic: np.ndarray, encoding: str) -> np.ndarray:
+    """Colours of an 8-bit mosaic (height, width); `encoding` as in bayer_rggb8."""
+    pattern, bits = encoding[6:10], encoding[10:]
+    if pattern not in _BAYER or bits not in ("8", "16"):
+        raise _unknown(encoding)
+    height, width = mosaic.shape
+    if width < 2 or height < 2:
+        raise FrameError(f"A Bayer image of {width}x{height} is too small; check the camera driver.")
+    return _recolour(np.ascontiguousarray(mosaic), f"Bayer{_BAYER[pattern]}2RGB")
 
 
 def _other(message: Image) -> np.ndarray:

@@ -1,21 +1,10 @@
-"""Quality of service of every topic, and a plain-language check of what publishers offer."""
+"""Quality of service of every topic."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
-from rclpy.qos import (
-    QoSCompatibility,
-    QoSDurabilityPolicy,
-    QoSHistoryPolicy,
-    QoSProfile,
-    QoSReliabilityPolicy,
-    qos_check_compatible,
-)
-from rclpy.qos_overriding_options import QoSOverridingOptions
-
-if TYPE_CHECKING:
-    from rclpy.node import Node
+from rclpy.qos import QoSDurabilityPolicy, QoSHistoryPolicy, QoSProfile, QoSReliabilityPolicy
 
 
 def _profile(depth: int, *, reliable: bool, latched: bool = False) -> QoSProfile:
@@ -27,8 +16,8 @@ def _profile(depth: int, *, reliable: bool, latched: bool = False) -> QoSProfile
     )
 
 
-# Best effort matches every publisher; depth 1 because only the newest frame counts.
-IMAGE_QOS = _profile(1, reliable=False)
+# Images that wait while the node is busy; more than one, so that the frame nearest to its due time is there.
+IMAGE_DEPTH = 5
 # A reliable publisher matches best-effort and reliable subscribers alike.
 CAMERA_QOS = _profile(5, reliable=True)
 FRAMES_QOS = _profile(5, reliable=True)
@@ -42,29 +31,32 @@ DEBUG_IMAGE_QOS = _profile(1, reliable=True)
 DIAGNOSTICS_QOS = _profile(10, reliable=True)
 
 
-def image_subscription_overrides() -> QoSOverridingOptions:
-    """Let users change an image subscription's QoS by `qos_overrides.<topic>.subscription.*` parameters."""
-    return QoSOverridingOptions.with_default_policies()
+def image_qos(offered: Sequence[QoSProfile]) -> QoSProfile:
+    """Return what to ask of an image topic whose publishers offer this.
+
+    Reliable when all of them are: a raw image is many packets, and one that is lost loses it. Transient local
+    when all of them are, since such a camera may send one image only. Otherwise what matches everybody.
+    """
+
+    def all_offer(policy: str, value: object) -> bool:
+        return bool(offered) and all(getattr(profile, policy) == value for profile in offered)
+
+    return _profile(
+        IMAGE_DEPTH,
+        reliable=all_offer("reliability", QoSReliabilityPolicy.RELIABLE),
+        latched=all_offer("durability", QoSDurabilityPolicy.TRANSIENT_LOCAL),
+    )
 
 
-def describe_publishers(node: Node, topic: str, subscription: QoSProfile) -> str:
-    """Say in one sentence who publishes on a topic (fully resolved name) and whose QoS does not match."""
-    publishers = node.get_publishers_info_by_topic(topic)
-    if not publishers:
-        return "nobody publishes it; check image_topic and that the camera runs in the same ROS_DOMAIN_ID"
-    problems = []
-    for publisher in publishers:
-        verdict, reason = qos_check_compatible(publisher.qos_profile, subscription)
-        if verdict == QoSCompatibility.ERROR:
-            name = f"{publisher.node_namespace.rstrip('/')}/{publisher.node_name}"
-            problems.append(f"{name} offers an incompatible QoS ({reason.strip().rstrip(';.')})")
-    if problems:
-        return "; ".join(problems) + f"; set qos_overrides.{topic}.subscription.* to match"
-    match = f"its {len(publishers)} publisher(s) match in QoS but nothing arrives; check the camera"
-    return f"{match}, and {loss_remedy(topic)}"
+def describe_qos(profile: QoSProfile) -> str:
+    """Return a profile in words: reliable, volatile, depth 5."""
+    names = (profile.reliability.name, profile.durability.name)
+    return ", ".join([*(name.lower().replace("_", " ") for name in names), f"depth {profile.depth}"])
 
 
-def loss_remedy(topic: str) -> str:
+def loss_remedy(topic: str, subscription: QoSProfile) -> str:
     """What to do when images get lost on their way: a large one is many packets, and one lost loses it."""
-    setting = f"qos_overrides.{topic}.subscription.reliability: reliable"
-    return f"for large images set {setting}, or give the middleware larger buffers (docs/faults.md)"
+    remedy = "for large images give the middleware larger buffers (docs/faults.md)"
+    if subscription.reliability == QoSReliabilityPolicy.RELIABLE:
+        return remedy
+    return f"{remedy}, or let the camera publish {topic} reliably"

@@ -36,6 +36,10 @@ class Sampler:
         self._due = 0
         self._interval = 0  # between input frames, ns; 0: not known
 
+    def is_back(self, stamp: int) -> bool:
+        """Whether `offer` would say BACKWARD of a frame with this stamp in ns."""
+        return self._newest is not None and stamp - self._newest <= -REORDER_TOLERANCE_NS
+
     def offer(self, stamp: int) -> Verdict:
         """Judge a frame by its stamp in ns; BACKWARD changes nothing, so `reset` and offer it again."""
         period = round(NANOSECONDS / self.rate)
@@ -46,7 +50,7 @@ class Sampler:
         if step == 0:
             return Verdict.DUPLICATE
         if step < 0:
-            return Verdict.LATE if step > -REORDER_TOLERANCE_NS else Verdict.BACKWARD
+            return Verdict.BACKWARD if self.is_back(stamp) else Verdict.LATE
         self._newest = stamp
         # Follows a faster input at once and a slower one gradually: a lost frame makes no slow camera.
         self._interval = min(step, self._interval * 5 // 4 or step)

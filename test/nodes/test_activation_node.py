@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -367,6 +368,55 @@ def test_debug_image_is_drawn_only_for_subscribers(watched: Watched, monkeypatch
     assert len(drawn) == 1
     assert to_nanoseconds(debug.header.stamp) == ORIGIN + SECOND
     assert debug.width >= 480
+
+
+def test_compressed_frames_are_converted_only_for_subscribers(
+    graph: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from stride_ros.nodes import activation_output
+
+    built: list[Any] = []
+    real = activation_output.rgb_to_image
+    monkeypatch.setattr(activation_output, "rgb_to_image", lambda *args: built.append(args) or real(*args))
+    windows = graph.collect(ActivationWindow, "activation/window", WINDOW_QOS)
+    graph.host(ActivationNode, {**PARAMETERS, "image_transport": "compressed"})
+    assert graph.transition("activation", "configure")
+    assert graph.transition("activation", "activate")
+    camera = graph.publisher(CompressedImage, "image/compressed", DEEP)
+
+    def feed(index: int) -> None:
+        header = Header(stamp=to_time(ORIGIN + index * SECOND), frame_id="camera")
+        message = rgb_to_compressed(picture(index), header)
+        graph.send(camera, message, lambda: len(windows) > index, "a decision")
+
+    feed(0)
+    assert not built
+    frames = graph.collect(Image, "frames", FRAMES_QOS)
+    graph.wait(lambda: graph.observer.count_subscribers("frames") == 1, "the subscription")
+    feed(1)
+    frame = graph.wait(lambda: frames, "the frame")[0]
+    assert len(built) == 1
+    assert to_nanoseconds(frame.header.stamp) == ORIGIN + SECOND
+    assert frame.encoding == "rgb8"
+
+
+def test_decode_that_takes_long_is_told_while_it_does(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from stride_ros.nodes import image_input
+
+    arrays = watched.graph.collect(DiagnosticArray, "/diagnostics")
+    go_on, real = threading.Event(), image_input.image_to_rgb
+    monkeypatch.setattr(image_input, "image_to_rgb", lambda message: go_on.wait(60) and real(message))
+    watched.camera.publish(image(0, ORIGIN))
+
+    def told() -> bool:
+        return any("decoding an image takes" in array.status[0].message for array in arrays)
+
+    watched.wait(told, "the reason")
+    assert not watched.windows
+    go_on.set()
+    watched.wait(lambda: watched.windows, "the decision")
 
 
 def test_silence_warning_names_the_topic_and_the_mismatch(graph: Any, caplog: Any) -> None:

@@ -17,7 +17,7 @@ from stride_ros.errors import ConfigError, SourceError  # noqa: E402
 from stride_ros.nodes.camera_node import CameraNode  # noqa: E402
 from stride_ros.nodes.images import compressed_to_rgb, image_to_rgb  # noqa: E402
 from stride_ros.nodes.messages import to_nanoseconds  # noqa: E402
-from stride_ros.nodes.qos import CAMERA_QOS, IMAGE_QOS, SPAN_QOS  # noqa: E402
+from stride_ros.nodes.qos import CAMERA_QOS, SPAN_QOS, image_qos  # noqa: E402
 
 DEEP = QoSProfile(depth=1000, reliability=QoSReliabilityPolicy.RELIABLE)
 
@@ -36,7 +36,7 @@ def seconds(message: Any) -> float:
 
 def test_folder_reaches_reliable_and_best_effort_subscribers(graph: Any, folder: Path) -> None:
     reliable = graph.collect(Image, "image", DEEP)
-    best_effort = graph.collect(Image, "image", IMAGE_QOS)
+    best_effort = graph.collect(Image, "image", image_qos([]))
     camera = graph.host(
         CameraNode,
         {"source": str(folder), "rate": 20.0, "frame_id": "front", "wait_for_subscriber": True},

@@ -1,0 +1,140 @@
+"""A subscription to images that follows the quality of service its publishers offer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from rclpy.qos import QoSDurabilityPolicy, QoSPolicyKind, QoSReliabilityPolicy
+from rclpy.qos_overriding_options import QoSOverridingOptions
+
+from stride_ros.errors import ConfigError
+from stride_ros.nodes.publishers import describe_other_type, publishers_of, type_name
+from stride_ros.nodes.qos import image_qos
+
+if TYPE_CHECKING:
+    from rclpy.node import Node
+    from rclpy.qos import QoSProfile
+
+_OVERLAP = 5.0  # s; how long the subscription before is kept when the new one receives nothing
+_SETTLING = 1.0  # s after a new one, in which it may deliver what was delivered before
+_CHOICES = {
+    QoSPolicyKind.RELIABILITY: ("reliable", "best_effort", "system_default"),
+    QoSPolicyKind.DURABILITY: ("volatile", "transient_local", "system_default"),
+    QoSPolicyKind.HISTORY: ("keep_last", "keep_all", "system_default"),
+    QoSPolicyKind.DEPTH: (),
+}
+
+
+class ImageSubscription:
+    """Reliable while all publishers are, transient local while all are; else what matches every one of them.
+
+    The user's `qos_overrides.<topic>.subscription.*` win, each for its own policy. Messages stay serialised.
+    """
+
+    def __init__(self, node: Node, message_type: Any, topic: str, receive: Callable[[bytes], None]) -> None:
+        """Subscribe as the publishers that are known now offer.
+
+        Raises ConfigError for a wrong override, or a topic of another type in the same process.
+        """
+        self._node = node
+        self._type = message_type
+        self._receive = receive
+        self._name = topic
+        self.topic = node.resolve_topic_name(topic)
+        self._given = _given_policies(node, self.topic)
+        self._subscription: Any = None
+        self._former: Any = None  # the one before, until the new one delivers
+        self._made = float("-inf")
+        self._subscribe(self._wanted())
+
+    @property
+    def is_settling(self) -> bool:
+        """Whether images may come again that came before, since the subscription has just been renewed."""
+        return self._renewed and time.monotonic() - self._made < _SETTLING
+
+    def follow(self) -> bool:
+        """Subscribe anew if the publishers offer something else now; whether that was so."""
+        if self._former is not None and time.monotonic() - self._made > _OVERLAP:
+            self._drop_former()
+        wanted = self._wanted()
+        if _policies(wanted) == self._asked:
+            return False
+        self._subscribe(wanted)
+        return True
+
+    def destroy(self) -> None:
+        self._drop_former()
+        self._node.destroy_subscription(self._subscription)
+
+    def _wanted(self) -> QoSProfile:
+        publishers = publishers_of(self._node, self.topic, type_name(self._type))
+        if not publishers and self._subscription is not None:
+            return self._requested  # a camera that restarts will offer the same again
+        return image_qos([publisher.qos_profile for publisher in publishers])
+
+    def _subscribe(self, profile: QoSProfile) -> None:
+        self._drop_former()
+        self._former, self._renewed = self._subscription, self._subscription is not None
+        self._requested, self._asked = profile, _policies(profile)
+        self.qos = image_qos([profile])  # rclpy writes the user's overrides into it
+        self._made = time.monotonic()
+        # rclpy declares a parameter for each policy and keeps the first subscription's value in it, so that
+        # only those are named which the user gave.
+        overriding = QoSOverridingOptions(self._given)
+        try:
+            self._subscription = self._node.create_subscription(
+                self._type,
+                self._name,
+                self._receiver(),
+                self.qos,
+                qos_overriding_options=overriding,
+                raw=True,
+            )
+        except Exception as error:  # Fast DDS allows one type of a topic in a process
+            if reason := describe_other_type(self._node, self.topic, type_name(self._type)):
+                raise ConfigError(f"{reason}.") from error
+            raise
+
+    def _receiver(self) -> Callable[[bytes], None]:
+        made = self._made
+
+        def receive(data: bytes) -> None:
+            if made == self._made:
+                self._drop_former()  # the new one is connected
+            self._receive(data)
+
+        return receive
+
+    def _drop_former(self) -> None:
+        if self._former is not None:
+            self._node.destroy_subscription(self._former)
+            self._former = None
+
+
+def _policies(profile: QoSProfile) -> tuple[QoSReliabilityPolicy, QoSDurabilityPolicy]:
+    return profile.reliability, profile.durability
+
+
+def _given_policies(node: Node, topic: str) -> list[QoSPolicyKind]:
+    """The policies the user set by parameters. Raises ConfigError for a value that is none."""
+    from rcl_interfaces.msg import ParameterDescriptor
+
+    given = []
+    for kind, choices in _CHOICES.items():
+        name = f"qos_overrides.{topic}.subscription.{kind.name.lower()}"
+        known = node.has_parameter(name)  # declared by an earlier subscription
+        if not known:
+            node.declare_parameter(name, None, ParameterDescriptor(dynamic_typing=True))
+        value = node.get_parameter(name).value
+        if not known:
+            node.undeclare_parameter(name)
+        if value is None:
+            continue
+        if choices and str(value).lower() not in choices:
+            raise ConfigError(f"Parameter '{name}' cannot be {value!r}; use one of {', '.join(choices)}.")
+        if not choices and (type(value) is not int or value < 1):
+            raise ConfigError(f"Parameter '{name}' cannot be {value!r}; use a number of images, 1 or more.")
+        given.append(kind)
+    return given

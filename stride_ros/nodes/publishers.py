@@ -1,0 +1,153 @@
+"""Who publishes on an image topic, and in one sentence why nothing arrives from them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from rclpy.qos import QoSCompatibility, QoSProfile, qos_check_compatible
+
+from stride_ros.nodes.qos import loss_remedy
+
+if TYPE_CHECKING:
+    from rclpy.node import Node
+
+RAW, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
+_LISTED = 5  # names in a sentence
+_UNKNOWN = "_NODE_NAME_UNKNOWN_"  # rmw's name for what is no ROS node, or not yet known as one
+# Types of packets that a codec needs one after another, with the transport that decodes them.
+_VIDEO = {
+    "theora_image_transport/msg/Packet": "theora",
+    "ffmpeg_image_transport_msgs/msg/FFMPEGPacket": "ffmpeg",
+    "foxglove_msgs/msg/CompressedVideo": "foxglove",
+}
+
+
+def type_name(message_type: Any) -> str:
+    """Return a message class's name as the graph has it: sensor_msgs/msg/Image."""
+    package, interface, *_ = message_type.__module__.split(".")
+    return f"{package}/{interface}/{message_type.__name__}"
+
+
+def publishers_of(node: Node, topic: str, kind: str | None = None) -> list[Any]:
+    """Return what rclpy knows of each publisher on a topic, of one type only if `kind` is given."""
+    publishers = node.get_publishers_info_by_topic(topic)
+    return [publisher for publisher in publishers if kind in (None, publisher.topic_type)]
+
+
+def names_of(publishers: Sequence[Any]) -> str:
+    """Return the names of the publishers' nodes; a node with two publishers is listed twice."""
+    return _listed(sorted(_name_of(publisher) for publisher in publishers))
+
+
+def describe_silence(node: Node, topic: str, kind: str, subscription: QoSProfile) -> str:
+    """Say in one sentence why no messages of type `kind` arrive on a topic (fully resolved name)."""
+    everybody = publishers_of(node, topic)
+    if not everybody:
+        return _nobody(node, topic, kind)
+    if reason := describe_other_type(node, topic, kind):
+        return reason
+    ours = publishers_of(node, topic, kind)
+    problems = []
+    for publisher in ours:
+        name = names_of([publisher])
+        verdict, reason = qos_check_compatible(publisher.qos_profile, subscription)
+        if verdict == QoSCompatibility.ERROR:
+            problems.append(f"{name} offers an incompatible QoS ({reason.strip().rstrip(';.')})")
+        elif _differs(node, topic, publisher):
+            problems.append(
+                f"{name} was built with another definition of {kind}; build both sides with the same version"
+            )
+    if any("QoS" in problem for problem in problems):
+        problems.append(f"set qos_overrides.{topic}.subscription.* to match")
+    if problems:
+        return "; ".join(problems)
+    match = f"its {len(ours)} publisher(s) match in QoS but nothing arrives ({names_of(ours)})"
+    return f"{match}; check the camera, and {loss_remedy(topic, subscription)}"
+
+
+def describe_other_type(node: Node, topic: str, kind: str) -> str:
+    """Say what a topic carries instead of `kind`; empty when somebody publishes that, or nobody anything."""
+    types = sorted({publisher.topic_type for publisher in publishers_of(node, topic)})
+    return _other_type(node, topic, kind, types[0]) if types and kind not in types else ""
+
+
+def _nobody(node: Node, topic: str, kind: str) -> str:
+    base, is_compressed = topic.removesuffix("/compressed"), topic.endswith("/compressed")
+    if kind == COMPRESSED and base.endswith("/compressed"):
+        name = base.removesuffix("/compressed")
+        return (
+            f"nobody publishes it: with image_transport compressed, '/compressed' is added to image_topic, "
+            f"which ends in it already; set image_topic to {name}"
+        )
+    if kind == COMPRESSED and is_compressed and publishers_of(node, base, RAW):
+        return f"nobody publishes it, but {base} carries {RAW}; set image_transport to raw"
+    if kind == COMPRESSED and is_compressed and publishers_of(node, base, COMPRESSED):
+        return f"nobody publishes it, but {_plain_compressed(base)}"
+    if kind == RAW and publishers_of(node, f"{topic}/compressed", COMPRESSED):
+        return f"nobody publishes it, but {topic}/compressed is there; set image_transport to compressed"
+    remedy = "check image_topic and that the camera runs in the same ROS_DOMAIN_ID"
+    if others := _topics_with(node, kind):
+        remedy = f"check image_topic: {_listed(others)} {'carries' if len(others) == 1 else 'carry'} {kind}"
+    return f"nobody publishes it; {remedy}"
+
+
+def _other_type(node: Node, topic: str, kind: str, found: str) -> str:
+    carries = f"{topic} carries {found}, not {kind.rpartition('/')[2]}"
+    base, _, transport = topic.rpartition("/")
+    if found == COMPRESSED and transport == "compressedDepth":
+        return f"{carries}, and it is a depth image: use the camera's colour topic"
+    if found == COMPRESSED and transport == "compressed":
+        return f"{carries}: set image_transport to compressed and image_topic to {base}"
+    if found == COMPRESSED:
+        return _plain_compressed(topic, carries)
+    if found == RAW:
+        return f"{carries}: set image_transport to raw and image_topic to {topic}"
+    if found in _VIDEO:
+        republish = f"ros2 run image_transport republish {_VIDEO[found]} raw"
+        return f"{carries}, which is video: use the camera's raw or compressed topic, or `{republish}`"
+    others = _topics_with(node, kind)
+    where = f"; {_listed(others)} {'does' if len(others) == 1 else 'do'}" if others else ""
+    return f"{carries}: set image_topic to a topic that carries {kind}{where}"
+
+
+def _plain_compressed(topic: str, carries: str = "") -> str:
+    """A compressed image on a topic whose name does not say so."""
+    carries = carries or f"{topic} carries {COMPRESSED}"
+    return f"{carries}: set image_transport to compressed and remap image/compressed to {topic}"
+
+
+def _topics_with(node: Node, kind: str) -> list[str]:
+    """Names of the topics with that type which somebody else publishes."""
+    own = node.get_fully_qualified_name()
+    topics = []
+    for topic, types in node.get_topic_names_and_types():
+        if kind not in types:
+            continue
+        nodes = {names_of([publisher]) for publisher in publishers_of(node, topic, kind)}
+        if nodes - {own}:
+            topics.append(topic)
+    return sorted(topics)
+
+
+def _differs(node: Node, topic: str, publisher: Any) -> bool:
+    """Whether a publisher's definition of the type has another hash than ours; Humble has no hashes."""
+    theirs = getattr(publisher, "topic_type_hash", None)
+    own = node.get_fully_qualified_name()
+    for subscription in node.get_subscriptions_info_by_topic(topic):
+        ours = getattr(subscription, "topic_type_hash", None)
+        is_own = names_of([subscription]) == own and subscription.topic_type == publisher.topic_type
+        if is_own and ours is not None and theirs is not None and ours.version == theirs.version > 0:
+            return bool(bytes(ours.value) != bytes(theirs.value))
+    return False
+
+
+def _name_of(endpoint: Any) -> str:
+    if endpoint.node_name == _UNKNOWN:
+        return "a node without a name"
+    return f"{endpoint.node_namespace.rstrip('/')}/{endpoint.node_name}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - _LISTED
+    return ", ".join(names[:_LISTED]) + (f" and {more} more" if more > 0 else "")
