@@ -7,11 +7,12 @@ import time
 from typing import Any
 
 from rclpy.node import Node
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
 from stride_ros.errors import StrideError
 from stride_ros.msg import ActivationSpan
+from stride_ros.nodes.calibration import Calibration, camera_info_topic, uncalibrated
 from stride_ros.nodes.camera_parameters import TABLE
 from stride_ros.nodes.images import rgb_to_compressed, rgb_to_image
 from stride_ros.nodes.messages import to_time
@@ -23,7 +24,9 @@ from stride_ros.sources import FrameSource, open_source
 
 
 class CameraNode(Node):
-    """Publishes `image`, `image/compressed` if asked, and the world's `ground_truth` (ActivationSpan).
+    """Publishes `image` with its `camera_info`, `image/compressed` if asked, and a world's `ground_truth`.
+
+    `camera_info` is beside the image topic under whatever name that has. The truth is ActivationSpans.
 
     Stamps follow the source's own times from the moment it starts, so that at any speed the graph sees the
     scene's time; a live camera's images are stamped when they arrive.
@@ -34,11 +37,14 @@ class CameraNode(Node):
         super().__init__("camera", **node_options)
         try:
             self.parameters = Parameters(self, TABLE)
+            url = self.parameters["camera_info_url"]
+            self._calibration = Calibration.load(url) if url else None
             source = self._open(self.parameters["seed"])
         except StrideError:
             super().destroy_node()
             raise
         self._images = self.create_publisher(Image, "image", CAMERA_QOS)
+        self._info = self.create_publisher(CameraInfo, self._info_topic(), CAMERA_QOS)
         self._compressed = None
         if self.parameters["compressed"]:
             topic = f"{self.resolve_topic_name('image')}/compressed"
@@ -66,6 +72,13 @@ class CameraNode(Node):
         return open_source(
             values["source"], rate=values["rate"], seconds=values["seconds"], size=size, seed=seed
         )
+
+    def _info_topic(self) -> str:
+        """`camera_info` as it was remapped, else beside the image topic."""
+        name = "camera_info"
+        if self.resolve_topic_name(name) != self.resolve_topic_name(name, only_expand=True):
+            return name
+        return camera_info_topic(self.resolve_topic_name("image"))
 
     # The camera's thread
 
@@ -114,6 +127,7 @@ class CameraNode(Node):
                 stamp = self.get_clock().now().nanoseconds
             header = Header(stamp=to_time(stamp), frame_id=self.parameters["frame_id"])
             self._images.publish(rgb_to_image(frame.image, header))
+            self._info.publish(self._camera_info(frame.image.shape, header))
             if self._compressed is not None:
                 self._compressed.publish(rgb_to_compressed(frame.image, header))
             self.published += 1
@@ -127,6 +141,20 @@ class CameraNode(Node):
                 self._truth.publish(span)
         self._next_span_id += len(source.events)
         return round(end * NANOSECONDS)
+
+    def _camera_info(self, shape: tuple[int, ...], header: Header) -> CameraInfo:
+        """The calibration if it is for images of this (height, width, ...), else only their size."""
+        size = (shape[1], shape[0])
+        if self._calibration and self._calibration.size == size:
+            return self._calibration.message(header)
+        if self._calibration:
+            width, height = self._calibration.size
+            self.get_logger().warning(
+                f"camera_info says uncalibrated: the images are {size[0]}x{size[1]}, the calibration is for "
+                f"{width}x{height}; calibrate at the size of the images, or set width and height.",
+                once=True,
+            )
+        return uncalibrated(header, size)
 
 
 class _Truth:

@@ -25,6 +25,12 @@ TABLE: Table = (
     ParameterSpec("width", 0, "Width to scale to (px); 0: as it is, 640 for the world.", START, (0, 8192)),
     ParameterSpec("height", 0, "Height to scale to (px); 0: as it is, 480 for the world.", START, (0, 8192)),
     ParameterSpec("frame_id", "camera", "frame_id in the header of the images.", START),
+    ParameterSpec(
+        "camera_info_url",
+        "",
+        "Calibration for camera_info: a YAML file's path, file:// or package:// URL; empty: uncalibrated.",
+        START,
+    ),
     ParameterSpec("compressed", False, "Publish JPEG on image/compressed too.", START),
     ParameterSpec("wait_for_subscriber", False, "Begin only when somebody subscribes to the images.", START),
 )

@@ -1,7 +1,7 @@
 """Image messages to NumPy arrays and back.
 
-Done with NumPy because the C++ cv_bridge crashes under NumPy 2 on Humble and Jazzy; cv_bridge is used, where
-it imports, only for an encoding that is not known here. What the encodings mean:
+Done with NumPy because the C++ cv_bridge crashes under NumPy 2 on Humble and Jazzy; cv_bridge is used, with
+NumPy 1 and where it imports, only for an encoding that is not known here. What the encodings mean:
 sensor_msgs/image_encodings.hpp.
 """
 
@@ -280,6 +280,9 @@ def _demosaic(mosaic: np.ndarray, encoding: str) -> np.ndarray:
 
 
 def _other(message: Image) -> np.ndarray:
+    if int(np.__version__.partition(".")[0]) >= 2:
+        # Importing a cv_bridge that was built for NumPy 1 would crash the process.
+        raise _unknown(message.encoding)
     try:
         from cv_bridge import CvBridge
 
