@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StampedEvent:
-    """A span event with its start and end in ns on the clock of the image stamps."""
+    """A span event with its start and end in ns on the clock of the image stamps.
+
+    The model's first slots end at the first frame and so begin before it; ``start_ns`` and ``end_ns`` do not:
+    an event cannot begin before there was anything to see.
+    """
 
     event: SpanEvent
     start_ns: int
@@ -126,9 +130,5 @@ class StampedStream:
 
     def _stamp(self, event: SpanEvent) -> StampedEvent:
         origin = self._origin or 0
-        return StampedEvent(event, _absolute(origin, event.start), _absolute(origin, event.end))
-
-
-def _absolute(origin_ns: int, seconds: float) -> int:
-    """Return origin + seconds in ns, never before the epoch: a Time message has no negative seconds."""
-    return max(0, origin_ns + round(seconds * NANOSECONDS))
+        start, end = (origin + max(0, round(seconds * NANOSECONDS)) for seconds in (event.start, event.end))
+        return StampedEvent(event, start, end)

@@ -247,7 +247,8 @@ def _interval_of(start: Any, end: Any) -> tuple[float, float]:
         raise ConfigError("start and end must be numbers of seconds.")
     if end < start:
         raise ConfigError(f"its end {end:g} is before its start {start:g}; swap them.")
-    return float(start), float(end)
+    # What was going on already when the recording began cannot be found before its first frame.
+    return (max(float(start), 0.0) if end > 0 else float(start)), float(end)
 
 
 def _number(value: Any) -> bool:
