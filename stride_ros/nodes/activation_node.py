@@ -31,6 +31,7 @@ from stride_ros.nodes.qos import QUERY_QOS
 from stride_ros.nodes.runner import run
 from stride_ros.nodes.stream_memory import StreamMemory
 from stride_ros.nodes.worker import LatestWorker, call_in_thread
+from stride_ros.wording import counted
 
 if TYPE_CHECKING:
     from stride_ros.activation.model import ActivationModel
@@ -81,7 +82,7 @@ class ActivationNode(ManagedNode):
         self._diagnostics = Diagnostics(self, self._fill_status, hardware_id=str(self._model.device))
         self.get_logger().info(
             f"Loaded {self._model.name} on {self._model.device} in {time.monotonic() - started:.1f} s: "
-            f"window of {self._model.window} slots of {self._model.resolution:g} s."
+            f"window of {counted(self._model.window, 'slot')} of {self._model.resolution:g} s."
         )
 
     def activate(self) -> None:

@@ -14,6 +14,8 @@ from rclpy.qos import (
 )
 from rclpy.qos_overriding_options import QoSOverridingOptions
 
+from stride_ros.wording import counted, plural
+
 if TYPE_CHECKING:
     from rclpy.node import Node
 
@@ -60,8 +62,9 @@ def describe_publishers(node: Node, topic: str, subscription: QoSProfile) -> str
             problems.append(f"{name} offers an incompatible QoS ({reason.strip().rstrip(';.')})")
     if problems:
         return "; ".join(problems) + f"; set qos_overrides.{topic}.subscription.* to match"
-    match = f"its {len(publishers)} publisher(s) match in QoS but nothing arrives; check the camera"
-    return f"{match}, and {loss_remedy(topic)}"
+    count = len(publishers)
+    match = f"its {counted(count, 'publisher')} {plural(count, 'matches', 'match')} in QoS"
+    return f"{match} but nothing arrives; check the camera, and {loss_remedy(topic)}"
 
 
 def loss_remedy(topic: str) -> str:

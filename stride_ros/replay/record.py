@@ -12,7 +12,7 @@ of `stride-ros replay`) is:
                     run), ``onset`` (time of the newest frame when the trigger was met), ``confidence``,
                     ``commentary`` (null, or ``text``, ``status`` "ok", "error" or "skipped", ``error``,
                     ``model``)
-  ``expected``      what should have been found, where that is known: ``start``, ``end``, ``text``
+  ``expected``      ground truth, where there is any: ``start``, ``end``, ``text``
   ``activity``      [start, end, P(active)] of one stretch after another, by the first decision on it
 ``latencies``     measured seconds, only where asked for: ``decision``, ``onset`` and ``commentary`` lists
 """
@@ -63,7 +63,7 @@ class Span:
 
 @dataclass(frozen=True)
 class Expected:
-    """What should be found: ground truth or a user's expectation."""
+    """One event of the ground truth: known of a synthetic world, or written down by a user."""
 
     start: float
     end: float
