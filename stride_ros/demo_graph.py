@@ -124,12 +124,13 @@ class Graph:
         settings = self._settings
         world = settings.source == "world"
         run = self._listener.result("the synthetic world" if world else Path(settings.source).name)
+        run.responder = settings.responder_model or ""
         if world:
             run.source = {"seed": settings.seed}
         run.settings = {
             "query": settings.query,
             "model": settings.model,
-            "responder model": settings.responder_model or "none",
+            "responder model": run.responder or "none",
             "speed": settings.speed,
             "device": settings.device,
         }

@@ -45,18 +45,18 @@ def _cell(character: str) -> int:
     return 2 if unicodedata.east_asian_width(character) in "WF" else 1
 
 
-def wrapped(text: str, width: int, hang: int = 0) -> list[str]:
+def wrapped(text: str, width: int, hang: int = 0, *, tear: bool = False) -> list[str]:
     """The text in lines of at most ``width`` columns, broken at spaces or beside wide characters.
 
     Lines after the first are indented by ``hang``, at most a third of the width. A word that is longer than a
-    line, such as a path, stays whole: the terminal breaks it, and it can still be copied.
+    line, such as a path, stays whole, so that it can be copied from a terminal, unless told to ``tear``.
     """
     hang = min(hang, width // 3)
     lines: list[str] = []
     for paragraph in text.split("\n"):
         line = " " * hang if lines else ""
         gap = ""
-        for piece in _pieces(paragraph):
+        for piece in _pieces(paragraph, width - hang if tear else 0):
             if piece.isspace():
                 gap += piece
                 continue
@@ -71,13 +71,15 @@ def wrapped(text: str, width: int, hang: int = 0) -> list[str]:
     return lines
 
 
-def _pieces(text: str) -> Iterator[str]:
-    """Runs of spaces, and what must not be torn apart: words, and single wide characters."""
+def _pieces(text: str, longest: int = 0) -> Iterator[str]:
+    """Runs of spaces, and what must not be torn apart: words (of ``longest`` characters), wide characters."""
     for word in re.findall(r" +|[^ ]+", text):
         start = 0
         for i in range(1, len(word)):
             before, here = _cell(word[i - 1]), _cell(word[i])
-            if here and word[i - 1] != "\u200d" and 2 in (before, here):  # a joiner holds emoji together
+            torn = longest and i - start >= longest
+            # A joiner holds emoji together.
+            if torn or (here and word[i - 1] != "\u200d" and 2 in (before, here)):
                 yield word[start:i]
                 start = i
         yield word[start:]

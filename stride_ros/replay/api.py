@@ -101,10 +101,11 @@ def replay(
             duration=duration,
             progress=lambda done: progress(done, total),
         )
+        run.responder = answerer.name if answerer is not None else ""
         run.source = {"image topic": reader.image.topic, "start": start, "duration": duration, "clock": clock}
         run.settings = {
             "model": loaded.name,
-            "responder": answerer.name if answerer is not None else "none",
+            "responder": run.responder or "none",
             "rate": rate,
             **_changed(config or ActivationConfig()),
         }

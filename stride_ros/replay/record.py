@@ -119,6 +119,12 @@ class Run:
     settings: Mapping[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     strip: list[tuple[float, bytes]] = field(default_factory=list)  # times and JPEGs along the stream
+    responder: str = ""  # what answers onsets; empty: nothing does
+
+    @property
+    def answers(self) -> bool:
+        """Whether there was anybody to answer onsets."""
+        return bool(self.responder) or any(span.said is not None for _, span in self.spans())
 
     def spans(self) -> list[tuple[QueryRun, Span]]:
         """Every span with its query, by onset."""
@@ -147,7 +153,8 @@ class Run:
     def write_json(self, path: str | Path, *, latencies: bool) -> None:
         """Write `to_json`; SourceError when the file cannot be written."""
         try:
-            Path(path).write_text(self.to_json(latencies=latencies), encoding="utf-8")
+            # A file name that is no text, such as "\\udce4", stays an escape.
+            Path(path).write_text(self.to_json(latencies=latencies), "utf-8", "backslashreplace")
         except OSError as error:
             raise SourceError(
                 f"{path} cannot be written ({error.strerror}); choose another place."
