@@ -65,7 +65,7 @@ def test_long_lines_break_at_spaces_and_hang():
 
 def test_columns_of_a_table_keep_their_spaces():
     assert wrapped("   3 x  Tell me.", 80, 7) == ["   3 x  Tell me."]
-    assert wrapped("one\n\n  two", 80) == ["one", "", "  two"]
+    assert wrapped("one\n\n  two", 80, 20) == ["one", "", "  two"]
 
 
 def test_wide_characters_count_twice_and_break_anywhere():
