@@ -8,13 +8,18 @@ works without torch and without ROS.
 from __future__ import annotations
 
 import argparse
+import io
+import itertools
 import os
+import shutil
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.util import find_spec
+from typing import NoReturn
 
 from stride_ros.errors import StrideError
+from stride_ros.terminal import say, wrapped
 
 COMMANDS = (  # modules with add_parser, in the order of --help
     "stride_ros.demo",
@@ -28,9 +33,24 @@ COMMANDS = (  # modules with add_parser, in the order of --help
 )
 
 
+class _Parser(argparse.ArgumentParser):
+    """Fits narrow terminals: argparse breaks no group of options, however long, and no error."""
+
+    def format_usage(self) -> str:
+        return _fitted(super().format_usage())
+
+    def format_help(self) -> str:
+        return _fitted(super().format_help())
+
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        say(f"{self.prog}: error: {message}", stream=sys.stderr)
+        self.exit(2)
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The parser of the whole command line."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="stride-ros",
         description="Decide when something you asked for happens in a robot's video, and say what it is.",
     )
@@ -41,8 +61,18 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _fitted(text: str) -> str:
+    width = max(shutil.get_terminal_size().columns, 20)  # as argparse finds it
+    lines = (wrapped(line, width, len(line) - len(line.lstrip()) + 1) for line in text.splitlines())
+    return "\n".join(itertools.chain.from_iterable(lines)) + "\n"
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns 0, 1 for a failed expectation, 2 for bad input (one sentence on stderr)."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A query in Chinese must not end a run on a terminal that is set up for ASCII.
+            stream.reconfigure(errors="backslashreplace")
     parser = build_parser()
     arguments, unknown = parser.parse_known_args(argv)
     if unknown:
@@ -54,10 +84,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except StrideError as error:
-        print(f"stride-ros {arguments.command}: {error}", file=sys.stderr)
+        say(f"stride-ros {arguments.command}: {error}", stream=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(f"stride-ros {arguments.command}: stopped.", file=sys.stderr)
+        say(f"stride-ros {arguments.command}: stopped.", stream=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

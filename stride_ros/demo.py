@@ -131,7 +131,8 @@ def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
 
 
 def _write(run: Any, arguments: argparse.Namespace) -> None:
-    from stride_ros.terminal import Style
+    from stride_ros.terminal import Style, say
+    from stride_ros.wording import counted, plural
 
     style = Style(sys.stdout)
     out = arguments.out
@@ -142,5 +143,12 @@ def _write(run: Any, arguments: argparse.Namespace) -> None:
         write_report(run, out)
     spans = [span for _, span in run.spans()]
     said = sum(span.said is not None and span.said.status == "ok" for span in spans)
-    print(f"\n{len(spans)} spans, {said} sentences in {run.seconds:.0f} s of video.")
-    print(f"Report: {style(str(out / ('events.json' if arguments.no_report else 'report.html')), 'bold')}")
+    sentences = "" if arguments.no_responder else f", {counted(said, 'sentence')}"
+    retracted = sum(span.state == "retracted" for span in spans)
+    note = (
+        f" ({retracted} retracted as {plural(retracted, 'a false alarm', 'false alarms')})"
+        if retracted
+        else ""
+    )
+    say(f"\n{counted(len(spans), 'span')}{sentences} in {run.seconds:.0f} s of video{note}.")
+    say(f"Report: {style(str(out / ('events.json' if arguments.no_report else 'report.html')), 'bold')}")

@@ -22,11 +22,12 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
 from rclpy.signals import SignalHandlerOptions
 
-from stride_ros.demo_listener import Listener
+from stride_ros.demo_listener import TOLD, Listener
 from stride_ros.errors import BackendError
 from stride_ros.nodes.camera_node import CameraNode
 from stride_ros.replay.record import Expected, Run
-from stride_ros.terminal import Progress, Style
+from stride_ros.terminal import Progress, Style, one_line, say
+from stride_ros.wording import counted, plural
 
 if TYPE_CHECKING:
     from stride_ros.world.story import WorldEvent
@@ -123,12 +124,13 @@ class Graph:
         settings = self._settings
         world = settings.source == "world"
         run = self._listener.result("the synthetic world" if world else Path(settings.source).name)
+        run.responder = settings.responder_model or ""
         if world:
             run.source = {"seed": settings.seed}
         run.settings = {
             "query": settings.query,
             "model": settings.model,
-            "responder model": settings.responder_model or "none",
+            "responder model": run.responder or "none",
             "speed": settings.speed,
             "device": settings.device,
         }
@@ -138,9 +140,10 @@ class Graph:
             run.notes.append(f"The run was stopped by hand after {run.seconds:.0f} s.")
         missed = self._listener.duration() + 1 - self._listener.decisions
         if missed > 0.1 * self._listener.duration():
+            were = plural(round(missed), "was", "were")
             run.notes.append(
-                f"About {missed:.0f} frames were not decided on: the machine did not keep up with"
-                f" {settings.speed:g}x real time; play slower with --speed."
+                f"About {counted(round(missed), 'frame')} {were} not decided on: the machine did not keep up"
+                f" with {settings.speed:g}x real time; play slower with --speed."
             )
         return run
 
@@ -150,13 +153,13 @@ class Graph:
         settings, style = self._settings, self._style
         what = f"the synthetic world, seed {settings.seed}" if settings.source == "world" else settings.source
         length = f", {settings.seconds:g} s" if settings.seconds else ""
-        print(f"{style('stride_ros demo', 'bold')}  {what}{length} at {settings.speed:g}x real time")
-        print(f"  asked   {style(settings.query, 'cyan')}")
-        print(f"  models  {settings.model} decides when; {settings.responder_model or 'nothing'} says what")
+        say(f"{style('stride_ros demo', 'bold')}  {what}{length} at {settings.speed:g}x real time", hang=2)
+        say(f"  asked   {style(one_line(settings.query), 'cyan')}", hang=10)
+        says = f"{settings.responder_model} says what" if settings.responder_model else "nobody says what"
+        say(f"  models  {settings.model} decides when; {says}", hang=10)
         if settings.beyond_the_model:
-            print(f"  {style(BEYOND_THE_MODEL, 'yellow')}")
-        print()
-        sys.stdout.flush()
+            say(f"  {BEYOND_THE_MODEL}", "yellow", hang=2)
+        say("")
 
     def _start_camera(self) -> CameraNode:
         values = {
@@ -270,4 +273,4 @@ class Graph:
     def _print(self, text: str, *styles: str) -> None:
         if self._progress is not None:
             self._progress.clear()
-        print(self._style(text, *styles), flush=True)
+        say(text, *styles, hang=TOLD)

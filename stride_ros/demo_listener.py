@@ -18,6 +18,9 @@ from stride_ros.nodes.qos import COMMENTARY_QOS, FRAMES_QOS, SPAN_QOS, WINDOW_QO
 from stride_ros.replay.record import OFFSET, STATUSES, Expected, QueryRun, Run, Said
 from stride_ros.replay.recorder import Recorder
 from stride_ros.replay.timeline import time_label
+from stride_ros.terminal import one_line
+
+TOLD = 16  # column at which what is told begins, after the time and the kind
 
 
 class Listener(Node):
@@ -122,7 +125,7 @@ class Listener(Node):
             self._early[message.span_id] = message
             return
         at = f"{time_label(span.onset):>7}"
-        if said.status == "ok":
-            self._tell(f"{at}  says   {said.text.strip()}  ({message.latency:.2f} s)", "bold", "green")
+        if said.status == "ok" and said.text.strip():
+            self._tell(f"{at}  says   {one_line(said.text)}  ({message.latency:.2f} s)", "bold", "green")
         else:
-            self._tell(f"{at}  silent {said.error}", "red")
+            self._tell(f"{at}  silent {one_line(said.error) or 'The model said nothing.'}", "red")

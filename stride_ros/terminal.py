@@ -1,21 +1,122 @@
-"""What the commands print: colours where the output is a terminal, and a progress bar on stderr."""
+"""What the commands print: lines that fit the terminal, colours, and a progress bar on stderr."""
 
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
+import unicodedata
+from collections.abc import Iterator
 from types import TracebackType
 from typing import TextIO
 
+from stride_ros.wording import plural
+
 _CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "blue": "34", "cyan": "36"}
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_USUAL_COLUMNS = 80
+_BAR = 24  # columns of a whole progress bar
+
+
+def columns(stream: TextIO) -> int | None:
+    """Width of the terminal that the stream is, or None when it is none; COLUMNS has the last word."""
+    if not stream.isatty():
+        return None
+    wanted = os.environ.get("COLUMNS", "")
+    if wanted.isdecimal() and int(wanted) > 0:
+        return int(wanted)
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or _USUAL_COLUMNS
+    except (OSError, ValueError):
+        return _USUAL_COLUMNS
+
+
+def display_width(text: str) -> int:
+    """Columns that a text takes: two for wide characters, none for combining ones and colours."""
+    return sum(map(_cell, _COLOUR.sub("", text)))
+
+
+def _cell(character: str) -> int:
+    if character.isascii():
+        return 1
+    if unicodedata.combining(character) or unicodedata.category(character) in ("Mn", "Me", "Cf"):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
+def wrapped(text: str, width: int, hang: int = 0, *, tear: bool = False) -> list[str]:
+    """The text in lines of at most ``width`` columns, broken at spaces or beside wide characters.
+
+    What goes on in a further line is indented by ``hang``, at most a third of the width. A word that is longer
+    than a line, such as a path, stays whole, so that it can be copied from a terminal, unless told to ``tear``.
+    """
+    hang = min(hang, width // 3)
+    lines: list[str] = []
+    for paragraph in text.split("\n"):
+        line = gap = ""
+        for piece in _pieces(paragraph, width - hang if tear else 0):
+            if piece.isspace():
+                gap += piece
+                continue
+            room = width - display_width(line)
+            needed = display_width(piece)
+            if len(gap) + needed > room and line.strip() and needed <= width - hang:
+                lines.append(line)
+                line, gap = " " * hang, ""
+            line += gap + piece
+            gap = ""
+        lines.append(line.rstrip() if not line.strip() else line)
+    return lines
+
+
+def _pieces(text: str, longest: int = 0) -> Iterator[str]:
+    """Runs of spaces, and what must not be torn apart: words (of ``longest`` characters), wide characters."""
+    for word in re.findall(r" +|[^ ]+", text):
+        start = 0
+        for i in range(1, len(word)):
+            before, here = _cell(word[i - 1]), _cell(word[i])
+            torn = longest and i - start >= longest
+            # A joiner holds emoji together.
+            if torn or (here and word[i - 1] != "\u200d" and 2 in (before, here)):
+                yield word[start:i]
+                start = i
+        yield word[start:]
+
+
+def say(text: str, *styles: str, stream: TextIO | None = None, hang: int = 0) -> None:
+    """Print a text, wrapped and in the named styles where the stream (stdout) is a terminal.
+
+    Characters that would steer the terminal are left out, whoever wrote them; colours of `Style` may be used.
+    """
+    stream = stream or sys.stdout
+    width = columns(stream)
+    safe = "".join(part if _COLOUR.fullmatch(part) else _printable(part) for part in _split(text))
+    lines = safe.split("\n") if width is None else wrapped(safe, max(width, 20), hang)
+    style = Style(stream)
+    print("\n".join(style(line, *styles) if line else line for line in lines), file=stream, flush=True)
+
+
+def _split(text: str) -> list[str]:
+    return re.split(f"({_COLOUR.pattern})", text)
+
+
+def _printable(text: str) -> str:
+    return "".join(
+        " " if char == "\t" else char for char in text if char in "\n\t" or unicodedata.category(char) != "Cc"
+    )
+
+
+def one_line(text: str) -> str:
+    """The text with every run of white space as one space."""
+    return " ".join(text.split())
 
 
 class Style:
     """Colours a text for one stream; plain when the stream is no terminal or NO_COLOR is set."""
 
     def __init__(self, stream: TextIO) -> None:
-        self.enabled = stream.isatty() and "NO_COLOR" not in os.environ
+        self.enabled = _steers(stream) and "NO_COLOR" not in os.environ
 
     def __call__(self, text: str, *names: str) -> str:
         """Return ``text`` in the named styles (bold, dim, red, green, yellow, blue, cyan)."""
@@ -24,11 +125,16 @@ class Style:
         return f"\x1b[{';'.join(_CODES[name] for name in names)}m{text}\x1b[0m"
 
 
+def _steers(stream: TextIO) -> bool:
+    """Whether the stream is a terminal that understands escape sequences."""
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
 class Progress:
     """A progress bar with time left and a note; drawn only on a terminal, at most ten times a second.
 
-    ``total`` and the amounts given to `update` are in ``unit`` (s of video, frames, clips ...); a total of 0
-    is one that is not known.
+    ``total`` and the amounts given to `update` are in ``unit`` (s of video, or a noun such as "frame"); a
+    total of 0 is one that is not known.
     """
 
     def __init__(self, label: str, total: float, unit: str = "s", stream: TextIO | None = None) -> None:
@@ -37,7 +143,7 @@ class Progress:
         self._begun = time.monotonic()
         self._drawn = float("-inf")
         self._shown = False
-        self.enabled = self._stream.isatty()
+        self.enabled = _steers(self._stream)
 
     def update(self, done: float, note: str = "") -> None:
         """Show that ``done`` of the total is finished."""
@@ -45,15 +151,13 @@ class Progress:
         if not self.enabled or now - self._drawn < 0.1:
             return
         self._drawn = now
-        if self.total <= 0:
-            self._write(f"{self._label} {done:.0f} {self._unit}  {note}")
-            return
-        share = min(max(done / self.total, 0.0), 1.0)
-        filled = round(share * 24)
-        spent = now - self._begun
-        left = f"{spent / share - spent:4.0f} s left" if share > 0.02 else "      "
-        line = f"{self._label} {'█' * filled}{'░' * (24 - filled)} {share:4.0%} {done:.0f}/{self.total:.0f} "
-        self._write(f"{line}{self._unit} {left}  {note}")
+        width = (columns(self._stream) or _USUAL_COLUMNS) - 1  # the last column makes some terminals wrap
+        self._write(self._line(done, now - self._begun, f"  {note}" if note else "", width))
+
+    def announce(self, text: str) -> None:
+        """Show a text in the place of the bar until there is one, such as what is waited for."""
+        if self.enabled:
+            self._write(text)
 
     def clear(self) -> None:
         """Remove the bar, so that a line can be printed in its place."""
@@ -70,8 +174,40 @@ class Progress:
     ) -> None:
         self.clear()
 
+    def _line(self, done: float, spent: float, note: str, width: int) -> str:
+        """The longest form that fits: the bar shrinks first, then parts go, the note last."""
+        unit = self._unit if self._unit == "s" else plural(round(self.total or done), self._unit)
+        if self.total <= 0:
+            line = f"{self._label} {done:.0f} {unit}{note}"
+            return line if display_width(line) <= width else f"{done:.0f} {unit}{note}"
+        share = min(max(done / self.total, 0.0), 1.0)
+        left = f" {spent / share - spent:4.0f} s left" if share > 0.02 else ""
+        percent = f"{share:4.0%}"
+        count = f" {done:.0f}/{self.total:.0f} {unit}"
+        for figures in (percent + count + left, percent + count):
+            room = width - display_width(f"{self._label}  {figures}{note}")
+            if room >= 4:
+                return f"{self._label} {self._bar(share, min(room, _BAR))} {figures}{note}"
+        for line in (f"{self._label} {percent}{count}{note}", f"{self._label} {percent}{note}"):
+            if display_width(line) <= width:
+                return line
+        return f"{percent.lstrip()}{note}"
+
+    def _bar(self, share: float, length: int) -> str:
+        full, empty = "█░"
+        try:
+            (full + empty).encode(self._stream.encoding or "ascii")
+        except UnicodeEncodeError:
+            full, empty = "#-"
+        filled = round(share * length)
+        return full * filled + empty * (length - filled)
+
     def _write(self, text: str) -> None:
-        width = os.get_terminal_size(self._stream.fileno()).columns
-        self._stream.write("\r\x1b[K" + text[: width - 1])
+        width = (columns(self._stream) or _USUAL_COLUMNS) - 1
+        if display_width(text) > width:  # one line is all there is room for
+            while text and display_width(text) > width - 1:
+                text = text[:-1]
+            text += "…"
+        self._stream.write("\r\x1b[K" + text)
         self._stream.flush()
         self._shown = True

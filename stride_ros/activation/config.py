@@ -37,6 +37,13 @@ def _require_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
     _require(value in choices, name, value, f"use one of {', '.join(choices)}")
 
 
+class _Unset(int):
+    """A number that nobody gave: it follows other settings, also in a copy made by `dataclasses.replace`."""
+
+
+_DROP_FRAMES = _Unset(32)
+
+
 @dataclass(frozen=True)
 class TriggerConfig:
     """When an open span becomes an onset, what a robot acts on.
@@ -67,7 +74,8 @@ class ActivationConfig:
     multi_event: go on after a span is over; False stops the session there, until it is reset.
     max_triggers: further denoisings at one time, at most; one follows each completed span.
     max_frames: frames in context.
-    drop_frames: how many of the oldest frames leave when it is full; rounded up to whole pairs.
+    drop_frames: how many of the oldest frames leave when it is full, rounded up to whole pairs; unless given
+        32, or half of a `max_frames` below 64 (in whole pairs, 2 at least).
     decide_every: frames per decision.
     odd_frame: without a complete pair `repeat` the last frame, or `wait` for its partner.
     position_scheme: `mrope` as the model is trained, `flat` for weights trained with plain token indices.
@@ -85,7 +93,7 @@ class ActivationConfig:
     multi_event: bool = True
     max_triggers: int = 50
     max_frames: int = 128
-    drop_frames: int = 32
+    drop_frames: int = _DROP_FRAMES
     decide_every: int = 1
     odd_frame: str = "repeat"
     position_scheme: str = "mrope"
@@ -104,12 +112,15 @@ class ActivationConfig:
         _require_number("margin_seconds", self.margin_seconds, 0.0)
         _require_count("max_triggers", self.max_triggers, 1)
         _require_count("max_frames", self.max_frames, 2)
+        if isinstance(self.drop_frames, _Unset):
+            half = max(2, self.max_frames // 4 * 2)
+            object.__setattr__(self, "drop_frames", _Unset(min(_DROP_FRAMES, half)))
         _require_count("drop_frames", self.drop_frames, 1)
         _require(
             self.dropped_per_shift <= self.max_frames,
             "drop_frames",
             self.drop_frames,
-            f"drop at most max_frames ({self.max_frames}), counted in whole pairs",
+            f"drop at most max_frames ({self.max_frames}), counted in whole pairs, or leave it unset",
         )
         _require_count("decide_every", self.decide_every, 1)
         _require_choice("odd_frame", self.odd_frame, ODD_FRAMES)

@@ -29,8 +29,9 @@ class SpanEvent:
     """A published change of a span.
 
     span_id counts from 1 in a session; start, end and time in session time (s), time being that of the newest
-    frame the decision saw; confidence: mean P(active) over the span's slots. Per id: one ONSET first, then
-    UPDATEs, then one OFFSET or RETRACTED.
+    frame the decision saw; a span that is on from the start begins with its first slot, before the first
+    frame; confidence: mean P(active) over the span's slots. Per id: one ONSET first, then UPDATEs,
+    then one OFFSET or RETRACTED.
     """
 
     state: SpanState

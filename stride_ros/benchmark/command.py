@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stride_ros.errors import ConfigError
+from stride_ros.terminal import say
+from stride_ros.wording import counted, plural
 
 if TYPE_CHECKING:
     from stride_ros.activation.model import ActivationModel
@@ -92,7 +94,7 @@ def run(arguments: argparse.Namespace) -> int:
     model = _model(arguments)
     streams = 1 + (len(REFERENCES) if settings.reference_ticks else 0)
     frames = streams * (settings.frames + settings.ticks + WARM_UP)
-    with Progress("Measuring", frames, "frames") as progress:
+    with Progress("Measuring", frames, "frame") as progress:
         done = 0
 
         def step() -> None:
@@ -111,7 +113,7 @@ def run(arguments: argparse.Namespace) -> int:
         "settings": asdict(settings),
         **numbers,
     }
-    print(table(report))
+    say(table(report))
     if arguments.json:
         arguments.json.write_text(json.dumps(report, indent=2) + "\n")
     if arguments.picture:
@@ -183,22 +185,24 @@ def table(report: dict[str, Any]) -> str:
     from stride_ros.benchmark.measure import PARTS, REFERENCES
 
     settings, mebi = report["settings"], 2**20
-    rows = [("engine", "", *_row(report, ""))]
-    rows += [
-        (name, f"{report[f'speedup_vs_{name}']:.1f} x", *_row(report, f"{name}_"))
+    columns = [("engine", "", _row(report, ""))]
+    columns += [
+        (name, f"{report[f'speedup_vs_{name}']:.1f} x", _row(report, f"{name}_"))
         for name in REFERENCES
         if f"speedup_vs_{name}" in report
     ]
     lines = [
-        f"{report['model']} on {report['device']} ({report['dtype']}, {report['threads']} threads): window "
-        f"{report['window']}, {settings['frames']} frames, {settings['queries']} queries, "
-        f"{report['passes']:g} passes a tick, CUDA graphs: {report['cuda_graphs'] or 'none'}",
-        f"{'median ms':<12}{'tick':>10}" + "".join(f"{part:>12}" for part in PARTS) + f"{'engine is':>14}",
+        f"{report['model']} on {report['device']} ({report['dtype']}, "
+        f"{counted(report['threads'], 'thread')}): window {report['window']}, "
+        f"{counted(settings['frames'], 'frame')}, {counted(settings['queries'], 'query', 'queries')}, "
+        f"{report['passes']:g} {plural(report['passes'], 'pass', 'passes')} a tick, "
+        f"CUDA graphs: {report['cuda_graphs'] or 'none'}",
+        f"{'median ms':<14}" + "".join(f"{name:>12}" for name, _, _ in columns),
     ]
-    for name, faster, tick, *parts in rows:
-        lines.append(
-            f"{name:<12}{tick:>10.1f}" + "".join(f"{value:>12.1f}" for value in parts) + f"{faster:>14}"
-        )
+    for i, part in enumerate(("tick", *PARTS)):
+        lines.append(f"{part:<14}" + "".join(f"{values[i]:>12.1f}" for _, _, values in columns))
+    if len(columns) > 1:
+        lines.append(f"{'the engine is':<14}" + "".join(f"{faster:>12}" for _, faster, _ in columns))
     lines.append(f"p95 {report['tick_p95_ms']:.1f} ms, worst tick {report['tick_worst_ms']:.1f} ms")
     memory = [("weights", "weights_bytes"), ("stream", "state_bytes"), ("peak", "peak_memory_bytes")]
     lines.append("memory: " + ", ".join(f"{name} {report[key] / mebi:.0f} MiB" for name, key in memory))

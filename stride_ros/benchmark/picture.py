@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from stride_ros.benchmark.measure import PARTS, REFERENCES
+from stride_ros.wording import counted, plural
 
 
 def draw(report: dict[str, Any], path: Path) -> None:
@@ -48,7 +49,8 @@ def draw(report: dict[str, Any], path: Path) -> None:
     parts = ", ".join(f"{part} {report['parts_ms'][part]['median']:.1f}" for part in PARTS)
     figure.suptitle(
         f"{report['model']}, {report['device']} {report['dtype']}: window {report['window']}, "
-        f"{settings['frames']} frames, {report['passes']:g} passes; ms: {parts}",
+        f"{counted(settings['frames'], 'frame')}, {report['passes']:g} "
+        f"{plural(report['passes'], 'pass', 'passes')}; ms: {parts}",
         fontsize=9,
     )
     figure.tight_layout()

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from stride_ros.errors import BackendError, ConfigError
+from stride_ros.wording import counted
 
 if TYPE_CHECKING:
     from stride_ros.response.backend import ResponseRequest
@@ -28,12 +29,12 @@ def run(arguments: argparse.Namespace) -> int:
     """``stride-ros benchmark --responder M``: measure, print a table, write the numbers."""
     import torch
 
-    from stride_ros.terminal import Progress
+    from stride_ros.terminal import Progress, say
 
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     parameters = {"model": arguments.responder, "device": arguments.device, "dtype": arguments.dtype}
-    with Progress("Answering", _WARM_UP + _ROUNDS, "onsets") as progress:
+    with Progress("Answering", _WARM_UP + _ROUNDS, "onset") as progress:
         done = 0
 
         def step() -> None:
@@ -42,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
             progress.update(done)
 
         report = measure_responder(parameters, frames=_FRAMES, rounds=_ROUNDS, on_round=step)
-    print(table(report))
+    say(table(report))
     if arguments.json:
         arguments.json.write_text(json.dumps(report, indent=2) + "\n")
     return 0
@@ -84,7 +85,7 @@ def measure_responder(
 def table(report: dict[str, Any]) -> str:
     """The numbers of a report as lines for a terminal."""
     lines = [
-        f"{report['model']}: {report['rounds']} onsets with {report['frames']} frames",
+        f"{report['model']}: {counted(report['rounds'], 'onset')} with {counted(report['frames'], 'frame')}",
         f"{'ms from the onset':<20}{'node':>10}{'model':>10}{'overhead':>10}{'p95':>8}",
     ]
     for name, label in (("first_text_ms", "first text"), ("final_ms", "final text")):

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stride_ros.errors import ConfigError, SourceError
+from stride_ros.terminal import say
+from stride_ros.wording import counted, plural
 
 if TYPE_CHECKING:
     from stride_ros.evaluation.detectors import Detector
@@ -77,10 +79,15 @@ def run(arguments: argparse.Namespace) -> int:
         "counts": {"events": tally.events, "spans": tally.spans, "onsets": tally.onsets},
         "tick_ms": _tick_ms(session),
     }
-    print(f"{tally.events} events in {arguments.clips} clips, {tally.seconds / 60:.0f} query minutes")
+    watched = round(tally.seconds / 60)
+    say(
+        f"{counted(tally.events, 'event')} in {counted(arguments.clips, 'clip')}, "
+        f"{counted(watched, 'query minute')}"
+    )
     for name, value in metrics.items():
-        print(f"{name:24s} {'-' if value is None else f'{value:.3f}'} {UNITS.get(name, '')}".rstrip())
-    print(f"{'tick_ms':24s} {result['tick_ms']:.1f} ms for {arguments.queries} queries together")
+        say(f"{name:24s} {'-' if value is None else f'{value:.3f}'} {UNITS.get(name, '')}".rstrip())
+    queries = plural(arguments.queries, "query", "queries together")
+    say(f"{'tick_ms':24s} {result['tick_ms']:.1f} ms for {arguments.queries} {queries}", hang=25)
     if arguments.json is not None:
         arguments.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     if arguments.report is not None:
@@ -90,7 +97,7 @@ def run(arguments: argparse.Namespace) -> int:
         for name, detector in rival_detectors(model, rivals, arguments.device).items():
             rows[name] = _score(detector, None, arguments, name).metrics()
         write_report(arguments.report, rows, result)
-        print(f"Written: {arguments.report}")
+        say(f"Written: {arguments.report}")
     return 0
 
 
@@ -98,7 +105,7 @@ def _score(detector: Detector, sayer: Any, arguments: argparse.Namespace, label:
     from stride_ros.evaluation.world import clips, score
     from stride_ros.terminal import Progress
 
-    with Progress(label, arguments.clips, "clips") as progress:
+    with Progress(label, arguments.clips, "clip") as progress:
         data = clips(arguments.seed, arguments.clips, arguments.queries, arguments.seconds)
         return score(detector, data, sayer, progress.update)
 

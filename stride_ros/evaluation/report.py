@@ -11,6 +11,7 @@ from typing import Any
 from stride_ros.activation.config import ActivationConfig
 from stride_ros.activation.model import ActivationModel
 from stride_ros.evaluation.detectors import Detector, FixedInterval, Motion, NewestSlot, Session
+from stride_ros.wording import counted, plural
 
 COLUMNS = {
     "span_f1_30": "F1@.3",
@@ -57,11 +58,12 @@ def write_report(file: Path, rows: Mapping[str, Row], result: Mapping[str, Any])
     metrics = result["metrics"]
     text = metrics["text_accuracy"]
     said = "" if text is None else f" Word accuracy of the sentences: {text:.3f}."
+    queries = counted(result["queries"], "query", "queries")
     lines = [
-        f"{result['clips']} held-out clips of 60 s (seed {result['seed']}), "
-        f"{result['counts']['events']} events, "
-        f"{result['queries']} queries watched in each.{said} A tick of all {result['queries']} queries took "
-        f"{result['tick_ms']:.0f} ms (median).",
+        f"{counted(result['clips'], 'held-out clip')} of {result['seconds']:g} s (seed {result['seed']}), "
+        f"{counted(result['counts']['events'], 'event')}, {queries} watched in each.{said} "
+        f"A tick of {plural(result['queries'], 'it', f'all {queries}')} took {result['tick_ms']:.0f} ms "
+        "(median).",
         "",
         *table({name: {key: _cell(row[key]) for key in COLUMNS} for name, row in rows.items()}),
         "",

@@ -33,6 +33,7 @@ from stride_ros.nodes.responder_wait import ResponderWait
 from stride_ros.nodes.runner import run
 from stride_ros.nodes.stream_memory import StreamMemory
 from stride_ros.nodes.worker import LatestWorker, call_in_thread
+from stride_ros.wording import counted
 
 if TYPE_CHECKING:
     from stride_ros.activation.model import ActivationModel
@@ -89,7 +90,7 @@ class ActivationNode(ManagedNode):
         self._diagnostics = Diagnostics(self, self._fill_status, hardware_id=str(self._model.device))
         self.get_logger().info(
             f"Loaded {self._model.name} on {self._model.device} in {time.monotonic() - started:.1f} s: "
-            f"window of {self._model.window} slots of {self._model.resolution:g} s."
+            f"window of {counted(self._model.window, 'slot')} of {self._model.resolution:g} s."
         )
 
     def activate(self) -> None:
@@ -116,7 +117,7 @@ class ActivationNode(ManagedNode):
             self._open_input()
 
     def _end_wait(self) -> None:
-        if not self.attempt("activate", self._open_input):
+        if not self._attempt("activate", self._open_input):
             self.trigger_deactivate()
 
     def _open_input(self) -> None:

@@ -147,9 +147,10 @@ TABLE: Table = (
     ),
     ParameterSpec(
         "drop_frames",
-        _DEFAULT.drop_frames,
-        "Oldest frames to drop when the context is full.",
-        limits=(2, 4096),
+        0,
+        "Oldest frames to drop when the context is full, at most max_frames; 0: 32, or half of a max_frames "
+        "below 64.",
+        limits=(0, 4096),
     ),
     ParameterSpec("decide_every", _DEFAULT.decide_every, "Frames for each decision.", limits=(1, 256)),
     ParameterSpec(
@@ -217,6 +218,7 @@ def check_with_model(values: Mapping[str, Any], model: ActivationModel) -> None:
 
 def to_config(values: Mapping[str, Any]) -> ActivationConfig:
     """Return the configuration these parameters stand for; raises ConfigError."""
+    given = {"drop_frames": values["drop_frames"]} if values["drop_frames"] else {}
     return ActivationConfig(
         confidence_threshold=values["confidence_threshold"] if values["retention"] else None,
         trigger=TriggerConfig(
@@ -235,7 +237,6 @@ def to_config(values: Mapping[str, Any]) -> ActivationConfig:
                 "multi_event",
                 "max_triggers",
                 "max_frames",
-                "drop_frames",
                 "decide_every",
                 "odd_frame",
                 "position_scheme",
@@ -243,4 +244,5 @@ def to_config(values: Mapping[str, Any]) -> ActivationConfig:
                 "cuda_graphs",
             )
         },
+        **given,
     )

@@ -21,6 +21,7 @@ from stride_ros.nodes.qos import CAMERA_QOS, SPAN_QOS
 from stride_ros.nodes.runner import run
 from stride_ros.nodes.sampling import NANOSECONDS
 from stride_ros.sources import FrameSource, open_source
+from stride_ros.wording import counted
 
 
 class CameraNode(Node):
@@ -89,7 +90,7 @@ class CameraNode(Node):
             while not self._stopping.is_set():
                 origin += self._play_once(source, origin)
                 if not self.parameters["loop"]:
-                    self.get_logger().info(f"{source.name} ended after {self.published} images.")
+                    self.get_logger().info(f"{source.name} ended after {counted(self.published, 'image')}.")
                     break
                 seed += 1
                 source = self._open(seed)

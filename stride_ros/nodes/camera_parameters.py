@@ -8,7 +8,8 @@ TABLE: Table = (
     ParameterSpec(
         "source",
         "world",
-        "world (synthetic, with truth), a video file, an image folder, a bag, or a camera (/dev/video0).",
+        "world (synthetic, with ground truth), a video file, an image folder, a bag, or a camera "
+        "(/dev/video0).",
         START,
     ),
     ParameterSpec(

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from stride_ros.wording import counted
+
 if TYPE_CHECKING:
     from stride_ros.activation.session import ActivationUpdate
     from stride_ros.activation.spans import SpanEvent
@@ -99,7 +101,7 @@ def _footer(picture: np.ndarray, update: ActivationUpdate, latency: float) -> No
     height, width = picture.shape[:2]
     past = f"-{len(update.labels) * update.resolution:g} s"
     newest = f"P(active) {float(update.probabilities[-1]):.2f}"
-    passes = f"{update.steps} pass{'' if update.steps == 1 else 'es'}"
+    passes = counted(update.steps, "pass", "passes")
     work = f"{newest}   {passes}   latency {1e3 * latency:.0f} ms"
     baseline = height - 14
     _text(picture, past, (_MARGIN, baseline), 0.45, _GREY)

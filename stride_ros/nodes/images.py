@@ -15,6 +15,7 @@ import numpy as np
 
 from stride_ros.errors import FrameError
 from stride_ros.nodes import jpeg
+from stride_ros.wording import counted
 
 if TYPE_CHECKING:
     from sensor_msgs.msg import CompressedImage, Image
@@ -96,8 +97,9 @@ def compressed_to_rgb(message: CompressedImage) -> np.ndarray:
         raise
     except Exception as error:  # image parsers raise many types on broken data
         raise FrameError(
-            f"A compressed image of {len(data)} bytes with format '{message.format[:40]}' is damaged or not "
-            f"one of {', '.join(_COMPRESSED_FORMATS)}; check its publisher, or use image_transport: raw."
+            f"A compressed image of {counted(len(data), 'byte')} with format '{message.format[:40]}' is "
+            f"damaged or not one of {', '.join(_COMPRESSED_FORMATS)}; check its publisher, or use "
+            "image_transport: raw."
         ) from error
     if pixels.ndim == 3:
         return pixels
@@ -147,7 +149,8 @@ def _check_claim(width: int, height: int, size: int) -> None:
     _check_size(width, height)
     if width * height > _FREE_PIXELS + _PIXELS_A_BYTE * size:
         raise FrameError(
-            f"A compressed image of {size} bytes claims {width}x{height} pixels; check its publisher."
+            f"A compressed image of {counted(size, 'byte')} claims {width}x{height} pixels; check its "
+            "publisher."
         )
 
 
@@ -202,14 +205,14 @@ def _rows(message: Image, row_bytes: int, rows: int) -> np.ndarray:
     step = message.step
     if step < row_bytes:
         raise FrameError(
-            f"Image.step is {step}, but {message.width} {message.encoding} pixels need {row_bytes} bytes; "
-            "check the camera driver."
+            f"Image.step is {step}, but {message.width} {message.encoding} pixels need "
+            f"{counted(row_bytes, 'byte')}; check the camera driver."
         )
     needed = step * (rows - 1) + row_bytes  # the last row's padding may be left out
     data = np.frombuffer(message.data, np.uint8)
     if data.size < needed:
         raise FrameError(
-            f"The image's data is cut short: {data.size} of {step * rows} bytes for "
+            f"The image's data is cut short: {data.size} of {counted(step * rows, 'byte')} for "
             f"{message.width}x{message.height} {message.encoding}; check the camera driver."
         )
     return np.lib.stride_tricks.as_strided(data, (rows, row_bytes), (step, 1), writeable=False)

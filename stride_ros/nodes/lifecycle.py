@@ -72,20 +72,20 @@ class ManagedNode(LifecycleNode):
     # What rclpy calls. It swallows exceptions on most distros, so each is caught and told here.
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        if not self.attempt("configure", self.configure):
-            self.attempt("cleanup", self.cleanup)
+        if not self._attempt("configure", self.configure):
+            self._attempt("cleanup", self.cleanup)
             return TransitionCallbackReturn.FAILURE
         self.parameters.locked = True
         return super().on_configure(state)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        if not self.attempt("activate", self.activate):
-            self.attempt("deactivate", self.deactivate)
+        if not self._attempt("activate", self.activate):
+            self._attempt("deactivate", self.deactivate)
             return TransitionCallbackReturn.FAILURE
         return super().on_activate(state)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        self.attempt("deactivate", self.deactivate)
+        self._attempt("deactivate", self.deactivate)
         return super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -115,12 +115,12 @@ class ManagedNode(LifecycleNode):
         return bool(super().destroy_publisher(publisher))
 
     def _release(self) -> None:
-        self.attempt("deactivate", self.deactivate)
-        self.attempt("cleanup", self.cleanup)
+        self._attempt("deactivate", self.deactivate)
+        self._attempt("cleanup", self.cleanup)
         if hasattr(self, "parameters"):
             self.parameters.locked = False
 
-    def attempt(self, what: str, action: Callable[[], None]) -> bool:
+    def _attempt(self, what: str, action: Callable[[], None]) -> bool:
         """Run one step of a transition; False, with the reason in the log and `last_error`, if it raised."""
         try:
             action()

@@ -33,6 +33,7 @@ from stride_ros.response.desk import SpanDesk
 from stride_ros.response.frame_cache import FrameCache, TimedFrame, shrink
 from stride_ros.response.ledger import Key, Ledger
 from stride_ros.response.scheduler import Answer, AnswerScheduler, Figures, Job, NothingToShow, Outcome
+from stride_ros.wording import counted, plural
 
 # Deeper than what publishers keep, so that no onset is lost while frames are converted.
 _SPAN_QOS = copy(SPAN_QOS)
@@ -362,9 +363,8 @@ class ResponderNode(ManagedNode):
         if figures.last_error:
             status.error(f"the latest answer failed: {figures.last_error}")
         if figures.waiting >= self.parameters["max_queue"]:
-            status.warn(
-                f"{figures.waiting} events wait for an answer, and the next one pushes the oldest out"
-            )
+            waiting = f"{counted(figures.waiting, 'event')} {plural(figures.waiting, 'waits', 'wait')}"
+            status.warn(f"{waiting} for an answer, and the next one pushes the oldest out")
         active = bool(self._entities)
         status.add("state", "inactive" if not active else "active" if self._enabled else "disabled")
         status.add("backend", self.parameters["backend"])

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 class StampedEvent:
     """A span event with its start, end and onset in ns on the clock of the image stamps.
 
-    `onset_ns`: stamp of the newest frame of the decision that published the span.
+    The model's first slots end at the first frame and so begin before it; `start_ns` and `end_ns` do not: an
+    event cannot begin before there was anything to see. `onset_ns` is the stamp of the newest frame of the
+    decision that published the span.
     """
 
     event: SpanEvent
@@ -131,9 +133,5 @@ class StampedStream:
 
     def _stamp(self, event: SpanEvent, onset_ns: int) -> StampedEvent:
         origin = self._origin or 0
-        return StampedEvent(event, _absolute(origin, event.start), _absolute(origin, event.end), onset_ns)
-
-
-def _absolute(origin_ns: int, seconds: float) -> int:
-    """Return origin + seconds in ns, never before the epoch: a Time message has no negative seconds."""
-    return max(0, origin_ns + round(seconds * NANOSECONDS))
+        start, end = (origin + max(0, round(seconds * NANOSECONDS)) for seconds in (event.start, event.end))
+        return StampedEvent(event, start, end, onset_ns)

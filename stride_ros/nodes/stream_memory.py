@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from stride_ros.wording import counted
+
 if TYPE_CHECKING:
     from stride_ros.nodes.diagnostics import Status
     from stride_ros.nodes.stamped_stream import StampedStream
@@ -31,9 +33,8 @@ class StreamMemory:
         self._known, limit = known, stream.memory_limit(height, width)
         if limit != self.limit:
             self.limit = limit
-            count = len(stream.queries)
-            queries = "one query" if count == 1 else f"{count} queries"
-            frames = f"{stream.config.max_frames} frames"
+            queries = counted(len(stream.queries), "query", "queries")
+            frames = counted(stream.config.max_frames, "frame")
             self._log(
                 f"With images of {width}x{height}, {queries} and {frames} in context, "
                 f"the stream takes at most {limit / _MB:.1f} MB beside the model."

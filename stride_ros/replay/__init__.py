@@ -1,4 +1,4 @@
-"""Recordings as tests: a bag in, spans and commentary out, compared with what was expected."""
+"""Recordings as tests: a bag in, spans and commentary out, compared with ground truth."""
 
 from __future__ import annotations
 

@@ -22,20 +22,20 @@ DEFAULT_MODEL = "stride-tiny"
 
 @dataclass
 class Replay:
-    """What came out: the record of the run, and the verdict where something was expected."""
+    """What came out: the record of the run, and the verdict where there is ground truth."""
 
     run: Run
     verdict: Verdict | None = None
 
     @property
     def ok(self) -> bool:
-        """Whether everything expected was met (true when nothing was expected)."""
+        """Whether the ground truth was met (true where there is none)."""
         return self.verdict is None or self.verdict.ok
 
     @property
     def table(self) -> str:
-        """The comparison with what was expected, for an assertion's message."""
-        return self.verdict.table() if self.verdict is not None else "Nothing was expected."
+        """The comparison with the ground truth, for an assertion's message."""
+        return self.verdict.table() if self.verdict is not None else "There is no ground truth."
 
     def spans(self, query: str | None = None) -> list[Span]:
         """The spans found (retracted ones too), of one query or of all, by onset; times in s."""
@@ -66,9 +66,9 @@ def replay(
     ``bag``: a rosbag2 folder or file (sqlite3 or MCAP) or a ROS 1 .bag. ``query``: one or several; None takes
     those of ``expect``. ``model``: name, folder or a loaded ActivationModel; ``responder``: name or folder of
     the model that answers onsets, None for none. ``rate``: frames a second taken. ``clock``: "header" stamps
-    or "log" times. ``start``, ``duration``: the part to play, s from the beginning of the log. ``expect``: an
-    expectations file or object. ``out``: a bag to write with the results and the recorded ``topics``
-    (default: the images). ``progress(done, total)`` is told seconds of the recording.
+    or "log" times. ``start``, ``duration``: the part to play, s from the beginning of the log. ``expect``: a
+    file of ground truth, or an `Expectations`. ``out``: a bag to write with the results and the recorded
+    ``topics`` (default: the images). ``progress(done, total)`` is told seconds of the recording.
 
     The same arguments give the same result. Raises StrideError: SourceError for a recording that cannot be
     used, CheckpointError, QueryError, ConfigError.
@@ -104,10 +104,11 @@ def replay(
             duration=duration,
             progress=lambda done: progress(done, total),
         )
+        run.responder = answerer.name if answerer is not None else ""
         run.source = {"image topic": reader.image.topic, "start": start, "duration": duration, "clock": clock}
         run.settings = {
             "model": loaded.name,
-            "responder": answerer.name if answerer is not None else "none",
+            "responder": run.responder or "none",
             "rate": rate,
             **_changed(config or ActivationConfig()),
         }
@@ -139,11 +140,11 @@ def _queries(query: str | Sequence[str] | None, expectations: Expectations | Non
     given = [query] if isinstance(query, str) else list(query or ())
     queries = given or (expectations.queries if expectations is not None else [])
     if not queries:
-        raise ConfigError("There is nothing to watch for; give a query or expectations that name one.")
+        raise ConfigError("There is nothing to watch for; give a query, or ground truth that names one.")
     if len(set(queries)) < len(queries):
         raise ConfigError("A query is given twice; give each once.")
     if expectations is not None and not set(queries) & set(expectations.queries):
         # Nothing would be compared, so a misspelt query would pass for ever.
         known = "; ".join(repr(known) for known in expectations.queries)
-        raise ConfigError(f"No expectation is about {queries[0]!r}; watch for one of {known}.")
+        raise ConfigError(f"The ground truth says nothing about {queries[0]!r}; watch for one of {known}.")
     return queries

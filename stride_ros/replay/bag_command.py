@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stride_ros.errors import ConfigError, SourceError
+from stride_ros.terminal import say
+from stride_ros.wording import counted
 
 if TYPE_CHECKING:
     from stride_ros.sources import FrameSource
@@ -59,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
             raw=arguments.raw,
             report=progress.update,
         )
-    print(f"Wrote {arguments.bag}: {count} images, {end:.1f} s.")
+    say(f"Wrote {arguments.bag}: {counted(count, 'image')}, {end:.1f} s.")
     return 0
 
 

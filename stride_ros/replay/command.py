@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stride_ros.errors import ConfigError
-from stride_ros.terminal import Progress, Style
+from stride_ros.terminal import Progress, Style, one_line, say
+from stride_ros.wording import counted
 
 if TYPE_CHECKING:
     from stride_ros.replay.api import Replay
@@ -20,7 +21,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         "replay",
         help="run a recorded bag through the nodes' stages, offline",
         description="Replay a bag without a ROS graph, faster than real time, always with the same result."
-        " Exit code 1 means that --expect was not met or that --diff found changes.",
+        " Exit code 1 means that the ground truth of --expect was not met or that --diff found changes.",
     )
     parser.add_argument("bag", type=Path, nargs="?", help="rosbag2 folder, .mcap or .db3 file, or ROS 1 .bag")
     parser.add_argument(
@@ -68,9 +69,14 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         "--json", type=Path, metavar="FILE", help="write the run as JSON, without measured times"
     )
     results.add_argument("--report", type=Path, metavar="DIR", help="write report.html and timeline.png")
-    results.add_argument("--expect", type=Path, metavar="SPANS.yaml", help="compare with expected spans")
     results.add_argument(
-        "--write-expect", type=Path, metavar="SPANS.yaml", help="write this run as expectations"
+        "--expect", type=Path, metavar="SPANS.yaml", help="compare with the ground truth in a file"
+    )
+    results.add_argument(
+        "--write-expect",
+        type=Path,
+        metavar="SPANS.yaml",
+        help="write the spans of this run as ground truth, to be corrected",
     )
     results.add_argument("--diff", type=Path, nargs=2, metavar=("A.json", "B.json"), help="compare two runs")
     parser.set_defaults(run=run)
@@ -89,10 +95,9 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.query and not arguments.expect:
         single = [given["query"]] if "query" in given else []
         arguments.query = list(given.get("queries", ())) or single
-    if sys.stderr.isatty():
-        print("Loading ...", file=sys.stderr, end="\r", flush=True)
     begun: list[float] = []  # when the first message was read: loading is not counted
     with Progress("Replaying", 1.0) as progress:
+        progress.announce("Loading ...")
 
         def report(done: float, total: float) -> None:
             begun[:] = begun or [time.monotonic()]
@@ -123,26 +128,26 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _tell(result: Replay, seconds: float) -> None:
+    from stride_ros.replay.expectations import TABLE_HANG
     from stride_ros.replay.timeline import time_label
 
     style = Style(sys.stdout)
     for query, span in result.run.spans():
         interval = f"{time_label(span.start)} - {time_label(span.end)}"
-        said = f"  {span.said.text or span.said.error}" if span.said is not None else ""
-        about = query.query if len(result.run.queries) > 1 else ""
-        state = "" if span.state == "offset" else f"  ({span.state})"
-        print(f"{interval:>19}  {style(about, 'cyan')}{state}{style(said, 'bold')}".rstrip())
+        said = "" if span.said is None else style(one_line(span.said.text or span.said.error), "bold")
+        about = style(one_line(query.query), "cyan") if len(result.run.queries) > 1 else ""
+        state = "" if span.state == "offset" else f"({span.state})"
+        say("  ".join(part for part in (f"{interval:>19}", about, state, said) if part), hang=21)
     speed = result.run.seconds / max(seconds, 1e-3)
-    count = len(result.spans())
-    spans = "1 span" if count == 1 else f"{count} spans"
+    spans = counted(len(result.spans()), "span")
     length = time_label(result.run.seconds)
     digits = 1 if speed < 10 else 0
-    print(f"{spans} in {length}, replayed at {speed:.{digits}f} times real time (after loading).")
+    say(f"{spans} in {length}, replayed at {speed:.{digits}f} times real time (after loading).")
     for note in result.run.notes:
-        print(style(f"Note: {note}", "yellow"), file=sys.stderr)
+        say(f"Note: {note}", "yellow", stream=sys.stderr, hang=6)
     if result.verdict is not None:
-        print(f"\n{result.table}")
-        print(style("Met.", "green", "bold") if result.ok else style("Not met.", "red", "bold"))
+        say(f"\n{result.table}", hang=TABLE_HANG)
+        say("Met.", "green", "bold") if result.ok else say("Not met.", "red", "bold")
 
 
 def _write(result: Replay, arguments: argparse.Namespace) -> None:
@@ -152,13 +157,13 @@ def _write(result: Replay, arguments: argparse.Namespace) -> None:
         from stride_ros.replay.report import write_report
 
         write_report(result.run, arguments.report)
-        print(f"Report: {arguments.report / 'report.html'}")
+        say(f"Report: {arguments.report / 'report.html'}")
     if arguments.write_expect is not None:
         from stride_ros.replay.expectations import write_expectations
 
         write_expectations(result.run, arguments.write_expect)
     if arguments.out is not None:
-        print(f"Bag: {arguments.out}")
+        say(f"Bag: {arguments.out}")
 
 
 def _diff(before: Path, after: Path) -> int:
@@ -166,6 +171,6 @@ def _diff(before: Path, after: Path) -> int:
 
     lines = list(differences(read_run(before), read_run(after)))
     for line in lines:
-        print(line)
-    print(f"{len(lines)} changes." if lines else "No changes.")
+        say(line, hang=9)
+    say(f"{counted(len(lines), 'change')}." if lines else "No changes.")
     return 1 if lines else 0

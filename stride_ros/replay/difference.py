@@ -34,7 +34,7 @@ def differences(old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:
         before, after = old.get(part, {}), new.get(part, {})
         for name in sorted(set(before) | set(after)):
             if before.get(name) != after.get(name):
-                yield f"{part} {name}: {before.get(name)} -> {after.get(name)}"
+                yield f"{part} {name}: {_value(before, name)} -> {_value(after, name)}"
     spans_before = {query["query"]: query["spans"] for query in old["queries"]}
     spans_after = {query["query"]: query["spans"] for query in new["queries"]}
     for query in dict.fromkeys([*spans_before, *spans_after]):
@@ -60,7 +60,7 @@ def _span_differences(before: list[dict[str, Any]], after: list[dict[str, Any]])
         if span["onset"] != best["onset"]:
             yield f"onset    {time_label(span['onset'])} -> {time_label(best['onset'])} of {_interval(best)}"
         if _words(span) != _words(best):
-            yield f"said     {_words(span)!r} -> {_words(best)!r} at {time_label(best['onset'])}"
+            yield f"said     {_quoted(span)} -> {_quoted(best)} at {time_label(best['onset'])}"
     for span in left:
         yield f"new      {_interval(span)} {span['state']}"
 
@@ -71,6 +71,19 @@ def _overlap(span: dict[str, Any], other: dict[str, Any]) -> float:
 
 def _interval(span: dict[str, Any]) -> str:
     return f"{time_label(span['start'])} - {time_label(span['end'])}"
+
+
+def _value(values: dict[str, Any], name: str) -> str:
+    """A setting for people; what a run does not list was left at its default."""
+    if name not in values:
+        return "default"
+    value = values[name]
+    return "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _quoted(span: dict[str, Any]) -> str:
+    words = _words(span)
+    return "nothing" if words is None else repr(words)
 
 
 def _words(span: dict[str, Any]) -> str | None:

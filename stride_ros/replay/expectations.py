@@ -1,4 +1,4 @@
-"""What a recording should give: a YAML file of spans, and the verdict on a run.
+"""The ground truth of a recording: a YAML file of spans, and the verdict on a run.
 
 The file is a list of items:
 
@@ -7,10 +7,10 @@ The file is a list of items:
     - {query: "Tell me when the light is off.", none: [0, 60]}               # nothing may be found there
     - thresholds: {recall: 1.0, precision: 1.0, iou: 0.5}                    # these are the defaults
 
-An expected span is found when a span overlaps it with at least ``iou``, or, with a ``tolerance``, when its
-start and end are each within so many seconds. ``recall`` is the share of expected spans found, ``precision``
-the share of found spans that were expected; spans in a ``none`` stretch always fail. A ``text`` is kept for
-the report, so that the labels of `stride-ros world --labels` can be used as they are.
+An event of the ground truth is found when a span overlaps it with at least ``iou``, or, with a
+``tolerance``, when its start and end are each within so many seconds. ``recall`` is the share of events
+found, ``precision`` the share of spans that are events; spans in a ``none`` stretch always fail. A ``text``
+is kept for the report, so that the labels of `stride-ros world --labels` can be used as they are.
 """
 
 from __future__ import annotations
@@ -24,7 +24,10 @@ from stride_ros.errors import ConfigError, SourceError
 from stride_ros.replay.matching import pair_up
 from stride_ros.replay.record import RETRACTED, Expected, Run, Span
 from stride_ros.replay.timeline import time_label
+from stride_ros.terminal import one_line
+from stride_ros.wording import counted, plural
 
+TABLE_HANG = 52  # column of the query in `Verdict.table`
 _SPAN_KEYS = {"query", "start", "end", "tolerance", "text"}
 _NONE_KEYS = {"query", "none"}
 
@@ -88,7 +91,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Verdict:
-    """How a run compares with what was expected."""
+    """How a run compares with the ground truth."""
 
     lines: list[Line]
     recall: float
@@ -101,18 +104,18 @@ class Verdict:
 
     def table(self) -> str:
         """The comparison for people, one line a span."""
-        rows = [f"{'':11}  {'expected':>17}  {'found':>17}   query"]
+        rows = [f"{'':11}  {'ground truth':>17}  {'found':>17}   query"]
         for line in self.lines:
             expected = _interval(line.expected) if line.expected is not None else ""
             found = _interval(line.span) if line.span is not None else ""
-            rows.append(f"{line.verdict:11}  {expected:>17}  {found:>17}   {line.query}")
+            rows.append(f"{line.verdict:11}  {expected:>17}  {found:>17}   {one_line(line.query)}")
         rows.append(f"recall {self.recall:.2f}, precision {self.precision:.2f}")
         rows += self.failures
         return "\n".join(rows)
 
 
 def judge(run: Run, expectations: Expectations) -> Verdict:
-    """Compare a run with what was expected of it; queries that it did not ask are left out."""
+    """Compare a run with the ground truth; queries that it did not ask are left out."""
     lines: list[Line] = []
     found_spans = 0
     for query in run.queries:
@@ -161,12 +164,13 @@ def _failures(
             failures.append(f"Not met: {name} {value:.2f} is below {least:.2f}.")
     loud = sum(line.verdict == "not quiet" for line in lines)
     if loud:
-        failures.append(f"Not met: {loud} spans lie where nothing should be found.")
+        lie = plural(loud, "lies", "lie")
+        failures.append(f"Not met: {counted(loud, 'span')} {lie} where nothing should be found.")
     return failures
 
 
 def add_to(run: Run, expectations: Expectations) -> None:
-    """Put the expected spans into the run, for its report and JSON."""
+    """Put the ground truth into the run, for its report and JSON."""
     for query in run.queries:
         query.expected = [
             Expected(item.start, item.end, item.text)
@@ -247,7 +251,8 @@ def _interval_of(start: Any, end: Any) -> tuple[float, float]:
         raise ConfigError("start and end must be numbers of seconds.")
     if end < start:
         raise ConfigError(f"its end {end:g} is before its start {start:g}; swap them.")
-    return float(start), float(end)
+    # What was going on already when the recording began cannot be found before its first frame.
+    return (max(float(start), 0.0) if end > 0 else float(start)), float(end)
 
 
 def _number(value: Any) -> bool:
@@ -264,8 +269,8 @@ def _start(line: Line) -> tuple[float, str]:
 
 
 def write_expectations(run: Run, path: str | Path) -> None:
-    """Write the run's spans as expectations, to be edited; a query without any becomes a ``none``."""
-    lines = ["# What this recording should give; correct it, then pass it to `stride-ros replay --expect`.\n"]
+    """Write the run's spans as ground truth, to be edited; a query without any becomes a ``none``."""
+    lines = ["# Ground truth of this recording; correct it, then pass it to `stride-ros replay --expect`.\n"]
     for query in run.queries:
         quoted = _quoted(query.query)
         spans = [span for span in query.spans if span.state != RETRACTED]

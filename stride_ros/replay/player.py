@@ -23,6 +23,7 @@ from stride_ros.replay.bag_reader import BagMessage, BagReader
 from stride_ros.replay.record import QueryRun, Run, Said
 from stride_ros.replay.recorder import Recorder
 from stride_ros.replay.timeline import time_label
+from stride_ros.wording import counted, plural
 
 if TYPE_CHECKING:
     from stride_ros.activation.model import ActivationModel
@@ -224,13 +225,13 @@ class Player:
         )
 
     def _counts(self) -> list[str]:
-        notes = []
+        notes, images = [], counted(self._images, "image")
         if self._bad:
-            notes.append(f"{len(self._bad)} of {self._images} images could not be used: {self._bad[0]}")
+            notes.append(f"{len(self._bad)} of {images} could not be used: {self._bad[0]}")
         if self._late:
-            notes.append(
-                f"{self._late} of {self._images} images came out of order or twice and were skipped."
-            )
+            were = plural(self._late, "was", "were")
+            notes.append(f"{self._late} of {images} came out of order or twice and {were} skipped.")
         if self._zero:
-            notes.append(f"{self._zero} of {self._images} images have no stamp; their log time was used.")
+            have = "has no stamp; its" if self._zero == 1 else "have no stamp; their"
+            notes.append(f"{self._zero} of {images} {have} log time was used.")
         return notes

@@ -12,7 +12,7 @@ of `stride-ros replay`) is:
                     run), ``onset`` (time of the newest frame when the trigger was met), ``confidence``,
                     ``commentary`` (null, or ``text``, ``status`` "ok", "error" or "skipped", ``error``,
                     ``model``)
-  ``expected``      what should have been found, where that is known: ``start``, ``end``, ``text``
+  ``expected``      ground truth, where there is any: ``start``, ``end``, ``text``
   ``activity``      [start, end, P(active)] of one stretch after another, by the first decision on it
 ``latencies``     measured seconds, only where asked for: ``decision``, ``onset`` and ``commentary`` lists
 """
@@ -67,7 +67,7 @@ class Span:
 
 @dataclass(frozen=True)
 class Expected:
-    """What should be found: ground truth or a user's expectation."""
+    """One event of the ground truth: known of a synthetic world, or written down by a user."""
 
     start: float
     end: float
@@ -123,6 +123,12 @@ class Run:
     settings: Mapping[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     strip: list[tuple[float, bytes]] = field(default_factory=list)  # times and JPEGs along the stream
+    responder: str = ""  # what answers onsets; empty: nothing does
+
+    @property
+    def answers(self) -> bool:
+        """Whether there was anybody to answer onsets."""
+        return bool(self.responder) or any(span.said is not None for _, span in self.spans())
 
     def spans(self) -> list[tuple[QueryRun, Span]]:
         """Every span with its query, by onset."""
@@ -151,7 +157,8 @@ class Run:
     def write_json(self, path: str | Path, *, latencies: bool) -> None:
         """Write `to_json`; SourceError when the file cannot be written."""
         try:
-            Path(path).write_text(self.to_json(latencies=latencies), encoding="utf-8")
+            # A file name that is no text, such as "\\udce4", stays an escape.
+            Path(path).write_text(self.to_json(latencies=latencies), "utf-8", "backslashreplace")
         except OSError as error:
             raise SourceError(
                 f"{path} cannot be written ({error.strerror}); choose another place."

@@ -95,7 +95,8 @@ class Recorder:
             if known is None:
                 return None
             span = known
-        span.start, span.end = self.seconds(start), self.seconds(end)
+        # A recorder that missed the first frames counts from a later one.
+        span.start, span.end = max(self.seconds(start), 0.0), max(self.seconds(end), 0.0)
         span.confidence = confidence
         span.state = _STATES.get(state, span.state)
         return span

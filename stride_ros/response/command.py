@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stride_ros.errors import ConfigError, SourceError
+from stride_ros.terminal import say
+from stride_ros.wording import counted
 
 if TYPE_CHECKING:
     from stride_ros.response.backend import ResponseBackend, ResponseRequest
@@ -64,16 +66,17 @@ def run(arguments: argparse.Namespace) -> int:
     options = {"max_new_tokens": arguments.max_new_tokens, "temperature": arguments.temperature}
     if arguments.base_url:
         options["base_url"] = arguments.base_url
-    print(f"Loading {arguments.model} ...", file=sys.stderr)
+    say(f"Loading {arguments.model} ...", stream=sys.stderr)
     backend = load_backend(kind, arguments.model, arguments.device, arguments.dtype, **options)
     try:
         answer = _ask(backend, request)
     finally:
         backend.close()
-    print(
-        f"{len(request.frames)} frames; first text after {answer['first_text_s']:.2f} s, {answer['tokens']} "
-        f"tokens in {answer['seconds']:.2f} s ({answer['tokens_per_second']:.1f} a second)",
-        file=sys.stderr,
+    say(
+        f"{counted(len(request.frames), 'frame')}; first text after {answer['first_text_s']:.2f} s, "
+        f"{counted(answer['tokens'], 'token')} in {answer['seconds']:.2f} s "
+        f"({answer['tokens_per_second']:.1f} a second)",
+        stream=sys.stderr,
     )
     if arguments.json:
         report = {

@@ -16,6 +16,7 @@ from stride_ros.response.frame_cache import TimedFrame
 from stride_ros.response.generation import StreamedGeneration
 from stride_ros.response.loading import load_image_text_model, resolve_checkpoint
 from stride_ros.response.thoughts import OPEN, without_thoughts
+from stride_ros.wording import counted
 
 _WARM_UP_SIDE = 448  # px
 
@@ -83,7 +84,7 @@ class HuggingFaceBackend:
         except torch.OutOfMemoryError as error:
             _release(device)
             raise BackendError(
-                f"{self.name} ran out of memory on {device} with {len(request.frames)} frames: "
+                f"{self.name} ran out of memory on {device} with {counted(len(request.frames), 'frame')}: "
                 "lower max_frames, choose a smaller model or quantise it."
             ) from error
 

@@ -12,6 +12,7 @@ from enum import IntEnum
 
 from stride_ros.errors import ConfigError, StrideError
 from stride_ros.response.backend import ResponseBackend, ResponseRequest, brief
+from stride_ros.wording import counted
 
 POLICIES = ("queue", "latest", "interrupt")
 _LOG = logging.getLogger(__name__)
@@ -144,7 +145,8 @@ class AnswerScheduler:
                 self._finish(
                     self._waiting[0],
                     Outcome.SKIPPED,
-                    f"More than {self._max_queue} events waited for an answer, and this was the oldest.",
+                    f"More than {counted(self._max_queue, 'event')} waited for an answer, and this was "
+                    "the oldest.",
                 )
             job.submitted = time.monotonic()
             self._waiting.append(job)

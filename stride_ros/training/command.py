@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stride_ros.errors import ConfigError
+from stride_ros.terminal import say
+from stride_ros.wording import counted
 
 if TYPE_CHECKING:
     from stride_ros.training.sources.recording import Intake, Recording, Video
@@ -138,11 +140,12 @@ def run(arguments: argparse.Namespace) -> int:
     dataset = StrideDataset(
         samples, windows, sentences, Sampling(arguments.fps, arguments.max_frames), arguments.seed
     )
-    print(f"{len(samples)} samples from {len(recordings)} queries and recordings ({intake.summary()}).")
+    pairs = counted(len(recordings), "pair")
+    say(f"{counted(len(samples), 'sample')} from {pairs} of a query and a recording ({intake.summary()}).")
     metrics = train(model, tokenizer, dataset, _plan(arguments))
-    broken = f", {dataset.unreadable} videos unreadable" if dataset.unreadable else ""
+    broken = f", {counted(dataset.unreadable, 'video')} unreadable" if dataset.unreadable else ""
     loss = metrics.get("train_loss", 0.0)
-    print(f"Trained with a mean loss of {loss:.4f}{broken}; written to {arguments.out}.")
+    say(f"Trained with a mean loss of {loss:.4f}{broken}; written to {arguments.out}.")
     return 0
 
 

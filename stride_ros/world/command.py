@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from stride_ros.errors import SourceError
 from stride_ros.replay.bag_command import add_bag_options
+from stride_ros.terminal import say
+from stride_ros.wording import counted
 
 if TYPE_CHECKING:
     from stride_ros.world.world import World
@@ -72,14 +74,15 @@ def run(arguments: argparse.Namespace) -> int:
         write_labels(world, arguments.labels)
     _describe(world)
     if target is not None:
-        print(f"\nWrote {target}: {world.seconds:g} s at {world.fps:g} Hz, {len(world.events)} events.")
+        events = counted(len(world.events), "event")
+        say(f"\nWrote {target}: {world.seconds:g} s at {world.fps:g} Hz, {events}.")
     return 0
 
 
 def _describe(world: World) -> None:
-    print(f"{'start':>8} {'end':>8}  what happens (seconds)")
+    say(f"{'start':>8} {'end':>8}  what happens (seconds)")
     for event in world.events:
-        print(f"{event.start:8.2f} {event.end:8.2f}  {event.text}")
-    print("\nQueries with events, most frequent first:")
+        say(f"{event.start:8.2f} {event.end:8.2f}  {event.text}", hang=19)
+    say("\nQueries with events, most frequent first:")
     for query in world.queries:
-        print(f"{len(world.events_for(query)):3d} x  {query}")
+        say(f"{len(world.events_for(query)):3d} x  {query}", hang=7)

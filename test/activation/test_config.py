@@ -45,6 +45,22 @@ def test_more_frames_cannot_leave_than_fit():
         ActivationConfig(max_frames=7, drop_frames=7)
 
 
+@pytest.mark.parametrize("frames", [2, 3, 6, 7, 16, 31, 33, 63, 64, 72, 128, 4096])
+def test_the_frames_that_leave_follow_a_smaller_context(frames):
+    config = ActivationConfig(max_frames=frames)
+    assert 2 <= config.drop_frames == config.dropped_per_shift <= min(frames, 32)
+    assert config.drop_frames == 32 or config.drop_frames <= max(2, frames / 2)  # some of the past remains
+    assert config == dataclasses.replace(ActivationConfig(), max_frames=frames)
+    assert config == dataclasses.replace(ActivationConfig(max_frames=8), max_frames=frames)
+
+
+def test_frames_to_drop_that_were_given_are_kept_or_refused():
+    config = ActivationConfig(drop_frames=32)
+    assert dataclasses.replace(config, max_frames=40).drop_frames == 32
+    with pytest.raises(ConfigError, match=r"drop_frames is 32; drop at most max_frames \(16\)"):
+        dataclasses.replace(config, max_frames=16)
+
+
 def test_none_switches_retention_off():
     assert ActivationConfig(confidence_threshold=None).confidence_threshold is None
 

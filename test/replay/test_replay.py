@@ -48,7 +48,9 @@ def test_a_replay_equals_a_session_shown_one_frame_a_second(model, world_bag):
     result = replay(world_bag, QUERY, model=model)
     expected = session_spans(model, [compressed_to_rgb(message) for message in messages[::5]])
     assert expected
-    assert [(span.start, span.end) for span in result.spans()] == [pytest.approx(pair) for pair in expected]
+    # A session's first slot begins before its first frame; an event of a recording does not.
+    expected = [pytest.approx((max(start, 0.0), max(end, 0.0))) for start, end in expected]
+    assert [(span.start, span.end) for span in result.spans()] == expected
 
 
 def test_the_same_recording_gives_the_same_bytes(model, checkpoint, world_bag):
@@ -163,6 +165,24 @@ def test_the_trigger_can_be_configured(model, world_bag):
 
     config = ActivationConfig(trigger=TriggerConfig(min_confidence=1.0))
     assert replay(world_bag, QUERY, model=model, config=config).spans() == []
+
+
+def test_no_event_begins_before_the_first_frame(model, world_bag, tmp_path):
+    from rosbags.highlevel import AnyReader
+
+    from stride_ros.activation.config import TriggerConfig
+
+    config = ActivationConfig(trigger=TriggerConfig(min_active_seconds=0.0, min_confidence=0.0))
+    result = replay(world_bag, QUERY, model=model, config=config, start=3.0, out=tmp_path / "out")
+    assert min(span.start for span in result.spans()) == 0.0  # on from the first frame
+    stamps = {"/stride/frames": [], "/stride/activation/span": []}
+    with AnyReader([tmp_path / "out"]) as reader:
+        for connection, _, data in reader.messages():
+            if connection.topic in stamps:
+                message = reader.deserialize(data, connection.msgtype)
+                stamp = message.header.stamp if connection.topic == "/stride/frames" else message.start
+                stamps[connection.topic].append(stamp.sec * 10**9 + stamp.nanosec)
+    assert min(stamps["/stride/activation/span"]) == min(stamps["/stride/frames"])
 
 
 @pytest.mark.parametrize(

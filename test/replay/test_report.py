@@ -2,6 +2,10 @@
 
 import json
 import re
+import shutil
+import socket
+import subprocess
+import urllib.request
 from html.parser import HTMLParser
 from itertools import pairwise
 
@@ -12,7 +16,7 @@ from stride_ros.errors import SourceError
 from stride_ros.replay.matching import match_spans, overlap
 from stride_ros.replay.record import OFFSET, RETRACTED, Expected, QueryRun, Run, Said, Span, thumbnail
 from stride_ros.replay.report import report_html, write_report
-from stride_ros.replay.timeline import time_label
+from stride_ros.replay.timeline import curves, tick_times, time_label
 
 QUERY = "Tell me when <b>a red ball</b> & more is on the table."
 
@@ -187,3 +191,136 @@ def test_times_read_as_minutes_and_seconds():
 def test_a_poor_overlap_is_called_inexact():
     (match,) = match_spans([Expected(0, 10)], [Span(1, 0, 3, 1, 0.9, OFFSET)])
     assert match.verdict == "inexact"
+
+
+def shapes(svg):
+    """Classes of what is drawn, by the CSS rules that give colours and lines."""
+    known = {"area", "curve", "span", "onset", "retracted", "truth"}
+    return {name for names in re.findall(r'class="([^"]*)"', svg) for name in names.split()} & known
+
+
+def test_the_legend_is_what_is_drawn(run):
+    chart, legend = re.search(r'(<svg class="plot".*?)<p class="legend">(.*?)</p>', report_html(run)).groups()
+    assert shapes(chart) == shapes(legend) == {"area", "curve", "span", "onset", "retracted", "truth"}
+    run.queries[0].expected, run.queries[0].spans = [], run.queries[0].spans[:1]
+    chart, legend = re.search(r'(<svg class="plot".*?)<p class="legend">(.*?)</p>', report_html(run)).groups()
+    assert shapes(chart) == shapes(legend) == {"area", "curve", "span", "onset"}
+
+
+def test_ground_truth_has_one_name(run):
+    text = re.sub(r"<style>.*?</style>|<[^>]*>", " ", report_html(run), flags=re.S)
+    assert "ground truth" in text
+    assert "expected" not in text.lower()
+
+
+def test_without_a_responder_nothing_is_about_what_was_said(run):
+    for span in run.queries[0].spans:
+        span.said = None
+    text = parse(report_html(run)).text
+    body = text[text.index("What the camera showed") :]
+    assert not re.search(r"\bsaid\b|sentence|answer|speak", body, re.I)
+    assert "span 1: 0:04.0 to 0:09.0" in body
+    run.responder = "tiny"
+    assert "No answer was asked for or came in time." in report_html(run)
+
+
+@pytest.mark.parametrize("name", ["from $HOME_ to $PWD_", "$x^{$", "\udce4.mcap", "a\x07b\nc", "x" * 900])
+def test_any_text_makes_a_report(name, tmp_path):
+    queries = [f"Tell me when {name} is in view."]
+    queries += ["当有人进入视野时告诉我。" * 9, "أخبرني عندما يدخل شخص", "A 🤖 or 👩‍🔬."]
+    run = Run(name, 8.0, [QueryRun(query) for query in queries], responder=name)
+    write_report(run, tmp_path)
+    run.write_json(tmp_path / "run.json", latencies=True)
+    assert json.loads((tmp_path / "run.json").read_text())["queries"][1]["query"] == queries[1]
+    page = (tmp_path / "report.html").read_text()
+    assert queries[1] in page
+
+
+def test_a_gap_in_the_stream_is_a_gap_in_the_curve():
+    query = QueryRun(QUERY)
+    for time in (1.0, 2.0, 3.0, 11.0, 12.0):
+        query.decided(time, np.array([1], np.uint8), np.array([0.9]), 1.0, 0.1)
+    lines = curves(query, 12.0)
+    assert [(line[0][0], line[-1][0]) for line in lines] == [
+        (0.0, pytest.approx(3.0)),
+        (pytest.approx(10.0), pytest.approx(12.0)),
+    ]
+
+
+def test_a_long_curve_keeps_its_peaks():
+    query = QueryRun(QUERY)
+    for time in range(1, 36001):
+        peak = time in (1, 17777, 36000)
+        query.decided(float(time), np.array([1], np.uint8), np.array([0.9 if peak else 0.1]), 1.0, 0.1)
+    (line,) = curves(query, 36000.0)
+    assert len(line) < 5000
+    assert {round(time / 100) for time, value in line if value == 0.9} == {0, 178, 360}
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.5, 3.0, 59.0, 61.0, 3600.0, 36000.0, 86400.0, 3e6, 1e9])
+def test_an_axis_has_some_round_times(seconds):
+    ticks = tick_times(seconds)
+    assert 1 <= len(ticks) <= 13
+    assert seconds < 2 or len(ticks) >= 3
+    assert ticks[-1] <= seconds
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Sends WebDriver commands to a headless Chromium: ``browser(method, path, body)``."""
+    if shutil.which("chromedriver") is None:
+        pytest.skip("chromedriver is missing")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    process = subprocess.Popen(["chromedriver", f"--port={port}"], stdout=subprocess.PIPE, text=True)
+    for line in process.stdout:
+        if "started successfully" in line:
+            break
+
+    def call(method, path, body=None):
+        data = None if body is None else json.dumps(body).encode()
+        headers = {"Content-Type": "application/json"}
+        request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", data, headers, method=method)
+        with urllib.request.urlopen(request, timeout=120) as answer:
+            return json.load(answer)["value"]
+
+    yield call
+    process.terminate()
+    process.communicate(timeout=30)
+
+
+@pytest.mark.parametrize("width", [320, 400, 1200])
+def test_the_page_fits_screens_of_any_width(run, browser, width, tmp_path):
+    run.queries[0].spans[0].said = Said("word" * 200, "a/long/path" * 30, latency=0.4)
+    run.queries.append(QueryRun("x" * 300, expected=[Expected(0.0, 5.0, "y" * 300)]))
+    run.settings = {"model": "/home/somebody" * 40}
+    write_report(run, tmp_path)
+    arguments = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
+    arguments += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+    arguments.append("--hide-scrollbars")
+    arguments.append(f"--user-data-dir={tmp_path / 'profile'}")
+    options = {"goog:chromeOptions": {"args": arguments}}
+    opened = browser("POST", "/session", {"capabilities": {"alwaysMatch": options}})
+    session = f"/session/{opened['sessionId']}"
+
+    def evaluate(script):
+        return browser("POST", f"{session}/execute/sync", {"script": f"return {script}", "args": []})
+
+    try:
+        size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 700}
+        order = {"cmd": "Emulation.setDeviceMetricsOverride", "params": size}
+        browser("POST", f"{session}/goog/cdp/execute", order)
+        browser("POST", f"{session}/url", {"url": (tmp_path / "report.html").as_uri()})
+        assert evaluate("[innerWidth, document.documentElement.scrollWidth]") == [width, width]
+        beyond = (
+            "filter(e => e.getBoundingClientRect().right > innerWidth).map(e => e.outerHTML.slice(0, 80))"
+        )
+        assert evaluate(f"[...document.querySelectorAll('body *')].{beyond}") == []
+        text = "[...document.querySelectorAll('svg text')].map(e => e.getBoundingClientRect())"
+        assert evaluate(f"Math.min(...{text}.filter(r => r.width).map(r => r.height))") >= 11  # px, as set
+        assert evaluate("document.querySelector('.plot').getBoundingClientRect().width") > 0.4 * width
+        ticks = f"{text.replace('svg text', 'h2 + .chart .tick')}.filter(r => r.width)"
+        apart = f"{ticks}.every((r, i, all) => !i || r.left > all[i - 1].right)"
+        assert evaluate(f"{ticks}.length >= 2 && {apart}") is True
+    finally:
+        browser("DELETE", session)

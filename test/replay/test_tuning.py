@@ -45,6 +45,17 @@ def test_a_robots_file_and_single_values_are_combined(tmp_path):
     assert config.max_frames == 128  # the responder's parameter of that name is not ours
 
 
+def test_a_smaller_context_is_enough_to_set(tmp_path):
+    from stride_ros.activation.config import ActivationConfig
+
+    shipped = (CONFIG / "stride.yaml").read_text()
+    (file := tmp_path / "robot.yaml").write_text(shipped.replace("max_frames: 128", "max_frames: 16"))
+    expected = ActivationConfig(max_frames=16)
+    assert read_tuning(file).config == read_tuning(None, ["max_frames=16"]).config == expected
+    with pytest.raises(ConfigError, match=r"drop_frames is 20; drop at most max_frames \(16\)"):
+        _ = read_tuning(file, ["drop_frames=20"]).config
+
+
 def test_lists_are_read_as_the_node_reads_them(tmp_path):
     assert read_tuning(CONFIG / "stride.yaml").given["queries"] == ()
     assert read_tuning(None, ["queries=[One., Two.]"]).given["queries"] == ("One.", "Two.")

@@ -30,6 +30,7 @@ from stride_ros.training.tiny.clips import load_clips
 from stride_ros.training.tiny.drawing import Drawer, StreamKind, encode_tables, settle_scale
 from stride_ros.training.tiny.packing import Batch, Packer, language_model_inputs
 from stride_ros.training.tiny.vision import warm_up_vision
+from stride_ros.wording import counted
 from stride_ros.world.story import WorldConfig
 from stride_ros.world.vocabulary import COLOURS, SHAPES, all_queries, sentence_for
 from stride_ros.world.world import USUAL
@@ -139,7 +140,7 @@ def make(
     model, tokenizer = prepare(str(folder), folder, WindowKeys())
     seeds = range(FIRST_SEED, FIRST_SEED + recipe.clips)
     clips = load_clips(seeds, model.config.frame_max_tokens, cache, config=recipe.world)
-    tell(f"{len(clips)} clips of {len(clips[0].frames)} frames")
+    tell(f"{counted(len(clips), 'clip')} of {counted(len(clips[0].frames), 'frame')}")
     visual = model.model.visual
     if vision is not None:
         visual.load_state_dict(_vision_weights(vision))
