@@ -15,6 +15,7 @@ from importlib import import_module
 from importlib.util import find_spec
 
 from stride_ros.errors import StrideError
+from stride_ros.threads import prepare_process
 
 COMMANDS = (  # modules with add_parser, in the order of --help
     "stride_ros.demo",
@@ -43,6 +44,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns 0, 1 for a failed expectation, 2 for bad input (one sentence on stderr)."""
+    prepare_process()
     parser = build_parser()
     arguments, unknown = parser.parse_known_args(argv)
     if unknown:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from stride_ros.errors import StrideError
+from stride_ros.threads import prepare_process
 
 if TYPE_CHECKING:
     from rclpy.node import Node
@@ -32,6 +33,7 @@ def run(*nodes: str | Callable[[], Node], args: Sequence[str] | None = None) -> 
     when a parameter or a source is wrong.
     """
     stopper = _Stopper()
+    prepare_process()
     import rclpy
     from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
     from rclpy.signals import SignalHandlerOptions

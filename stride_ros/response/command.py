@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stride_ros.errors import ConfigError, SourceError
+from stride_ros.threads import add_threads_option
 
 if TYPE_CHECKING:
     from stride_ros.response.backend import ResponseBackend, ResponseRequest
@@ -33,6 +34,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     )
     parser.add_argument("--base-url", metavar="URL", help="address of an OpenAI-compatible server")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or balanced (default auto)")
+    add_threads_option(parser)
     parser.add_argument("--dtype", default="auto", help="auto, float32, bfloat16 or float16 (default auto)")
     parser.add_argument(
         "--pre-seconds", type=float, default=2.0, metavar="S", help="shown before (default 2)"
@@ -64,6 +66,8 @@ def run(arguments: argparse.Namespace) -> int:
     options = {"max_new_tokens": arguments.max_new_tokens, "temperature": arguments.temperature}
     if arguments.base_url:
         options["base_url"] = arguments.base_url
+    if kind == "huggingface":
+        options["threads"] = arguments.threads
     print(f"Loading {arguments.model} ...", file=sys.stderr)
     backend = load_backend(kind, arguments.model, arguments.device, arguments.dtype, **options)
     try:
