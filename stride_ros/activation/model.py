@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from stride_ros.activation import checkpoint
-from stride_ros.activation.checkpoint import Architecture, WeightFiles
+from stride_ros.activation.architecture import Architecture
+from stride_ros.activation.checkpoint import WeightFiles
 from stride_ros.activation.decoder import TextDecoder, TokenBlock
 from stride_ros.activation.fixed_pass import FixedPass
 from stride_ros.activation.frames import CELL, patches

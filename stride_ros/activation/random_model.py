@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from stride_ros.activation.checkpoint import Architecture
+from stride_ros.activation.architecture import Architecture
 from stride_ros.activation.model import ActivationModel, choose_device, choose_dtype
 from stride_ros.activation.prompt import Prompt
 
