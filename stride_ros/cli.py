@@ -8,6 +8,8 @@ works without torch and without ROS.
 from __future__ import annotations
 
 import argparse
+import atexit
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -45,6 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns 0, 1 for a failed expectation, 2 for bad input (one sentence on stderr)."""
     prepare_process()
+    atexit.register(gc.freeze)  # else the interpreter looks through all modules once more before it ends
     parser = build_parser()
     arguments, unknown = parser.parse_known_args(argv)
     if unknown:

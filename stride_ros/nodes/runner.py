@@ -34,6 +34,7 @@ def run(*nodes: str | Callable[[], Node], args: Sequence[str] | None = None) -> 
     """
     stopper = _Stopper()
     prepare_process()
+    gc.disable()  # until the models are loaded: what is imported and loaded stays
     import rclpy
     from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
     from rclpy.signals import SignalHandlerOptions
@@ -60,7 +61,10 @@ def run(*nodes: str | Callable[[], Node], args: Sequence[str] | None = None) -> 
             running.append(make())
             executor.add_node(running[-1])
         # A signal before this line found no node to interrupt; `asked` was set first.
-        if not stopper.asked and not all(_autostart(node) for node in running):
+        ready = not stopper.asked and all(_autostart(node) for node in running)
+        gc.freeze()  # later collections need not look through modules and weights
+        gc.enable()
+        if not stopper.asked and not ready:
             code = 1
         elif not stopper.asked:
             executor.spin_until_future_complete(stopped)

@@ -13,6 +13,7 @@ from stride_ros.errors import ConfigError
 from stride_ros.replay.bag_reader import BagReader
 from stride_ros.replay.expectations import Expectations, Verdict, add_to, judge, read_expectations
 from stride_ros.replay.record import Run, Span
+from stride_ros.startup import paused_collector
 from stride_ros.threads import AUTO, restored_threads
 
 if TYPE_CHECKING:
@@ -84,15 +85,17 @@ def replay(
         reader = stack.enter_context(BagReader(bag, image_topic))
         total = duration or max((reader.end - reader.start) / 1e9 - start, 0.0)
 
-        from stride_ros.activation.model import ActivationModel
-        from stride_ros.replay.answers import Answerer
-        from stride_ros.replay.bag_output import BagOutput
-        from stride_ros.replay.player import Player
+        with paused_collector():
+            from stride_ros.activation.model import ActivationModel
+            from stride_ros.replay.bag_output import BagOutput
+            from stride_ros.replay.player import Player
 
-        stack.enter_context(restored_threads())
-        loaded = ActivationModel.load(model, device, threads=threads) if isinstance(model, str) else model
+            stack.enter_context(restored_threads())
+            loaded = ActivationModel.load(model, device, threads=threads) if isinstance(model, str) else model
         answerer = None
         if responder is not None:
+            from stride_ros.replay.answers import Answerer
+
             answerer = Answerer(responder, device=device, threads=threads)
             stack.callback(answerer.close)
         sink = stack.enter_context(BagOutput(out, reader, storage)) if out is not None else None
