@@ -18,7 +18,7 @@ import time
 
 import torch
 
-from stride_ros.activation.checkpoint import Architecture
+from stride_ros.activation.architecture import Architecture
 from stride_ros.activation.engine import CachedEngine
 from stride_ros.activation.frames import model_size
 from stride_ros.activation.model import ActivationModel

@@ -8,6 +8,8 @@ works without torch and without ROS.
 from __future__ import annotations
 
 import argparse
+import atexit
+import gc
 import io
 import itertools
 import os
@@ -20,6 +22,7 @@ from typing import NoReturn
 
 from stride_ros.errors import StrideError
 from stride_ros.terminal import say, wrapped
+from stride_ros.threads import prepare_process
 
 COMMANDS = (  # modules with add_parser, in the order of --help
     "stride_ros.demo",
@@ -69,6 +72,8 @@ def _fitted(text: str) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns 0, 1 for a failed expectation, 2 for bad input (one sentence on stderr)."""
+    prepare_process()
+    atexit.register(gc.freeze)  # else the interpreter looks through all modules once more before it ends
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A query in Chinese must not end a run on a terminal that is set up for ASCII.

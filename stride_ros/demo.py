@@ -17,6 +17,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from stride_ros.errors import ConfigError
+from stride_ros.threads import add_threads_option
 
 if TYPE_CHECKING:
     from stride_ros.world.story import WorldEvent
@@ -53,6 +54,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     )
     parser.add_argument("--no-responder", action="store_true", help="decide only, say nothing")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default auto)")
+    add_threads_option(parser)
     parser.add_argument(
         "--out", type=Path, default=Path("stride_demo"), help="folder for the report (default stride_demo)"
     )
@@ -76,6 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
         model=arguments.model,
         responder_model=None if arguments.no_responder else arguments.responder_model or arguments.model,
         device=arguments.device,
+        threads=arguments.threads,
         log=arguments.out / "nodes.log",
     )
     signal.signal(signal.SIGTERM, _interrupt)

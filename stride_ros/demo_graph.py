@@ -55,6 +55,7 @@ class GraphSettings:
     model: str
     responder_model: str | None
     device: str
+    threads: int
     log: Path
 
     @property
@@ -177,7 +178,7 @@ class Graph:
 
     def _start_nodes(self) -> subprocess.Popen[bytes]:
         settings = self._settings
-        common = {"device": settings.device}
+        common = {"device": settings.device, "threads": settings.threads}
         activation: dict[str, Any] = {"query": settings.query, "model": settings.model, **common}
         # Many times real time on a busy machine, images would be lost on the way.
         image = f"qos_overrides.{NAMESPACE}/image.subscription"

@@ -7,12 +7,12 @@ import os
 import re
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stride_ros.activation.architecture import Architecture, parse_architecture
+from stride_ros.activation.tokenizer import load_tokenizer
 from stride_ros.errors import CheckpointError
-from stride_ros.imports import IMPORT_LOCK
 
 if TYPE_CHECKING:
     import torch
@@ -21,52 +21,6 @@ EMBEDDED = "stride-tiny"
 SLOT_TOKENS = ("<inactive>", "<active>", "<activation>")  # in the order of the labels 0, 1 and masked
 _REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _DOWNLOADS = ("*.json", "*.jinja", "*.txt", "*.safetensors")
-
-
-@dataclass(frozen=True)
-class TextShape:
-    """Sizes of the language model, in Qwen3-VL's terms."""
-
-    vocab: int
-    hidden: int
-    intermediate: int
-    layers: int
-    heads: int
-    kv_heads: int
-    head_dim: int
-    norm_eps: float
-    rope_theta: float
-    mrope_section: tuple[int, int, int]
-
-
-@dataclass(frozen=True)
-class VisionShape:
-    """Sizes of the vision tower, in Qwen3-VL's terms."""
-
-    hidden: int
-    intermediate: int
-    layers: int
-    heads: int
-    positions: int
-    output: int
-    deepstack: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """What config.json says: sizes, and the activation window the model was trained with.
-
-    past, future: slots before and after the newest frame; resolution: seconds of a slot; single_sequence: the
-    window is written once; frame_max_tokens: tokens of a frame pair the model was made for.
-    """
-
-    text: TextShape
-    vision: VisionShape
-    past: int
-    future: int
-    resolution: float
-    single_sequence: bool
-    frame_max_tokens: int
 
 
 def find(source: str | os.PathLike[str]) -> Path:
@@ -147,68 +101,20 @@ def read_architecture(folder: Path) -> Architecture:
         raise CheckpointError(
             f"{file} has no trigger_window_past; use a checkpoint trained for STRIDE, not a plain Qwen3-VL."
         )
-    with IMPORT_LOCK:
-        from transformers import Qwen3VLConfig
-
     try:
-        config = Qwen3VLConfig.from_dict(dict(raw))
-        return _architecture(raw, config.text_config, config.vision_config)
-    except Exception as error:  # transformers' own validation raises types that change with its version
-        reason = " ".join(str(error).split())
+        return parse_architecture(raw)
+    except ValueError as error:
         raise CheckpointError(
-            f"{file} is not a usable Qwen3-VL configuration ({reason}); download it again."
+            f"{file} is not a usable Qwen3-VL configuration ({error}); download it again."
         ) from error
-
-
-def _architecture(raw: dict[str, Any], text: Any, vision: Any) -> Architecture:
-    rope = getattr(text, "rope_parameters", None) or getattr(text, "rope_scaling", None) or {}
-    if rope.get("rope_type", "default") != "default":
-        raise ValueError(f"rope_type {rope['rope_type']!r} is not supported")
-    theta = rope.get("rope_theta") or getattr(text, "rope_theta", None)
-    if theta is None or getattr(text, "attention_bias", False):
-        raise ValueError("rope_theta is missing" if theta is None else "attention_bias is not supported")
-    section = tuple(int(n) for n in rope.get("mrope_section", (24, 20, 20)))
-    past, future = int(raw["trigger_window_past"]), int(raw.get("trigger_window_future") or 0)
-    resolution = float(raw.get("trigger_temporal_resolution", 1.0))
-    if past < 1 or future < 0 or not resolution > 0:
-        raise ValueError("the activation window needs slots and a positive resolution")
-    return Architecture(
-        text=TextShape(
-            vocab=text.vocab_size,
-            hidden=text.hidden_size,
-            intermediate=text.intermediate_size,
-            layers=text.num_hidden_layers,
-            heads=text.num_attention_heads,
-            kv_heads=text.num_key_value_heads,
-            head_dim=text.head_dim,
-            norm_eps=text.rms_norm_eps,
-            rope_theta=float(theta),
-            mrope_section=(section[0], section[1], section[2]),
-        ),
-        vision=VisionShape(
-            hidden=vision.hidden_size,
-            intermediate=vision.intermediate_size,
-            layers=vision.depth,
-            heads=vision.num_heads,
-            positions=vision.num_position_embeddings,
-            output=vision.out_hidden_size,
-            deepstack=tuple(vision.deepstack_visual_indexes),
-        ),
-        past=past,
-        future=future,
-        resolution=resolution,
-        single_sequence=bool(raw.get("single_sequence", False)),
-        frame_max_tokens=int(raw.get("frame_max_tokens") or 256),
-    )
 
 
 def read_tokenizer(folder: Path) -> Any:
     """The checkpoint's tokenizer. CheckpointError when it lacks the slot tokens or a chat template."""
-    with IMPORT_LOCK:
-        from transformers import AutoTokenizer
-
     try:
-        tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+        tokenizer = load_tokenizer(folder)
+    except CheckpointError:
+        raise
     except Exception as error:  # tokenizers raises plain Exception on a broken file
         raise CheckpointError(
             f"{folder} has no usable tokenizer ({type(error).__name__}); download it again."
@@ -219,13 +125,6 @@ def read_tokenizer(folder: Path) -> Any:
         raise CheckpointError(
             f"The tokenizer in {folder} lacks {', '.join(missing)}; use a checkpoint trained for STRIDE."
         )
-    if not tokenizer.chat_template:
-        legacy = folder / "chat_template.json"
-        if not legacy.is_file():
-            raise CheckpointError(
-                f"{folder} has no chat template; add the chat_template.jinja it was published with."
-            )
-        tokenizer.chat_template = json.loads(legacy.read_text(encoding="utf-8"))["chat_template"]
     return tokenizer
 
 

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from stride_ros.activation.checkpoint import TextShape
+from stride_ros.activation.architecture import TextShape
 from stride_ros.activation.kv_cache import KVCache
 from stride_ros.activation.layer import Layer
 from stride_ros.activation.vision import PairFeatures, Weights

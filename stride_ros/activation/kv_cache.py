@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from stride_ros.activation.checkpoint import TextShape
+from stride_ros.activation.architecture import TextShape
 
 PARTS = 8  # equal parts of the capacity: what a pass of fixed shape attends to is a number of them
 _ALIGNED = 16  # entries; a part is a multiple of them, as fused attention kernels want masks laid out

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from stride_ros.activation.checkpoint import TextShape
+from stride_ros.activation.architecture import TextShape
 from stride_ros.activation.vision import Weights, rotate
 
 

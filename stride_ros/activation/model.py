@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from stride_ros.activation import checkpoint
-from stride_ros.activation.checkpoint import Architecture, WeightFiles
+from stride_ros.activation.architecture import Architecture
+from stride_ros.activation.checkpoint import WeightFiles
 from stride_ros.activation.decoder import TextDecoder, TokenBlock
 from stride_ros.activation.fixed_pass import FixedPass
 from stride_ros.activation.frames import CELL, patches
@@ -19,6 +20,7 @@ from stride_ros.activation.kv_cache import KVCache
 from stride_ros.activation.prompt import Prompt
 from stride_ros.activation.vision import PairFeatures, VisionTower, Weights
 from stride_ros.errors import ConfigError
+from stride_ros.threads import choose_threads, use_threads
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -67,10 +69,18 @@ class ActivationModel:
     """A Qwen3-VL trained for STRIDE. Holds weights only; a session holds the state of a stream.
 
     window: slots (W); resolution: seconds of a slot; past: slots that end at or before the newest frame;
-    memory_bytes: bytes of the weights; recorder: of slot passes, None where they are not recorded.
+    memory_bytes: bytes of the weights; threads: of the CPU, None for PyTorch's own setting; recorder: of slot
+    passes, None where they are not recorded.
     """
 
-    def __init__(self, architecture: Architecture, weights: Weights, prompt: Prompt, name: str) -> None:
+    def __init__(
+        self,
+        architecture: Architecture,
+        weights: Weights,
+        prompt: Prompt,
+        name: str,
+        threads: int | None = None,
+    ) -> None:
         self.architecture = architecture
         self.prompt = prompt
         self.name = name
@@ -87,26 +97,35 @@ class ActivationModel:
             self._head = self._decoder.head_rows(weights, prompt.slot_ids[:2])
         self.device, self.dtype = self._decoder.device, self._decoder.dtype
         self.memory_bytes = counted.total
+        count = counted.total // self.dtype.itemsize
+        self.threads = None if threads is None else choose_threads(threads, count, str(self.device))
         self.recorder: Recorder | None = CudaRecorder(self.device) if self.device.type == "cuda" else None
 
     @classmethod
     def load(
-        cls, source: str | os.PathLike[str], device: str = "auto", dtype: str = "auto"
+        cls,
+        source: str | os.PathLike[str],
+        device: str = "auto",
+        dtype: str = "auto",
+        threads: int | None = None,
     ) -> ActivationModel:
         """Load a checkpoint.
 
         source: a directory, `stride-tiny` (the embedded one) or a Hugging Face repo id. device: auto, cpu,
-        cuda or cuda:N. dtype: auto, float32, bfloat16 or float16. Only safetensors are read and no code of
-        the checkpoint runs. Raises CheckpointError (missing, gated, damaged, other architecture, no slot
-        tokens) and ConfigError.
+        cuda or cuda:N. dtype: auto, float32, bfloat16 or float16. threads: of the CPU, 0 for as many as a
+        model of this size is worth, None to leave PyTorch's setting alone. Only safetensors are read and no
+        code of the checkpoint runs. Raises CheckpointError (missing, gated, damaged, other architecture, no
+        slot tokens) and ConfigError.
         """
+        if threads is not None:
+            use_threads(threads or 1)  # to read the weights in; how many they are is not known yet
         chosen_device = choose_device(device)
         chosen_dtype = choose_dtype(dtype, chosen_device)
         folder = checkpoint.find(source)
         architecture = checkpoint.read_architecture(folder)
         prompt = Prompt(checkpoint.read_tokenizer(folder))
         weights = WeightFiles(folder, chosen_device, chosen_dtype)
-        return cls(architecture, weights, prompt, name=os.fspath(source))
+        return cls(architecture, weights, prompt, os.fspath(source), threads)
 
     def new_cache(self) -> KVCache:
         """An empty cache for one prompt."""
@@ -121,6 +140,7 @@ class ActivationModel:
     @torch.inference_mode()
     def encode(self, pairs: Sequence[tuple[NDArray[np.uint8], NDArray[np.uint8]]]) -> list[PairFeatures]:
         """Encode frame pairs of one size, (H, W, 3) uint8 each, H and W multiples of 32."""
+        use_threads(self.threads)
         height, width = pairs[0][0].shape[:2]
         stacked = torch.from_numpy(np.stack([patches(first, second) for first, second in pairs]))
         return self._vision.encode(stacked.to(self.device, self.dtype), height // CELL, width // CELL)
@@ -128,11 +148,13 @@ class ActivationModel:
     @torch.inference_mode()
     def append(self, blocks: Sequence[TokenBlock]) -> None:
         """Run token blocks, to have their keys and values in their caches."""
+        use_threads(self.threads)
         self._decoder.forward(blocks)
 
     @torch.inference_mode()
     def slot_probabilities(self, blocks: Sequence[TokenBlock]) -> list[NDArray[np.float32]]:
         """Run blocks of slots; P(active) (wanted,) of each, from the head rows of the two labels."""
+        use_threads(self.threads)
         hidden = self._decoder.forward(blocks)
         logits = torch.nn.functional.linear(torch.cat(hidden), self._head).float()
         active: NDArray[np.float32] = torch.softmax(logits, dim=-1)[:, 1].cpu().numpy()

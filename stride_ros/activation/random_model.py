@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from stride_ros.activation.checkpoint import Architecture
+from stride_ros.activation.architecture import Architecture
 from stride_ros.activation.model import ActivationModel, choose_device, choose_dtype
 from stride_ros.activation.prompt import Prompt
 
@@ -41,12 +41,13 @@ def random_model(
     seed: int = 0,
     device: str = "auto",
     dtype: str = "auto",
+    threads: int | None = None,
 ) -> ActivationModel:
     """A model of this architecture with random weights and a tokenizer that has the prompt's special tokens.
 
-    device and dtype as in ActivationModel.load. The same seed gives the same model on the same kind of
-    device.
+    device, dtype and threads as in ActivationModel.load. The same seed gives the same model on the same kind
+    of device.
     """
     chosen = choose_device(device)
     weights = RandomWeights(seed, chosen, choose_dtype(dtype, chosen))
-    return ActivationModel(architecture, weights, Prompt(tokenizer), name)
+    return ActivationModel(architecture, weights, Prompt(tokenizer), name, threads)

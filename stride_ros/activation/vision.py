@@ -13,7 +13,7 @@ from typing import Protocol
 import torch
 import torch.nn.functional as F
 
-from stride_ros.activation.checkpoint import VisionShape
+from stride_ros.activation.architecture import VisionShape
 from stride_ros.activation.frames import MERGE, PAIR, PATCH
 
 _ROPE_THETA = 10000.0

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from stride_ros.errors import ConfigError
 from stride_ros.terminal import say
+from stride_ros.threads import add_threads_option, use_threads
 from stride_ros.wording import counted, plural
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         action="store_false",
         help="on a CUDA device, start each kernel",
     )
-    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (default all cores)")
+    add_threads_option(parser)
     parser.add_argument("--seed", type=int, default=0, help="of frames and weights (default 0)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all numbers")
     parser.add_argument(
@@ -84,14 +85,11 @@ def run(arguments: argparse.Namespace) -> int:
 
         return time_responder(arguments)
     settings = _settings(arguments)
-    import torch
-
     from stride_ros.benchmark.measure import REFERENCES, WARM_UP, measure
     from stride_ros.terminal import Progress
 
-    if arguments.threads:
-        torch.set_num_threads(arguments.threads)
     model = _model(arguments)
+    use_threads(model.threads)  # the references too
     streams = 1 + (len(REFERENCES) if settings.reference_ticks else 0)
     frames = streams * (settings.frames + settings.ticks + WARM_UP)
     with Progress("Measuring", frames, "frame") as progress:
@@ -108,7 +106,7 @@ def run(arguments: argparse.Namespace) -> int:
         "model": model.name,
         "device": _device_name(model),
         "dtype": str(model.dtype).removeprefix("torch."),
-        "threads": torch.get_num_threads(),
+        "threads": model.threads,
         "window": model.window,
         "settings": asdict(settings),
         **numbers,
@@ -156,7 +154,7 @@ def _model(arguments: argparse.Namespace) -> ActivationModel:
     if arguments.model:
         from stride_ros.activation.model import ActivationModel
 
-        return ActivationModel.load(arguments.model, arguments.device, arguments.dtype)
+        return ActivationModel.load(arguments.model, arguments.device, arguments.dtype, arguments.threads)
     from stride_ros.activation.random_model import random_model
     from stride_ros.benchmark.measure import QUERIES
     from stride_ros.benchmark.presets import architecture
@@ -169,6 +167,7 @@ def _model(arguments: argparse.Namespace) -> ActivationModel:
         seed=arguments.seed,
         device=arguments.device,
         dtype=arguments.dtype,
+        threads=arguments.threads,
     )
 
 

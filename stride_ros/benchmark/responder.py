@@ -27,13 +27,14 @@ _SIZE = (640, 480)  # of the frames, (width, height)
 
 def run(arguments: argparse.Namespace) -> int:
     """``stride-ros benchmark --responder M``: measure, print a table, write the numbers."""
-    import torch
-
     from stride_ros.terminal import Progress, say
 
-    if arguments.threads:
-        torch.set_num_threads(arguments.threads)
-    parameters = {"model": arguments.responder, "device": arguments.device, "dtype": arguments.dtype}
+    parameters = {
+        "model": arguments.responder,
+        "device": arguments.device,
+        "dtype": arguments.dtype,
+        "threads": arguments.threads,
+    }
     with Progress("Answering", _WARM_UP + _ROUNDS, "onset") as progress:
         done = 0
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from stride_ros.errors import ConfigError, SourceError
 from stride_ros.terminal import say
+from stride_ros.threads import add_threads_option
 from stride_ros.wording import counted, plural
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument("--model", default="stride-tiny", help="checkpoint (default stride-tiny)")
     parser.add_argument("--no-sentences", action="store_true", help="leave the sentences out")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default auto)")
+    add_threads_option(parser)
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the numbers as JSON")
     parser.add_argument(
         "--report",
@@ -63,9 +65,11 @@ def run(arguments: argparse.Namespace) -> int:
     from stride_ros.evaluation.detectors import Session
     from stride_ros.evaluation.sentences import Sayer
 
-    model = ActivationModel.load(arguments.model, device=arguments.device)
+    model = ActivationModel.load(arguments.model, arguments.device, threads=arguments.threads)
     session = Session(model)
-    sayer = None if arguments.no_sentences else Sayer(arguments.model, device=arguments.device)
+    sayer = None
+    if not arguments.no_sentences:
+        sayer = Sayer(arguments.model, device=arguments.device, threads=arguments.threads)
     tally = _score(session, sayer, arguments, "Evaluating")
     metrics = tally.metrics()
     result = {
@@ -94,7 +98,7 @@ def run(arguments: argparse.Namespace) -> int:
         from stride_ros.evaluation.report import rival_detectors, write_report
 
         rows = {"stride (default settings)": metrics}
-        for name, detector in rival_detectors(model, rivals, arguments.device).items():
+        for name, detector in rival_detectors(model, rivals, arguments.device, arguments.threads).items():
             rows[name] = _score(detector, None, arguments, name).metrics()
         write_report(arguments.report, rows, result)
         say(f"Written: {arguments.report}")

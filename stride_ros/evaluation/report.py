@@ -27,7 +27,7 @@ Row = Mapping[str, float | None]
 
 
 def rival_detectors(
-    model: ActivationModel, checkpoints: Sequence[tuple[str, str]], device: str
+    model: ActivationModel, checkpoints: Sequence[tuple[str, str]], device: str, threads: int | None = None
 ) -> dict[str, Detector]:
     """What the default settings are compared with: ablations and per-frame decisions with the same weights,
     other checkpoints by (name, path), and two ways that need no model."""
@@ -43,7 +43,7 @@ def rival_detectors(
         "per frame, same weights, median of 3": NewestSlot(model, smoothing=3),
     }
     for name, checkpoint in checkpoints:
-        other = ActivationModel.load(checkpoint, device=device)
+        other = ActivationModel.load(checkpoint, device, threads=threads)
         # A window of one slot is a per-frame model: it has no spans of its own.
         rivals[name] = Session(other) if other.past > 1 else NewestSlot(other)
     return rivals | {"motion trigger": Motion(), "every 10 s": FixedInterval()}

@@ -20,10 +20,12 @@ MAX_WORDS = 32  # tokens at most; the world's sentences are short
 class Sayer:
     """Asks a response backend as the responder node does, and compares with the world's sentence."""
 
-    def __init__(self, model: str, per_query: int = 1, device: str = "auto") -> None:
-        """per_query: how many onsets of each query and clip are put into words."""
+    def __init__(
+        self, model: str, per_query: int = 1, device: str = "auto", threads: int | None = None
+    ) -> None:
+        """per_query: how many onsets of each query and clip are put into words; threads: see the backend."""
         self.per_query = per_query
-        self._backend = load_backend("huggingface", model, device, max_new_tokens=MAX_WORDS)
+        self._backend = load_backend("huggingface", model, device, max_new_tokens=MAX_WORDS, threads=threads)
 
     def judge(
         self,

@@ -82,7 +82,9 @@ class ActivationNode(ManagedNode):
         self.get_logger().info(f"Loading {values['model']} ...")
         started = time.monotonic()
         self._model = call_in_thread(
-            lambda: ActivationModel.load(values["model"], device=values["device"], dtype=values["dtype"]),
+            lambda: ActivationModel.load(
+                values["model"], values["device"], values["dtype"], threads=values["threads"]
+            ),
             keep_waiting=self.may_wait,
         )
         self._open_stream()
@@ -287,6 +289,7 @@ class ActivationNode(ManagedNode):
         status.add("state", self._state())
         status.add("model", model.name if model else "none")
         status.add("device", model.device if model else "none")
+        status.add("threads", model.threads if model else "none")
         status.add("query", "; ".join(watched_queries(values)))
         self._status.report(status, source, values)
         status.add("dropped", self._dropped + (worker.dropped if worker else 0))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from stride_ros.activation.config import ActivationConfig, TriggerConfig
 from stride_ros.errors import ConfigError, QueryError
-from stride_ros.nodes.parameters import LIVE, ParameterSpec, Table
+from stride_ros.nodes.parameters import LIVE, THREADS, ParameterSpec, Table
 
 DEFAULT_QUERY = "Tell me when a person is in view."
 DEFAULT_MODEL = "interlive/STRIDE-2B"
@@ -44,6 +44,7 @@ TABLE: Table = (
         "Number type of the weights; auto is bfloat16 on a GPU and float32 on a CPU.",
         choices=("auto", "float32", "bfloat16", "float16"),
     ),
+    THREADS,
     ParameterSpec(
         "image_transport",
         "raw",

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from stride_ros.errors import ConfigError, StrideError
+from stride_ros.threads import AUTO, MAX_THREADS
 
 if TYPE_CHECKING:
     from rclpy.node import Node
@@ -93,6 +94,13 @@ def with_default(table: Table, name: str, default: Value) -> Table:
     return tuple(replace(spec, default=default) if spec.name == name else spec for spec in table)
 
 
+THREADS = ParameterSpec(
+    "threads",
+    AUTO,
+    "CPU threads of the model; 0: what OMP_NUM_THREADS says, else 1 for a small model or one on a GPU, and "
+    "all cores but one for a large one.",
+    limits=(AUTO, MAX_THREADS),
+)
 Check = Callable[[Mapping[str, Any]], None]
 
 

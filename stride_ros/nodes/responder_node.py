@@ -370,6 +370,7 @@ class ResponderNode(ManagedNode):
         status.add("backend", self.parameters["backend"])
         status.add("backend health", "failing" if figures.last_error else "ok" if backend else "none")
         status.add("model", backend.name if backend is not None else "none")
+        status.add("threads", getattr(backend, "threads", "none"))
         status.add("frames (Hz)", self._frames.hertz)
         status.add("frames kept", self.frames_kept)
         status.add("frames rejected", self._rejected)

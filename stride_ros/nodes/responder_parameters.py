@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from stride_ros.nodes.parameters import LIVE, ParameterSpec, Table
+from stride_ros.nodes.parameters import LIVE, THREADS, ParameterSpec, Table
 from stride_ros.response.backend import ATTENTIONS, BACKENDS, DTYPES, QUANTIZATIONS
 from stride_ros.response.desk import MOMENTS
 from stride_ros.response.prompt import DEFAULT_SYSTEM_PROMPT
@@ -35,6 +35,7 @@ TABLE: Table = (
         "Number type of the weights; auto is bfloat16 on a GPU and float32 on a CPU.",
         choices=DTYPES,
     ),
+    THREADS,
     ParameterSpec("attention", "auto", "Attention implementation of transformers.", choices=ATTENTIONS),
     ParameterSpec(
         "quantization", "none", "Weights in 8 or 4 bits; needs bitsandbytes and a GPU.", choices=QUANTIZATIONS
@@ -137,7 +138,14 @@ TABLE: Table = (
 )
 
 _BACKEND_OPTIONS = {
-    "huggingface": ("max_new_tokens", "temperature", "frame_max_tokens", "attention", "quantization"),
+    "huggingface": (
+        "max_new_tokens",
+        "temperature",
+        "frame_max_tokens",
+        "attention",
+        "quantization",
+        "threads",
+    ),
     "openai": (
         "max_new_tokens",
         "temperature",

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from stride_ros.errors import StrideError
+from stride_ros.threads import prepare_process
 
 if TYPE_CHECKING:
     from rclpy.node import Node
@@ -33,6 +34,8 @@ def run(*nodes: str | Callable[[], Node], args: Sequence[str] | None = None) -> 
     start by itself, 2 when a parameter or a source is wrong.
     """
     stopper = _Stopper()
+    prepare_process()
+    gc.disable()  # until the models are loaded: what is imported and loaded stays
     import rclpy
     from rclpy.signals import SignalHandlerOptions
 
@@ -43,6 +46,11 @@ def run(*nodes: str | Callable[[], Node], args: Sequence[str] | None = None) -> 
     ended = threading.Event()
     code = 0
 
+    def on_ready() -> None:
+        if all(runner.ready for runner in running):
+            gc.freeze()  # later collections need not look through modules and weights
+            gc.enable()
+
     def stop() -> None:
         gc.freeze()  # walking through a model's millions of objects once more would take seconds
         for runner in running:
@@ -52,7 +60,7 @@ def run(*nodes: str | Callable[[], Node], args: Sequence[str] | None = None) -> 
     stopper.on_signal(stop)
     try:
         for make in makers:
-            running.append(_Runner(make(), ended))
+            running.append(_Runner(make(), on_ready, ended))
         # A signal before this line found not every node; `asked` was set first.
         if not stopper.asked:
             for runner in running:
@@ -81,13 +89,15 @@ def run(*nodes: str | Callable[[], Node], args: Sequence[str] | None = None) -> 
 class _Runner:
     """One node with its executor and thread, so that no other node's callback or transition delays it."""
 
-    def __init__(self, node: Node, ended: threading.Event) -> None:
-        """`ended` is set when the node can run no longer."""
+    def __init__(self, node: Node, on_ready: Callable[[], None], ended: threading.Event) -> None:
+        """`on_ready()`: the node has started by itself; `ended` is set when it can run no longer."""
         from rclpy.executors import SingleThreadedExecutor
         from rclpy.task import Future
 
         self.node = node
+        self.ready = False
         self.failed = False  # to start by itself, or with an error
+        self._on_ready = on_ready
         self._ended = ended
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(node)
@@ -115,6 +125,8 @@ class _Runner:
 
         try:
             if _autostart(self.node):
+                self.ready = True
+                self._on_ready()
                 self._executor.spin_until_future_complete(self._stopped)
             else:
                 self.failed = True

@@ -13,6 +13,8 @@ from stride_ros.errors import ConfigError
 from stride_ros.replay.bag_reader import BagReader
 from stride_ros.replay.expectations import Expectations, Verdict, add_to, judge, read_expectations
 from stride_ros.replay.record import Run, Span
+from stride_ros.startup import paused_collector
+from stride_ros.threads import AUTO, restored_threads
 
 if TYPE_CHECKING:
     from stride_ros.activation.model import ActivationModel
@@ -56,6 +58,7 @@ def replay(
     duration: float | None = None,
     expect: str | Path | Expectations | None = None,
     device: str = "auto",
+    threads: int | None = AUTO,
     out: str | Path | None = None,
     storage: str = "mcap",
     topics: Sequence[str] | None = None,
@@ -67,8 +70,10 @@ def replay(
     those of ``expect``. ``model``: name, folder or a loaded ActivationModel; ``responder``: name or folder of
     the model that answers onsets, None for none. ``rate``: frames a second taken. ``clock``: "header" stamps
     or "log" times. ``start``, ``duration``: the part to play, s from the beginning of the log. ``expect``: a
-    file of ground truth, or an `Expectations`. ``out``: a bag to write with the results and the recorded
-    ``topics`` (default: the images). ``progress(done, total)`` is told seconds of the recording.
+    file of ground truth, or an `Expectations`. ``threads``: of the CPU for models that are loaded here, 0 for
+    as many as their size is worth, None to leave PyTorch's setting alone. ``out``: a bag to write with the
+    results and the recorded ``topics`` (default: the images). ``progress(done, total)`` is told seconds of
+    the recording.
 
     The same arguments give the same result. Raises StrideError: SourceError for a recording that cannot be
     used, CheckpointError, QueryError, ConfigError.
@@ -81,15 +86,18 @@ def replay(
         reader = stack.enter_context(BagReader(bag, image_topic))
         total = duration or max((reader.end - reader.start) / 1e9 - start, 0.0)
 
-        from stride_ros.activation.model import ActivationModel
-        from stride_ros.replay.answers import Answerer
-        from stride_ros.replay.bag_output import BagOutput
-        from stride_ros.replay.player import Player
+        with paused_collector():
+            from stride_ros.activation.model import ActivationModel
+            from stride_ros.replay.bag_output import BagOutput
+            from stride_ros.replay.player import Player
 
-        loaded = ActivationModel.load(model, device=device) if isinstance(model, str) else model
+            stack.enter_context(restored_threads())
+            loaded = ActivationModel.load(model, device, threads=threads) if isinstance(model, str) else model
         answerer = None
         if responder is not None:
-            answerer = Answerer(responder, device=device)
+            from stride_ros.replay.answers import Answerer
+
+            answerer = Answerer(responder, device=device, threads=threads)
             stack.callback(answerer.close)
         sink = None
         if out is not None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from stride_ros.errors import ConfigError
 from stride_ros.terminal import Progress, Style, one_line, say
+from stride_ros.threads import AUTO, add_threads_option
 from stride_ros.wording import counted
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument("--model", help="decides when: name or folder (default stride-tiny)")
     parser.add_argument("--responder", metavar="MODEL", help="says what: name or folder (default: nobody)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default auto)")
+    add_threads_option(parser)
     parser.add_argument(
         "--clock", choices=("header", "log"), default="header", help="which stamps (default header)"
     )
@@ -117,6 +119,7 @@ def run(arguments: argparse.Namespace) -> int:
             duration=arguments.duration,
             expect=arguments.expect,
             device=arguments.device,
+            threads=arguments.threads or given.get("threads", AUTO),
             out=arguments.out,
             storage=arguments.storage,
             topics=arguments.topic,

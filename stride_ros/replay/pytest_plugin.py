@@ -14,9 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from stride_ros.threads import AUTO, prepare_process
+
 if TYPE_CHECKING:
     from stride_ros.activation.model import ActivationModel
     from stride_ros.replay.api import Replay
+
+prepare_process()  # a plugin is loaded before the tests that import torch
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -28,7 +32,7 @@ def stride_model(request: pytest.FixtureRequest) -> ActivationModel:
     """The activation model of ``--stride-model``, loaded once."""
     from stride_ros.activation.model import ActivationModel
 
-    return ActivationModel.load(request.config.getoption("--stride-model"))
+    return ActivationModel.load(request.config.getoption("--stride-model"), threads=AUTO)
 
 
 @pytest.fixture

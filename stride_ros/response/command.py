@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from stride_ros.errors import ConfigError, SourceError
 from stride_ros.terminal import say
+from stride_ros.threads import add_threads_option
 from stride_ros.wording import counted
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     )
     parser.add_argument("--base-url", metavar="URL", help="address of an OpenAI-compatible server")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or balanced (default auto)")
+    add_threads_option(parser)
     parser.add_argument("--dtype", default="auto", help="auto, float32, bfloat16 or float16 (default auto)")
     parser.add_argument(
         "--pre-seconds", type=float, default=2.0, metavar="S", help="shown before (default 2)"
@@ -67,6 +69,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.base_url:
         options["base_url"] = arguments.base_url
     say(f"Loading {arguments.model} ...", stream=sys.stderr)
+    if kind == "huggingface":
+        options["threads"] = arguments.threads
     backend = load_backend(kind, arguments.model, arguments.device, arguments.dtype, **options)
     try:
         answer = _ask(backend, request)

@@ -11,17 +11,23 @@ from typing import Any
 import torch
 from transformers import StoppingCriteria, StoppingCriteriaList, TextStreamer
 
+from stride_ros.threads import use_threads
+
 
 class StreamedGeneration:
     """Runs ``model.generate`` on a thread of its own and hands out the text as it grows.
 
-    One thread for the life of the object: on a CPU every new thread would start its own pool of workers.
+    One thread for the life of the object: on a CPU every new thread would start its own pool of workers, of
+    ``threads`` threads.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, settings: dict[str, Any]) -> None:
+    def __init__(
+        self, model: Any, tokenizer: Any, settings: dict[str, Any], threads: int | None = None
+    ) -> None:
         self._model = model
         self._tokenizer = tokenizer
         self._settings = settings
+        self._threads = threads
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="stride-generate")
         self.last_tokens = 0
 
@@ -54,6 +60,7 @@ class StreamedGeneration:
         stop: StoppingCriteria,
         pieces: Queue[str | None],
     ) -> None:
+        use_threads(self._threads)
         try:
             with torch.inference_mode():
                 self._model.generate(

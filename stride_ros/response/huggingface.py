@@ -16,6 +16,7 @@ from stride_ros.response.frame_cache import TimedFrame
 from stride_ros.response.generation import StreamedGeneration
 from stride_ros.response.loading import load_image_text_model, resolve_checkpoint
 from stride_ros.response.thoughts import OPEN, without_thoughts
+from stride_ros.threads import choose_threads, use_threads
 from stride_ros.wording import counted
 
 _WARM_UP_SIDE = 448  # px
@@ -29,6 +30,7 @@ class HuggingFaceBackend:
     accelerate). ``dtype``: auto, float32, float16 or bfloat16. ``attention``: auto or a name that
     transformers knows (sdpa, eager, flash_attention_2). ``quantization``: none, 8bit or 4bit (needs
     bitsandbytes). ``frame_max_tokens`` bounds what a frame may cost where the family lets it vary.
+    ``threads``: of the CPU, 0 for as many as a model of this size is worth, None for PyTorch's own setting.
     Decoding follows the model's own generation_config; ``temperature`` overrides it (0: greedy) unless
     negative. Raises BackendError when the model cannot be loaded, ConfigError for an impossible option.
     """
@@ -46,18 +48,27 @@ class HuggingFaceBackend:
         frame_max_tokens: int = 256,
         attention: str = "auto",
         quantization: str = "none",
+        threads: int | None = None,
     ) -> None:
         self.name = model.rstrip("/").rsplit("/", 1)[-1]
         directory = resolve_checkpoint(model)
+        if threads is not None:
+            use_threads(threads or 1)  # to read the weights in
         self._model: Any = load_image_text_model(
             directory, device, dtype, attention=attention, quantization=quantization
         )
+        self.threads = None if threads is None else self._choose(threads)
         self._prompt = prompt_builder(directory, self._model.config, frame_max_tokens)
         self._generation = StreamedGeneration(
             self._model,
             self._prompt.tokenizer,
             _settings(self._model, self._prompt.tokenizer, max_new_tokens, temperature),
+            self.threads,
         )
+
+    def _choose(self, threads: int) -> int:
+        weights = sum(parameter.numel() for parameter in self._model.parameters())
+        return choose_threads(threads, weights, str(self._model.device))
 
     @property
     def last_tokens(self) -> int:
@@ -73,6 +84,7 @@ class HuggingFaceBackend:
     def stream(self, request: ResponseRequest, cancelled: Callable[[], bool]) -> Iterator[str]:
         """Yield the answer in increments of text (see ResponseBackend)."""
         device, dtype = self._model.device, self._model.dtype
+        use_threads(self.threads)
         try:
             inputs = {
                 key: value.to(device, dtype) if value.is_floating_point() else value.to(device)

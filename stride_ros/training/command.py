@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from stride_ros.errors import ConfigError
 from stride_ros.terminal import say
+from stride_ros.threads import add_threads_option, choose_threads, use_threads
 from stride_ros.wording import counted
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     _add_data_options(parser.add_argument_group("data"))
     _add_window_options(parser.add_argument_group("activation window"))
     _add_plan_options(parser.add_argument_group("training"))
+    add_threads_option(parser)
     parser.set_defaults(run=run)
 
 
@@ -105,6 +107,8 @@ def _add_plan_options(group: argparse._ArgumentGroup) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     _check(arguments)
+    import torch
+
     from stride_ros.activation.prompt import Prompt
     from stride_ros.response.qwen3_vl import Qwen3VLPrompt
     from stride_ros.training.dataset import Sampling, StrideDataset, make_samples
@@ -121,6 +125,8 @@ def run(arguments: argparse.Namespace) -> int:
     )
     model, tokenizer = prepare(arguments.model, arguments.out, keys)
     config = model.config
+    weights = sum(parameter.numel() for parameter in model.parameters())
+    use_threads(choose_threads(arguments.threads, weights, "cuda" if torch.cuda.is_available() else "cpu"))
     windows = WindowExamples(
         Prompt(tokenizer),
         config.trigger_window_past,

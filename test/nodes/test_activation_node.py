@@ -488,3 +488,27 @@ def test_diagnostics_report_state_and_errors(watched: Watched, documented_values
     assert values["context (frames)"] == "1 of 128"
     assert float(values["process memory (MB)"]) > 10
     assert set(values) == documented_values("activation")
+
+
+def test_the_threads_parameter_reaches_the_worker_and_the_status(
+    graph: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    from stride_ros.activation.stream import ActivationStream
+
+    found = []
+    real = ActivationStream.push
+
+    def push(self: Any, *frame: Any) -> Any:
+        updates = real(self, *frame)
+        found.append(torch.get_num_threads())
+        return updates
+
+    monkeypatch.setattr(ActivationStream, "push", push)
+    watched = Watched(graph, {"threads": 2}).start()
+    arrays = graph.collect(DiagnosticArray, "/diagnostics")
+    watched.feed(image(0, ORIGIN))
+    assert found == [2]
+    values = {value.key: value.value for value in graph.wait(lambda: arrays, "a status")[-1].status[0].values}
+    assert values["threads"] == "2"

@@ -9,15 +9,18 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from stride_ros.threads import add_threads_option, choose_threads, prepare_process, use_threads
+
 
 def main() -> None:
     """Parse the options and run the recipe."""
+    prepare_process()
     from stride_ros.training.tiny.recipe import Recipe, make
 
     parser = argparse.ArgumentParser(prog="python -m stride_ros.training.tiny", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the checkpoint")
     parser.add_argument("--cache", type=Path, metavar="DIR", help="keep rendered clips here between runs")
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads (default: PyTorch's choice)")
+    add_threads_option(parser)
     parser.add_argument(
         "--vision", type=Path, metavar="CHECKPOINT", help="take its vision tower instead of training one"
     )
@@ -31,10 +34,7 @@ def main() -> None:
         option = f"--{field.name.replace('_', '-')}"
         parser.add_argument(option, default=field.default, help=f"default {field.default}", **kind)
     arguments = parser.parse_args()
-    if arguments.threads:
-        import torch
-
-        torch.set_num_threads(arguments.threads)
+    use_threads(choose_threads(arguments.threads, 0, "cpu"))
     values = {field.name: getattr(arguments, field.name) for field in options}
     recipe = Recipe(**{key: tuple(v) if isinstance(v, list) else v for key, v in values.items()})
     make(arguments.out, recipe, arguments.cache, arguments.vision)
