@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 _OVERLAP = 5.0  # s; how long the subscription before is kept when the new one receives nothing
 _SETTLING = 1.0  # s after a new one, in which it may deliver what was delivered before
+_RECENT = 64  # images that are remembered for that
+_NO_STAMP = bytes(8)
 _CHOICES = {
     QoSPolicyKind.RELIABILITY: ("reliable", "best_effort", "system_default"),
     QoSPolicyKind.DURABILITY: ("volatile", "transient_local", "system_default"),
@@ -47,11 +50,16 @@ class ImageSubscription:
         self._subscription: Any = None
         self._former: Any = None  # the one before, until the new one delivers
         self._made = float("-inf")
+        self._recent: deque[tuple[bytes, float]] = deque(maxlen=_RECENT)  # stamps, and which delivered them
         self._subscribe(self._wanted())
 
     @property
-    def is_settling(self) -> bool:
-        """Whether images may come again that came before, since the subscription has just been renewed."""
+    def may_replay(self) -> bool:
+        """Whether images may come that are older than those before: a new subscription gets what is kept."""
+        return self._is_settling and self.qos.durability == QoSDurabilityPolicy.TRANSIENT_LOCAL
+
+    @property
+    def _is_settling(self) -> bool:
         return self._renewed and time.monotonic() - self._made < _SETTLING
 
     def follow(self) -> bool:
@@ -103,6 +111,12 @@ class ImageSubscription:
         def receive(data: bytes) -> None:
             if made == self._made:
                 self._drop_former()  # the new one is connected
+            stamp = bytes(data[4:12])  # CDR: after 4 bytes of encapsulation
+            if self._is_settling and any(
+                stamp == old != _NO_STAMP and made != by for old, by in self._recent
+            ):
+                return  # the other one has delivered it
+            self._recent.append((stamp, made))
             self._receive(data)
 
         return receive
