@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 _OVERLAP = 5.0  # s; how long the subscription before is kept when the new one receives nothing
 _SETTLING = 1.0  # s after a new one, in which it may deliver what was delivered before
 _RECENT = 64  # images that are remembered for that
-_NO_STAMP = bytes(8)
 _CHOICES = {
     QoSPolicyKind.RELIABILITY: ("reliable", "best_effort", "system_default"),
     QoSPolicyKind.DURABILITY: ("volatile", "transient_local", "system_default"),
@@ -50,7 +49,7 @@ class ImageSubscription:
         self._subscription: Any = None
         self._former: Any = None  # the one before, until the new one delivers
         self._made = float("-inf")
-        self._recent: deque[tuple[bytes, float]] = deque(maxlen=_RECENT)  # stamps, and which delivered them
+        self._recent: deque[tuple[Any, float]] = deque(maxlen=_RECENT)  # when sent, and which delivered them
         self._subscribe(self._wanted())
 
     @property
@@ -105,18 +104,17 @@ class ImageSubscription:
                 raise ConfigError(f"{reason}.") from error
             raise
 
-    def _receiver(self) -> Callable[[bytes], None]:
+    def _receiver(self) -> Callable[[bytes, Any], None]:
         made = self._made
 
-        def receive(data: bytes) -> None:
+        def receive(data: bytes, info: Any) -> None:
             if made == self._made:
                 self._drop_former()  # the new one is connected
-            stamp = bytes(data[4:12])  # CDR: after 4 bytes of encapsulation
-            if self._is_settling and any(
-                stamp == old != _NO_STAMP and made != by for old, by in self._recent
-            ):
-                return  # the other one has delivered it
-            self._recent.append((stamp, made))
+            # When it was sent; where the middleware does not tell, the image's own stamp, behind 4 bytes.
+            sent = info["source_timestamp"] or bytes(data[4:12])
+            if self._is_settling and any(sent == known for known, by in self._recent if by != made):
+                return  # delivered before
+            self._recent.append((sent, made))
             self._receive(data)
 
         return receive
