@@ -189,9 +189,8 @@ class ImageInput:
             return
         self._sampler.rate = self._rate()
         went_back = self._sampler.is_back(stamp)
-        is_settling = self._subscription.is_settling
-        if went_back and is_settling:
-            return  # it came before, by the subscription that this one replaced
+        if went_back and self._subscription.may_replay:
+            return
         if not self._follows(stamp, arrival, went_back):
             return
         if went_back:
@@ -202,7 +201,7 @@ class ImageInput:
             self.sampled.tick()
             self._last_sample = arrival
             self._on_sample(Sample(data, stamp, arrival))
-        elif verdict in (Verdict.LATE, Verdict.DUPLICATE) and not is_settling:
+        elif verdict in (Verdict.LATE, Verdict.DUPLICATE):
             self.out_of_order += 1
 
     def _follows(self, stamp: int, arrival: float, went_back: bool) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 _OVERLAP = 5.0  # s; how long the subscription before is kept when the new one receives nothing
 _SETTLING = 1.0  # s after a new one, in which it may deliver what was delivered before
+_RECENT = 64  # images that are remembered for that
 _CHOICES = {
     QoSPolicyKind.RELIABILITY: ("reliable", "best_effort", "system_default"),
     QoSPolicyKind.DURABILITY: ("volatile", "transient_local", "system_default"),
@@ -47,11 +49,16 @@ class ImageSubscription:
         self._subscription: Any = None
         self._former: Any = None  # the one before, until the new one delivers
         self._made = float("-inf")
+        self._recent: deque[tuple[Any, float]] = deque(maxlen=_RECENT)  # when sent, and which delivered them
         self._subscribe(self._wanted())
 
     @property
-    def is_settling(self) -> bool:
-        """Whether images may come again that came before, since the subscription has just been renewed."""
+    def may_replay(self) -> bool:
+        """Whether images may come that are older than those before: a new subscription gets what is kept."""
+        return self._is_settling and self.qos.durability == QoSDurabilityPolicy.TRANSIENT_LOCAL
+
+    @property
+    def _is_settling(self) -> bool:
         return self._renewed and time.monotonic() - self._made < _SETTLING
 
     def follow(self) -> bool:
@@ -97,12 +104,17 @@ class ImageSubscription:
                 raise ConfigError(f"{reason}.") from error
             raise
 
-    def _receiver(self) -> Callable[[bytes], None]:
+    def _receiver(self) -> Callable[[bytes, Any], None]:
         made = self._made
 
-        def receive(data: bytes) -> None:
+        def receive(data: bytes, info: Any) -> None:
             if made == self._made:
                 self._drop_former()  # the new one is connected
+            # When it was sent; where the middleware does not tell, the image's own stamp, behind 4 bytes.
+            sent = info["source_timestamp"] or bytes(data[4:12])
+            if self._is_settling and any(sent == known for known, by in self._recent if by != made):
+                return  # delivered before
+            self._recent.append((sent, made))
             self._receive(data)
 
         return receive

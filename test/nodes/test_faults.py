@@ -279,7 +279,7 @@ def test_slow_model_drops_frames_and_keeps_the_alignment(
         ("old stamps", b"\x01", "s old; check the clocks"),
         ("stamps stand still", b"\x01", "stand still"),
         ("silence", b"\x01", "no images on /image"),
-        ("loss", b"\x01", "qos_overrides./image.subscription.reliability: reliable"),
+        ("loss", b"\x01", "if the camera is faster, for large images give the middleware larger buffers"),
         ("restart", b"\x01", "started anew"),
         ("slow", b"\x01", "a decision takes"),
         ("failure", b"\x02", "decisions fail: RuntimeError: broken"),
