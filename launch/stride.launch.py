@@ -83,7 +83,7 @@ ARGUMENTS = [
         "respawn",
         default_value="false",
         choices=BOOLEAN,
-        description="Start a node again when its process has ended; it configures and activates itself again.",
+        description="Start a node again when its process has ended; it configures and activates itself.",
     ),
     DeclareLaunchArgument(
         "respawn_delay", default_value="2.0", description="Seconds until a node is started again."
@@ -92,8 +92,8 @@ ARGUMENTS = [
         "on_failure",
         default_value="shutdown",
         choices=["shutdown", "keep"],
-        description="When a node cannot start or dies: shutdown ends the launch with exit code 1, keep goes on "
-        "with the others. With respawn:=true only a wrong parameter counts.",
+        description="When a node cannot start or dies: shutdown ends the launch with exit code 1, keep "
+        "goes on with the others. With respawn:=true only a wrong parameter counts.",
     ),
     DeclareLaunchArgument(
         "show",

@@ -6,13 +6,13 @@ import math
 import re
 from typing import Any
 
-from launch import LaunchContext
 from launch.logging import get_logger
 from launch_ros.utilities import make_namespace_absolute, prefix_namespace
 from rclpy.expand_topic_name import expand_topic_name
 from rclpy.validate_full_topic_name import validate_full_topic_name
 from rclpy.validate_namespace import validate_namespace
 
+from launch import LaunchContext
 from stride_ros.errors import ConfigError
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from launch import LaunchContext
 from launch.events.process import ProcessExited
 from launch.logging import get_logger
 
+from launch import LaunchContext
 from stride_ros.errors import StrideError
 
 _REFUSED = 2  # exit code of a node with a wrong parameter or source: another try would end the same

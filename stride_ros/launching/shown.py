@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from launch import LaunchContext
 from launch.logging import get_logger
 from launch_ros.ros_adapters import get_ros_node
+
+from launch import LaunchContext
 
 _EPOCH = 1e8  # s; later stamps are times of day, earlier ones are simulated time
 
