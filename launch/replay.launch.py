@@ -22,7 +22,6 @@ from launch.events import Shutdown
 from launch.events.process import ProcessExited
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
-from launch_ros.ros_adapters import get_ros_node
 from launch_ros.substitutions import FindPackageShare
 from lifecycle_msgs.msg import State
 from lifecycle_msgs.srv import GetState
@@ -30,6 +29,7 @@ from lifecycle_msgs.srv import GetState
 from launch import EventHandler, LaunchContext, LaunchDescription
 from stride_ros.errors import ConfigError, SourceError
 from stride_ros.launching import arguments
+from stride_ros.launching.own_node import own_node
 from stride_ros.launching.processes import WhenItEnds
 
 SHARE = FindPackageShare("stride_ros")
@@ -105,7 +105,7 @@ def check(context: LaunchContext) -> None:
 async def wait_until_active(context: LaunchContext) -> None:
     """Ask the activation node for its state until it is active. A transition event might be missed."""
     name = f"{arguments.namespace(context).rstrip('/')}/activation"
-    client = get_ros_node(context).create_client(GetState, f"{name}/get_state")
+    client = own_node(context).create_client(GetState, f"{name}/get_state")
     try:
         while not context.is_shutdown:
             if client.service_is_ready():

@@ -2,7 +2,7 @@
 
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.substitutions import PathJoinSubstitution
-from launch_ros.actions import LifecycleNode
+from launch_ros.actions import Node
 from launch_ros.substitutions import FindPackageShare
 
 from launch import LaunchContext, LaunchDescription
@@ -121,7 +121,7 @@ class Nodes:
         self._delay = arguments.number(context, "respawn_delay", "seconds")
         self._shutdown = arguments.text(context, "on_failure") == "shutdown"
 
-    def make(self, name: str, given: dict, remappings: list[tuple[str, str]]) -> LifecycleNode:
+    def make(self, name: str, given: dict, remappings: list[tuple[str, str]]) -> Node:
         """Return a node with the parameters `given` on top of those of the file."""
         full = f"{self.namespace.rstrip('/')}/{name}"
         for parameter in ("use_sim_time", "autostart"):
@@ -132,7 +132,7 @@ class Nodes:
                 f"No section of {self._file.path} is for {full}: '{stray.lstrip('/')}' is another node; "
                 f"write /**/{name} for the node in any namespace."
             )
-        return LifecycleNode(
+        return Node(
             package="stride_ros",
             executable=f"{name}_node",
             name=name,

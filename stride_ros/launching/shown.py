@@ -6,9 +6,10 @@ import time
 from typing import Any
 
 from launch.logging import get_logger
-from launch_ros.ros_adapters import get_ros_node
+from rclpy.node import Node
 
 from launch import LaunchContext
+from stride_ros.launching.own_node import own_node
 
 _EPOCH = 1e8  # s; later stamps are times of day, earlier ones are simulated time
 
@@ -25,13 +26,17 @@ def show(context: LaunchContext, namespace: str) -> None:
         if sentence:
             logger.info(sentence)
 
-    node = get_ros_node(context)
-    node.create_subscription(
-        ActivationSpan, f"{prefix}/activation/span", lambda message: tell(span_sentence(message)), SPAN_QOS
-    )
-    node.create_subscription(
-        Commentary, f"{prefix}/commentary", lambda message: tell(commentary_sentence(message)), COMMENTARY_QOS
-    )
+    def on_span(message: ActivationSpan) -> None:
+        tell(span_sentence(message))
+
+    def on_commentary(message: Commentary) -> None:
+        tell(commentary_sentence(message))
+
+    def subscribe(node: Node) -> None:
+        node.create_subscription(ActivationSpan, f"{prefix}/activation/span", on_span, SPAN_QOS)
+        node.create_subscription(Commentary, f"{prefix}/commentary", on_commentary, COMMENTARY_QOS)
+
+    own_node(context, subscribe)
 
 
 def span_sentence(message: Any) -> str | None:
