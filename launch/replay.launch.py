@@ -3,26 +3,38 @@
 Offline, without a graph and faster: `stride-ros replay BAG`, which gives the same spans.
 """
 
+import asyncio
+import importlib.util
+from pathlib import Path
+
 from launch.actions import (
     DeclareLaunchArgument,
     EmitEvent,
     ExecuteProcess,
     IncludeLaunchDescription,
+    OpaqueCoroutine,
+    OpaqueFunction,
     RegisterEventHandler,
     TimerAction,
 )
-from launch.conditions import IfCondition
-from launch.event_handlers import OnProcessExit
+from launch.event import Event
 from launch.events import Shutdown
+from launch.events.process import ProcessExited
 from launch.launch_description_sources import PythonLaunchDescriptionSource
-from launch.substitutions import LaunchConfiguration, PathJoinSubstitution, PythonExpression
-from launch_ros.events.lifecycle import StateTransition
+from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.substitutions import FindPackageShare
+from lifecycle_msgs.msg import State
+from lifecycle_msgs.srv import GetState
 
-from launch import EventHandler, LaunchDescription
+from launch import EventHandler, LaunchContext, LaunchDescription
+from stride_ros.errors import ConfigError, SourceError
+from stride_ros.launching import arguments
+from stride_ros.launching.own_node import own_node
+from stride_ros.launching.processes import WhenItEnds
 
 SHARE = FindPackageShare("stride_ros")
 LAST_WORDS = 10.0  # s for the last sentences after the bag has ended
+ANSWER = 2.0  # s to wait for a node's answer before it is asked again
 PASSED_ON = {  # arguments of stride.launch.py, with what stands here
     "params_file": PathJoinSubstitution([SHARE, "config", "stride.yaml"]),
     "namespace": "stride",
@@ -33,6 +45,8 @@ PASSED_ON = {  # arguments of stride.launch.py, with what stands here
     "responder_model": "",
     "device": "",
     "use_responder": "true",
+    "show": "true",
+    "log_level": "info",
 }
 DESCRIPTIONS = {
     "params_file": "Parameters of the nodes (YAML); the arguments below win where they are given.",
@@ -44,8 +58,15 @@ DESCRIPTIONS = {
     "responder_model": "Image-text model that speaks; empty: as in params_file.",
     "device": "Where both models run; empty: as in params_file.",
     "use_responder": "Start the responder; false publishes spans only.",
+    "show": "Print what is seen and said.",
+    "log_level": "Least severe messages of the nodes to log.",
 }
-CHOICES = {"image_transport": ["", "raw", "compressed"], "use_responder": ["true", "false"]}
+CHOICES = {
+    "image_transport": ["", "raw", "compressed"],
+    "use_responder": ["true", "false"],
+    "show": ["true", "false"],
+    "log_level": ["debug", "info", "warn", "error", "fatal"],
+}
 ARGUMENTS = [
     DeclareLaunchArgument("bag", description="The bag to play: a folder or a file."),
     DeclareLaunchArgument("rate", default_value="1.0", description="How much faster than real time to play."),
@@ -61,13 +82,79 @@ ARGUMENTS = [
 ]
 
 
-def is_ready(event: object) -> bool:
-    """Whether the activation node, which takes the images, has become active."""
-    return (
-        isinstance(event, StateTransition)
-        and event.goal_state == "active"
-        and event.action.node_name.endswith("/activation")
+class Ready(Event):
+    """The activation node, which takes the images, is active."""
+
+
+def check(context: LaunchContext) -> None:
+    """Raise what is wrong with the arguments before anything is started."""
+    if importlib.util.find_spec("ros2bag") is None:
+        raise SourceError(
+            "`ros2 bag` is not installed: install rosbag2 of your ROS distribution, or replay without it: "
+            "stride-ros replay BAG."
+        )
+    bag, record = (Path(arguments.text(context, name)).expanduser() for name in ("bag", "record"))
+    if not bag.exists():
+        raise SourceError(f"There is no bag '{bag}'; give the path of a folder or a file.")
+    if arguments.text(context, "record") and record.exists():
+        raise SourceError(f"'{record}' exists; give record a path that is not there yet.")
+    if arguments.number(context, "rate", "a factor") == 0.0:
+        raise ConfigError("rate cannot be 0; give a factor, such as 1.0.")
+
+
+async def wait_until_active(context: LaunchContext) -> None:
+    """Ask the activation node for its state until it is active. A transition event might be missed."""
+    name = f"{arguments.namespace(context).rstrip('/')}/activation"
+    client = own_node(context).create_client(GetState, f"{name}/get_state")
+    try:
+        while not context.is_shutdown:
+            if client.service_is_ready():
+                answer = client.call_async(GetState.Request())
+                for _ in range(round(ANSWER / 0.1)):
+                    await asyncio.sleep(0.1)
+                    if answer.done():
+                        break
+                if answer.done() and answer.result().current_state.id == State.PRIMARY_STATE_ACTIVE:
+                    await context.emit_event(Ready())
+                    return
+            await asyncio.sleep(0.2)
+    except asyncio.CancelledError:
+        return  # launch takes a cancelled coroutine for a failure, which a shutdown is not
+
+
+def when_the_bag_ended(event: ProcessExited, context: LaunchContext) -> list | None:
+    """Wait for the last words and shut down; a player that fails ends the launch with an error."""
+    WhenItEnds("`ros2 bag play`", shutdown=True)(event, context)
+    if context.is_shutdown:
+        return None
+    shutdown = EmitEvent(event=Shutdown(reason="the bag has ended"))
+    return [TimerAction(period=LAST_WORDS, actions=[shutdown])]
+
+
+def player_and_recorder(context: LaunchContext) -> list:
+    """Return the recorder, and the player that waits until the nodes are ready."""
+    namespace = arguments.namespace(context).rstrip("/")
+    bag = str(Path(arguments.text(context, "bag")).expanduser())
+    play = ExecuteProcess(
+        cmd=["ros2", "bag", "play", bag, "--clock", "50", "--rate", arguments.text(context, "rate")],
+        output="screen",
+        on_exit=when_the_bag_ended,
     )
+    begin = EventHandler(matcher=lambda event: isinstance(event, Ready), entities=[play], handle_once=True)
+    actions = [RegisterEventHandler(begin), OpaqueCoroutine(coroutine=wait_until_active)]
+    if record := arguments.text(context, "record"):
+        topics = ("frames", "activation/span", "activation/window", "commentary")
+        actions.append(
+            ExecuteProcess(
+                cmd=[
+                    *("ros2", "bag", "record", "--use-sim-time", "-o", str(Path(record).expanduser())),
+                    *("--topics", *(f"{namespace}/{topic}" for topic in topics)),
+                ],
+                output="screen",
+                on_exit=WhenItEnds("`ros2 bag record`", shutdown=True),
+            )
+        )
+    return actions
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -76,34 +163,6 @@ def generate_launch_description() -> LaunchDescription:
         PythonLaunchDescriptionSource(PathJoinSubstitution([SHARE, "launch", "stride.launch.py"])),
         launch_arguments=passed_on.items(),
     )
-    play = ExecuteProcess(
-        cmd=[
-            *("ros2", "bag", "play", LaunchConfiguration("bag")),
-            *("--clock", "50", "--rate", LaunchConfiguration("rate")),
-        ],
-        output="screen",
+    return LaunchDescription(
+        [*ARGUMENTS, OpaqueFunction(function=check), nodes, OpaqueFunction(function=player_and_recorder)]
     )
-    namespace = LaunchConfiguration("namespace")
-    record = ExecuteProcess(
-        cmd=[
-            *("ros2", "bag", "record", "--use-sim-time", "-o", LaunchConfiguration("record"), "--topics"),
-            *(
-                ["/", namespace, "/", topic]
-                for topic in ("frames", "activation/span", "activation/window", "commentary")
-            ),
-        ],
-        output="screen",
-        condition=IfCondition(PythonExpression(["'", LaunchConfiguration("record"), "' != ''"])),
-    )
-    begin = RegisterEventHandler(EventHandler(matcher=is_ready, entities=[play], handle_once=True))
-    end = RegisterEventHandler(
-        OnProcessExit(
-            target_action=play,
-            on_exit=[
-                TimerAction(
-                    period=LAST_WORDS, actions=[EmitEvent(event=Shutdown(reason="the bag has ended"))]
-                )
-            ],
-        )
-    )
-    return LaunchDescription([*ARGUMENTS, begin, end, record, nodes])

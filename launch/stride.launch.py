@@ -1,23 +1,19 @@
 """Bring up the activation and responder nodes on a camera topic. `--show-args` lists the arguments."""
 
-import json
-import tempfile
-
-from launch.actions import DeclareLaunchArgument, EmitEvent, GroupAction, RegisterEventHandler
-from launch.conditions import IfCondition
-from launch.event_handlers import OnProcessStart
-from launch.events import matches_action
-from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
-from launch_ros.actions import LifecycleNode
-from launch_ros.event_handlers import OnStateTransition
-from launch_ros.events.lifecycle import ChangeState
-from launch_ros.parameter_descriptions import ParameterValue
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch.substitutions import PathJoinSubstitution
+from launch_ros.actions import Node
 from launch_ros.substitutions import FindPackageShare
-from lifecycle_msgs.msg import Transition
 
-from launch import LaunchContext, LaunchDescription, Substitution
+from launch import LaunchContext, LaunchDescription
+from stride_ros.launching import arguments
+from stride_ros.launching.parameter_file import ParameterFile
+from stride_ros.launching.processes import WhenItEnds
 
+# s the activation node waits for a responder before it decides: no onset comes before somebody can answer.
+WAIT_FOR_RESPONDER = 60.0
 BOOLEAN = ["true", "false"]
+AS_IN_FILE = ["", *BOOLEAN]
 ARGUMENTS = [
     DeclareLaunchArgument(
         "params_file",
@@ -65,92 +61,114 @@ ARGUMENTS = [
         description="Start the responder; false publishes spans only.",
     ),
     DeclareLaunchArgument(
-        "use_sim_time", default_value="false", choices=BOOLEAN, description="Take the time from /clock."
+        "wait_for_responder",
+        default_value=str(WAIT_FOR_RESPONDER),
+        description="Seconds the activation node waits for the responder to be ready before it decides; "
+        "with use_responder:=false it is as in params_file (0).",
+    ),
+    DeclareLaunchArgument(
+        "use_sim_time",
+        default_value="",
+        choices=AS_IN_FILE,
+        description="Take the time from /clock; empty: as in params_file (false).",
     ),
     DeclareLaunchArgument(
         "autostart",
-        default_value="true",
+        default_value="",
+        choices=AS_IN_FILE,
+        description="Configure and activate the nodes; false leaves that to a lifecycle manager; "
+        "empty: as in params_file (true).",
+    ),
+    DeclareLaunchArgument(
+        "respawn",
+        default_value="false",
         choices=BOOLEAN,
-        description="Configure and activate the nodes; false leaves that to a lifecycle manager.",
+        description="Start a node again when its process has ended; it configures and activates itself.",
+    ),
+    DeclareLaunchArgument(
+        "respawn_delay", default_value="2.0", description="Seconds until a node is started again."
+    ),
+    DeclareLaunchArgument(
+        "on_failure",
+        default_value="shutdown",
+        choices=["shutdown", "keep"],
+        description="When a node cannot start or dies: shutdown ends the launch with exit code 1, keep "
+        "goes on with the others. With respawn:=true only a wrong parameter counts.",
+    ),
+    DeclareLaunchArgument(
+        "show",
+        default_value="false",
+        choices=BOOLEAN,
+        description="Print what is seen and said.",
     ),
     DeclareLaunchArgument(
         "log_level",
         default_value="info",
         choices=["debug", "info", "warn", "error", "fatal"],
-        description="Least severe messages to log.",
+        description="Least severe messages of the nodes to log.",
     ),
 ]
 
 
-class GivenArguments(Substitution):
-    """Path of a parameter file with those launch arguments that are not empty."""
+class Nodes:
+    """Makes the nodes from the arguments; any error is raised before the first of them starts."""
 
-    def __init__(self, parameters: dict[str, str]) -> None:
-        """`parameters`: name of the parameter -> name of the launch argument."""
-        super().__init__()
-        self._parameters = parameters
+    def __init__(self, context: LaunchContext) -> None:
+        self._context = context
+        self.namespace = arguments.namespace(context)
+        self._file = ParameterFile(arguments.text(context, "params_file"))
+        self._respawn = arguments.flag(context, "respawn")
+        self._delay = arguments.number(context, "respawn_delay", "seconds")
+        self._shutdown = arguments.text(context, "on_failure") == "shutdown"
 
-    def perform(self, context: LaunchContext) -> str:
-        values = {"autostart": False}
-        for parameter, argument in self._parameters.items():
-            if value := LaunchConfiguration(argument).perform(context):
-                values[parameter] = value
-                if parameter == "query":
-                    values["queries"] = [""]  # those of the file give way
-        with tempfile.NamedTemporaryFile("w", prefix="stride_", suffix=".yaml", delete=False) as file:
-            json.dump({"/**": {"ros__parameters": values}}, file)  # JSON is YAML
-        return file.name
+    def make(self, name: str, given: dict, remappings: list[tuple[str, str]]) -> Node:
+        """Return a node with the parameters `given` on top of those of the file."""
+        full = f"{self.namespace.rstrip('/')}/{name}"
+        for parameter in ("use_sim_time", "autostart"):
+            if arguments.text(self._context, parameter):
+                given[parameter] = arguments.flag(self._context, parameter)
+        if stray := self._file.stray(full):
+            arguments.warn(
+                f"No section of {self._file.path} is for {full}: '{stray.lstrip('/')}' is another node; "
+                f"write /**/{name} for the node in any namespace."
+            )
+        return Node(
+            package="stride_ros",
+            executable=f"{name}_node",
+            name=name,
+            namespace=arguments.text(self._context, "namespace"),
+            output="screen",
+            emulate_tty=True,
+            parameters=self._file.for_node(full, given),
+            remappings=remappings,
+            arguments=["--ros-args", "--log-level", arguments.text(self._context, "log_level")],
+            respawn=self._respawn,
+            respawn_delay=self._delay,
+            on_exit=WhenItEnds(full, shutdown=self._shutdown, respawn=self._respawn),
+        )
 
 
-def managed_node(name: str, parameters: dict[str, str], **options: object) -> list:
-    """Return a lifecycle node and the events that start it."""
-    node = LifecycleNode(
-        package="stride_ros",
-        executable=f"{name}_node",
-        name=name,
-        namespace=LaunchConfiguration("namespace"),
-        output="screen",
-        emulate_tty=True,
-        parameters=[
-            LaunchConfiguration("params_file"),
-            GivenArguments(parameters),
-            {"use_sim_time": ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool)},
-        ],
-        arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level")],
-        **options,
-    )
+def bring_up(context: LaunchContext) -> list:
+    """Return the nodes that the arguments ask for."""
+    nodes = Nodes(context)
+    use_responder = arguments.flag(context, "use_responder")
+    watched = {"model": "model", "device": "device", "query": "query", "image_transport": "image_transport"}
+    given = arguments.given_parameters(context, watched)
+    if "query" in given:
+        given["queries"] = [""]  # those of the file give way
+    if use_responder:
+        given["wait_for_responder"] = arguments.number(context, "wait_for_responder", "seconds")
+    image_topic = arguments.image_topic(context, nodes.namespace)
+    made = [nodes.make("activation", given, [("image", image_topic)])]
+    if use_responder:
+        spoken = arguments.given_parameters(context, {"model": "responder_model", "device": "device"})
+        made.append(nodes.make("responder", spoken, []))
+    if arguments.flag(context, "show"):
+        from stride_ros.launching.shown import show
 
-    def change(transition: int) -> EmitEvent:
-        event = ChangeState(lifecycle_node_matcher=matches_action(node), transition_id=transition)
-        return EmitEvent(event=event)
-
-    configure = RegisterEventHandler(
-        OnProcessStart(target_action=node, on_start=[change(Transition.TRANSITION_CONFIGURE)]),
-        condition=IfCondition(LaunchConfiguration("autostart")),
-    )
-    activate = RegisterEventHandler(
-        OnStateTransition(
-            target_lifecycle_node=node,
-            start_state="configuring",
-            goal_state="inactive",
-            entities=[change(Transition.TRANSITION_ACTIVATE)],
-        ),
-        condition=IfCondition(LaunchConfiguration("autostart")),
-    )
-    return [configure, activate, node]
+        show(context, nodes.namespace)
+    return made
 
 
 def generate_launch_description() -> LaunchDescription:
-    activation = managed_node(
-        "activation",
-        {"model": "model", "device": "device", "query": "query", "image_transport": "image_transport"},
-        remappings=[("image", LaunchConfiguration("image_topic"))],
-    )
-    responder = managed_node("responder", {"model": "responder_model", "device": "device"})
-    return LaunchDescription(
-        [
-            *ARGUMENTS,
-            *activation,
-            GroupAction(responder, condition=IfCondition(LaunchConfiguration("use_responder"))),
-        ]
-    )
+    return LaunchDescription([*ARGUMENTS, OpaqueFunction(function=bring_up)])

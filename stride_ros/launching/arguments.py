@@ -1,0 +1,79 @@
+"""Launch arguments as values: each error is one sentence, raised before anything is started."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+from launch.logging import get_logger
+from launch_ros.utilities import make_namespace_absolute, prefix_namespace
+from rclpy.expand_topic_name import expand_topic_name
+from rclpy.validate_full_topic_name import validate_full_topic_name
+from rclpy.validate_namespace import validate_namespace
+
+from launch import LaunchContext
+from stride_ros.errors import ConfigError
+
+
+def text(context: LaunchContext, name: str) -> str:
+    """The value of an argument."""
+    return str(context.launch_configurations[name])
+
+
+def flag(context: LaunchContext, name: str) -> bool:
+    """The value of an argument that is true or false."""
+    return text(context, name) == "true"
+
+
+def number(context: LaunchContext, name: str, unit: str) -> float:
+    """The value of an argument that is a number and not negative. Raises ConfigError."""
+    value = text(context, name)
+    try:
+        parsed = float(value)
+    except ValueError:
+        parsed = math.nan
+    if not (math.isfinite(parsed) and parsed >= 0.0):
+        raise ConfigError(f"{name} cannot be '{value}'; give {unit}, 0.0 or more.")
+    return parsed
+
+
+def namespace(context: LaunchContext) -> str:
+    """The full namespace, with those that an including launch file pushed. Raises ConfigError."""
+    given = text(context, "namespace")
+    pushed = context.launch_configurations.get("ros_namespace")
+    full = str(make_namespace_absolute(prefix_namespace(pushed, given)) or "/")
+    full = "/" + full.strip("/")
+    try:
+        validate_namespace(full)
+    except Exception as error:
+        raise ConfigError(
+            f"namespace cannot be '{given}' ({_reason(error)}); use a name like front."
+        ) from None
+    return full
+
+
+def image_topic(context: LaunchContext, full_namespace: str) -> str:
+    """The image topic, as given. Raises ConfigError when it is no name of a topic."""
+    given = text(context, "image_topic")
+    try:
+        validate_full_topic_name(expand_topic_name(given, "activation", full_namespace))
+    except Exception as error:
+        message = f"image_topic cannot be '{given}' ({_reason(error)}); use a name like /camera/image_raw."
+        raise ConfigError(message) from None
+    return given
+
+
+def given_parameters(context: LaunchContext, parameters: dict[str, str]) -> dict[str, Any]:
+    """Parameters (keys) whose launch arguments (values) are given, that is, not empty."""
+    values = {parameter: text(context, argument) for parameter, argument in parameters.items()}
+    return {name: value for name, value in values.items() if value}
+
+
+def warn(sentence: str) -> None:
+    """Say what is probably not meant, and go on."""
+    get_logger("launch").warning(sentence)
+
+
+def _reason(error: Exception) -> str:
+    return re.sub(r",? at /.*", "", str(error).splitlines()[0]).rstrip(":. ")

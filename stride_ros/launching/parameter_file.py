@@ -1,0 +1,147 @@
+"""Parameter files and launch arguments as parameters of a node, without files of our own.
+
+ROS lets later *sections* win, not later sources: a value from the command line belongs to the section `/**`,
+and loses against a more specific section that follows `/**` in a file. Here a given argument always wins.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+from launch_ros.parameter_descriptions import Parameter
+
+from stride_ros.errors import ConfigError
+
+_ANY_NODE = "/**"  # the section that the command line's values belong to
+_EXAMPLE = "write sections like `/**/activation: {ros__parameters: {rate: 2.0}}`"
+
+
+class Section(NamedTuple):
+    """The parameters that a file has for one name or pattern of nodes, as YAML nodes by their names."""
+
+    pattern: str
+    parameters: dict[str, yaml.Node]
+
+    def matches(self, node: str) -> bool:
+        """Whether a node of this full name takes them: * is one part of a name, ** any number."""
+        parts = {"*": r"/\w+", "**": r"(/\w+)*"}
+        names = self.pattern.strip("/").split("/")
+        return (
+            re.fullmatch("".join(parts.get(name, "/" + re.escape(name)) for name in names), node) is not None
+        )
+
+
+class ParameterFile:
+    """A file that has been read and found good."""
+
+    def __init__(self, path: str) -> None:
+        """Read it. Raises ConfigError, which says what is wrong with it."""
+        self.path = Path(path).expanduser()
+        self.sections = list(_sections(self._root(), ()))
+        self._ask_ros()
+
+    def for_node(self, node: str, given: Mapping[str, Any]) -> list[Path | Parameter]:
+        """What launch_ros is to pass to the node of this full name: the file, then `given`, which wins."""
+        extra = [
+            _Rule(name, yaml.compose(json.dumps(value, ensure_ascii=False))) for name, value in given.items()
+        ]
+        mine = [section for section in self.sections if section.matches(node)]
+        patterns = [section.pattern for section in mine]
+        later = mine[patterns.index(_ANY_NODE) + 1 :] if _ANY_NODE in patterns else []
+        if not any(name in section.parameters for section in later for name in given):
+            return [self.path, *extra]
+        merged = {name: value for section in mine for name, value in section.parameters.items()}
+        return [*(_Rule(name, value) for name, value in merged.items() if name not in given), *extra]
+
+    def stray(self, node: str) -> str | None:
+        """A section that means this node by its last name but does not match it, where none does."""
+        if any(section.matches(node) and section.pattern != _ANY_NODE for section in self.sections):
+            return None
+        name = node.rpartition("/")[2]
+        return next((s.pattern for s in self.sections if s.pattern.rpartition("/")[2] == name), None)
+
+    def _root(self) -> yaml.Node | None:
+        name = f"params_file '{self.path}'"
+        if not self.path.exists():
+            raise ConfigError(
+                f"{name} does not exist; give the path of a YAML file, or leave the argument out."
+            )
+        if not self.path.is_file():
+            kind = "a directory" if self.path.is_dir() else "not a regular file"
+            raise ConfigError(f"{name} is {kind}; give the path of a YAML file, or leave the argument out.")
+        try:
+            root = yaml.compose(self.path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+        except OSError as error:
+            raise ConfigError(f"{name} cannot be read ({error.strerror}); change its permissions.") from None
+        except UnicodeDecodeError:
+            raise ConfigError(f"{name} is not a text file in UTF-8; give the path of a YAML file.") from None
+        except yaml.YAMLError as error:
+            mark = getattr(error, "problem_mark", None)
+            where = f"line {mark.line + 1}: {getattr(error, 'problem', '')}" if mark else str(error)
+            raise ConfigError(f"{name} is not valid YAML ({where}); mend that line.") from None
+        if root is not None and not isinstance(root, yaml.MappingNode):
+            raise ConfigError(f"{name} has no sections of nodes; {_EXAMPLE}.")
+        return root
+
+    def _ask_ros(self) -> None:
+        """Let ROS's own parser read it: it has rules beyond YAML's, such as lists of one type."""
+        import rclpy
+
+        context = rclpy.Context()
+        try:
+            rclpy.init(args=["--ros-args", "--params-file", str(self.path)], context=context)
+        except Exception as error:
+            found = re.search(r"Error: (.*?)(\s*,? at /|$)", str(error).replace("\n", " "))
+            reason = found[1] if found else f"{type(error).__name__}: {error}"
+            raise ConfigError(
+                f"params_file '{self.path}' is refused by ROS ({reason}); {_EXAMPLE}."
+            ) from None
+        finally:
+            with suppress(Exception):  # it never began when the file was refused
+                context.try_shutdown()
+
+
+class _Rule(Parameter):
+    """A parameter on the command line whose value is written as it stands in YAML, quotes included."""
+
+    def __init__(self, name: str, value: yaml.Node) -> None:
+        super().__init__(name, "")
+        self._rule = (name, _Value(value))
+
+    def evaluate(self, context: object) -> tuple[str, Any]:
+        return self._rule
+
+
+class _Value:
+    """A YAML node that dumps as itself. ROS and PyYAML disagree on plain values such as 1e3."""
+
+    def __init__(self, node: yaml.Node) -> None:
+        self.node = node
+
+
+yaml.add_representer(_Value, lambda dumper, value: value.node)
+
+
+def _sections(node: yaml.Node | None, names: tuple[str, ...]) -> Iterator[Section]:
+    """Walk through namespaces and names of nodes down to `ros__parameters`."""
+    if not isinstance(node, yaml.MappingNode):
+        return  # ROS's own parser has the last word on what may stand there
+    for key, value in node.value:
+        if key.value == "ros__parameters":
+            yield Section("/" + "/".join(name.strip("/") for name in names), dict(_flat(value, ())))
+        else:
+            yield from _sections(value, (*names, str(key.value)))
+
+
+def _flat(node: yaml.Node, names: tuple[str, ...]) -> Iterator[tuple[str, yaml.Node]]:
+    if not isinstance(node, yaml.MappingNode):
+        yield ".".join(names), node
+        return
+    for key, value in node.value:
+        yield from _flat(value, (*names, str(key.value)))
