@@ -47,6 +47,7 @@ class GraphSettings:
     """What to play and ask; ``seconds`` 0 plays all, ``responder_model`` None leaves the responder out."""
 
     source: str
+    image_topic: str | None
     query: str
     seconds: float
     speed: float
@@ -132,6 +133,7 @@ class Graph:
             "speed": settings.speed,
             "device": settings.device,
         }
+        run.notes += self._camera.notes
         if settings.beyond_the_model:
             run.notes.append(BEYOND_THE_MODEL)
         if self._interrupted:
@@ -161,6 +163,7 @@ class Graph:
     def _start_camera(self) -> CameraNode:
         values = {
             "source": self._settings.source,
+            "source_topic": self._settings.image_topic or "",
             "rate": CAMERA_RATE,
             "speed": float(self._settings.speed),
             "seconds": float(self._settings.seconds),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Iterable
 from types import TracebackType
 from typing import TextIO
 
@@ -75,3 +76,10 @@ class Progress:
         self._stream.write("\r\x1b[K" + text[: width - 1])
         self._stream.flush()
         self._shown = True
+
+
+def tell_notes(notes: Iterable[str]) -> None:
+    """Print what was odd about an input on stderr, a line each."""
+    style = Style(sys.stderr)
+    for note in notes:
+        print(style(f"Note: {note}", "yellow"), file=sys.stderr)

@@ -11,6 +11,7 @@ TABLE: Table = (
         "world (synthetic, with truth), a video file, an image folder, a bag, or a camera (/dev/video0).",
         START,
     ),
+    ParameterSpec("source_topic", "", "Image topic to play of a bag; empty: the only one it has.", START),
     ParameterSpec(
         "rate", 10.0, "Frames a second; at most, where the source has its own.", START, (0.1, 120.0)
     ),

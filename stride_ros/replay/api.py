@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stride_ros.activation.config import ActivationConfig
-from stride_ros.errors import ConfigError
+from stride_ros.errors import ConfigError, SourceError
 from stride_ros.replay.bag_reader import BagReader
 from stride_ros.replay.expectations import Expectations, Verdict, add_to, judge, read_expectations
 from stride_ros.replay.record import Run, Span
@@ -66,7 +66,7 @@ def replay(
     ``bag``: a rosbag2 folder or file (sqlite3 or MCAP) or a ROS 1 .bag. ``query``: one or several; None takes
     those of ``expect``. ``model``: name, folder or a loaded ActivationModel; ``responder``: name or folder of
     the model that answers onsets, None for none. ``rate``: frames a second taken. ``clock``: "header" stamps
-    or "log" times. ``start``, ``duration``: the part to play, s from the beginning of the log. ``expect``: an
+    or "log" times. ``start``, ``duration``: the part to play, s from the first image. ``expect``: an
     expectations file or object. ``out``: a bag to write with the results and the recorded ``topics``
     (default: the images). ``progress(done, total)`` is told seconds of the recording.
 
@@ -79,7 +79,13 @@ def replay(
         raise ConfigError("start must be at least 0, and duration and rate above 0; correct the value.")
     with ExitStack() as stack:
         reader = stack.enter_context(BagReader(bag, image_topic))
-        total = duration or max((reader.end - reader.start) / 1e9 - start, 0.0)
+        wanted = [] if out is None else [reader.image.topic] if topics is None else list(topics)
+        absent = [topic for topic in wanted if topic not in reader.topics]
+        if absent:
+            raise SourceError(
+                f"{bag} has no topic {absent[0]} to copy; it has: {', '.join(sorted(reader.topics))}."
+            )
+        total = duration or max(reader.seconds - start, 0.0)
 
         from stride_ros.activation.model import ActivationModel
         from stride_ros.replay.answers import Answerer
@@ -91,9 +97,8 @@ def replay(
         if responder is not None:
             answerer = Answerer(responder, device=device)
             stack.callback(answerer.close)
-        sink = stack.enter_context(BagOutput(out, reader, storage)) if out is not None else None
+        sink = stack.enter_context(BagOutput(out, storage)) if out is not None else None
         player = Player(loaded, queries, config, rate=rate, clock=clock, answerer=answerer, sink=sink)
-        wanted = () if sink is None else [reader.image.topic] if topics is None else topics
         run = player.play(
             reader,
             topics=wanted,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stride_ros.replay import messages
@@ -12,8 +11,8 @@ from stride_ros.replay.record import STATUSES, Said
 
 if TYPE_CHECKING:
     from stride_ros.activation.session import ActivationUpdate
+    from stride_ros.bags.storage import BagMessage
     from stride_ros.nodes.stamped_stream import StampedEvent
-    from stride_ros.replay.bag_reader import BagMessage, BagReader
 
 NAMESPACE = "/stride"  # as in launch/stride.launch.py
 
@@ -21,13 +20,8 @@ NAMESPACE = "/stride"  # as in launch/stride.launch.py
 class BagOutput(BagWriter):
     """A `Sink` that writes; log times are those of the frame that each message is about."""
 
-    def __init__(self, path: str | Path, source: BagReader, storage: str = "mcap") -> None:
-        super().__init__(path, storage)
-        self._source = source
-
     def recorded(self, message: BagMessage) -> None:
-        if not self._source.ros1:
-            self.copy(message.connection, message.data, message.log_time)
+        self.copy(message.channel, message.data, message.log_time)
 
     def frame(self, moment: Moment) -> None:
         image = messages.image(moment.image, moment.stamp, moment.frame_id)

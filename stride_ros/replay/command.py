@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stride_ros.errors import ConfigError
-from stride_ros.terminal import Progress, Style
+from stride_ros.replay.bag_command import add_image_topic
+from stride_ros.terminal import Progress, Style, tell_notes
 
 if TYPE_CHECKING:
     from stride_ros.replay.api import Replay
@@ -23,9 +24,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         " Exit code 1 means that --expect was not met or that --diff found changes.",
     )
     parser.add_argument("bag", type=Path, nargs="?", help="rosbag2 folder, .mcap or .db3 file, or ROS 1 .bag")
-    parser.add_argument(
-        "--image-topic", metavar="TOPIC", help="Image or CompressedImage (default: the only one)"
-    )
+    add_image_topic(parser)
     parser.add_argument(
         "--query",
         action="append",
@@ -37,8 +36,8 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument(
         "--clock", choices=("header", "log"), default="header", help="which stamps (default header)"
     )
-    parser.add_argument("--start", type=float, default=0.0, help="skip so many seconds of the bag")
-    parser.add_argument("--duration", type=float, help="play so many seconds of the bag")
+    parser.add_argument("--start", type=float, default=0.0, help="skip so many seconds from the first image")
+    parser.add_argument("--duration", type=float, help="play so many seconds")
     parser.add_argument("--rate", type=float, help="frames a second to decide on (default 1)")
     parser.add_argument(
         "--params-file",
@@ -138,8 +137,7 @@ def _tell(result: Replay, seconds: float) -> None:
     length = time_label(result.run.seconds)
     digits = 1 if speed < 10 else 0
     print(f"{spans} in {length}, replayed at {speed:.{digits}f} times real time (after loading).")
-    for note in result.run.notes:
-        print(style(f"Note: {note}", "yellow"), file=sys.stderr)
+    tell_notes(result.run.notes)
     if result.verdict is not None:
         print(f"\n{result.table}")
         print(style("Met.", "green", "bold") if result.ok else style("Not met.", "red", "bold"))
