@@ -21,12 +21,10 @@ class Jump:
     by: int
     step: int
 
-    def note(self) -> str:
-        """What to tell about it."""
-        way = "forward" if self.by > 0 else "back"
-        return (
-            f"the clock went {way} by {abs(self.by) / 1e9:.1f} s: started anew, and times count on from there"
-        )
+    def __str__(self) -> str:
+        if self.by < 0:
+            return f"the clock went back by {-(self.by + self.step) / 1e9:.1f} s"
+        return f"the clock went forward by {self.by / 1e9:.1f} s"
 
 
 @dataclass(frozen=True)
@@ -34,8 +32,8 @@ class Reading:
     """What counts as an image's stamp (ns), and whether the clock was set before it.
 
     `time`: ns since the first image, counted on where the clock was set. `missing`: it has no usable stamp,
-    the log time is taken. `odd`: its stamp is far from those before it; what the log says replaces it. `confirmed`:
-    as was that of the image before, but this one shows that the clock was set.
+    the log time is taken. `odd`: its stamp is far from those before it; what the log says replaces it.
+    `confirmed`: as was that of the image before, but this one shows that the clock was set.
     """
 
     stamp: int

@@ -18,11 +18,6 @@ SUFFIXES = (".mcap", ".db3", ".bag")
 _PACKED = (".zstd", ".zst", ".lz4")
 _UNFINISHED = ".active"  # ROS 1's name for a bag that is being written
 METADATA = "metadata.yaml"
-_KINDS = {
-    mcap_file.MAGIC: mcap_file.McapFile,
-    sqlite_file.MAGIC: sqlite_file.SqliteFile,
-    ros1_file.MAGIC: ros1_file.Ros1File,
-}
 
 
 def is_recording(path: Path) -> bool:
@@ -123,9 +118,12 @@ def _open(file: Path, stack: ExitStack, notes: list[str]) -> Storage:
         if reason:
             notes.append(f"{file.name} is damaged ({reason}); what comes before the damage was used.")
         return _open(unpacked, stack, notes)
-    for magic, opener in _KINDS.items():
-        if head.startswith(magic):
-            return opener(file)
+    if head.startswith(mcap_file.MAGIC):
+        return mcap_file.McapFile(file)
+    if head.startswith(sqlite_file.MAGIC):
+        return sqlite_file.SqliteFile(file)
+    if head.startswith(ros1_file.MAGIC):
+        return ros1_file.Ros1File(file)
     raise StorageError("it is neither MCAP, a database of rosbag2 nor a bag of ROS 1")
 
 
@@ -134,7 +132,7 @@ def _differences(metadata: Metadata, storages: Sequence[Storage]) -> list[str]:
     spans = [span for storage in storages if (span := storage.span()) is not None]
     start, end = min((span[0] for span in spans), default=0), max((span[1] for span in spans), default=0)
     found = metadata.differences(count, start, end - start)
-    return [f"metadata.yaml is wrong ({', '.join(found)}); the files were believed."] if found else []
+    return [f"metadata.yaml differs from the files ({', '.join(found)}); they were read."] if found else []
 
 
 def _stem(file: Path) -> str | None:

@@ -1,8 +1,8 @@
 """Read an MCAP file by its records: whole, cut off, damaged, with or without a summary.
 
-Format: https://mcap.dev/spec. A file is a magic, then records (an opcode, a 64-bit length, content). The
-heads of the records are walked once, which takes no index and little reading; chunks are decompressed when they
-are needed.
+Format: https://mcap.dev/spec. A file is a magic, then records (an opcode, a 64-bit length, content).
+The heads of the records are walked once, which takes no index and little reading; chunks are decompressed
+when their messages are asked for.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stride_ros.bags.clock import LONGEST_PAUSE, NANOSECONDS, Reading, StampClock, Tally
+from stride_ros.bags.clock import LONGEST_PAUSE, Reading, StampClock, Tally
 from stride_ros.bags.compression import decompress, kind_of
 from stride_ros.bags.files import open_recording
 from stride_ros.bags.storage import EARLIEST, LATEST, BagMessage, Channel, Storage, StorageError
@@ -21,7 +21,7 @@ from stride_ros.bags.topics import choose
 from stride_ros.bags.types import IMAGE, IMAGE_TYPES, READABLE, ImageDecoder
 from stride_ros.errors import FrameError, SourceError
 from stride_ros.nodes.images import compressed_to_rgb, image_to_rgb
-from stride_ros.nodes.sampling import Sampler, Verdict
+from stride_ros.nodes.sampling import NANOSECONDS, Sampler, Verdict
 from stride_ros.replay.messages import typestore
 
 __all__ = ["BagMessage", "BagReader"]
@@ -69,8 +69,18 @@ class BagReader:
     @property
     def notes(self) -> list[str]:
         """What was odd about the recording so far, a sentence each."""
-        found = [*self._notes, *(note for storage in self._storages for note in storage.notes)]
+        found = [*(note for storage in self._storages for note in storage.notes), *self._notes]
         return list(dict.fromkeys(found))
+
+    @property
+    def start(self) -> int:
+        """Log time of the first image in ns."""
+        return int(self._log_times[0])
+
+    @property
+    def end(self) -> int:
+        """Log time of the last image in ns."""
+        return int(self._log_times[-1])
 
     @property
     def seconds(self) -> float:

@@ -46,6 +46,11 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         help="take query, model, rate and thresholds of the activation node from a robot's parameter file",
     )
     parser.add_argument(
+        "--node",
+        metavar="NAME",
+        help="whose parameters they are, for example /front/activation, where FILE has several nodes'",
+    )
+    parser.add_argument(
         "--set",
         action="append",
         default=[],
@@ -83,7 +88,7 @@ def run(arguments: argparse.Namespace) -> int:
     from stride_ros.replay.api import DEFAULT_MODEL, replay
     from stride_ros.replay.tuning import read_tuning
 
-    tuning = read_tuning(arguments.params_file, arguments.set)
+    tuning = read_tuning(arguments.params_file, arguments.set, arguments.node)
     given = tuning.given
     if not arguments.query and not arguments.expect:
         single = [given["query"]] if "query" in given else []
