@@ -116,15 +116,15 @@ class McapFile:
             opcode, length = _HEAD.unpack(head)
             content = at + _HEAD.size
             empty = empty + 1 if length == 0 else 0
-            if opcode == 0 or length < _SMALLEST.get(opcode, 0) or empty > _EMPTY_RECORDS:
-                at = self._resume(at)
-                if at < 0:
+            beyond = content + length > self._size
+            if opcode == 0 or length < _SMALLEST.get(opcode, 0) or empty > _EMPTY_RECORDS or beyond:
+                after = self._resume(at)
+                if after < 0:
+                    if beyond and opcode == CHUNK:
+                        self._chunk(content, self._size - content, whole=False)
                     break
+                at, last = after, None
                 continue
-            if content + length > self._size:
-                if opcode == CHUNK:
-                    self._chunk(content, self._size - content, whole=False)
-                break
             if opcode == FOOTER:
                 whole = True
                 break
