@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from contextlib import ExitStack
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from tempfile import TemporaryDirectory
 
 from stride_ros.bags import mcap_file, ros1_file, sqlite_file
@@ -82,10 +82,16 @@ def _chosen(folder: Path, metadata: Metadata | None, notes: list[str]) -> list[P
         return present
     if metadata.problem:
         notes.append(f"metadata.yaml {metadata.problem}; the storage files were read directly.")
-    named = {_plain(name) for name in metadata.files}
-    known = [file for file in present if _plain_name(file) in named]
-    there = {_plain_name(file) for file in known}
-    missing = [name for name in metadata.files if _plain(name) not in there]
+    there = {_plain_name(file): file for file in present}
+    known, missing = [], []
+    for path in metadata.files:
+        # Recorders write paths of their machine; a name of ours may hold what separates those of Windows.
+        names = (PurePosixPath(path).name, PureWindowsPath(path).name)
+        found = next((there[plain] for plain in map(_plain, names) if plain in there), None)
+        if found is None:
+            missing.append(names[1])
+        else:
+            known.append(found)
     if missing:
         notes.append(
             f"metadata.yaml lists {_list(missing)}, which {'is' if len(missing) == 1 else 'are'} missing."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
 from typing import Any
 
 _NEWEST_VERSION = 9
@@ -15,7 +15,7 @@ _SLACK = 1_000_000_000  # ns by which times may differ before it is worth a word
 class Metadata:
     """The parts of metadata.yaml that are used. None stands for what it does not say."""
 
-    files: tuple[str, ...] = ()  # names, without folders
+    files: tuple[str, ...] = ()  # paths, of which the last part counts
     messages: int | None = None
     start: int | None = None  # ns
     duration: int | None = None  # ns
@@ -52,9 +52,7 @@ def read_metadata(file: Path) -> Metadata:
     version = _whole(info.get("version"))
     paths = info.get("relative_file_paths")
     return Metadata(
-        tuple(PureWindowsPath(path).name for path in paths if isinstance(path, str))  # knows both separators
-        if isinstance(paths, list)
-        else (),
+        tuple(path for path in paths if isinstance(path, str)) if isinstance(paths, list) else (),
         _whole(info.get("message_count")),
         _whole(_inner(info, "starting_time", "nanoseconds_since_epoch")),
         _whole(_inner(info, "duration", "nanoseconds")),

@@ -22,7 +22,7 @@ TOPIC = "/camera/image_raw"
 
 def picture(number: int) -> np.ndarray:
     """A small picture that tells its number: (8, 12, 3) uint8 RGB."""
-    return np.full((8, 12, 3), number, np.uint8)
+    return np.full((8, 12, 3), number % 256, np.uint8)
 
 
 def _types(ros1: bool = False) -> Any:
