@@ -121,6 +121,8 @@ def _open(file: Path, stack: ExitStack, notes: list[str]) -> Storage:
         folder = stack.enter_context(TemporaryDirectory(prefix="stride_ros_"))
         unpacked = Path(folder) / (_plain_name(file) or file.name)
         reason = unpack_file(file, unpacked, kind)
+        if reason and not unpacked.stat().st_size:
+            raise StorageError(reason)
         if reason:
             notes.append(f"{file.name} is damaged ({reason}); what comes before the damage was used.")
         return _open(unpacked, stack, notes)

@@ -38,7 +38,7 @@ def test_databases_of_old_and_new_recorders_are_read(forge, tmp_path, old):
 def killed(forge, folder, journal, ends):
     """A recorder's files at the moment of its death: two images in the database, ten more under way."""
     folder.mkdir()
-    messages = forge.images()
+    messages = forge.images(12 if journal == "wal" else 300)
     live = forge.database(folder.parent / "live.db3", [forge.Topic(messages=messages[:2])], keep_open=True)
     live.execute(f"pragma journal_mode = {journal}")
     live.execute("pragma wal_autocheckpoint = 0")
