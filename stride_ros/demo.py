@@ -17,6 +17,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from stride_ros.errors import ConfigError
+from stride_ros.replay.bag_command import add_image_topic
 from stride_ros.threads import add_threads_option
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         default="world",
         help="world (synthetic, default), a video, an image folder, a bag or /dev/videoN",
     )
+    add_image_topic(parser)
     parser.add_argument("--query", help="what to be told about (default: what happens most in the world)")
     parser.add_argument(
         "--seconds", type=float, default=0.0, help="length to play (default: 60 of world, all of a file)"
@@ -71,6 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
     arguments.out.mkdir(parents=True, exist_ok=True)
     settings = GraphSettings(
         source=arguments.source,
+        image_topic=arguments.image_topic,
         query=query,
         seconds=arguments.seconds,
         speed=1.0 if arguments.source.startswith("/dev/") else arguments.speed,
@@ -99,8 +102,10 @@ def _check(arguments: argparse.Namespace) -> None:
         raise ConfigError(f"--out {arguments.out} is a file; name a folder.")
     if arguments.source == "world":
         arguments.seconds = arguments.seconds or DEFAULT_WORLD_SECONDS
-    elif not arguments.source.startswith("/dev/"):
-        open_source(arguments.source)  # says at once what is wrong with a file
+    if arguments.image_topic or not (arguments.source == "world" or arguments.source.startswith("/dev/")):
+        open_source(
+            arguments.source, image_topic=arguments.image_topic
+        )  # says at once what is wrong with a file
 
 
 def _need_ros() -> None:
@@ -134,7 +139,7 @@ def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
 
 
 def _write(run: Any, arguments: argparse.Namespace) -> None:
-    from stride_ros.terminal import Style, say
+    from stride_ros.terminal import Style, say, tell_notes
     from stride_ros.wording import counted, plural
 
     style = Style(sys.stdout)
@@ -144,6 +149,7 @@ def _write(run: Any, arguments: argparse.Namespace) -> None:
         from stride_ros.replay.report import write_report
 
         write_report(run, out)
+    tell_notes(run.notes)
     spans = [span for _, span in run.spans()]
     said = sum(span.said is not None and span.said.status == "ok" for span in spans)
     sentences = "" if arguments.no_responder else f", {counted(said, 'sentence')}"

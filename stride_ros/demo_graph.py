@@ -48,6 +48,7 @@ class GraphSettings:
     """What to play and ask; ``seconds`` 0 plays all, ``responder_model`` None leaves the responder out."""
 
     source: str
+    image_topic: str | None
     query: str
     seconds: float
     speed: float
@@ -135,6 +136,7 @@ class Graph:
             "speed": settings.speed,
             "device": settings.device,
         }
+        run.notes += self._camera.notes
         if settings.beyond_the_model:
             run.notes.append(BEYOND_THE_MODEL)
         if self._interrupted:
@@ -165,6 +167,7 @@ class Graph:
     def _start_camera(self) -> CameraNode:
         values = {
             "source": self._settings.source,
+            "source_topic": self._settings.image_topic or "",
             "rate": CAMERA_RATE,
             "speed": float(self._settings.speed),
             "seconds": float(self._settings.seconds),

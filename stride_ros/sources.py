@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import errno
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from stride_ros.bags.files import is_recording
 from stride_ros.errors import SourceError
 
 if TYPE_CHECKING:
+    from stride_ros.replay.bag_reader import BagReader
     from stride_ros.world import WorldEvent
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
@@ -33,20 +35,31 @@ class FrameSource(Protocol):
     name: str  # for messages to the user
     live: bool  # the source sets the pace itself
     events: tuple[WorldEvent, ...]  # exact ground truth, by start time; empty where unknown
+    notes: Sequence[str]  # what was left out or odd, a sentence each; complete once the frames were read
 
     def frames(self) -> Iterator[SourceFrame]:
         """Read from the start. Raises SourceError when reading fails."""
 
 
 def open_source(
-    source: str, *, rate: float = 10.0, seconds: float = 0.0, size: tuple[int, int] = (0, 0), seed: int = 0
+    source: str,
+    *,
+    rate: float = 10.0,
+    seconds: float = 0.0,
+    size: tuple[int, int] = (0, 0),
+    seed: int = 0,
+    image_topic: str | None = None,
+    topic_option: str = "--image-topic",
 ) -> FrameSource:
     """Open `world`, a video file, a folder of images, a bag, or a V4L2 camera ("/dev/video0" or "0").
 
     rate: frames a second (at most, where the source has its own). seconds: length to read, 0 for all (60 s of
-    world). size: (width, height) to scale to, 0 for the source's own. seed: which world.
+    world). size: (width, height) to scale to, 0 for the source's own. seed: which world. image_topic: of a
+    bag, None for the only one; topic_option: what a user gives it with, for messages.
     Raises SourceError when there is nothing to read.
     """
+    if image_topic and (source == "world" or not is_recording(Path(source).expanduser())):
+        raise SourceError(f"{source} is no recording and has no image topics; leave {topic_option} out.")
     if source == "world":
         return WorldSource(seed, seconds or 60.0, rate, size)
     if re.fullmatch(r"\d+", source):
@@ -59,8 +72,8 @@ def open_source(
             f"The source '{source}' does not exist; use world, a video file, an image folder, a bag or"
             " /dev/videoN."
         )
-    if _is_bag(path):
-        return BagSource(path, rate, seconds, size)
+    if is_recording(path):
+        return BagSource(path, rate, seconds, size, image_topic or None, topic_option)
     if path.is_dir():
         return FolderSource(path, rate, seconds, size)
     return VideoSource(path, rate, seconds, size)
@@ -70,6 +83,7 @@ class WorldSource:
     """The synthetic table top, with ground truth."""
 
     live = False
+    notes = ()
 
     def __init__(self, seed: int, seconds: float, rate: float, size: tuple[int, int]) -> None:
         from stride_ros.world import World
@@ -89,6 +103,7 @@ class FolderSource:
 
     live = False
     events = ()
+    notes = ()
 
     def __init__(self, folder: Path, rate: float, seconds: float, size: tuple[int, int]) -> None:
         self._paths = sorted(
@@ -119,6 +134,7 @@ class VideoSource:
 
     live = False
     events = ()
+    notes = ()
 
     def __init__(self, path: Path, rate: float, seconds: float, size: tuple[int, int]) -> None:
         self.name = str(path)
@@ -134,27 +150,47 @@ class VideoSource:
 
 
 class BagSource:
-    """The images of a bag with one image topic, at the times of their stamps, thinned to `rate`."""
+    """The images of one topic of a bag, at the times of their stamps, thinned to `rate`."""
 
     live = False
     events = ()
 
-    def __init__(self, path: Path, rate: float, seconds: float, size: tuple[int, int]) -> None:
-        from stride_ros.replay.bag_reader import BagReader
-
+    def __init__(
+        self,
+        path: Path,
+        rate: float,
+        seconds: float,
+        size: tuple[int, int],
+        image_topic: str | None,
+        topic_option: str,
+    ) -> None:
         self.name = str(path)
+        self.notes: list[str] = []
         self._rate, self._seconds, self._size = rate, seconds, size
-        with BagReader(path):
+        self._topic, self._option = image_topic, topic_option
+        with self._open():
             pass  # a bag that cannot be read fails now, not in a thread later
 
     def frames(self) -> Iterator[SourceFrame]:
+        from stride_ros.bags.clock import Tally
+
+        tally, shown = Tally(), False
+        with self._open() as bag:
+            try:
+                for image, time in bag.frames(self._rate, tally):
+                    if self._seconds and time >= self._seconds:
+                        return
+                    shown = True
+                    yield SourceFrame(_scaled(image, self._size), time)
+            finally:
+                self.notes = [*bag.notes, *tally.notes()]
+        if tally.bad and not shown:
+            raise SourceError(f"No image on {bag.image.topic} of {self.name} can be used: {tally.bad[0]}")
+
+    def _open(self) -> BagReader:
         from stride_ros.replay.bag_reader import BagReader
 
-        with BagReader(self.name) as bag:
-            for image, time in bag.frames(self._rate):
-                if self._seconds and time >= self._seconds:
-                    return
-                yield SourceFrame(_scaled(image, self._size), time)
+        return BagReader(self.name, self._topic, option=self._option)
 
 
 class CameraSource:
@@ -162,6 +198,7 @@ class CameraSource:
 
     live = True
     events = ()
+    notes = ()
 
     def __init__(self, device: str, rate: float, seconds: float, size: tuple[int, int]) -> None:
         self.name = device
@@ -174,13 +211,6 @@ class CameraSource:
                 if self._seconds and time >= self._seconds:
                     return
                 yield SourceFrame(_scaled(image, self._size), time)
-
-
-def _is_bag(path: Path) -> bool:
-    suffixes = (".mcap", ".db3", ".bag")
-    if path.is_dir():
-        return (path / "metadata.yaml").is_file() or any(file.suffix in suffixes for file in path.iterdir())
-    return path.suffix in suffixes
 
 
 def _camera_options(rate: float, size: tuple[int, int]) -> dict[str, str]:

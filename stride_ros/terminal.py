@@ -7,7 +7,7 @@ import re
 import sys
 import time
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import TextIO
 
@@ -49,7 +49,7 @@ def wrapped(text: str, width: int, hang: int = 0, *, tear: bool = False) -> list
     """The text in lines of at most ``width`` columns, broken at spaces or beside wide characters.
 
     What goes on in a further line is indented by ``hang``, at most a third of the width. A word that is
-    longer than a line, such as a path, stays whole and can be copied from a terminal, unless told to ``tear``.
+    longer than a line, such as a path, stays whole and can be copied, unless told to ``tear``.
     """
     hang = min(hang, width // 3)
     lines: list[str] = []
@@ -211,3 +211,9 @@ class Progress:
         self._stream.write("\r\x1b[K" + text)
         self._stream.flush()
         self._shown = True
+
+
+def tell_notes(notes: Iterable[str]) -> None:
+    """Print what was odd about an input on stderr, a line each."""
+    for note in notes:
+        say(f"Note: {note}", "yellow", stream=sys.stderr, hang=6)

@@ -57,6 +57,7 @@ class CameraNode(Node):
         self._stopping = threading.Event()
         self.finished = threading.Event()  # set when the source has ended, or failed
         self.published = 0
+        self.notes: list[str] = []  # what was left out of the source or odd about it
         self.get_logger().info(f"Playing {source.name}.")
         self._thread = threading.Thread(target=self._play, args=(source,), name="stride-camera", daemon=True)
         self._thread.start()
@@ -71,7 +72,13 @@ class CameraNode(Node):
         values = self.parameters.values()
         size = (values["width"], values["height"])
         return open_source(
-            values["source"], rate=values["rate"], seconds=values["seconds"], size=size, seed=seed
+            values["source"],
+            rate=values["rate"],
+            seconds=values["seconds"],
+            size=size,
+            seed=seed,
+            image_topic=values["source_topic"] or None,
+            topic_option="the parameter source_topic",
         )
 
     def _info_topic(self) -> str:
@@ -89,6 +96,7 @@ class CameraNode(Node):
             origin, seed = self.get_clock().now().nanoseconds, self.parameters["seed"]
             while not self._stopping.is_set():
                 origin += self._play_once(source, origin)
+                self._tell(source)
                 if not self.parameters["loop"]:
                     self.get_logger().info(f"{source.name} ended after {counted(self.published, 'image')}.")
                     break
@@ -102,6 +110,13 @@ class CameraNode(Node):
                 self.get_logger().error(f"The source failed: {type(error).__name__}: {error}")
         finally:
             self.finished.set()
+
+    def _tell(self, source: FrameSource) -> None:
+        """Log what was left out; in a loop once."""
+        for note in source.notes:
+            if note not in self.notes:
+                self.notes.append(note)
+                self.get_logger().warning(note)
 
     def _wait_to_begin(self) -> None:
         """Wait for a subscriber, if asked, and for simulated time: a stamp of zero means none."""

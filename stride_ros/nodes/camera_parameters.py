@@ -12,6 +12,7 @@ TABLE: Table = (
         "(/dev/video0).",
         START,
     ),
+    ParameterSpec("source_topic", "", "Image topic to play of a bag; empty: the only one it has.", START),
     ParameterSpec(
         "rate", 10.0, "Frames a second; at most, where the source has its own.", START, (0.1, 120.0)
     ),

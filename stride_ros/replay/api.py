@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stride_ros.activation.config import ActivationConfig
-from stride_ros.errors import ConfigError
+from stride_ros.errors import ConfigError, SourceError
 from stride_ros.replay.bag_reader import BagReader
 from stride_ros.replay.expectations import Expectations, Verdict, add_to, judge, read_expectations
 from stride_ros.replay.record import Run, Span
@@ -69,11 +69,11 @@ def replay(
     ``bag``: a rosbag2 folder or file (sqlite3 or MCAP) or a ROS 1 .bag. ``query``: one or several; None takes
     those of ``expect``. ``model``: name, folder or a loaded ActivationModel; ``responder``: name or folder of
     the model that answers onsets, None for none. ``rate``: frames a second taken. ``clock``: "header" stamps
-    or "log" times. ``start``, ``duration``: the part to play, s from the beginning of the log. ``expect``: a
-    file of ground truth, or an `Expectations`. ``threads``: of the CPU for models that are loaded here, 0 for
-    as many as their size is worth, None to leave PyTorch's setting alone. ``out``: a bag to write with the
-    results and the recorded ``topics`` (default: the images). ``progress(done, total)`` is told seconds of
-    the recording.
+    or "log" times. ``start``, ``duration``: the part to play, s from the first image. ``expect``: a file of
+    ground truth, or an `Expectations`. ``threads``: of the CPU for models that are loaded here, 0 for as many
+    as their size is worth, None to leave PyTorch's setting alone. ``out``: a bag to write with the results
+    and the recorded ``topics`` (default: the images). ``progress(done, total)`` is told seconds of the
+    recording.
 
     The same arguments give the same result. Raises StrideError: SourceError for a recording that cannot be
     used, CheckpointError, QueryError, ConfigError.
@@ -84,7 +84,13 @@ def replay(
         raise ConfigError("start must be at least 0, and duration and rate above 0; correct the value.")
     with ExitStack() as stack:
         reader = stack.enter_context(BagReader(bag, image_topic))
-        total = duration or max((reader.end - reader.start) / 1e9 - start, 0.0)
+        wanted = [] if out is None else _copied(reader.image.topic, topics)
+        absent = [topic for topic in wanted if topic not in reader.topics]
+        if absent:
+            raise SourceError(
+                f"{bag} has no topic {absent[0]} to copy; it has: {', '.join(sorted(reader.topics))}."
+            )
+        total = duration or max(reader.seconds - start, 0.0)
 
         with paused_collector():
             from stride_ros.activation.model import ActivationModel
@@ -101,10 +107,9 @@ def replay(
             stack.callback(answerer.close)
         sink = None
         if out is not None:
-            sink = BagOutput(out, reader, storage, queries=queries, model=loaded.short_name)
+            sink = BagOutput(out, storage, queries=queries, model=loaded.short_name)
             stack.enter_context(sink)
         player = Player(loaded, queries, config, rate=rate, clock=clock, answerer=answerer, sink=sink)
-        wanted = () if sink is None else _copied(reader.image.topic, topics)
         run = player.play(
             reader,
             topics=wanted,

@@ -26,8 +26,16 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument("bag", type=Path, help="rosbag2 folder to write")
     parser.add_argument("--fps", type=float, default=10.0, help="frames a second at most (default 10)")
     parser.add_argument("--seconds", type=float, default=0.0, help="length to take in seconds (default: all)")
+    add_image_topic(parser)
     add_bag_options(parser)
     parser.set_defaults(run=run)
+
+
+def add_image_topic(parser: argparse.ArgumentParser) -> None:
+    """Which topic of a recording a command takes its images from: `--image-topic`."""
+    parser.add_argument(
+        "--image-topic", metavar="TOPIC", help="of a bag: Image or CompressedImage (default: the only one)"
+    )
 
 
 def add_bag_options(parser: argparse.ArgumentParser) -> None:
@@ -45,13 +53,18 @@ def add_bag_options(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from stride_ros.sources import open_source
-    from stride_ros.terminal import Progress
+    from stride_ros.terminal import Progress, tell_notes
 
     if arguments.fps <= 0 or arguments.seconds < 0:
         raise ConfigError("--fps must be above 0 and --seconds at least 0; correct the value.")
     if re.fullmatch(r"\d+|/dev/.*", arguments.source) and not arguments.seconds:
         raise ConfigError("A camera has no end; give --seconds.")
-    source = open_source(arguments.source, rate=arguments.fps, seconds=arguments.seconds)
+    source = open_source(
+        arguments.source,
+        rate=arguments.fps,
+        seconds=arguments.seconds,
+        image_topic=arguments.image_topic,
+    )
     with Progress("Writing", arguments.seconds, "s") as progress:
         count, end = write_source(
             source,
@@ -62,6 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
             report=progress.update,
         )
     say(f"Wrote {arguments.bag}: {counted(count, 'image')}, {end:.1f} s.")
+    tell_notes(source.notes)
     return 0
 
 
@@ -73,11 +87,15 @@ def write_source(
 
     count, time = 0, 0.0
     with BagWriter(path, storage) as bag:
-        for frame in source.frames():
-            time = frame.time
-            bag.write_image(topic, frame.image, START_STAMP + round(time * 1e9), raw=raw)
-            count += 1
-            report(time)
-    if not count:
-        raise SourceError(f"{source.name} has no frame; give another source.")
+        try:
+            for frame in source.frames():
+                time = frame.time
+                bag.write_image(topic, frame.image, START_STAMP + round(time * 1e9), raw=raw)
+                count += 1
+                report(time)
+        except KeyboardInterrupt:
+            if not source.live:  # what a camera showed cannot be had again
+                raise
+        if not count:
+            raise SourceError(f"{source.name} has no frame; give another source.")
     return count, time

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stride_ros.activation.identity import watch_ids
+from stride_ros.bags.types import MessageDecoder
+from stride_ros.errors import SourceError
 from stride_ros.replay import messages
 from stride_ros.replay.bag_writer import BagWriter
 from stride_ros.replay.player import Moment
@@ -14,8 +16,8 @@ from stride_ros.replay.record import STATUSES, Said
 
 if TYPE_CHECKING:
     from stride_ros.activation.session import ActivationUpdate
+    from stride_ros.bags.storage import BagMessage, Channel
     from stride_ros.nodes.stamped_stream import StampedEvent
-    from stride_ros.replay.bag_reader import BagMessage, BagReader
 
 # As under the namespace of launch/stride.launch.py.
 FRAMES, WINDOW = "/stride/frames", "/stride/activation/window"
@@ -27,27 +29,27 @@ class BagOutput(BagWriter):
     """A `Sink` that writes; log times are those of the frame that each message is about."""
 
     def __init__(
-        self,
-        path: str | Path,
-        source: BagReader,
-        storage: str = "mcap",
-        *,
-        queries: Sequence[str],
-        model: str,
+        self, path: str | Path, storage: str = "mcap", *, queries: Sequence[str], model: str
     ) -> None:
         """`model`: name of the activation model, as written with every span."""
         super().__init__(path, storage)
-        self._source, self._model = source, model
+        self._model = model
         self._watches = dict(zip(queries, watch_ids(queries), strict=True))
+        self._decoders: dict[Channel, MessageDecoder] = {}
 
     def recorded(self, message: BagMessage) -> None:
-        if self._source.ros1:
+        channel = message.channel
+        if channel.msgtype not in messages.OWN or channel.encoding != "cdr":
+            self.copy(channel, message.data, message.log_time)
             return
-        if message.connection.msgtype in messages.OWN:
-            own = messages.upgraded(self._source.deserialize(message))
-            self.write(message.connection.topic, own, message.log_time)
-        else:
-            self.copy(message.connection, message.data, message.log_time)
+        decoder = self._decoders.setdefault(channel, MessageDecoder(channel))
+        try:
+            own = messages.upgraded(decoder(message.data))
+        except Exception as error:  # the deserialisers fail in many ways on data that is cut off
+            raise SourceError(
+                f"A message on {channel.topic} cannot be deserialised; leave the topic out."
+            ) from error
+        self.write(channel.topic, own, message.log_time)
 
     def frame(self, moment: Moment) -> None:
         image = messages.image(moment.image, moment.stamp, moment.frame_id)

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stride_ros.errors import ConfigError
-from stride_ros.terminal import Progress, Style, one_line, say
+from stride_ros.replay.bag_command import add_image_topic
+from stride_ros.terminal import Progress, Style, one_line, say, tell_notes
 from stride_ros.threads import AUTO, add_threads_option
 from stride_ros.wording import counted
 
@@ -25,9 +26,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         " Exit code 1 means that the ground truth of --expect was not met or that --diff found changes.",
     )
     parser.add_argument("bag", type=Path, nargs="?", help="rosbag2 folder, .mcap or .db3 file, or ROS 1 .bag")
-    parser.add_argument(
-        "--image-topic", metavar="TOPIC", help="Image or CompressedImage (default: the only one)"
-    )
+    add_image_topic(parser)
     parser.add_argument(
         "--query",
         action="append",
@@ -40,14 +39,19 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument(
         "--clock", choices=("header", "log"), default="header", help="which stamps (default header)"
     )
-    parser.add_argument("--start", type=float, default=0.0, help="skip so many seconds of the bag")
-    parser.add_argument("--duration", type=float, help="play so many seconds of the bag")
+    parser.add_argument("--start", type=float, default=0.0, help="skip so many seconds from the first image")
+    parser.add_argument("--duration", type=float, help="play so many seconds")
     parser.add_argument("--rate", type=float, help="frames a second to decide on (default 1)")
     parser.add_argument(
         "--params-file",
         type=Path,
         metavar="FILE",
         help="take query, model, rate and thresholds of the activation node from a robot's parameter file",
+    )
+    parser.add_argument(
+        "--node",
+        metavar="NAME",
+        help="whose parameters they are, for example /front/activation, where FILE has several nodes'",
     )
     parser.add_argument(
         "--set",
@@ -92,7 +96,7 @@ def run(arguments: argparse.Namespace) -> int:
     from stride_ros.replay.api import DEFAULT_MODEL, replay
     from stride_ros.replay.tuning import read_tuning
 
-    tuning = read_tuning(arguments.params_file, arguments.set)
+    tuning = read_tuning(arguments.params_file, arguments.set, arguments.node)
     given = tuning.given
     if not arguments.query and not arguments.expect:
         single = [given["query"]] if "query" in given else []
@@ -146,8 +150,7 @@ def _tell(result: Replay, seconds: float) -> None:
     length = time_label(result.run.seconds)
     digits = 1 if speed < 10 else 0
     say(f"{spans} in {length}, replayed at {speed:.{digits}f} times real time (after loading).")
-    for note in result.run.notes:
-        say(f"Note: {note}", "yellow", stream=sys.stderr, hang=6)
+    tell_notes(result.run.notes)
     if result.verdict is not None:
         say(f"\n{result.table}", hang=TABLE_HANG)
         say("Met.", "green", "bold") if result.ok else say("Not met.", "red", "bold")

@@ -16,14 +16,15 @@ import numpy as np
 
 from stride_ros.activation.config import ActivationConfig
 from stride_ros.activation.stream import ActivationUpdate
+from stride_ros.bags.clock import Jump, Reading, Tally
+from stride_ros.bags.storage import BagMessage
 from stride_ros.errors import FrameError, SourceError
 from stride_ros.nodes.sampling import Sampler, Verdict
 from stride_ros.nodes.stamped_stream import StampedEvent, StampedStream
-from stride_ros.replay.bag_reader import BagMessage, BagReader
+from stride_ros.replay.bag_reader import BagReader
 from stride_ros.replay.record import QueryRun, Run, Said
 from stride_ros.replay.recorder import Recorder
 from stride_ros.replay.timeline import time_label
-from stride_ros.wording import counted, plural
 
 if TYPE_CHECKING:
     from stride_ros.activation.model import ActivationModel
@@ -82,8 +83,8 @@ class Player:
         self._stream = StampedStream(model, queries, config or ActivationConfig())
         self._recorder = Recorder([QueryRun(query) for query in queries])
         self._last: Moment | None = None
-        self._images = self._late = self._zero = 0
-        self._bad: list[FrameError] = []
+        self._last_time = 0  # ns from the first image, of the newest frame
+        self._tally = Tally()
         self._notes: list[str] = []
 
     def play(
@@ -95,62 +96,47 @@ class Player:
         duration: float | None = None,
         progress: Callable[[float], None] = lambda seconds: None,
     ) -> Run:
-        """Play from ``start`` s after the beginning for ``duration`` s; ``progress`` is told the s done.
+        """Play from ``start`` s after the first image for ``duration`` s; ``progress`` is told the s done.
 
         Messages on ``topics`` are shown to the sink only. Raises SourceError when no image can be used.
         """
-        begin = bag.start + round(start * 1e9)
-        stop = bag.end + 1 if duration is None else min(begin + round(duration * 1e9), bag.end + 1)
-        image_topic = bag.image.topic
-        for message in bag.messages([image_topic, *topics], begin, stop):
-            if self._sink is not None and message.connection.topic in topics:
-                self._sink.recorded(message)
-            if message.connection.topic == image_topic:
-                progress((message.log_time - begin) / 1e9)
-                self._take(bag, message)
+        begin, stop = bag.part(start, duration)
+        images = bag.images(self._tally, begin, stop, topics=topics, clock=self._clock, other=self._record)
+        for message, reading in images:
+            progress(bag.time(message.log_time) - start)
+            self._take(bag, message, reading)
         self._end_spans()
         self._check(bag)
         run = self._recorder.run(bag.path.name, self._period)
-        run.notes = [*bag.notes, *self._notes, *self._counts()]
+        run.notes = [*bag.notes, *self._notes, *self._tally.notes()]
         return run
 
-    def _take(self, bag: BagReader, message: BagMessage) -> None:
-        self._images += 1
+    def _record(self, message: BagMessage) -> None:
+        if self._sink is not None:
+            self._sink.recorded(message)
+
+    def _take(self, bag: BagReader, message: BagMessage, reading: Reading) -> None:
+        if reading.jump is not None:
+            self._restart(reading, reading.jump)
+        verdict = self._sampler.offer(reading.stamp)
+        if verdict in (Verdict.LATE, Verdict.DUPLICATE):
+            self._tally.late += 1
+        if verdict is not Verdict.KEEP:
+            return
         try:
-            stamp = self._stamp(bag, message)
-            if not self._due(stamp):
-                return
             image, frame_id = bag.decode(message)
         except FrameError as error:
-            self._bad.append(error)
+            self._tally.bad.append(error)
             return
-        self._show(Moment(stamp, message.log_time, frame_id, image))
+        self._show(Moment(reading.stamp, message.log_time, frame_id, image))
+        self._last_time = reading.time
 
-    def _stamp(self, bag: BagReader, message: BagMessage) -> int:
-        if self._clock == "log":
-            return message.log_time
-        stamp = bag.stamp(message)
-        if stamp == 0:  # as the node takes the time of arrival
-            self._zero += 1
-            return message.log_time
-        return stamp
-
-    def _due(self, stamp: int) -> bool:
-        verdict = self._sampler.offer(stamp)
-        if verdict is Verdict.BACKWARD:
-            self._restart(stamp)
-            verdict = self._sampler.offer(stamp)
-        if verdict in (Verdict.LATE, Verdict.DUPLICATE):
-            self._late += 1
-        return verdict is Verdict.KEEP
-
-    def _restart(self, stamp: int) -> None:
-        """Time went back: what was open is over, and times count on from the newest frame."""
-        back = ((self._recorder.newest or stamp) - stamp) / 1e9
-        self._note(f"the clock went back by {back:.1f} s: started anew, and times count on from there")
+    def _restart(self, reading: Reading, jump: Jump) -> None:
+        """The clock was set: what was open is over, and times count on from the newest frame."""
+        self._note(f"{jump}: started anew, and times count on from there")
         self._end_spans()
         self._sampler.reset()
-        self._recorder.go_on(stamp, self._period)
+        self._recorder.go_on(reading.stamp, (reading.time - self._last_time) / 1e9)
 
     def _show(self, moment: Moment) -> None:
         if self._stream.has_lost_sight(moment.stamp):
@@ -166,7 +152,7 @@ class Player:
         try:
             decisions = self._stream.push(moment.image, moment.stamp)
         except FrameError as error:
-            self._bad.append(error)
+            self._tally.bad.append(error)
             return
         for decision in decisions:
             self._decided(moment, decision.update)
@@ -217,21 +203,9 @@ class Player:
     def _check(self, bag: BagReader) -> None:
         if self._recorder.newest is not None:
             return
-        if self._bad:
-            raise SourceError(f"No image on {bag.image.topic} can be used: {self._bad[0]}")
+        if self._tally.bad:
+            raise SourceError(f"No image on {bag.image.topic} can be used: {self._tally.bad[0]}")
         raise SourceError(
-            f"There is no image on {bag.image.topic} in the chosen part; change --start or --duration."
-            + "".join(f" {note}" for note in bag.notes)
+            f"There is no image on {bag.image.topic} in the chosen part; change --start or --duration"
+            f" (the recording has {bag.seconds:.1f} s)." + "".join(f" {note}" for note in bag.notes)
         )
-
-    def _counts(self) -> list[str]:
-        notes, images = [], counted(self._images, "image")
-        if self._bad:
-            notes.append(f"{len(self._bad)} of {images} could not be used: {self._bad[0]}")
-        if self._late:
-            were = plural(self._late, "was", "were")
-            notes.append(f"{self._late} of {images} came out of order or twice and {were} skipped.")
-        if self._zero:
-            have = "has no stamp; its" if self._zero == 1 else "have no stamp; their"
-            notes.append(f"{self._zero} of {images} {have} log time was used.")
-        return notes

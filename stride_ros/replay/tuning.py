@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stride_ros.errors import ConfigError, SourceError
+from stride_ros.errors import ConfigError
 from stride_ros.nodes.activation_parameters import TABLE, to_config
+from stride_ros.replay.parameter_file import node_parameters
 
 if TYPE_CHECKING:
     from stride_ros.activation.config import ActivationConfig
@@ -28,46 +29,19 @@ class Tuning:
         return to_config({spec.name: spec.default for spec in TABLE} | dict(self.given))
 
 
-def read_tuning(file: Path | None, assignments: Sequence[str] = ()) -> Tuning:
+def read_tuning(file: Path | None, assignments: Sequence[str] = (), node: str | None = None) -> Tuning:
     """Values of the activation node in a ROS parameter ``file``, then of ``assignments`` like "max_gap=2.0".
 
-    Raises ConfigError for an unknown parameter or a value that is not allowed, SourceError for the file.
+    ``node`` is its full name where the file has several. Raises ConfigError for an unknown parameter or a
+    value that is not allowed, SourceError for the file.
     """
     given: dict[str, Any] = {}
     if file is not None:
+        found = node_parameters(file, "activation", node)
         # What else a parameter file sets (QoS overrides, use_sim_time) means nothing to a replay.
-        given.update({name: value for name, value in _of_file(file) if name in _SPECS})
+        given.update({name: value for name, value in found.items() if name in _SPECS})
     given.update(_assigned(text) for text in assignments)
     return Tuning({name: _checked(name, value) for name, value in given.items()})
-
-
-def _of_file(file: Path) -> Iterator[tuple[str, Any]]:
-    import yaml
-
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
-        sections = [
-            section["ros__parameters"]
-            for node, section in content.items()
-            if node == "/**" or node.rsplit("/", 1)[-1] == "activation"
-        ]
-        if not sections:
-            raise KeyError("activation")
-        for section in sections:
-            yield from _flat(section, "")
-    except OSError as error:
-        raise SourceError(f"{file} cannot be read ({error.strerror}); check the name.") from error
-    except (yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
-        raise ConfigError(f"{file} is no ROS parameter file; write it like config/stride.yaml.") from error
-
-
-def _flat(section: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
-    """Nested names joined with dots, as ROS does."""
-    for name, value in section.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
 
 
 def _assigned(text: str) -> tuple[str, Any]:

@@ -26,7 +26,10 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     parser = subparsers.add_parser(
         "respond", help="ask a response model about a stretch of video", description=DESCRIPTION
     )
-    parser.add_argument("video", help="a video file, an image folder or world (synthetic)")
+    parser.add_argument("video", help="a video file, an image folder, a bag or world (synthetic)")
+    parser.add_argument(
+        "--image-topic", metavar="TOPIC", help="of a bag: Image or CompressedImage (default: the only one)"
+    )
     parser.add_argument("--from", dest="start", type=float, default=0.0, metavar="S", help="its begin")
     parser.add_argument("--to", dest="end", type=float, required=True, metavar="S", help="last frame to show")
     parser.add_argument("--query", required=True, metavar="Q", help="what the user wants to be told about")
@@ -102,16 +105,23 @@ def read_request(arguments: argparse.Namespace) -> ResponseRequest:
     from stride_ros.response.frame_cache import FrameCache
     from stride_ros.response.prompt import DEFAULT_SYSTEM_PROMPT
     from stride_ros.sources import open_source
+    from stride_ros.terminal import tell_notes
 
     begin = arguments.start - arguments.pre_seconds
     # A frame's length more, because a source ends before its length.
-    source = open_source(arguments.video, rate=arguments.rate, seconds=arguments.end + 1 / arguments.rate)
+    source = open_source(
+        arguments.video,
+        rate=arguments.rate,
+        seconds=arguments.end + 1 / arguments.rate,
+        image_topic=arguments.image_topic,
+    )
     cache = FrameCache(arguments.end - begin + 1.0, 4096)
     for frame in source.frames():
         if frame.time > arguments.end:
             break
         if frame.time >= begin:
             cache.add(frame.image, frame.time)
+    tell_notes(source.notes)
     frames = tuple(cache.select(begin, arguments.end, arguments.max_frames))
     if not frames:
         raise SourceError(

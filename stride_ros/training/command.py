@@ -42,7 +42,7 @@ def _add_data_options(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument("--bag", type=Path, help="rosbag2 folder or file (data bag)")
     group.add_argument("--video", type=Path, metavar="FILE", help="one video file (data video)")
-    group.add_argument("--image-topic", default="/camera/image_raw", help="default /camera/image_raw")
+    group.add_argument("--image-topic", metavar="TOPIC", help="images of the bag (default: the only ones)")
     group.add_argument(
         "--labels",
         type=Path,
@@ -111,9 +111,11 @@ def run(arguments: argparse.Namespace) -> int:
 
     from stride_ros.activation.prompt import Prompt
     from stride_ros.response.qwen3_vl import Qwen3VLPrompt
+    from stride_ros.terminal import tell_notes
     from stride_ros.training.dataset import Sampling, StrideDataset, make_samples
     from stride_ros.training.examples import SentenceExamples, WindowExamples
     from stride_ros.training.model import WindowKeys, prepare
+    from stride_ros.training.sources.bag import BagVideo
     from stride_ros.training.sources.recording import Intake
     from stride_ros.training.trainer import train
 
@@ -151,6 +153,8 @@ def run(arguments: argparse.Namespace) -> int:
     metrics = train(model, tokenizer, dataset, _plan(arguments))
     broken = f", {counted(dataset.unreadable, 'video')} unreadable" if dataset.unreadable else ""
     loss = metrics.get("train_loss", 0.0)
+    if recordings and isinstance(recordings[0].video, BagVideo):
+        tell_notes(recordings[0].video.unusable)
     say(f"Trained with a mean loss of {loss:.4f}{broken}; written to {arguments.out}.")
     return 0
 
@@ -192,9 +196,12 @@ def _labelled_video(arguments: argparse.Namespace) -> Video:
         from stride_ros.training.sources.video import VideoFile
 
         return VideoFile(arguments.video, arguments.until)
+    from stride_ros.terminal import tell_notes
     from stride_ros.training.sources.bag import BagVideo
 
-    return BagVideo(arguments.bag, arguments.image_topic, arguments.until)
+    video = BagVideo(arguments.bag, arguments.image_topic, arguments.until)
+    tell_notes(video.notes)
+    return video
 
 
 def _plan(arguments: argparse.Namespace) -> Any:

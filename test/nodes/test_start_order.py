@@ -120,6 +120,7 @@ def test_composed_nodes_answer_the_very_first_event(graph: Any, processes: Any, 
         graph.send(camera, image, lambda i=i: len(windows) > i, "a decision")
     onsets = {span.span_id: span for span in spans if span.state == ActivationSpan.ONSET}
     assert onsets
+
     def finals() -> dict[int, Any]:
         return {message.span_id: message for message in list(commentary) if message.final}
 

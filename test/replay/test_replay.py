@@ -118,13 +118,49 @@ def test_out_of_order_and_repeated_stamps_are_skipped_and_counted(model, write_i
     assert any(note.startswith("2 of 40 images came out of order or twice") for note in result.run.notes)
 
 
-def test_a_jump_ahead_ends_what_is_open_and_is_told(model, write_images):
-    stamps = steady(30) + [(3600.0 + time, time) for time, _ in steady(60)[30:]]
+def test_a_gap_ends_what_is_open_and_is_told(model, write_images):
+    stamps = steady(30) + [(3600.0 + time, 3600.0 + time) for time, _ in steady(60)[30:]]
     result = replay(write_images(stamps), QUERY, model=model)
     (note,) = [note for note in result.run.notes if "no images for" in note]
     assert "no images for 3601.0 s" in note
     assert all(span.end <= 16.0 or span.start >= 3600.0 for span in result.spans())
     assert any(span.end <= 16.0 for span in result.spans())
+
+
+def test_a_clock_set_forward_starts_anew_and_times_count_on(model, write_images):
+    stamps = steady(30) + [(3600.0 + time, time) for time, _ in steady(60)[30:]]
+    result = replay(write_images(stamps), QUERY, model=model)
+    (note,) = result.run.notes
+    assert "the clock went forward by 3600.0 s" in note
+    assert result.run.seconds == pytest.approx(30.0, abs=1.0)
+    assert not any(span.start < 15.0 < 16.5 < span.end for span in result.spans())
+
+
+def test_both_clocks_set_forward_count_on_too(model, write_images):
+    years = 3e8
+    stamps = steady(30) + [(years + time, years + time) for time, _ in steady(60)[30:]]
+    result = replay(write_images(stamps), QUERY, model=model)
+    assert any("the clock went forward" in note for note in result.run.notes)
+    assert result.run.seconds == pytest.approx(30.0, abs=1.6)
+    part = replay(write_images(stamps), QUERY, model=model, start=14.0, duration=4.0)
+    assert part.run.seconds == pytest.approx(4.0, abs=0.6)
+
+
+@pytest.mark.parametrize("stamp", [4e8, -1e9, None])
+def test_one_wrong_stamp_changes_nothing(model, write_images, stamp):
+    stamps = steady(40)
+    stamps[9] = (stamp, stamps[9][1])
+    result = replay(write_images(stamps), QUERY, model=model)
+    assert spans(result) == spans(replay(write_images(steady(40)), QUERY, model=model))
+    (note,) = result.run.notes
+    assert note.startswith("1 of 40 images has ")
+
+
+def test_a_part_counts_from_the_first_image_not_from_a_log_time_of_zero(model, write_images):
+    stamps = [(0.0, 0.0), *((time, time) for time, _ in steady(40)[1:])]
+    zero = [(time, logged if i else -1.7e9) for i, (time, logged) in enumerate(stamps)]
+    result = replay(write_images(zero), QUERY, model=model, start=5.0, duration=6.0)
+    assert result.run.seconds == pytest.approx(6.0, abs=0.3)
 
 
 def test_a_clock_that_goes_back_starts_anew_and_times_count_on(model, write_images):

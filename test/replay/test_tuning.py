@@ -56,6 +56,68 @@ def test_a_smaller_context_is_enough_to_set(tmp_path):
         _ = read_tuning(file, ["drop_frames=20"]).config
 
 
+@pytest.mark.parametrize(
+    ("text", "node"),
+    [
+        ("stride: {activation: {ros__parameters: {max_gap: 2.0}}}", None),
+        ("/stride/*: {ros__parameters: {max_gap: 2.0}}", None),
+        ("/*: {ros__parameters: {max_gap: 2.0}}", None),
+        ("/**: {ros__parameters: {max_gap: 2.0}}", None),
+        ("/**/activation: {ros__parameters: {max_gap: 2.0}}", None),
+        ("a: {b: {activation: {ros__parameters: {max_gap: 2.0}}}}", None),
+        ("/front/watcher: {ros__parameters: {max_gap: 2.0}}", "front/watcher"),
+        (
+            "{/a/activation: {ros__parameters: {max_gap: 2.0}}, /b/activation: {ros__parameters: {}}}",
+            "/a/activation",
+        ),
+        (
+            "{/a/activation: {ros__parameters: {}}, '/b/*': {ros__parameters: {max_gap: 9.0}}, "
+            "/**: {ros__parameters: {max_gap: 2.0}}}",
+            None,
+        ),
+    ],
+)
+def test_names_of_nodes_are_read_as_ros_reads_them(tmp_path, text, node):
+    (tmp_path / "x.yaml").write_text(text)
+    assert read_tuning(tmp_path / "x.yaml", node=node).given == {"max_gap": 2.0}
+
+
+def test_sections_of_one_node_add_up_and_the_last_wins(tmp_path):
+    (tmp_path / "x.yaml").write_text(
+        """
+/stride/activation:
+  ros__parameters: {rate: 2.0, max_gap: 1.5, trigger: {min_confidence: 0.6}}
+/**:
+  ros__parameters: {rate: 3.0}
+stride:
+  activation:
+    ros__parameters: {max_gap: 2.5, rate: 4.0, trigger.min_active_seconds: 2.0}
+/stride/activation:
+  ros__parameters: {margin_seconds: 3.0}
+"""
+    )
+    given = read_tuning(tmp_path / "x.yaml").given
+    assert given == {
+        "rate": 3.0,  # those of one node stand where the first of them does
+        "max_gap": 2.5,
+        "margin_seconds": 3.0,
+        "trigger.min_confidence": 0.6,
+        "trigger.min_active_seconds": 2.0,
+    }
+
+
+def test_which_of_several_nodes_is_meant_must_be_said(tmp_path):
+    file = tmp_path / "x.yaml"
+    file.write_text("front: {activation: {ros__parameters: {}}}\nrear: {activation: {ros__parameters: {}}}")
+    with pytest.raises(ConfigError, match="/front/activation, /rear/activation; say with --node"):
+        read_tuning(file)
+    with pytest.raises(ConfigError, match="no parameters for /side/activation"):
+        read_tuning(file, node="/side/activation")
+    file.write_text("/front/responder: {ros__parameters: {}}")
+    with pytest.raises(ConfigError, match="no parameters for a node activation; it has /front/responder"):
+        read_tuning(file)
+
+
 def test_lists_are_read_as_the_node_reads_them(tmp_path):
     assert read_tuning(CONFIG / "stride.yaml").given["queries"] == ()
     assert read_tuning(None, ["queries=[One., Two.]"]).given["queries"] == ("One.", "Two.")

@@ -1,0 +1,330 @@
+"""Read an MCAP file by its records: whole, cut off, damaged, with or without a summary.
+
+Format: https://mcap.dev/spec. A file is a magic, then records (an opcode, a 64-bit length, content).
+The heads of the records are walked once, which takes no index and little reading; chunks are decompressed
+when their messages are asked for.
+"""
+
+from __future__ import annotations
+
+import struct
+from bisect import bisect_right
+from collections import OrderedDict
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from zlib import crc32
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stride_ros.bags.compression import decompress
+from stride_ros.bags.storage import LATEST, BagMessage, Channel, StorageError
+
+MAGIC = b"\x89MCAP0\r\n"
+HEADER, FOOTER, SCHEMA, CHANNEL, MESSAGE, CHUNK, INDEX, CHUNK_INDEX, DATA_END = 1, 2, 3, 4, 5, 6, 7, 8, 15
+_HEAD = struct.Struct("<BQ")
+_MESSAGE = struct.Struct("<HIQQ")  # channel, sequence, log time, publish time
+_CHUNK = struct.Struct("<QQQI")  # first and last log time, size, CRC
+_SMALLEST = {SCHEMA: 14, CHANNEL: 16, MESSAGE: 22, CHUNK: 40, INDEX: 6}  # bytes of content
+_BLOCK = 1 << 12
+_EMPTY_RECORDS = 1000  # no record is empty: a stretch of them is damage
+_CACHED_CHUNKS = 4
+_NONE = np.empty(0, np.int64)
+
+_Places = tuple[NDArray[np.int64], NDArray[np.int64]]  # log times, offsets of records
+
+
+@dataclass
+class _Chunk:
+    """A chunk by its place in the file; `places` by channel are known once it was indexed or walked."""
+
+    position: int  # of its compressed records
+    length: int
+    compression: str
+    crc: int
+    whole: bool = True  # the file holds all of it
+    indexes: dict[int, tuple[int, int]] = field(
+        default_factory=dict
+    )  # channel: position and count of entries
+    places: dict[int, _Places] | None = None
+
+
+class McapFile:
+    """An open MCAP file, see `storage.Storage`. Raises StorageError, OSError."""
+
+    def __init__(self, path: Path) -> None:
+        self.name = path.name
+        self.channels: list[Channel] = []
+        self.notes: list[str] = []
+        self._file = path.open("rb")
+        try:
+            self._size = path.stat().st_size
+            self._block, self._block_at = b"", 0
+            self._cache: OrderedDict[int, bytes] = OrderedDict()
+            self._schemas: dict[int, tuple[str, str, bytes]] = {}
+            self._known: dict[int, Channel] = {}
+            self._chunks: list[_Chunk] = []
+            self._loose: dict[int, list[tuple[int, int]]] = {}  # messages outside chunks
+            self._told: set[int] = set()  # chunks whose damage was noted
+            if self._bytes(0, len(MAGIC)) != MAGIC:
+                raise StorageError("it does not begin as an MCAP file")
+            self._walk_file()
+            self._walk_chunks()
+            for channel in self._known.values():
+                channel.count = sum(len(times) for _, times, _ in self._places(channel.number))
+        except BaseException:
+            self._file.close()
+            raise
+        self.channels = list(self._known.values())
+
+    def close(self) -> None:
+        self._file.close()
+
+    def span(self) -> tuple[int, int] | None:
+        times = self.log_times(self.channels)
+        return (int(times[0]), int(times[-1])) if len(times) else None
+
+    def log_times(self, channels: Collection[Channel]) -> NDArray[np.int64]:
+        return np.sort(self._plan(channels)[0])
+
+    def messages(self, channels: Collection[Channel], start: int, stop: int) -> Iterator[BagMessage]:
+        by_number = {channel.number: channel for channel in channels}
+        times, chunks, offsets, numbers = self._plan(channels)
+        chosen = np.flatnonzero((times >= start) & (times < stop))
+        chosen = chosen[np.argsort(times[chosen], kind="stable")]
+        lost: dict[int, int] = {}  # messages by chunk
+        for i in chosen.tolist():
+            data = self._message(int(chunks[i]), int(offsets[i]), int(numbers[i]))
+            if data is None:
+                lost[int(chunks[i])] = lost.get(int(chunks[i]), 0) + 1
+            else:
+                yield BagMessage(by_number[int(numbers[i])], int(times[i]), data)
+        if lost:
+            count = sum(lost.values())
+            self.notes.append(f"{count} messages in damaged parts of {self.name} were left out.")
+
+    # The records of the file
+
+    def _walk_file(self) -> None:
+        at, empty, whole = len(MAGIC), 0, False
+        last: _Chunk | None = None
+        while True:
+            head = self._bytes(at, _HEAD.size)
+            if len(head) < _HEAD.size:
+                break
+            opcode, length = _HEAD.unpack(head)
+            content = at + _HEAD.size
+            empty = empty + 1 if length == 0 else 0
+            beyond = content + length > self._size
+            if opcode == 0 or length < _SMALLEST.get(opcode, 0) or empty > _EMPTY_RECORDS or beyond:
+                after = self._resume(at)
+                if after < 0:
+                    if beyond and opcode == CHUNK:
+                        self._chunk(content, self._size - content, whole=False)
+                    break
+                at, last = after, None
+                continue
+            if opcode == FOOTER:
+                whole = True
+                break
+            if opcode == CHUNK:
+                last = self._chunk(content, length)
+            elif opcode == INDEX and last is not None:
+                number, size = struct.unpack("<HI", self._bytes(content, 6))
+                if size <= length - 6:
+                    last.indexes[number] = (content + 6, size // 16)
+            elif opcode == MESSAGE:
+                number, _, log_time, _ = _MESSAGE.unpack(self._bytes(content, _MESSAGE.size))
+                self._loose.setdefault(number, []).append((min(log_time, LATEST), at))
+            elif opcode in (SCHEMA, CHANNEL):
+                self._definition(opcode, self._bytes(content, length))
+            at = content + length
+        if not whole:
+            self.notes.append(f"{self.name} is cut off or damaged; all whole parts of it were used.")
+            if self._chunks and not self._loose:
+                self._chunks[-1].indexes.clear()  # they may be incomplete
+
+    def _resume(self, damage: int) -> int:
+        """Where the next chunk after the damage begins by the summary's index; -1 when that is not known."""
+        starts: list[int] = []
+        tail = self._bytes(self._size - 37, 37)
+        if tail[:1] == bytes([FOOTER]) and tail[-8:] == MAGIC:
+            at = struct.unpack_from("<Q", tail, 9)[0]
+            while damage < at < self._size - 37:
+                opcode, length = _HEAD.unpack(self._bytes(at, _HEAD.size))
+                if opcode == CHUNK_INDEX and length >= 24:
+                    starts.append(struct.unpack_from("<Q", self._bytes(at + _HEAD.size + 16, 8))[0])
+                at += _HEAD.size + length
+        starts.sort()
+        after = bisect_right(starts, damage)
+        if after == len(starts) or starts[after] >= self._size:
+            return -1
+        self.notes.append(f"{self.name} is damaged; {starts[after] - damage} bytes of it were left out.")
+        return starts[after]
+
+    def _chunk(self, content: int, length: int, whole: bool = True) -> _Chunk | None:
+        head = self._bytes(content, min(length, 256))
+        if len(head) < 40:
+            return None
+        *_, crc = _CHUNK.unpack_from(head)
+        size = struct.unpack_from("<I", head, 28)[0]
+        if len(head) < 40 + size:
+            return None
+        compression = head[32 : 32 + size].decode("latin-1")
+        packed = struct.unpack_from("<Q", head, 32 + size)[0]
+        chunk = _Chunk(
+            content + 40 + size,
+            min(packed, length - 40 - size),
+            "" if compression == "none" else compression,
+            crc,
+        )
+        chunk.whole = whole
+        self._chunks.append(chunk)
+        return chunk
+
+    def _definition(self, opcode: int, content: bytes) -> None:
+        """Take in a schema or a channel; the first of a number counts, damaged ones are left out."""
+        try:
+            if opcode == SCHEMA:
+                number = struct.unpack_from("<H", content)[0]
+                name, at = _text(content, 2)
+                encoding, at = _text(content, at)
+                size = struct.unpack_from("<I", content, at)[0]
+                self._schemas.setdefault(number, (name, encoding, content[at + 4 : at + 4 + size]))
+                return
+            number, schema = struct.unpack_from("<HH", content)
+            topic, at = _text(content, 4)
+            encoding, at = _text(content, at)
+        except struct.error:
+            return
+        name, schema_encoding, data = self._schemas.get(schema, ("", "", b""))
+        if not encoding:  # the schema says it
+            encoding = {"ros2msg": "cdr", "ros2idl": "cdr", "ros1msg": "ros1"}.get(schema_encoding, "")
+        known = self._known.get(number)
+        if known is None:
+            self._known[number] = Channel(number, topic, name, encoding, schema_encoding, data)
+        elif not known.schema_name:  # its schema came later
+            known.schema_name, known.schema_encoding, known.schema = name, schema_encoding, data
+
+    # The records of the chunks
+
+    def _walk_chunks(self) -> None:
+        """Walk those chunks that have no index, and those that hold the definition of a channel."""
+        for i, chunk in enumerate(self._chunks):
+            named = set(chunk.indexes)
+            unknown = {n for n in named if n not in self._known or not self._known[n].schema_name}
+            if not named:
+                chunk.places = self._walk_chunk(i)
+            elif unknown:
+                self._walk_chunk(i)
+
+    def _walk_chunk(self, index: int) -> dict[int, _Places]:
+        data = self._load(index)
+        places: dict[int, list[tuple[int, int]]] = {}
+        at, empty = 0, 0
+        while at + _HEAD.size <= len(data):
+            opcode, length = _HEAD.unpack_from(data, at)
+            end = at + _HEAD.size + length
+            empty = empty + 1 if length == 0 else 0
+            if end > len(data) or opcode == 0 or length < _SMALLEST.get(opcode, 0) or empty > _EMPTY_RECORDS:
+                break
+            if opcode == MESSAGE:
+                number, _, log_time, _ = _MESSAGE.unpack_from(data, at + _HEAD.size)
+                places.setdefault(number, []).append((min(log_time, LATEST), at))
+            elif opcode in (SCHEMA, CHANNEL):
+                self._definition(opcode, data[at + _HEAD.size : end])
+            at = end
+        return {number: _columns(entries) for number, entries in places.items()}
+
+    def _load(self, index: int) -> bytes:
+        """The records of a chunk, as far as they are good."""
+        if index in self._cache:
+            self._cache.move_to_end(index)
+            return self._cache[index]
+        chunk = self._chunks[index]
+        reason = ""
+        try:
+            data, reason = decompress(self._bytes(chunk.position, chunk.length), chunk.compression)
+        except StorageError as error:
+            data, reason = b"", str(error)
+        if not reason and chunk.crc and chunk.whole and crc32(data) != chunk.crc:
+            reason = "its checksum is wrong"
+        if reason and chunk.whole and index not in self._told:
+            self._told.add(index)
+            self.notes.append(f"A chunk of {self.name} is damaged ({reason}); its whole messages were used.")
+        self._cache[index] = data
+        if len(self._cache) > _CACHED_CHUNKS:
+            self._cache.popitem(last=False)
+        return data
+
+    def _places(self, number: int) -> Iterator[tuple[int, NDArray[np.int64], NDArray[np.int64]]]:
+        """Chunk (-1 for none), log times and offsets of a channel's messages."""
+        if number in self._loose:
+            yield -1, *_columns(self._loose[number])
+        for i, chunk in enumerate(self._chunks):
+            if chunk.places is not None:
+                if number in chunk.places:
+                    yield i, *chunk.places[number]
+            elif number in chunk.indexes:
+                position, count = chunk.indexes[number]
+                entries = np.frombuffer(self._bytes(position, 16 * count), "<u8").reshape(-1, 2)
+                yield i, *(np.minimum(entries[:, k], LATEST).astype(np.int64) for k in (0, 1))
+
+    def _plan(
+        self, channels: Collection[Channel]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """Log time, chunk, offset and channel of all messages of these channels, in the order of the file."""
+        found = [
+            (number, *place) for number in {c.number for c in channels} for place in self._places(number)
+        ]
+        found.sort(key=lambda place: place[1])
+        if not found:
+            return _NONE, _NONE, _NONE, _NONE
+        return (
+            np.concatenate([times for _, _, times, _ in found]),
+            np.concatenate([np.full(len(times), chunk) for _, chunk, times, _ in found]),
+            np.concatenate([offsets for _, _, _, offsets in found]),
+            np.concatenate([np.full(len(times), number) for number, _, times, _ in found]),
+        )
+
+    def _message(self, chunk: int, offset: int, number: int) -> bytes | None:
+        """The content of a message; None where there is no message of this channel."""
+        if chunk < 0:
+            length = _HEAD.unpack(self._bytes(offset, _HEAD.size))[1]
+            return self._bytes(offset + _HEAD.size + _MESSAGE.size, length - _MESSAGE.size)
+        data = self._load(chunk)
+        if offset + _HEAD.size + _MESSAGE.size > len(data):
+            return None
+        opcode, length = _HEAD.unpack_from(data, offset)
+        begin, end = offset + _HEAD.size + _MESSAGE.size, offset + _HEAD.size + length
+        if (
+            opcode != MESSAGE
+            or end > len(data)
+            or struct.unpack_from("<H", data, offset + _HEAD.size)[0] != number
+        ):
+            return None
+        return data[begin:end]
+
+    def _bytes(self, at: int, size: int) -> bytes:
+        """`size` bytes of the file from `at`, fewer at its end."""
+        if at < self._block_at or at + size > self._block_at + len(self._block):
+            self._file.seek(max(at, 0))
+            if size > _BLOCK:
+                return self._file.read(min(size, self._size))
+            self._block, self._block_at = self._file.read(_BLOCK), at
+        begin = at - self._block_at
+        return self._block[begin : begin + size]
+
+
+def _columns(entries: list[tuple[int, int]]) -> _Places:
+    table = np.array(entries, np.int64).reshape(-1, 2)
+    return table[:, 0], table[:, 1]
+
+
+def _text(content: bytes, at: int) -> tuple[str, int]:
+    """A string with its length before it, and where it ends."""
+    size = struct.unpack_from("<I", content, at)[0]
+    if at + 4 + size > len(content):
+        raise struct.error("a string is cut off")
+    return content[at + 4 : at + 4 + size].decode("utf-8", "replace"), at + 4 + size

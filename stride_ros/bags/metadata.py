@@ -1,0 +1,69 @@
+"""What metadata.yaml says about a recording: a hint, since it misses files and its counts may be wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+_NEWEST_VERSION = 9
+_SLACK = 1_000_000_000  # ns by which times may differ before it is worth a word
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """The parts of metadata.yaml that are used. None stands for what it does not say."""
+
+    files: tuple[str, ...] = ()  # paths, of which the last part counts
+    messages: int | None = None
+    start: int | None = None  # ns
+    duration: int | None = None  # ns
+    problem: str = ""  # why it could not be followed
+
+    def differences(self, messages: int, start: int, duration: int) -> list[str]:
+        """How it differs from what the files hold; times in ns."""
+        found = []
+        if self.messages is not None and self.messages != messages:
+            found.append(f"{self.messages} messages instead of {messages}")
+        if self.start is not None and messages and abs(self.start - start) > _SLACK:
+            found.append(f"a start at {self.start / 1e9:.0f} s instead of {start / 1e9:.0f} s")
+        if self.duration is not None and messages and abs(self.duration - duration) > _SLACK:
+            found.append(f"{self.duration / 1e9:.1f} s instead of {duration / 1e9:.1f} s")
+        return found
+
+
+def read_metadata(file: Path) -> Metadata:
+    """Read what can be read; whatever is wrong becomes `problem`."""
+    import yaml
+
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        content = yaml.load(file.read_bytes(), Loader=loader)
+        info = content["rosbag2_bagfile_information"]
+        if not isinstance(info, Mapping):
+            raise TypeError("no mapping")
+    except OSError as error:
+        return Metadata(problem=f"cannot be read ({error.strerror})")
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError):
+        return Metadata(problem="is damaged")
+    except (KeyError, TypeError):
+        return Metadata(problem="is not that of a recording")
+    version = _whole(info.get("version"))
+    paths = info.get("relative_file_paths")
+    return Metadata(
+        tuple(path for path in paths if isinstance(path, str)) if isinstance(paths, list) else (),
+        _whole(info.get("message_count")),
+        _whole(_inner(info, "starting_time", "nanoseconds_since_epoch")),
+        _whole(_inner(info, "duration", "nanoseconds")),
+        f"has version {version}, which is not known" if (version or 0) > _NEWEST_VERSION else "",
+    )
+
+
+def _inner(info: Mapping[str, Any], name: str, unit: str) -> Any:
+    value = info.get(name)
+    return value.get(unit) if isinstance(value, Mapping) else None
+
+
+def _whole(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None

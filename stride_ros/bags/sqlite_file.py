@@ -1,0 +1,171 @@
+"""Read a rosbag2 database as it is on disk: nothing is written beside it, whatever its recorder left."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stride_ros.bags.storage import BagMessage, Channel, StorageError
+
+MAGIC = b"SQLite format 3\0"
+_LOGS = ("-wal", "-journal")  # what a recorder that was killed leaves, after the database's name
+
+_Row = tuple[int, int, int]  # id, log time, topic
+
+
+class SqliteFile:
+    """An open .db3 file, see `storage.Storage`. Raises StorageError, OSError."""
+
+    def __init__(self, path: Path) -> None:
+        self.name = path.name
+        self.channels: list[Channel] = []
+        self.notes: list[str] = []
+        self._copy: TemporaryDirectory[str] | None = None
+        self._database = self._open(path)
+        try:
+            self.channels = self._read_channels()
+            self._count()
+        except sqlite3.Error as error:
+            self.close()
+            raise StorageError(str(error)) from error
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        self._database.close()
+        if self._copy is not None:
+            self._copy.cleanup()
+
+    def span(self) -> tuple[int, int] | None:
+        try:
+            first, last = self._database.execute(
+                "select min(timestamp), max(timestamp) from messages"
+            ).fetchone()
+        except sqlite3.Error:
+            return None
+        return (first, last) if isinstance(first, int) and isinstance(last, int) else None
+
+    def log_times(self, channels: Collection[Channel]) -> NDArray[np.int64]:
+        return np.sort(self._rows(channels)[:, 1])
+
+    def messages(self, channels: Collection[Channel], start: int, stop: int) -> Iterator[BagMessage]:
+        by_number = {channel.number: channel for channel in channels}
+        rows = self._rows(channels)
+        rows = rows[(rows[:, 1] >= start) & (rows[:, 1] < stop)]
+        rows = rows[np.argsort(rows[:, 1], kind="stable")]
+        lost = 0
+        for number, log_time, topic in rows.tolist():
+            try:
+                found = self._database.execute("select data from messages where id = ?", (number,)).fetchone()
+            except sqlite3.Error:
+                found = None
+            if found is None:
+                lost += 1
+            else:
+                yield BagMessage(by_number[topic], log_time, bytes(found[0] or b""))
+        if lost:
+            self._note(f"{lost} messages in damaged parts of {self.name} were left out.")
+
+    def _open(self, path: Path) -> sqlite3.Connection:
+        left = [log for log in (path.with_name(path.name + end) for end in _LOGS) if _holds_data(log)]
+        try:
+            if not left:
+                # Immutable: no lock is asked for, and none of another program's minded; nothing is written.
+                database = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
+            else:  # SQLite merges a log into the database: let it do that to a copy
+                self._copy = TemporaryDirectory(prefix="stride_ros_")
+                copy = Path(self._copy.name) / "copy.db3"
+                shutil.copyfile(path, copy)
+                for log in left:
+                    shutil.copyfile(log, f"{copy}{log.name[len(path.name) :]}")
+                database = sqlite3.connect(copy)
+                self.notes += [
+                    f"{log.name}, left by a recorder that did not finish, was read too." for log in left
+                ]
+            database.text_factory = lambda data: data.decode("utf-8", "replace")
+            return database
+        except (OSError, sqlite3.Error) as error:
+            if self._copy is not None:
+                self._copy.cleanup()
+            raise StorageError(
+                f"{error}; a copy of it is made where TMPDIR says" if left else str(error)
+            ) from error
+
+    def _read_channels(self) -> list[Channel]:
+        columns = self._columns("topics")
+        if not columns or not self._columns("messages"):
+            raise StorageError("it has no topics or no messages table")
+        definitions: dict[str, tuple[str, str]] = {}
+        if self._columns("message_definitions"):
+            definitions = {
+                name: (encoding, text)
+                for name, encoding, text in self._database.execute(
+                    "select topic_type, encoding, encoded_message_definition from message_definitions"
+                )
+            }
+        digest = "type_description_hash" if "type_description_hash" in columns else "''"
+        channels = []
+        for number, topic, name, encoding, hashed in self._database.execute(
+            f"select id, name, type, serialization_format, {digest} from topics order by id"
+        ):
+            kind, text = definitions.get(name, ("", ""))
+            channels.append(Channel(number, topic, name, encoding, kind, text.encode(), hashed or ""))
+        return channels
+
+    def _columns(self, table: str) -> set[str]:
+        return {row[1] for row in self._database.execute(f"pragma table_info({table})")}
+
+    def _count(self) -> None:
+        try:
+            query = "select topic_id, count(*) from messages group by topic_id"
+            counts = dict(self._database.execute(query).fetchall())
+        except sqlite3.Error:  # a damaged page: what can be walked is counted
+            topics, numbers = np.unique(self._rows(self.channels)[:, 2], return_counts=True)
+            counts = dict(zip(topics.tolist(), numbers.tolist(), strict=True))
+        for channel in self.channels:
+            channel.count = counts.get(channel.number, 0)
+
+    def _rows(self, channels: Collection[Channel]) -> NDArray[np.int64]:
+        """Id, log time and topic of all messages of these channels that can be reached, (n, 3) by id."""
+        topics = sorted({channel.number for channel in channels})
+        query = (
+            "select id, timestamp, topic_id from messages where topic_id in"
+            f" ({','.join('?' * len(topics))}) order by id"
+        )
+        rows, error = self._walk(query, topics)
+        if error is not None:  # then from the other end up to the damage
+            known = {row[0] for row in rows}
+            behind, _ = self._walk(f"{query} desc", topics)
+            rows += [row for row in reversed(behind) if row[0] not in known]
+            self._note(f"{self.name} is damaged ({error}); what lies before and after the damage was used.")
+        return np.array(rows, np.int64).reshape(-1, 3)
+
+    def _walk(self, query: str, topics: list[int]) -> tuple[list[_Row], Exception | None]:
+        rows: list[_Row] = []
+        try:
+            for number, time, topic in self._database.execute(query, topics):
+                if isinstance(time, int):
+                    rows.append((number, time, topic))
+        except sqlite3.Error as error:
+            return rows, error
+        return rows, None
+
+    def _note(self, text: str) -> None:
+        if text not in self.notes:
+            self.notes.append(text)
+
+
+def _holds_data(log: Path) -> bool:
+    """Whether a log exists that is not empty; a journal that is done with begins with zeros."""
+    try:
+        with log.open("rb") as file:
+            return any(file.read(8))
+    except OSError:
+        return False

@@ -1,0 +1,99 @@
+"""Choose the image topic of a recording, or say why there is none to choose."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from stride_ros.bags.storage import Channel
+from stride_ros.bags.types import IMAGE_TYPES, READABLE
+from stride_ros.errors import SourceError
+
+_LISTED = 10
+# Types whose messages are packets of a video stream, by the last part of their name.
+_VIDEO_PACKETS = ("CompressedVideo", "FFMPEGPacket")
+
+
+def choose(
+    channels: Sequence[Channel], topic: str | None, path: Path, option: str, notes: Sequence[str]
+) -> Channel:
+    """The channel with the images of `topic` (None: of the only image topic). `option` is how a user chooses.
+
+    Raises SourceError when there is none, or more than one to choose from.
+    """
+    images = [channel for channel in channels if channel.msgtype in IMAGE_TYPES]
+    usable = [channel for channel in images if channel.encoding in READABLE]
+    recorded = [channel for channel in usable if channel.count]
+    names = list(dict.fromkeys(sorted(channel.topic for channel in recorded)))
+    if topic is not None:
+        return _named("/" + topic.strip("/"), channels, names, path, notes)
+    if len(names) == 1:
+        return next(channel for channel in recorded if channel.topic == names[0])
+    if names:
+        raise SourceError(f"{path} has {len(names)} image topics ({_list(names)}); choose one with {option}.")
+    if usable:
+        raise SourceError(
+            f"{path} has no image on {_list(sorted({c.topic for c in usable}))}; record it again."
+            + _told(notes)
+        )
+    if images:
+        raise _unreadable(images[0])
+    raise SourceError(f"{path} has no image topic; {_instead(channels)}" + _told(notes))
+
+
+def _named(
+    topic: str, channels: Sequence[Channel], names: Sequence[str], path: Path, notes: Sequence[str]
+) -> Channel:
+    there = [channel for channel in channels if channel.topic.strip("/") == topic.strip("/")]
+    if not any(channel.msgtype in IMAGE_TYPES for channel in there):
+        # Named as image_transport names it.
+        there = [c for c in channels if c.topic.strip("/") == f"{topic}/compressed".strip("/")] or there
+    images = [channel for channel in there if channel.msgtype in IMAGE_TYPES]
+    choice = f"choose one of its image topics: {_list(names)}." if names else _instead(channels)
+    if not there:
+        raise SourceError(f"{path} has no topic {topic}; {choice}")
+    if not images:
+        raise SourceError(f"{topic} carries {there[0].msgtype or there[0].encoding}, not images; {choice}")
+    usable = [channel for channel in images if channel.encoding in READABLE]
+    if not usable:
+        raise _unreadable(images[0])
+    recorded = [channel for channel in usable if channel.count]
+    if not recorded:
+        other = f"record it again or {choice}" if names else "record it again."
+        raise SourceError(f"{path} has no image on {usable[0].topic}; {other}" + _told(notes))
+    return recorded[0]
+
+
+def _unreadable(channel: Channel) -> SourceError:
+    return SourceError(
+        f"The images on {channel.topic} ({channel.schema_name}) are encoded as"
+        f" '{channel.encoding or 'nothing known'}', which cannot be read; record them as ROS messages (cdr)."
+    )
+
+
+def _instead(channels: Sequence[Channel]) -> str:
+    """What a recording without images has."""
+    video = next(
+        (c for c in channels if c.msgtype.replace(".", "/").rpartition("/")[2] in _VIDEO_PACKETS), None
+    )
+    if video is not None:
+        return (
+            f"{video.topic} carries packets of a video ({video.msgtype}), which must be decoded first:"
+            " republish them as images and record those."
+        )
+    if not channels:
+        return "it has no topics at all."
+    return f"it has {_list(sorted({_described(channel) for channel in channels}))}; record the camera too."
+
+
+def _described(channel: Channel) -> str:
+    encoding = "" if channel.encoding in READABLE else f", {channel.encoding or 'unknown encoding'}"
+    return f"{channel.topic} ({channel.msgtype or 'no type'}{encoding})"
+
+
+def _list(names: Sequence[str]) -> str:
+    return ", ".join(names[:_LISTED]) + (f" and {len(names) - _LISTED} more" if len(names) > _LISTED else "")
+
+
+def _told(notes: Iterable[str]) -> str:
+    return "".join(f" {note}" for note in notes)

@@ -1,0 +1,70 @@
+"""Deserialise the images of a channel, whatever state its own definition is in."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from stride_ros.bags.storage import Channel
+
+if TYPE_CHECKING:
+    from rosbags.typesys.store import Typestore
+
+IMAGE, COMPRESSED_IMAGE = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
+IMAGE_TYPES = (IMAGE, COMPRESSED_IMAGE)
+READABLE = ("cdr", "ros1")  # encodings of messages
+_FIELDS = {
+    IMAGE: {"header", "height", "width", "encoding", "is_bigendian", "step", "data"},
+    COMPRESSED_IMAGE: {"header", "format", "data"},
+}
+_RULE = "=" * 80 + "\n"
+
+
+class MessageDecoder:
+    """Deserialises the messages of one channel: by its own definition, or as the type's name says."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._type = channel.msgtype
+        self._ros1 = channel.encoding == "ros1"
+        self._own = _own_types(channel)
+
+    def __call__(self, data: bytes) -> Any:
+        """The message; whatever the deserialiser raises when the data is not one."""
+        if self._own is not None:
+            try:
+                return self._decode(self._own, data)
+            except Exception:  # the definition may be damaged and parse all the same
+                pass
+        return self._decode(common_types(self._ros1), data)
+
+    def _decode(self, store: Typestore, data: bytes) -> Any:
+        return (store.deserialize_ros1 if self._ros1 else store.deserialize_cdr)(data, self._type)
+
+
+@lru_cache(maxsize=2)
+def common_types(ros1: bool = False) -> Typestore:
+    """The types that come with ROS."""
+    from rosbags.typesys import Stores, get_typestore
+
+    return get_typestore(Stores.ROS1_NOETIC if ros1 else Stores.ROS2_JAZZY)
+
+
+def _own_types(channel: Channel) -> Typestore | None:
+    """The types by the channel's definition; None where it cannot be followed."""
+    from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
+
+    text = channel.schema.decode("utf-8", "replace").replace("\r\n", "\n")
+    types: dict[str, Any] = {}
+    try:
+        if channel.schema_encoding in ("ros2msg", "ros1msg"):
+            types.update(get_types_from_msg(text, channel.msgtype))
+        elif channel.schema_encoding == "ros2idl":
+            for part in text.split(_RULE):
+                types.update(get_types_from_idl(part.partition("\n")[2] if part.startswith("IDL:") else part))
+        if not _FIELDS.get(channel.msgtype, set()) <= {name for name, _ in types[channel.msgtype][1]}:
+            return None
+        store = get_typestore(Stores.EMPTY)
+        store.register(types)
+    except Exception:  # the parsers raise many types, also from within
+        return None
+    return store
