@@ -31,7 +31,7 @@ except ImportError:
 ROOT = Path(__file__).resolve().parent.parent
 KEPT = {"torch": "torch", "numpy": "numpy", "opencv-python-headless": "cv2"}
 JETSON = Path("/etc/nv_tegra_release")
-PROBE_TIMEOUT = 30.0  # s; an index that does not answer fails at once or never
+PROBE_TIMEOUT = 60.0  # s; an index that cannot be reached fails at once or never answers
 
 
 class CannotInstall(Exception):
