@@ -131,9 +131,11 @@ def sourced_obstacle(distro: str, prefixes: list[str]) -> str | None:
     version = ".".join(map(str, sys.version_info[:2]))
     wanted = sourced_python(prefixes)
     if wanted and wanted != version:
+        # The system's own also finds the packages that the distribution's installer put beside it.
+        system = Path(f"/usr/bin/python{wanted}")
         return (
             f"ROS 2 {distro}, which is sourced, is for Python {wanted} and this is {version}: "
-            f"use `make PYTHON=/usr/bin/python{wanted} demo`"
+            f"use `make PYTHON={system if system.exists() else system.name} demo`"
         )
     reason = (attempt.stderr.strip().splitlines() or ["no reason given"])[-1]
     return (

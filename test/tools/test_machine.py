@@ -98,7 +98,7 @@ def test_a_sourced_distribution_for_another_python_names_it(base_python, clean_e
     environment = {**clean_environment, "AMENT_PREFIX_PATH": str(tmp_path), "ROS_DISTRO": "jazzy"}
     answer = subprocess.run([base_python, BOOTSTRAP], env=environment, capture_output=True, text=True)
     assert answer.returncode == 2
-    assert "make PYTHON=/usr/bin/python3.99 demo" in answer.stderr
+    assert "make PYTHON=python3.99 demo" in answer.stderr
     assert answer.stderr.count("\n") == 1
 
 
