@@ -1,25 +1,32 @@
 # make demo: the robot's camera narrates itself, on this machine.   make test: lint, types, tests.
 # Both set up all they need first; ARGS="..." is passed on, e.g. make demo ARGS="--source video.mp4".
-# ROS_DISTRO_PYPI=jazzy make test: the tests on ROS 2 Jazzy; lint and types are the same there.
-PYTHON ?= python3
+# make PYTHON=python3.12 demo: with this Python, which later commands then use too.
+# ROS_DISTRO_PYPI=kilted make test: the tests on ROS 2 Kilted; lint and types are the same there.
 ARGS ?=
-SUFFIX := $(if $(filter jazzy,$(ROS_DISTRO_PYPI)),-jazzy,)
+TESTS ?= test
+SUFFIX := $(if $(filter-out jazzy,$(ROS_DISTRO_PYPI)),-$(ROS_DISTRO_PYPI),)
 VENV := .venv$(SUFFIX)
+CHOSEN := $(shell cat $(VENV)/chosen-python 2>/dev/null)
 
-.PHONY: demo test lint setup clean
+.PHONY: demo test lint setup lock clean
 
 demo: setup
 	@$(VENV)/bin/stride-ros demo $(ARGS)
 
 test: $(if $(SUFFIX),setup,lint)
-	@$(VENV)/bin/python -m pytest test $(ARGS)
+	@$(VENV)/bin/python -m pytest $(TESTS) $(ARGS)
 
 lint: setup
 	@$(VENV)/bin/python -m ruff check .
 	@$(VENV)/bin/python -m mypy
 
 setup:
-	@$(PYTHON) tools/bootstrap.py
+	@python=$$(sh tools/find_python.sh $(or $(PYTHON),$(CHOSEN) python3)) \
+		&& "$$python" tools/bootstrap.py $(if $(PYTHON),--chosen)
+
+# The newest versions that the ranges allow, for CI. To raise one only: make lock ARGS="-P torch==2.13.0"
+lock: setup
+	@$(VENV)/bin/python tools/lock_requirements.py $(ARGS)
 
 clean:
-	rm -rf .venv .venv-jazzy build build-jazzy install install-jazzy log
+	rm -rf .venv .venv-kilted build build-kilted install install-kilted log
