@@ -49,7 +49,7 @@ def wrapped(text: str, width: int, hang: int = 0, *, tear: bool = False) -> list
     """The text in lines of at most ``width`` columns, broken at spaces or beside wide characters.
 
     What goes on in a further line is indented by ``hang``, at most a third of the width. A word that is
-    longer than a line, such as a path, stays whole and can be copied from a terminal, unless told to ``tear``.
+    longer than a line, such as a path, stays whole and can be copied, unless told to ``tear``.
     """
     hang = min(hang, width // 3)
     lines: list[str] = []
