@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-DEFAULT = ("stride_ros", "launch", "scripts")
+DEFAULT = ("stride_ros", "launch", "scripts", "examples")
 
 # Names that are missing somewhere, and what to use instead.
 NAMES = {
