@@ -74,6 +74,7 @@ def run(*nodes: str | Callable[[], Node], args: Sequence[str] | None = None) -> 
         print(error, file=sys.stderr)
         code = 2
     finally:
+        gc.enable()
         # Destroyed while the context lives: an open span still gets its last message.
         for node in running:
             node.destroy_node()
