@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import threading
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from stride_ros.errors import StrideError
 from stride_ros.nodes.autostart import AUTOSTART
 from stride_ros.nodes.parameters import Check, Parameters, Table
+from stride_ros.startup import paused_collector
 
 _FAREWELL_SECONDS = 0.5
 
@@ -72,7 +74,9 @@ class ManagedNode(LifecycleNode):
     # What rclpy calls. It swallows exceptions on most distros, so each is caught and told here.
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        if not self._attempt("configure", self.configure):
+        with paused_collector():
+            configured = self._attempt("configure", self.configure)
+        if not configured:
             self._attempt("cleanup", self.cleanup)
             return TransitionCallbackReturn.FAILURE
         self.parameters.locked = True
@@ -89,6 +93,7 @@ class ManagedNode(LifecycleNode):
         return super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        gc.unfreeze()  # what was loaded at the start of the process is garbage now
         self._release()
         return super().on_cleanup(state)
 

@@ -73,6 +73,7 @@ def run(*nodes: str | Callable[[], Node], args: Sequence[str] | None = None) -> 
         for runner in running:
             runner.stop()
             runner.join()
+        gc.enable()
         # Destroyed while the context lives: an open span still gets its last message.
         for runner in running:
             runner.node.destroy_node()
