@@ -30,6 +30,7 @@ from stride_ros.response.desk import SpanDesk
 from stride_ros.response.frame_cache import FrameCache, TimedFrame, shrink
 from stride_ros.response.ledger import Key, Ledger
 from stride_ros.response.scheduler import Answer, AnswerScheduler, Figures, Job, NothingToShow, Outcome
+from stride_ros.response.text import mended
 
 # Deeper than what publishers keep, so that no onset is lost while frames are converted.
 _SPAN_QOS = copy(SPAN_QOS)
@@ -267,23 +268,23 @@ class ResponderNode(ManagedNode):
 
     def _publish(self, job: Job, answer: Answer) -> None:
         span, key = job.context
-        if answer.ended and answer.outcome is Outcome.OK:
-            self._history.append(answer.text)
+        text = mended(answer.text)
         message = Commentary(
             header=span.header,
             span_id=span.span_id,
             query=span.query,
-            text=answer.text,
+            text=text,
             final=answer.final,
             model=self._backend.name,
             latency=answer.latency,
             status=int(answer.outcome),
-            error=answer.error,
+            error=mended(answer.error),
         )
         try:
             self._commentary_publisher.publish(message)
             if answer.ended and answer.outcome is Outcome.OK:
-                self._text_publisher.publish(String(data=answer.text))
+                self._text_publisher.publish(String(data=text))
+                self._history.append(text)  # only what could be published
         except Exception:  # on Ctrl-C the middleware may be gone before the last answers are
             if self.context.ok():
                 raise

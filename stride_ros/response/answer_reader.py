@@ -87,6 +87,11 @@ class AnswerReader:
         """Nothing has come for a while: read what is complete although its line has not ended."""
         self._take(self._events.settle())
 
+    def release(self) -> None:
+        """Keep back no more, unless this server's answers are known to begin inside of thoughts."""
+        if self._opened is not True:
+            self._hand_out(self._thoughts.known())
+
     def finish(self) -> None:
         """The body has ended: say what is left.
 

@@ -67,10 +67,10 @@ class ChatReader:
     """Reads the values of one answer in turn and remembers how it ended.
 
     Of several choices the one that came first is read. In a choice a ``delta`` is a piece; a ``message``
-    is a piece too, unless it holds the whole answer once more. ``finish`` is "" until the server names a reason, in
-    lower case; text after a reason takes it back, since some servers name it in every chunk. ``refusal``
-    is what the model says instead of an answer, ``tools`` tells that it called some, ``tokens`` is the
-    server's count, 0 when it gives none.
+    is a piece too, unless it holds the whole answer once more. ``finish`` is "" until the server names a
+    reason, in lower case; text after a reason takes it back, since some servers name it in every chunk.
+    ``refusal`` is what the model says instead of an answer, ``tools`` tells that it called some, ``tokens``
+    is the server's count, 0 when it gives none.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""The body of an answer: bytes in, JSON values out, in whichever of the usual framings a server sends them."""
+"""The body of an answer: bytes in, JSON values out, in whichever of the usual framings they come."""
 
 from __future__ import annotations
 

@@ -35,6 +35,7 @@ from stride_ros.response.text import mended, visible
 
 _POLL = 0.02  # s between looks at `cancelled` while nothing arrives
 _PAUSE = 0.5  # s without bytes after which what has come is taken for all of a line, or of a finished answer
+_STALL = 5.0  # s without text after which an answer that is kept back is shown all the same
 _LONGEST_BODY = 64 << 20  # bytes of an answer at most, whatever they say
 _LONGEST_LIST = 16 << 20  # bytes of a list of models at most
 _CLOSING = 5.0  # s that closing the connections may take
@@ -49,9 +50,12 @@ class OpenAICompatibleBackend:
     until the connection stands, ``read_timeout`` without text of the answer, ``answer_timeout`` for all of it
     (0: twice ``read_timeout``). At most 16 characters for each of ``max_new_tokens`` are read. A request that
     fails before its first text is tried again ``max_retries`` times, after 0.5, 1, 2 s ... or what the server
-    asks, but not when no text came in time. An address, key or environment that cannot work is a ConfigError when
-    the backend is made; whatever happens on the line is a BackendError when it is asked, since a server may
-    start after the robot. ``device`` and ``dtype`` are the server's business and ignored.
+    asks, but not when no text came in time. An address, key or environment that cannot work is a ConfigError
+    when the backend is made; whatever happens on the line is a BackendError when it is asked, since a server
+    may start after the robot. ``device`` and ``dtype`` are the server's business and ignored.
+
+    The first answer of a server is kept back until it ends or stalls: the prompts of some models open
+    thoughts that the answer only closes. What it shows holds for the next answers.
     """
 
     remote = True
@@ -112,8 +116,8 @@ class OpenAICompatibleBackend:
         if known and not any(_is_name(self._model, name) for name in known):
             names = self._facts.secrets.remove(", ".join(sorted(known)[:5]))
             raise BackendError(
-                f"The server at {self._facts.address.shown} does not list the model {self._model!r}: use one of "
-                f"{visible(names)}."
+                f"The server at {self._facts.address.shown} does not list the model {self._model!r}: use one "
+                f"of {visible(names)}."
             )
 
     def stream(self, request: ResponseRequest, cancelled: Callable[[], bool]) -> Iterator[str]:
@@ -224,7 +228,7 @@ class OpenAICompatibleBackend:
             pieces.put(None)
 
     async def _receive(self, messages: list[dict[str, Any]], reader: AnswerReader) -> None:
-        """Feed one answer to ``reader``; raises whatever the client and the reader do, and when time is up."""
+        """Feed one answer to ``reader``; raises what the client and the reader do, and when time is up."""
         self._sent = None
         begun = self._loop.time()
         end = begun + self._connect_timeout + self._answer_timeout
@@ -248,6 +252,8 @@ class OpenAICompatibleBackend:
                     if reader.over:
                         break
                     reader.settle()
+                    if self._loop.time() >= heard_at + _STALL:
+                        reader.release()
                     continue
                 if data is None or (isinstance(data, Exception) and reader.over):
                     break

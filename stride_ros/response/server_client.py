@@ -1,4 +1,4 @@
-"""The connection to a server: address, key, certificates, proxies, redirects; what is wrong is said at once."""
+"""The connection to a server: address, key, certificates, proxies, redirects, and what is wrong with them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlsplit, urlunsplit
-from urllib.request import getproxies, proxy_bypass_environment
+from urllib.request import getproxies, proxy_bypass
 
 from stride_ros.errors import BackendError, ConfigError
 from stride_ros.response.text import visible
@@ -51,7 +51,7 @@ class RedirectError(Exception):
 
 @dataclass(frozen=True)
 class Address:
-    """A server's address: ``url`` as the client wants it, ``query`` (Azure's api-version), ``shown`` in texts."""
+    """A server's address: ``url`` for the client, ``query`` (Azure's api-version), ``shown`` in texts."""
 
     url: str
     query: dict[str, str]
@@ -73,7 +73,7 @@ class Address:
     @property
     def proxy(self) -> str:
         """The proxy that the environment puts in front of the host, without its password; "" for none."""
-        if self.is_local or proxy_bypass_environment(self.host):
+        if self.is_local or proxy_bypass(self.host):
             return ""
         proxies = getproxies()
         proxy = proxies.get("https" if self.secure else "http") or proxies.get("all") or ""
@@ -108,14 +108,14 @@ def read_address(base_url: str) -> Address:
 
 
 def read_key(name: str) -> str:
-    """The key in the environment variable ``name``, "" when there is none; ConfigError for an impossible one."""
+    """The key in the environment variable ``name``, "" for none; ConfigError for an impossible one."""
     key = os.environ.get(name, "").strip()
     if len(key) > 1 and key[0] == key[-1] and key[0] in "'\"":
         key = key[1:-1].strip()
     if not all("!" <= letter <= "~" for letter in key):
         raise ConfigError(
-            f"The key in the environment variable {name} has characters that a key cannot have (a line break, "
-            "a space, curly quotes or others that are not ASCII): copy the key again and set it without them."
+            f"The key in the environment variable {visible(name)} has characters that a key cannot have (a "
+            "line break, a space, curly quotes or others that are not ASCII): set it again without them."
         )
     return key
 
@@ -221,7 +221,8 @@ def _certificates(address: Address) -> Any:
         why = "no certificates are in it" if isinstance(error, ssl.SSLError) else error.args[-1]
         raise ConfigError(
             f"The certificates in {visible(file or folder)}, which the environment variable "
-            f"{'SSL_CERT_FILE' if file else 'SSL_CERT_DIR'} names, cannot be read ({why}): correct or unset it."
+            f"{'SSL_CERT_FILE' if file else 'SSL_CERT_DIR'} names, cannot be read ({why}): correct it, or "
+            "unset it."
         ) from error
 
 

@@ -7,9 +7,10 @@ import math
 import re
 import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from typing import Any
 
 from stride_ros.response.answer_reader import (
     CutOffError,
@@ -117,19 +118,20 @@ def reason(error: Exception, facts: ServerFacts) -> str:
         return _status_reason(error, facts)
     if isinstance(error, EndlessError):
         return (
-            f"{facts.model} went on far beyond {facts.max_new_tokens} tokens, and the rest was left out: use a "
-            "server that honours max_tokens, or raise max_new_tokens."
+            f"{facts.model} went on far beyond {facts.max_new_tokens} tokens, and the rest was left out: use "
+            "a server that honours max_tokens, or raise max_new_tokens."
         )
     if isinstance(error, RefusedError):
         return f"{facts.model} refused to answer ({_said(str(error), facts)}): change the query or the model."
     return _line_reason(error, facts)
 
 
-_SENTENCES = {
+_SENTENCES: dict[type[Exception], Callable[[Any, ServerFacts], str]] = {
     NoTextError: lambda error, facts: (
         f"sent thoughts but no text for {error.seconds:g} s: turn thinking off, or raise read_timeout."
         if error.thinking
-        else f"did not answer in time: no text came for {error.seconds:g} s; check its load, or raise read_timeout."
+        else f"did not answer in time: no text came for {error.seconds:g} s; check its load, or raise "
+        "read_timeout."
     ),
     TooSlowError: lambda error, facts: (
         f"had not finished its answer after {error.seconds:g} s: check its load, or raise answer_timeout."
@@ -138,12 +140,11 @@ _SENTENCES = {
         "sent a line that is longer than any answer, which is no chat completion: check base_url."
     ),
     RedirectError: lambda error, facts: (
-        f"sends its clients on to {_said(error.target, facts)}: set base_url to where the answers come from if "
-        "you trust that address."
+        f"sends its clients on to {_said(error.target, facts)}: set base_url to that server if you trust it."
     ),
     NotAChatError: lambda error, facts: (
-        f"sent what is no chat completion ({_page_or_words(str(error), facts)}): check base_url, which ends in "
-        "/v1 for most servers."
+        f"sent what is no chat completion ({_page_or_words(str(error), facts)}): check base_url, which ends "
+        "in /v1 for most servers."
     ),
     ServerSaidError: lambda error, facts: (
         f"reported that its quota is used up ({_said(error.words, facts)}): raise it at the provider."
@@ -199,7 +200,10 @@ def _status_reason(error: StatusError, facts: ServerFacts) -> str:
             f"The server at {where} has no chat completions there ({quoted}): check base_url{_hint(facts)}."
         )
     if status == 407:
-        return f"The proxy in front of {where} wants a password ({quoted}): put it into HTTP_PROXY or HTTPS_PROXY."
+        return (
+            f"The proxy in front of {where} wants a password ({quoted}): put it into HTTP_PROXY or "
+            "HTTPS_PROXY."
+        )
     if status == 413:
         return (
             f"The request is too large for {where} ({quoted}): lower max_frames, image_size or jpeg_quality."
@@ -223,8 +227,11 @@ def _line_reason(error: Exception, facts: ServerFacts) -> str:
     names = {type(cause).__name__ for cause in _causes(error)}
     by = f" through the proxy {_said(address.proxy, facts)}" if address.proxy else ""
     if "ProxyError" in names:
-        said = _said(str(next(c for c in _causes(error) if type(c).__name__ == "ProxyError")), facts)
-        return f"The proxy {_said(address.proxy, facts)} did not let {where} be reached ({said}): correct it, or add {address.host} to NO_PROXY."
+        said = next(str(cause) for cause in _causes(error) if type(cause).__name__ == "ProxyError")
+        return (
+            f"The proxy {_said(address.proxy, facts)} did not let {where} be reached ({_said(said, facts)}): "
+            f"correct the proxy, or add {address.host} to NO_PROXY."
+        )
     if names & {"ConnectError", "ConnectTimeout", "ConnectionRefusedError", "gaierror"}:
         if by:
             return (
@@ -232,7 +239,10 @@ def _line_reason(error: Exception, facts: ServerFacts) -> str:
                 f"{address.host} to NO_PROXY."
             )
         if "gaierror" in names:
-            return f"The server at {where} cannot be reached, since nobody knows the host {address.host}: correct base_url."
+            return (
+                f"The server at {where} cannot be reached, since no address is known for {address.host}: "
+                "correct base_url, or the network."
+            )
         if "ConnectTimeout" in names:
             return (
                 f"The server at {where} cannot be reached in time: start it, correct base_url, or raise "
@@ -240,7 +250,7 @@ def _line_reason(error: Exception, facts: ServerFacts) -> str:
             )
         return f"The server at {where} cannot be reached: start it, or correct base_url."
     if any("illegal status line" in str(cause) for cause in _causes(error)):
-        return f"The server at {where} does not speak HTTP there: correct base_url (http or https, and the port)."
+        return f"The server at {where} does not speak HTTP there: correct base_url (http or https, the port)."
     if _is_of_the_line(error):
         return f"The connection to {where} broke off during the answer: check the server's log."
     said = _said(f"{type(error).__name__}: {error}", facts)

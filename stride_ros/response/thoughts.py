@@ -40,8 +40,8 @@ class ThoughtFilter:
     ``opened`` says whether the prompt itself has opened the thoughts, as chat templates of reasoning models
     do: the answer then holds only what closes them. None means that it is not known, as with a server: the
     text is kept back until something closes thoughts, opens them, or the answer ends. With ``literal`` a
-    closing that belongs to no opening is text; otherwise it is removed. Thoughts in any of the known spellings
-    are removed wherever they stand; an opening in mid-text that nothing closes is text too.
+    closing that belongs to no opening is text; otherwise it is removed. Thoughts in any of the known
+    spellings are removed wherever they stand; an opening in mid-text that nothing closes is text too.
     """
 
     def __init__(self, opened: bool | None = None, *, literal: bool = False) -> None:
