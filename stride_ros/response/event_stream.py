@@ -63,6 +63,8 @@ class EventReader:
         whole = value if line.startswith("data:") else "\n".join([*self._other, line])
         if _done(value) or (line and _parse(whole) is not None):
             return self._end_line()
+        if "".join([*self._other[:1], line]).lstrip().startswith("<"):  # a page: enough of it is known
+            return self._end_line() + self._end_document()
         return []
 
     def finish(self) -> list[Event]:

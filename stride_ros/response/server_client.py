@@ -92,7 +92,7 @@ def read_address(base_url: str) -> Address:
         host, port = parts.hostname or "", parts.port
     except ValueError:
         raise problem from None
-    bad = re.search(r"[\s\x00-\x1f\x7f\\]", text) or port == 0
+    bad = re.search(r"[\s\x00-\x1f\x7f\\]", text) or port == 0 or len(host) > 253
     if parts.scheme not in ("http", "https") or not host or bad:
         raise problem
     path = _ENDPOINT.sub("", parts.path)

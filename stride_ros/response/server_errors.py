@@ -243,13 +243,18 @@ def _line_reason(error: Exception, facts: ServerFacts) -> str:
                 f"The server at {where} cannot be reached, since no address is known for {address.host}: "
                 "correct base_url, or the network."
             )
+        if address.secure and names & {"EndOfStream", "SSLEOFError", "ConnectionResetError"}:
+            return (
+                f"The server at {where} broke off the secure connection: use http:// in base_url if it does not "
+                "speak https, else check its log."
+            )
         if "ConnectTimeout" in names:
             return (
                 f"The server at {where} cannot be reached in time: start it, correct base_url, or raise "
                 "connect_timeout."
             )
         return f"The server at {where} cannot be reached: start it, or correct base_url."
-    if any("illegal status line" in str(cause) for cause in _causes(error)):
+    if any(re.search("illegal (status|request) line", str(cause)) for cause in _causes(error)):
         return f"The server at {where} does not speak HTTP there: correct base_url (http or https, the port)."
     if _is_of_the_line(error):
         return f"The connection to {where} broke off during the answer: check the server's log."
@@ -281,7 +286,8 @@ def _is_of_the_line(error: BaseException) -> bool:
 
 def _tls_error(error: BaseException) -> ssl.SSLError | None:
     found = [cause for cause in _causes(error) if isinstance(cause, ssl.SSLError)]
-    return next((cause for cause in found if cause.reason != "UNEXPECTED_EOF_WHILE_READING"), None)
+    passing = (ssl.SSLWantReadError, ssl.SSLWantWriteError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
+    return next((cause for cause in found if not isinstance(cause, passing)), None)
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
