@@ -183,8 +183,11 @@ def _status_reason(error: StatusError, facts: ServerFacts) -> str:
     if is_quota(error):
         return f"The quota at {where} is used up ({quoted}): raise it at the provider, or use another key."
     if status == 401:
-        what = "refused the key" if facts.has_key else "wants a key"
-        return f"The server at {where} {what} ({quoted}): set the environment variable {facts.key_name}."
+        which = "" if facts.has_key else ", which is not set"
+        return (
+            f"The server at {where} refused the key{which} ({quoted}): set the environment variable "
+            f"{facts.key_name}."
+        )
     if status == 403:
         return (
             f"The server at {where} does not allow the request ({quoted}): check what the key in "
@@ -245,8 +248,8 @@ def _line_reason(error: Exception, facts: ServerFacts) -> str:
             )
         if address.secure and names & {"EndOfStream", "SSLEOFError", "ConnectionResetError"}:
             return (
-                f"The server at {where} broke off the secure connection: use http:// in base_url if it does not "
-                "speak https, else check its log."
+                f"The server at {where} broke off the secure connection: use http:// in base_url if it does "
+                "not speak https, else check its log."
             )
         if "ConnectTimeout" in names:
             return (
