@@ -34,6 +34,10 @@ class EndlessError(Exception):
     """The answer is much longer than was asked for."""
 
 
+class OnlyThoughtsError(Exception):
+    """The answer is complete, but all of it is thoughts."""
+
+
 class RefusedError(Exception):
     """The model refuses to answer, in these words."""
 
@@ -95,13 +99,15 @@ class AnswerReader:
     def finish(self) -> None:
         """The body has ended: say what is left.
 
-        Raises CutOffError, NotAChatError, ServerSaidError, UnfinishedError or RefusedError when it is not
-        all of an answer.
+        Raises CutOffError, NotAChatError, OnlyThoughtsError, RefusedError, ServerSaidError or UnfinishedError
+        when it is not all of an answer.
         """
         if not self.done:
             self._take(self._events.finish())
         problem = self._problem()
         self._leave(complete=problem is None)
+        if problem is None and self.thinking:
+            problem = OnlyThoughtsError()
         if problem is not None:
             raise problem
 

@@ -38,6 +38,8 @@ _PAUSE = 0.5  # s without bytes after which what has come is taken for all of a 
 _STALL = 5.0  # s without text after which an answer that is kept back is shown all the same
 _LONGEST_BODY = 64 << 20  # bytes of an answer at most, whatever they say
 _LONGEST_LIST = 16 << 20  # bytes of a list of models at most
+_LISTING = 10.0  # s that a list of models may take at most
+_DRAIN = 0.1  # s to wait for the end of a body after [DONE], so that the connection can be used again
 _CLOSING = 5.0  # s that closing the connections may take
 
 
@@ -106,6 +108,7 @@ class OpenAICompatibleBackend:
             connect_timeout=connect_timeout,
             read_timeout=max(connect_timeout, self._answer_timeout) + 1,  # ours come first
         )
+        self._chat = self._client.chat.completions.with_streaming_response  # imports what an answer needs
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="stride-openai", daemon=True)
         self._thread.start()
@@ -179,7 +182,7 @@ class OpenAICompatibleBackend:
         await self._loop.shutdown_asyncgens()
 
     async def _list_models(self) -> list[str]:
-        limit = self._connect_timeout + self._read_timeout
+        limit = self._connect_timeout + min(self._read_timeout, _LISTING)
         parts: list[bytes] = []
 
         async def ask() -> None:
@@ -266,6 +269,8 @@ class OpenAICompatibleBackend:
                 if reader.heard > heard:
                     heard, heard_at = reader.heard, self._loop.time()
             reader.finish()
+            if reader.done:
+                await asyncio.wait({reading}, timeout=_DRAIN)
         finally:
             reading.cancel()
             await asyncio.wait({reading}, timeout=_CLOSING)
@@ -276,7 +281,7 @@ class OpenAICompatibleBackend:
         """Put the parts of one answer's body into ``body`` as they come, then None or what went wrong."""
         try:
             async with (
-                self._client.chat.completions.with_streaming_response.create(
+                self._chat.create(
                     model=mended(self._model), messages=messages, stream=True, **self._options
                 ) as response,
                 aclosing(response.http_response.aiter_bytes()) as parts,

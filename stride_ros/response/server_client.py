@@ -66,7 +66,8 @@ class Address:
         if self.host == "localhost" or self.host.endswith(".localhost"):
             return True
         try:
-            return ipaddress.ip_address(self.host).is_loopback
+            address = ipaddress.ip_address(self.host)
+            return address.is_loopback or address.is_unspecified
         except ValueError:
             return False
 
@@ -109,7 +110,7 @@ def read_address(base_url: str) -> Address:
 
 def read_key(name: str) -> str:
     """The key in the environment variable ``name``, "" for none; ConfigError for an impossible one."""
-    key = os.environ.get(name, "").strip()
+    key = (os.environ.get(name, "") if "\0" not in name else "").strip()
     if len(key) > 1 and key[0] == key[-1] and key[0] in "'\"":
         key = key[1:-1].strip()
     if not all("!" <= letter <= "~" for letter in key):

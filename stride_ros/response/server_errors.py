@@ -16,6 +16,7 @@ from stride_ros.response.answer_reader import (
     CutOffError,
     EndlessError,
     NotAChatError,
+    OnlyThoughtsError,
     RefusedError,
     UnfinishedError,
 )
@@ -136,6 +137,9 @@ _SENTENCES: dict[type[Exception], Callable[[Any, ServerFacts], str]] = {
     TooSlowError: lambda error, facts: (
         f"had not finished its answer after {error.seconds:g} s: check its load, or raise answer_timeout."
     ),
+    OnlyThoughtsError: lambda error, facts: (
+        "sent thoughts but no text: turn thinking off at the server, or raise max_new_tokens."
+    ),
     TooLongError: lambda error, facts: (
         "sent a line that is longer than any answer, which is no chat completion: check base_url."
     ),
@@ -177,7 +181,9 @@ def _unfinished(error: UnfinishedError, facts: ServerFacts) -> str:
 
 
 def _status_reason(error: StatusError, facts: ServerFacts) -> str:
-    status, where = error.status, facts.address.shown
+    status, where, proxy = error.status, facts.address.shown, facts.address.proxy
+    if proxy:  # which may be what answered
+        where += f" (through the proxy {_said(proxy, facts)})"
     said = _said(_words(error), facts)
     quoted = f"{status}: {said}" if said else str(status)
     if is_quota(error):

@@ -191,6 +191,7 @@ FAULTS = {
     "error without words": (document({"error": {"code": 503}}), "", "503"),
     "error with its own chunk's text": ([HEAD, event({**chunk("A red "), "error": {"message": "Model is overloaded"}})], "A red ", "Model is overloaded"),
     "a quota in the stream": ([HEAD, event({"error": {"code": "insufficient_quota", "message": "Buy more"}})], "", "quota is used up (Buy more)"),
+    "nothing but thoughts": ([HEAD, delta(reasoning_content="Hm."), STOP, DONE], "", "thoughts but no text"),
     "thoughts that never end": ([HEAD, event(chunk("<think>It moves")), event(chunk(finish="length"))], "", "raise max_new_tokens"),
 }  # fmt: skip
 
