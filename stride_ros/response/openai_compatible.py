@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import json
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future
@@ -16,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stride_ros.errors import BackendError, ConfigError
-from stride_ros.response.answer_reader import LETTERS_PER_TOKEN, AnswerReader, NotAChatError
+from stride_ros.response.answer_reader import LETTERS_PER_TOKEN, AnswerReader
 from stride_ros.response.backend import ResponseRequest
-from stride_ros.response.chat_stream import error_of
 from stride_ros.response.event_stream import TooLongError
 from stride_ros.response.frame_cache import shrink
+from stride_ros.response.model_list import is_name, model_names
 from stride_ros.response.prompt import frame_times, question
 from stride_ros.response.server_client import Secrets, StatusError, make_client, read_address, read_key
 from stride_ros.response.server_errors import (
@@ -116,7 +115,7 @@ class OpenAICompatibleBackend:
     def warm_up(self) -> None:
         """Ask the server for its models: a wrong address, key or name is found before the first event."""
         known = self._run(self._list_models()).result()
-        if known and not any(_is_name(self._model, name) for name in known):
+        if known and not any(is_name(self._model, name) for name in known):
             names = self._facts.secrets.remove(", ".join(sorted(known)[:5]))
             raise BackendError(
                 f"The server at {self._facts.address.shown} does not list the model {self._model!r}: use one "
@@ -194,7 +193,7 @@ class OpenAICompatibleBackend:
 
         try:
             await asyncio.wait_for(ask(), limit)
-            return _model_names(b"".join(parts))
+            return model_names(b"".join(parts))
         except asyncio.TimeoutError:
             failure: Exception = NoTextError(limit)
         except Exception as error:  # the client raises many types, also for rubbish
@@ -236,6 +235,7 @@ class OpenAICompatibleBackend:
         begun = self._loop.time()
         end = begun + self._connect_timeout + self._answer_timeout
         heard, heard_at = 0, begun + self._connect_timeout
+        over, over_at = False, begun  # whether all has come, and since when nothing was added to that
         size = 0
         body: asyncio.Queue[bytes | Exception | None] = asyncio.Queue(maxsize=8)
         reading = asyncio.ensure_future(self._read(messages, body))
@@ -244,20 +244,20 @@ class OpenAICompatibleBackend:
                 if not heard:
                     heard_at = self._sent or heard_at
                 now = self._loop.time()
+                if over and now >= over_at + _PAUSE:
+                    break
                 if now >= end:
                     raise TooSlowError(self._answer_timeout)
                 if now >= heard_at + self._read_timeout:
                     raise NoTextError(self._read_timeout, thinking=reader.thinking)
+                if heard and now >= heard_at + _STALL:
+                    reader.release()
                 try:
                     wait = min(_PAUSE, end - now, heard_at + self._read_timeout - now)
                     data = await asyncio.wait_for(body.get(), wait)
                 except asyncio.TimeoutError:
-                    if reader.over:
-                        break
+                    data = b""
                     reader.settle()
-                    if self._loop.time() >= heard_at + _STALL:
-                        reader.release()
-                    continue
                 if data is None or (isinstance(data, Exception) and reader.over):
                     break
                 if isinstance(data, Exception):
@@ -268,6 +268,9 @@ class OpenAICompatibleBackend:
                 reader.feed(data)
                 if reader.heard > heard:
                     heard, heard_at = reader.heard, self._loop.time()
+                    over_at = heard_at
+                if reader.over != over:
+                    over, over_at = reader.over, self._loop.time()
             reader.finish()
             if reader.done:
                 await asyncio.wait({reading}, timeout=_DRAIN)
@@ -303,30 +306,6 @@ class OpenAICompatibleBackend:
 
     def _failure(self, error: Exception) -> BackendError:
         return error if isinstance(error, BackendError) else BackendError(reason(error, self._facts))
-
-
-def _model_names(body: bytes) -> list[str]:
-    """The names in a list of models, as any of the usual servers spells it; raises what is wrong with it."""
-    text = body.decode("utf-8-sig", "replace")
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        raise NotAChatError(text[:4000]) from None
-    error = error_of(value)
-    if error is not None:
-        raise error
-    if isinstance(value, dict):
-        value = value.get("data") or value.get("models") or []
-    found = []
-    for model in value if isinstance(value, list) else []:
-        names = [model.get(key) for key in ("id", "name", "model")] if isinstance(model, dict) else [model]
-        found += [name for name in names if isinstance(name, str) and name][:1]
-    return found
-
-
-def _is_name(model: str, listed: str) -> bool:
-    """Whether a server that lists ``listed`` knows ``model``: Ollama adds a tag, Gemini a folder."""
-    return listed in (model, f"{model}:latest", f"models/{model}")
 
 
 def _data_url(image: NDArray[np.uint8], longest: int, quality: int) -> str:

@@ -164,7 +164,7 @@ def make_client(
     verify = _certificates(address)
     # Azure takes a key in a header of its own.
     headers: dict[str, Any] = {"api-key": key} if key and address.host.endswith(".azure.com") else {}
-    if not address.host.endswith((".openai.com", "openai.com")):
+    if not f".{address.host}".endswith(".openai.com"):
         # Ids that the environment may hold for the one cloud are no business of another server.
         headers.update({"OpenAI-Organization": openai.Omit(), "OpenAI-Project": openai.Omit()})
 

@@ -73,6 +73,20 @@ def test_without_text_an_answer_ends_after_the_read_timeout(raw_server, ask, bef
     assert len(raw_server.requests) == 1
 
 
+def test_a_complete_answer_ends_although_comments_go_on(raw_server, ask):
+    raw_server.then(Repeated(HEAD, piece("Fine.", "stop"), part=b": keep-alive\n\n", server=raw_server))
+    assert ask(answer_timeout=600.0, read_timeout=600.0) == ("Fine.", "")
+
+
+def test_a_first_answer_that_stalls_is_shown_although_comments_go_on(raw_server, make_request):
+    raw_server.then(Repeated(HEAD, piece("A cup"), part=b": keep-alive\n\n", server=raw_server))
+    backend = load_backend("openai", "m", base_url=raw_server.url, read_timeout=600.0)
+    pieces = backend.stream(make_request(1), lambda: False)
+    assert next(pieces) == "A cup"
+    pieces.close()
+    backend.close()
+
+
 def test_an_answer_that_drips_ends_after_the_answer_timeout(raw_server, ask):
     raw_server.then(Repeated(HEAD, part=piece("a "), server=raw_server))
     said, error = ask(read_timeout=60.0, answer_timeout=1.0, connect_timeout=0.5)
