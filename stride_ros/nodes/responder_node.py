@@ -33,6 +33,7 @@ from stride_ros.response.desk import SpanDesk
 from stride_ros.response.frame_cache import FrameCache, TimedFrame, shrink
 from stride_ros.response.ledger import Key, Ledger
 from stride_ros.response.scheduler import Answer, AnswerScheduler, Figures, Job, NothingToShow, Outcome
+from stride_ros.response.text import mended
 from stride_ros.wording import counted, plural
 
 # Deeper than what publishers keep, so that no onset is lost while frames are converted.
@@ -320,20 +321,19 @@ class ResponderNode(ManagedNode):
 
     def _publish(self, job: Job, answer: Answer) -> None:
         span, key = job.context
-        if answer.ended and answer.outcome is Outcome.OK:
-            self._history.append(answer.text)
+        text = mended(answer.text)
         # The ONSET's header, also where only an UPDATE of the span was heard.
         onset = span.onset if to_nanoseconds(span.onset) else span.header.stamp
         message = Commentary(
             header=Header(stamp=onset, frame_id=span.header.frame_id),
             span_id=span.span_id,
             query=span.query,
-            text=answer.text,
+            text=text,
             final=answer.final,
             model=self._backend.name,
             latency=answer.latency,
             status=int(answer.outcome),
-            error=answer.error,
+            error=mended(answer.error),
             watch=span.watch,
             camera=span.camera,
             frame_stamps=[to_time(stamp) for stamp in job.frame_stamps],
@@ -341,7 +341,8 @@ class ResponderNode(ManagedNode):
         try:
             self._commentary_publisher.publish(message)
             if answer.ended and answer.outcome is Outcome.OK:
-                self._text_publisher.publish(String(data=answer.text))
+                self._text_publisher.publish(String(data=text))
+                self._history.append(text)  # only what could be published
         except Exception:  # on Ctrl-C the middleware may be gone before the last answers are
             if self.context.ok():
                 raise

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from stride_ros.nodes.parameters import LIVE, THREADS, ParameterSpec, Table
+from stride_ros.nodes.parameters import LIVE, START, THREADS, ParameterSpec, Table
 from stride_ros.response.backend import ATTENTIONS, BACKENDS, DTYPES, QUANTIZATIONS
 from stride_ros.response.desk import MOMENTS
 from stride_ros.response.prompt import DEFAULT_SYSTEM_PROMPT
@@ -40,11 +40,13 @@ TABLE: Table = (
     ParameterSpec(
         "quantization", "none", "Weights in 8 or 4 bits; needs bitsandbytes and a GPU.", choices=QUANTIZATIONS
     ),
-    ParameterSpec("base_url", "http://localhost:8000/v1", "With openai: address of the server."),
+    # Fixed, since together they say which secret of the environment goes to which server.
+    ParameterSpec("base_url", "http://localhost:8000/v1", "With openai: address of the server.", START),
     ParameterSpec(
         "api_key_env",
         "OPENAI_API_KEY",
         "With openai: environment variable that holds the key; the key itself is no parameter.",
+        START,
     ),
     ParameterSpec("image_size", 768, "With openai: longer side of a frame at most (px).", limits=(32, 4096)),
     ParameterSpec("jpeg_quality", 85, "With openai: quality of the frames.", limits=(1, 100)),
@@ -54,8 +56,14 @@ TABLE: Table = (
     ParameterSpec(
         "read_timeout",
         30.0,
-        "With openai: seconds to wait for the next piece of an answer.",
+        "With openai: seconds to wait for the first text of an answer, and for each further piece of it.",
         limits=(0.1, 3600.0),
+    ),
+    ParameterSpec(
+        "answer_timeout",
+        0.0,
+        "With openai: seconds that each try to get an answer may take in all; 0: twice read_timeout.",
+        limits=(0.0, 7200.0),
     ),
     ParameterSpec(
         "max_retries",
@@ -155,6 +163,7 @@ _BACKEND_OPTIONS = {
         "jpeg_quality",
         "connect_timeout",
         "read_timeout",
+        "answer_timeout",
         "max_retries",
     ),
 }

@@ -135,12 +135,14 @@ def _ask(backend: ResponseBackend, request: ResponseRequest) -> dict[str, Any]:
     started = time.monotonic()
     first = 0.0
     text = ""
-    for piece in backend.stream(request, lambda: False):
-        first = first or time.monotonic() - started
-        text += piece
-        print(piece, end="", flush=True)
+    try:
+        for piece in backend.stream(request, lambda: False):
+            first = first or time.monotonic() - started
+            text += piece
+            print(piece, end="", flush=True)
+    finally:  # an error has a line of its own
+        print(flush=True)
     seconds = time.monotonic() - started
-    print(flush=True)
     return {
         "text": text.strip(),
         "first_text_s": first,

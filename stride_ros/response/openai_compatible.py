@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import os
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future
+from contextlib import aclosing, suppress
 from queue import Empty, Queue
 from typing import Any
 
@@ -15,14 +15,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stride_ros.errors import BackendError, ConfigError
+from stride_ros.response.answer_reader import LETTERS_PER_TOKEN, AnswerReader
 from stride_ros.response.backend import ResponseRequest
+from stride_ros.response.event_stream import TooLongError
 from stride_ros.response.frame_cache import shrink
+from stride_ros.response.model_list import is_name, model_names
 from stride_ros.response.prompt import frame_times, question
-from stride_ros.response.server_errors import CutOffError, is_passing, reason, retry_after
-from stride_ros.response.thoughts import without_thoughts
+from stride_ros.response.server_client import Secrets, StatusError, make_client, read_address, read_key
+from stride_ros.response.server_errors import (
+    NoTextError,
+    ServerFacts,
+    TooSlowError,
+    is_passing,
+    reason,
+    retry_after,
+)
+from stride_ros.response.text import mended, visible
 
 _POLL = 0.02  # s between looks at `cancelled` while nothing arrives
-_LONGEST_WAIT = 30.0  # s before a retry, whatever the server asks for
+_PAUSE = 0.5  # s without bytes after which what has come is taken for all of a line, or of a finished answer
+_STALL = 5.0  # s without text after which an answer that is kept back is shown all the same
+_LONGEST_BODY = 64 << 20  # bytes of an answer at most, whatever they say
+_LONGEST_LIST = 16 << 20  # bytes of a list of models at most
+_LISTING = 10.0  # s that a list of models may take at most
+_DRAIN = 0.1  # s to wait for the end of a body after [DONE], so that the connection can be used again
+_CLOSING = 5.0  # s that closing the connections may take
 
 
 class OpenAICompatibleBackend:
@@ -31,10 +48,15 @@ class OpenAICompatibleBackend:
     ``base_url`` ends in /v1 for most servers. The key is read from the environment variable that
     ``api_key_env`` names (servers on your own network need none); it is never logged. ``image_size`` is the
     longer side of a frame in px at most, ``jpeg_quality`` 1 to 100. Timeouts are in s: ``connect_timeout``
-    until the connection stands, ``read_timeout`` between two pieces of the answer. A request that fails
-    before its first text is tried again ``max_retries`` times, after 0.5, 1, 2 s ... or what the server asks.
-    Whatever happens on the line is a BackendError when it is asked, never when it is made: a server may start
-    after the robot. ``device`` and ``dtype`` are the server's business and ignored.
+    until the connection stands, ``read_timeout`` without text of the answer, ``answer_timeout`` for all of it
+    (0: twice ``read_timeout``). At most 16 characters for each of ``max_new_tokens`` are read. A request that
+    fails before its first text is tried again ``max_retries`` times, after 0.5, 1, 2 s ... or what the server
+    asks, but not when no text came in time. An address, key or environment that cannot work is a ConfigError
+    when the backend is made; whatever happens on the line is a BackendError when it is asked, since a server
+    may start after the robot. ``device`` and ``dtype`` are the server's business and ignored.
+
+    The first answer of a server is kept back until it ends or stalls: the prompts of some models open
+    thoughts that the answer only closes. What it shows holds for the next answers.
     """
 
     remote = True
@@ -53,38 +75,39 @@ class OpenAICompatibleBackend:
         jpeg_quality: int = 85,
         connect_timeout: float = 5.0,
         read_timeout: float = 30.0,
+        answer_timeout: float = 0.0,
         max_retries: int = 2,
     ) -> None:
-        if not base_url.startswith(("http://", "https://")):
-            raise ConfigError(
-                f"The base_url {base_url!r} is no web address: give one like http://localhost:8000/v1."
-            )
+        address = read_address(base_url)
         if not model:
             raise ConfigError("No model is named: give the name under which the server knows it.")
-        try:
-            import openai
-        except ImportError as error:
-            raise BackendError(
-                "The openai backend needs the openai package: run `python3 -m pip install openai`."
-            ) from error
+        key = read_key(api_key_env)
         self.name = model.rstrip("/").rsplit("/", 1)[-1]
         self.last_tokens = 0
         self._model = model
-        self._where = base_url
         self._image_size = image_size
         self._jpeg_quality = jpeg_quality
         self._max_retries = max_retries
+        self._connect_timeout = connect_timeout
+        self._read_timeout = read_timeout
+        self._answer_timeout = answer_timeout or 2 * read_timeout
+        self._longest = LETTERS_PER_TOKEN * max_new_tokens
         self._options: dict[str, Any] = {"max_tokens": max_new_tokens}
         if temperature >= 0:
             self._options["temperature"] = temperature
-        self._key_name = api_key_env
-        self._key = os.environ.get(api_key_env, "")
-        self._client: Any = openai.AsyncOpenAI(
-            api_key=self._key or "none",
-            base_url=base_url,
-            max_retries=0,  # ours can be cancelled
-            timeout=openai.Timeout(read_timeout, connect=connect_timeout),
+        self._facts = ServerFacts(
+            address, self.name, api_key_env, bool(key), max_new_tokens, Secrets(key, *address.passwords)
         )
+        self._opened: bool | None = None  # whether answers begin inside of thoughts; None: not known yet
+        self._sent: float | None = None  # when the present request was on its way, on the loop's clock
+        self._client = make_client(
+            address,
+            key,
+            self._on_sent,
+            connect_timeout=connect_timeout,
+            read_timeout=max(connect_timeout, self._answer_timeout) + 1,  # ours come first
+        )
+        self._chat = self._client.chat.completions.with_streaming_response  # imports what an answer needs
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="stride-openai", daemon=True)
         self._thread.start()
@@ -92,20 +115,18 @@ class OpenAICompatibleBackend:
     def warm_up(self) -> None:
         """Ask the server for its models: a wrong address, key or name is found before the first event."""
         known = self._run(self._list_models()).result()
-        if known and self._model not in known:
+        if known and not any(is_name(self._model, name) for name in known):
+            names = self._facts.secrets.remove(", ".join(sorted(known)[:5]))
             raise BackendError(
-                f"The server at {self._where} does not list the model {self._model!r}: use one of "
-                f"{', '.join(sorted(known)[:5])}."
+                f"The server at {self._facts.address.shown} does not list the model {self._model!r}: use one "
+                f"of {visible(names)}."
             )
 
     def stream(self, request: ResponseRequest, cancelled: Callable[[], bool]) -> Iterator[str]:
         """Yield the answer in increments of text (see ResponseBackend)."""
-        return without_thoughts(self._pieces(self.messages(request), cancelled))
-
-    def _pieces(self, messages: list[dict[str, Any]], cancelled: Callable[[], bool]) -> Iterator[str]:
         pieces: Queue[str | None] = Queue()
         self.last_tokens = 0
-        running = self._run(self._ask(messages, pieces))
+        running = self._run(self._ask(self.messages(request), pieces))
         try:
             while not cancelled():
                 try:
@@ -114,7 +135,6 @@ class OpenAICompatibleBackend:
                     continue
                 if piece is None:
                     break
-                self.last_tokens += 1  # servers send a token at a time
                 yield piece
             else:
                 return
@@ -129,15 +149,16 @@ class OpenAICompatibleBackend:
             content.append({"type": "text", "text": f"Frame {number} at {time:.1f} s:"})
             url = _data_url(frame.image, self._image_size, self._jpeg_quality)
             content.append({"type": "image_url", "image_url": {"url": url}})
-        content.append({"type": "text", "text": question(request)})
+        content.append({"type": "text", "text": mended(question(request))})
         messages: list[dict[str, Any]] = [{"role": "user", "content": content}]
         if request.system_prompt:
-            messages.insert(0, {"role": "system", "content": request.system_prompt})
+            messages.insert(0, {"role": "system", "content": mended(request.system_prompt)})
         return messages
 
     def close(self) -> None:
         """Close the connections; the backend cannot be used afterwards."""
-        self._run(self._client.close()).result()
+        with suppress(Exception):  # a connection that cannot be closed is left
+            self._run(self._shut_down()).result(2 * _CLOSING)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -147,55 +168,144 @@ class OpenAICompatibleBackend:
 
     # What runs in the event loop's thread, where a request can be cancelled at any moment
 
+    def _on_sent(self) -> None:
+        self._sent = self._loop.time()
+
+    async def _shut_down(self) -> None:
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        if others:
+            await asyncio.wait(others, timeout=_CLOSING)
+        await asyncio.wait_for(self._client.close(), _CLOSING)
+        await self._loop.shutdown_asyncgens()
+
     async def _list_models(self) -> list[str]:
+        limit = self._connect_timeout + min(self._read_timeout, _LISTING)
+        parts: list[bytes] = []
+
+        async def ask() -> None:
+            async with self._client.models.with_streaming_response.list() as response:
+                async for part in response.iter_bytes():
+                    parts.append(part)
+                    if sum(map(len, parts)) > _LONGEST_LIST:
+                        raise TooLongError
+
         try:
-            return [model.id async for model in self._client.models.list()]
+            await asyncio.wait_for(ask(), limit)
+            return model_names(b"".join(parts))
+        except asyncio.TimeoutError:
+            failure: Exception = NoTextError(limit)
         except Exception as error:  # the client raises many types, also for rubbish
-            raise self._failure(error) from error
+            failure = error
+        raise self._failure(failure) from failure
 
     async def _ask(self, messages: list[dict[str, Any]], pieces: Queue[str | None]) -> None:
+        """Put the texts of an answer into ``pieces``, then None; tries again while that may help."""
+
+        def say(text: str) -> None:
+            self.last_tokens += 1  # most servers send a token at a time
+            pieces.put(text)
+
+        tries = 0
         try:
-            for attempt in range(self._max_retries + 1):
-                begun = False
+            while True:
+                reader = AnswerReader(say, opened=self._opened, longest=self._longest)
                 try:
-                    async for piece in self._receive(messages):
-                        begun = True
-                        pieces.put(piece)
+                    await self._receive(messages, reader)
                     return
                 except Exception as error:  # the client raises many types, also for rubbish
-                    if "max_completion_tokens" in str(error) and "max_tokens" in self._options:
-                        self._options["max_completion_tokens"] = self._options.pop("max_tokens")
-                    elif begun or attempt == self._max_retries or not is_passing(error):
+                    if self._use_newer_limit(error):
+                        continue
+                    if reader.heard or tries == self._max_retries or not is_passing(error):
+                        reader.abandon()
                         raise self._failure(error) from error
-                    else:
-                        await asyncio.sleep(min(retry_after(error) or 0.5 * 2**attempt, _LONGEST_WAIT))
+                    pause = retry_after(error) or 0.5 * 2**tries
+                finally:
+                    self._opened = reader.learned
+                    self.last_tokens = reader.tokens or self.last_tokens
+                tries += 1
+                await asyncio.sleep(pause)
         finally:
             pieces.put(None)
 
-    async def _receive(self, messages: list[dict[str, Any]]) -> AsyncIterator[str]:
-        """Yield the texts of one streamed answer; raises whatever the client does, and CutOffError."""
-        stream = await self._client.chat.completions.create(
-            model=self._model, messages=messages, stream=True, **self._options
-        )
-        finished = ""
-        async with stream:
-            async for chunk in stream:
-                for choice in chunk.choices or ():
-                    if choice.delta.content:
-                        yield choice.delta.content
-                    finished = choice.finish_reason or finished
-        if not finished:
-            raise CutOffError
-        if finished == "content_filter":
-            raise BackendError(
-                f"{self.name} refused to answer (content filter): change the query or the model."
-            )
+    async def _receive(self, messages: list[dict[str, Any]], reader: AnswerReader) -> None:
+        """Feed one answer to ``reader``; raises what the client and the reader do, and when time is up."""
+        self._sent = None
+        begun = self._loop.time()
+        end = begun + self._connect_timeout + self._answer_timeout
+        heard, heard_at = 0, begun + self._connect_timeout
+        over, over_at = False, begun  # whether all has come, and since when nothing was added to that
+        size = 0
+        body: asyncio.Queue[bytes | Exception | None] = asyncio.Queue(maxsize=8)
+        reading = asyncio.ensure_future(self._read(messages, body))
+        try:
+            while not reader.done:
+                if not heard:
+                    heard_at = self._sent or heard_at
+                now = self._loop.time()
+                if over and now >= over_at + _PAUSE:
+                    break
+                if now >= end:
+                    raise TooSlowError(self._answer_timeout)
+                if now >= heard_at + self._read_timeout:
+                    raise NoTextError(self._read_timeout, thinking=reader.thinking)
+                if heard and now >= heard_at + _STALL:
+                    reader.release()
+                try:
+                    wait = min(_PAUSE, end - now, heard_at + self._read_timeout - now)
+                    data = await asyncio.wait_for(body.get(), wait)
+                except asyncio.TimeoutError:
+                    data = b""
+                    reader.settle()
+                if data is None or (isinstance(data, Exception) and reader.over):
+                    break
+                if isinstance(data, Exception):
+                    raise data
+                size += len(data)
+                if size > _LONGEST_BODY:
+                    raise TooLongError
+                reader.feed(data)
+                if reader.heard > heard:
+                    heard, heard_at = reader.heard, self._loop.time()
+                    over_at = heard_at
+                if reader.over != over:
+                    over, over_at = reader.over, self._loop.time()
+            reader.finish()
+            if reader.done:
+                await asyncio.wait({reading}, timeout=_DRAIN)
+        finally:
+            reading.cancel()
+            await asyncio.wait({reading}, timeout=_CLOSING)
+
+    async def _read(
+        self, messages: list[dict[str, Any]], body: asyncio.Queue[bytes | Exception | None]
+    ) -> None:
+        """Put the parts of one answer's body into ``body`` as they come, then None or what went wrong."""
+        try:
+            async with (
+                self._chat.create(
+                    model=mended(self._model), messages=messages, stream=True, **self._options
+                ) as response,
+                aclosing(response.http_response.aiter_bytes()) as parts,
+            ):
+                async for part in parts:
+                    await body.put(part)
+            await body.put(None)
+        except Exception as error:  # told by whoever reads `body`
+            await body.put(error)
+
+    def _use_newer_limit(self, error: Exception) -> bool:
+        """Whether the server wants the limit under its newer name, which it gets from now on."""
+        if not isinstance(error, StatusError) or "max_tokens" not in self._options:
+            return False
+        if error.status >= 500 or "max_completion_tokens" not in error.body:
+            return False
+        self._options["max_completion_tokens"] = self._options.pop("max_tokens")
+        return True
 
     def _failure(self, error: Exception) -> BackendError:
-        if isinstance(error, BackendError):
-            return error
-        text = reason(error, self.name, self._where, self._key_name)
-        return BackendError(text.replace(self._key, "***") if self._key else text)
+        return error if isinstance(error, BackendError) else BackendError(reason(error, self._facts))
 
 
 def _data_url(image: NDArray[np.uint8], longest: int, quality: int) -> str:

@@ -2,79 +2,339 @@
 
 from __future__ import annotations
 
-import json
+import html
+import math
+import re
+import ssl
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import Any
 
-from stride_ros.response.backend import brief
+from stride_ros.response.answer_reader import (
+    CutOffError,
+    EndlessError,
+    NotAChatError,
+    OnlyThoughtsError,
+    RefusedError,
+    UnfinishedError,
+)
+from stride_ros.response.chat_stream import FILTERED, TOO_LONG, TOOLS, ServerSaidError, error_of, words_of
+from stride_ros.response.event_stream import TooLongError
+from stride_ros.response.server_client import Address, RedirectError, Secrets, StatusError
+from stride_ros.response.text import visible
+
+LONGEST_WAIT = 30.0  # s before a retry at most: a server that asks for more is not asked again
+_PASSING = {408, 409, 425, 429}
+_QUOTA = re.compile(
+    r"insufficient[_ ]?(quota|balance|credit|fund)|exceeded your (current|monthly|daily|weekly) quota"
+    r"|quota (is |has been |was )?(used up|exhausted|exceeded)|quota[_ ]?exceeded|used up [a-z ]*quota"
+    r"|out of (credits?|quota)|(no|not enough) (credits?|balance)|billing_hard_limit|billing hard limit"
+    r"|spend(ing)? limit|payment required|hard limit has been reached|arrear",
+    re.IGNORECASE,
+)
 
 
-class CutOffError(Exception):
-    """The stream ended before the answer did."""
+class NoTextError(Exception):
+    """No text came for ``seconds``; ``thinking`` when thoughts did, ``begun`` when some text was before."""
+
+    def __init__(self, seconds: float, *, thinking: bool = False, begun: bool = False) -> None:
+        super().__init__(seconds)
+        self.seconds = seconds
+        self.thinking = thinking
+        self.begun = begun
+
+
+class TooSlowError(Exception):
+    """The answer was not complete after so many seconds."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(seconds)
+        self.seconds = seconds
+
+
+@dataclass(frozen=True)
+class ServerFacts:
+    """What the sentences about a server name; ``has_key`` tells whether one is sent."""
+
+    address: Address
+    model: str
+    key_name: str
+    has_key: bool
+    max_new_tokens: int
+    secrets: Secrets
 
 
 def is_passing(error: Exception) -> bool:
     """Whether the same request may well succeed a moment later."""
-    import openai
+    if isinstance(error, StatusError):
+        if error.status not in _PASSING and (error.status < 500 or error.status in (501, 505)):
+            return False
+        return not is_quota(error) and retry_after(error) <= LONGEST_WAIT
+    if isinstance(error, ServerSaidError):
+        code = int(error.code) if error.code.isdigit() and len(error.code) == 3 else 0
+        return (code in _PASSING or code >= 500) and not _QUOTA.search(f"{error.code} {error.words}")
+    if isinstance(error, CutOffError):
+        return True
+    return _is_of_the_line(error) and _tls_error(error) is None
 
-    if isinstance(error, openai.APIStatusError):
-        return error.status_code in (408, 409, 425, 429) or error.status_code >= 500
-    return isinstance(error, (openai.APIConnectionError, CutOffError))
+
+def is_quota(error: StatusError) -> bool:
+    """Whether the server refuses since a quota is used up, which no retry changes."""
+    if error.status == 402:
+        return True
+    if error.status not in (403, 429) or retry_after(error):
+        return False
+    return bool(_QUOTA.search(error.body))
 
 
 def retry_after(error: Exception) -> float:
     """Seconds that the server asks to wait before the next try, 0 when it does not say."""
-    response = getattr(error, "response", None)
-    if response is None:
+    if not isinstance(error, StatusError):
         return 0.0
-    try:
-        return max(0.0, float(response.headers.get("retry-after", 0)))
-    except ValueError:  # a date: rare, and the back-off will do
-        return 0.0
+    for name, unit in (("retry-after-ms", 1e-3), ("retry-after", 1.0)):
+        text = error.headers.get(name, "").strip()
+        try:
+            seconds = float(text) * unit
+        except ValueError:
+            try:
+                seconds = parsedate_to_datetime(text).timestamp() - time.time()
+            except (ValueError, TypeError, OverflowError):
+                continue
+        if not math.isnan(seconds):
+            return max(0.0, seconds)
+    return 0.0
 
 
-def reason(error: Exception, model: str, where: str, key_name: str) -> str:
-    """One sentence about ``error`` for the server at ``where``, ending with the remedy."""
-    import openai
-
-    if isinstance(error, openai.APITimeoutError):
-        return f"The server at {where} did not answer in time: check its load, or raise read_timeout."
-    if isinstance(error, openai.APIStatusError):
-        return _status_reason(error, model, where, key_name)
-    if isinstance(error, (CutOffError, openai.APIConnectionError)) or "ReadError" in type(error).__name__:
-        if isinstance(error, openai.APIConnectionError) and _never_connected(error):
-            return f"The server at {where} cannot be reached: start it, or correct base_url."
-        return f"The connection to {where} broke off during the answer: check the server's log."
-    if isinstance(error, openai.APIError):
-        return f"The server at {where} reported an error in its answer ({brief(error)}): check its log."
-    if isinstance(error, (json.JSONDecodeError, AttributeError, TypeError, ValueError, KeyError)):
-        return f"The server at {where} sent what is no chat completion: check that base_url ends in /v1."
-    if type(error).__module__.startswith(("httpx", "httpcore")):
-        return f"The connection to {where} broke off during the answer: check the server's log."
-    said = f"{type(error).__name__}: {brief(error)}"
-    return f"The server at {where} could not be used ({said}): check its log."
-
-
-def _status_reason(error: object, model: str, where: str, key_name: str) -> str:
-    status = getattr(error, "status_code", 0)
-    said = brief(error)
-    if status in (401, 403):
-        return f"The server at {where} refused the key: set the environment variable {key_name}."
-    if status == 404:
+def reason(error: Exception, facts: ServerFacts) -> str:
+    """One sentence about ``error``, ending with the remedy."""
+    where = facts.address.shown
+    for kind, sentence in _SENTENCES.items():
+        if isinstance(error, kind):
+            return f"The server at {where} {sentence(error, facts)}"
+    if isinstance(error, UnfinishedError):
+        return _unfinished(error, facts)
+    if isinstance(error, StatusError):
+        return _status_reason(error, facts)
+    if isinstance(error, EndlessError):
         return (
-            f"The server at {where} does not know {model} or the address ({said}): check model and base_url."
+            f"{facts.model} went on far beyond {facts.max_new_tokens} tokens, and the rest was left out: use "
+            "a server that honours max_tokens, or raise max_new_tokens."
         )
-    if status == 429:
-        return f"The server at {where} is busy (429: {said}): lower its load, or raise max_retries."
-    if status >= 500:
-        return f"The server at {where} failed ({status}: {said}): check its log."
+    if isinstance(error, RefusedError):
+        return f"{facts.model} refused to answer ({_said(str(error), facts)}): change the query or the model."
+    return _line_reason(error, facts)
+
+
+_SENTENCES: dict[type[Exception], Callable[[Any, ServerFacts], str]] = {
+    NoTextError: lambda error, facts: (
+        f"sent thoughts but no text for {error.seconds:g} s: turn thinking off, or raise read_timeout."
+        if error.thinking
+        else f"did not answer in time: no text came for {error.seconds:g} s; check its load, or raise "
+        "read_timeout."
+    ),
+    TooSlowError: lambda error, facts: (
+        f"had not finished its answer after {error.seconds:g} s: check its load, or raise answer_timeout."
+    ),
+    OnlyThoughtsError: lambda error, facts: (
+        "sent thoughts but no text: turn thinking off at the server, or raise max_new_tokens."
+    ),
+    TooLongError: lambda error, facts: (
+        "sent a line that is longer than any answer, which is no chat completion: check base_url."
+    ),
+    RedirectError: lambda error, facts: (
+        f"sends its clients on to {_said(error.target, facts)}: set base_url to that server if you trust it."
+    ),
+    NotAChatError: lambda error, facts: (
+        f"sent what is no chat completion ({_page_or_words(str(error), facts)}): check base_url, which ends "
+        "in /v1 for most servers."
+    ),
+    ServerSaidError: lambda error, facts: (
+        f"reported that its quota is used up ({_said(error.words, facts)}): raise it at the provider."
+        if _QUOTA.search(f"{error.code} {error.words}")
+        else f"reported an error in its answer ({_said(error.words, facts)}): check its log."
+    ),
+    CutOffError: lambda error, facts: (
+        "ended its answer before it was complete: the connection broke off during the answer; check its log."
+    ),
+}
+
+
+def _unfinished(error: UnfinishedError, facts: ServerFacts) -> str:
+    why = error.reason
+    if why in TOO_LONG:
+        return (
+            f"{facts.model} was cut off after {facts.max_new_tokens} tokens ({_said(why, facts)}): raise "
+            "max_new_tokens, or ask for shorter answers in system_prompt."
+        )
+    if why in FILTERED:
+        return (
+            f"The content filter stopped {facts.model} ({_said(why, facts)}): change the query or the model."
+        )
+    if why in TOOLS:
+        return f"{facts.model} called a tool instead of answering: turn tools off at the server."
     return (
-        f"The server at {where} refused the request ({status}: {said}): lower max_frames or check the model."
+        f"The server at {facts.address.shown} ended the answer before it was complete "
+        f"({_said(why, facts)}): check its log."
     )
 
 
-def _never_connected(error: BaseException) -> bool:
-    cause: BaseException | None = error
-    while cause is not None:
-        if "Connect" in type(cause).__name__ and "APIConnectionError" not in type(cause).__name__:
-            return True
-        cause = cause.__cause__ or cause.__context__
-    return False
+def _status_reason(error: StatusError, facts: ServerFacts) -> str:
+    status, where, proxy = error.status, facts.address.shown, facts.address.proxy
+    if proxy:  # which may be what answered
+        where += f" (through the proxy {_said(proxy, facts)})"
+    said = _said(_words(error), facts)
+    quoted = f"{status}: {said}" if said else str(status)
+    if is_quota(error):
+        return f"The quota at {where} is used up ({quoted}): raise it at the provider, or use another key."
+    if status == 401:
+        which = "" if facts.has_key else ", which is not set"
+        return (
+            f"The server at {where} refused the key{which} ({quoted}): set the environment variable "
+            f"{facts.key_name}."
+        )
+    if status == 403:
+        return (
+            f"The server at {where} does not allow the request ({quoted}): check what the key in "
+            f"{facts.key_name} may do."
+        )
+    if status == 404:
+        return (
+            f"The server at {where} does not know {facts.model} or the address ({quoted}): check model and "
+            f"base_url{_hint(facts)}."
+        )
+    if status == 405:
+        return (
+            f"The server at {where} has no chat completions there ({quoted}): check base_url{_hint(facts)}."
+        )
+    if status == 407:
+        return (
+            f"The proxy in front of {where} wants a password ({quoted}): put it into HTTP_PROXY or "
+            "HTTPS_PROXY."
+        )
+    if status == 413:
+        return (
+            f"The request is too large for {where} ({quoted}): lower max_frames, image_size or jpeg_quality."
+        )
+    if status == 429:
+        wait = retry_after(error)
+        asks = f"; it asks to wait {wait:.0f} s" if wait > LONGEST_WAIT else ""
+        return f"The server at {where} is busy ({quoted}{asks}): lower its load, or raise max_retries."
+    if status >= 500:
+        return f"The server at {where} failed ({quoted}): check its log."
+    return f"The server at {where} refused the request ({quoted}): lower max_frames or check the model."
+
+
+def _line_reason(error: Exception, facts: ServerFacts) -> str:
+    """About what happened on the line, before or during an answer."""
+    address = facts.address
+    where = address.shown
+    tls = _tls_error(error)
+    if tls is not None:
+        return _tls_reason(tls, where)
+    names = {type(cause).__name__ for cause in _causes(error)}
+    by = f" through the proxy {_said(address.proxy, facts)}" if address.proxy else ""
+    if "ProxyError" in names:
+        said = next(str(cause) for cause in _causes(error) if type(cause).__name__ == "ProxyError")
+        return (
+            f"The proxy {_said(address.proxy, facts)} did not let {where} be reached ({_said(said, facts)}): "
+            f"correct the proxy, or add {address.host} to NO_PROXY."
+        )
+    if names & {"ConnectError", "ConnectTimeout", "ConnectionRefusedError", "gaierror"}:
+        if by:
+            return (
+                f"The server at {where} cannot be reached{by}: start it, correct the proxy, or add "
+                f"{address.host} to NO_PROXY."
+            )
+        if "gaierror" in names:
+            return (
+                f"The server at {where} cannot be reached, since no address is known for {address.host}: "
+                "correct base_url, or the network."
+            )
+        if address.secure and names & {"EndOfStream", "SSLEOFError", "ConnectionResetError"}:
+            return (
+                f"The server at {where} broke off the secure connection: use http:// in base_url if it does "
+                "not speak https, else check its log."
+            )
+        if "ConnectTimeout" in names:
+            return (
+                f"The server at {where} cannot be reached in time: start it, correct base_url, or raise "
+                "connect_timeout."
+            )
+        return f"The server at {where} cannot be reached: start it, or correct base_url."
+    if any(re.search("illegal (status|request) line", str(cause)) for cause in _causes(error)):
+        return f"The server at {where} does not speak HTTP there: correct base_url (http or https, the port)."
+    if _is_of_the_line(error):
+        return f"The connection to {where} broke off during the answer: check the server's log."
+    said = _said(f"{type(error).__name__}: {error}", facts)
+    return f"The server at {where} could not be used ({said}): check its log."
+
+
+def _tls_reason(error: ssl.SSLError, where: str) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        why = visible(error.verify_message or str(error)).rstrip(".")
+        return (
+            f"The certificate of the server at {where} is not trusted ({why}): correct base_url, or name the "
+            "file of its authority in the environment variable SSL_CERT_FILE."
+        )
+    if error.reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"):
+        return f"The server at {where} does not speak https: use http:// in base_url, or correct the port."
+    return (
+        f"No secure connection to {where} can be made ({visible(error.reason or str(error))}): check its log."
+    )
+
+
+def _is_of_the_line(error: BaseException) -> bool:
+    """Whether the error is one of the connection: reset, time-out, broken protocol."""
+    modules = {type(cause).__module__.partition(".")[0].rstrip("2") for cause in _causes(error)}
+    return bool(modules & {"httpx", "httpcore", "h11", "anyio"}) or any(
+        isinstance(cause, OSError) for cause in _causes(error)
+    )
+
+
+def _tls_error(error: BaseException) -> ssl.SSLError | None:
+    found = [cause for cause in _causes(error) if isinstance(cause, ssl.SSLError)]
+    passing = (ssl.SSLWantReadError, ssl.SSLWantWriteError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
+    return next((cause for cause in found if not isinstance(cause, passing)), None)
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    for _ in range(20):
+        if error is None:
+            return
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _hint(facts: ServerFacts) -> str:
+    return "" if "/v1" in facts.address.url else ", which ends in /v1 for most servers"
+
+
+def _words(error: StatusError) -> str:
+    value = error.value
+    found = error_of(value)
+    if found is not None:
+        return found.words
+    return words_of(value) if value else _page_title(error.body) or error.body
+
+
+def _page_or_words(text: str, facts: ServerFacts) -> str:
+    if text.lstrip().startswith("<"):
+        title = _said(_page_title(text) or "", facts)
+        return f"a web page, {title}" if title else "a web page"
+    return _said(text, facts, 100)
+
+
+def _page_title(text: str) -> str | None:
+    """The title of a web page, else its first words; None when ``text`` is no page."""
+    if not text.lstrip().startswith("<"):
+        return None
+    found = re.search(r"<title[^>]*>(.{1,300}?)</title", text, re.IGNORECASE | re.DOTALL)
+    words = found[1] if found else re.sub(r"<[^>]{0,300}>", " ", text[:4000])
+    return html.unescape(words).strip()
+
+
+def _said(text: str, facts: ServerFacts, longest: int = 200) -> str:
+    """A server's words for use inside a sentence: without keys, on one line, cut."""
+    return visible(facts.secrets.remove(text), longest).rstrip(".: ")

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
+import socket
+import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -138,3 +142,100 @@ def qwen3_vl() -> Path:
 @pytest.fixture
 def monotonic() -> Callable[[], float]:
     return time.monotonic
+
+
+class RawServer:
+    """A server on loopback that sends exactly the bytes it is told to, for each request anew.
+
+    ``answers`` holds for each request what to send: bytes, or None, which keeps the connection open until
+    the test is over; the last one is for all later requests.
+    ``requests`` are (head, body) as they came.
+    """
+
+    def __init__(self, context: ssl.SSLContext | None = None) -> None:
+        self.answers: list[Iterable[object]] = []
+        self.requests: list[tuple[str, bytes]] = []
+        self.over = threading.Event()
+        self._context = context
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self.url = f"http{'s' if context else ''}://127.0.0.1:{self.port}/v1"
+        threading.Thread(target=self._loop, daemon=True).start()
+
+    def then(self, *answers: Iterable[object]) -> RawServer:
+        self.answers = list(answers)
+        return self
+
+    def close(self) -> None:
+        self.over.set()
+        self._listener.close()
+
+    def _loop(self) -> None:
+        while not self.over.is_set():
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        with contextlib.suppress(OSError), connection:
+            if self._context:
+                connection = self._context.wrap_socket(connection, server_side=True)
+            data = b""
+            while b"\r\n\r\n" not in data and not data.startswith(b"\x16\x03"):  # TLS
+                more = connection.recv(65536)
+                if not more:
+                    return
+                data += more
+            head, _, body = data.partition(b"\r\n\r\n")
+            length = re.search(rb"(?i)content-length: *(\d+)", head)
+            while length and len(body) < int(length[1]):
+                body += connection.recv(65536)
+            self.requests.append((head.decode("latin-1"), body))
+            for part in self.answers[min(len(self.requests), len(self.answers)) - 1]:
+                if self.over.is_set():
+                    return
+                if part is None:
+                    self.over.wait()
+                else:
+                    connection.sendall(part)
+
+
+@pytest.fixture
+def raw_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[RawServer]:
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    server = RawServer()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def ask(raw_server, make_request) -> Iterator[Callable[..., tuple[str, str]]]:
+    """Asks a backend at the raw server: returns the text and the error, "" when there is none.
+
+    Backends are kept: the same options ask the same one again.
+    """
+    from stride_ros.errors import BackendError
+    from stride_ros.response.openai_compatible import OpenAICompatibleBackend
+
+    made: dict[str, OpenAICompatibleBackend] = {}
+
+    def ask_it(**options: object) -> tuple[str, str]:
+        options = {"base_url": raw_server.url, "max_retries": 0, "read_timeout": 20.0, **options}
+        backend = made.setdefault(str(options), None) or OpenAICompatibleBackend("m", **options)
+        made[str(options)] = backend
+        said: list[str] = []
+        try:
+            for piece in backend.stream(make_request(1, size=(16, 16)), lambda: False):
+                said.append(piece)
+        except BackendError as error:
+            return "".join(said), str(error)
+        return "".join(said), ""
+
+    yield ask_it
+    for backend in made.values():
+        if backend is not None:
+            backend.close()

@@ -203,3 +203,10 @@ def test_warm_up_checks_address_and_model(chat_server, connect):
 def test_impossible_addresses_are_refused(model, url):
     with pytest.raises(ConfigError, match="give"):
         load_backend("openai", model, base_url=url)
+
+
+def test_a_connection_whose_answer_is_complete_is_used_again(chat_server, connect, make_request):
+    backend = connect()
+    for _ in range(3):
+        assert answer(backend, make_request()) == "A cup falls. "
+    assert len(chat_server.connections) == 1

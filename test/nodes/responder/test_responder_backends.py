@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from importlib.util import find_spec
 import pytest
 
 ONSET, UPDATE, OFFSET, RETRACTED = range(4)
-OK = 0
+OK, ERROR = range(2)
 QUERIES = ("Tell me when the cup falls.", "Where is the ball?")
 
 
@@ -66,6 +67,7 @@ def backend_parameters(request, stage, monkeypatch):
 
 def own_words(parameters: dict, query: str, start: float, seconds: range, picture) -> str:
     """What the model says when it is asked without any node."""
+    from stride_ros.errors import BackendError
     from stride_ros.response.backend import ResponseRequest, load_backend
     from stride_ros.response.frame_cache import TimedFrame
     from stride_ros.response.prompt import DEFAULT_SYSTEM_PROMPT
@@ -74,9 +76,12 @@ def own_words(parameters: dict, query: str, start: float, seconds: range, pictur
     backend = load_backend(parameters.get("backend", "huggingface"), parameters["model"], **options)
     frames = tuple(TimedFrame(picture(second), float(second)) for second in seconds)
     request = ResponseRequest(query, frames, start, system_prompt=DEFAULT_SYSTEM_PROMPT)
-    text = "".join(backend.stream(request, lambda: False))
+    said: list[str] = []
+    with contextlib.suppress(BackendError):  # that it was cut
+        for piece in backend.stream(request, lambda: False):
+            said.append(piece)
     backend.close()
-    return text.strip()
+    return "".join(said).strip()
 
 
 def test_the_same_events_through_every_backend(stage, backend_parameters, noise_of):
@@ -90,8 +95,12 @@ def test_the_same_events_through_every_backend(stage, backend_parameters, noise_
     stage.span(2, ONSET, 4.5, 5.0, query=QUERIES[1])  # shows 4 and 5
     finals = stage.finals(2)
     stage.span(2, RETRACTED, 4.5, 5.0, query=QUERIES[1])
-    assert [finals[span_id].status for span_id in (1, 2)] == [OK, OK]
+    # Random weights never end by themselves, which a server tells.
+    cut = settings.get("backend") == "openai"
+    assert [finals[span_id].status for span_id in (1, 2)] == ([ERROR, ERROR] if cut else [OK, OK])
+    assert ["raise max_new_tokens" in finals[span_id].error for span_id in (1, 2)] == [cut, cut]
     assert finals[1].text == own_words(settings, QUERIES[0], 2.0, range(1, 4), noise_of)
     assert finals[2].text == own_words(settings, QUERIES[1], 4.5, range(4, 6), noise_of)
     assert finals[1].text != ""
-    stage.graph.wait(lambda: len(stage.spoken) == 2, "the spoken texts")
+    if not cut:
+        stage.graph.wait(lambda: len(stage.spoken) == 2, "the spoken texts")

@@ -1,0 +1,187 @@
+"""One answer of a server, from bytes to the text to speak. No network: whoever feeds it keeps the time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+
+from stride_ros.response.chat_stream import COMPLETE, ChatReader, Piece, ServerSaidError, error_of, words_of
+from stride_ros.response.event_stream import Event, EventReader
+from stride_ros.response.text import Mender
+from stride_ros.response.thoughts import ThoughtFilter
+
+LETTERS_PER_TOKEN = 16  # more than any tokenizer gives on average
+_LONGEST_WORDS = 4000  # characters kept of what is no answer
+
+
+class CutOffError(Exception):
+    """The body ended before the answer did."""
+
+
+class NotAChatError(Exception):
+    """The body is no chat completion; its message is how it begins."""
+
+
+class UnfinishedError(Exception):
+    """The server ended the answer before the model did; ``reason`` is the finish reason."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class EndlessError(Exception):
+    """The answer is much longer than was asked for."""
+
+
+class OnlyThoughtsError(Exception):
+    """The answer is complete, but all of it is thoughts."""
+
+
+class RefusedError(Exception):
+    """The model refuses to answer, in these words."""
+
+
+class AnswerReader:
+    """Reads the body of one answer and hands each piece of text that is to be spoken to ``say``.
+
+    Text has no thoughts in it and can be published. ``opened`` is what is known of this server's answers:
+    whether they begin inside of thoughts that the prompt opened, None when nothing is known yet; ``learned``
+    is what is known at the end. At most ``longest`` characters are read. ``heard`` grows with each piece
+    that is neither thoughts nor white space; ``over`` says that the answer is complete although the
+    connection may stay open, ``done`` that nothing at all follows.
+    """
+
+    def __init__(self, say: Callable[[str], None], *, opened: bool | None = None, longest: int) -> None:
+        self.done = False
+        self.heard = 0
+        self.learned = opened
+        self._say = say
+        self._opened = opened
+        self._longest = longest
+        self._events = EventReader()
+        self._chat = ChatReader()
+        self._mender = Mender()
+        self._thoughts = ThoughtFilter(False if opened is False else None)
+        self._words = ""  # the beginning of what is no JSON
+        self._foreign = ""  # the beginning of JSON that is no chat completion
+        self._thought = False
+        self._left = False
+
+    @property
+    def over(self) -> bool:
+        """Whether the server has said that the answer is complete."""
+        return self.done or bool(self._chat.finish)
+
+    @property
+    def thinking(self) -> bool:
+        """Whether nothing but thoughts has come so far."""
+        return self._thought and not self._thoughts.said
+
+    @property
+    def tokens(self) -> int:
+        """Number of tokens as the server counts them, 0 when it does not."""
+        return self._chat.tokens
+
+    def feed(self, data: bytes) -> None:
+        """Read some bytes. Raises what `finish` raises, as soon as it is clear."""
+        self._take(self._events.feed(data))
+
+    def settle(self) -> None:
+        """Nothing has come for a while: read what is complete although its line has not ended."""
+        self._take(self._events.settle())
+
+    def release(self) -> None:
+        """Keep back no more, unless this server's answers are known to begin inside of thoughts."""
+        if self._opened is not True:
+            self._hand_out(self._thoughts.known())
+
+    def finish(self) -> None:
+        """The body has ended: say what is left.
+
+        Raises CutOffError, NotAChatError, OnlyThoughtsError, RefusedError, ServerSaidError or UnfinishedError
+        when it is not all of an answer.
+        """
+        if not self.done:
+            self._take(self._events.finish())
+        problem = self._problem()
+        self._leave(complete=problem is None)
+        if problem is None and self.thinking:
+            problem = OnlyThoughtsError()
+        if problem is not None:
+            raise problem
+
+    def abandon(self) -> None:
+        """The answer is given up: say what was kept back of it, unless it is thoughts."""
+        self._leave(complete=False)
+
+    def _leave(self, *, complete: bool) -> None:
+        if self._left:
+            return
+        self._left = True
+        self._hand_out(self._thoughts.feed(self._mender.finish()))
+        self._hand_out(self._thoughts.finish(complete=complete, suspect=self._opened is True))
+        if self._thoughts.orphan:
+            self.learned = True
+        elif complete and self._thoughts.said:
+            self.learned = False
+
+    def _problem(self) -> Exception | None:
+        chat = self._chat
+        if chat.refusal and not self._thoughts.said:
+            return RefusedError(chat.refusal)
+        if chat.finish in COMPLETE or (not chat.finish and (self.done or chat.whole)):
+            return UnfinishedError("tool_calls") if chat.tools and not self._thoughts.said else None
+        if chat.finish:
+            return UnfinishedError(chat.finish)
+        if chat.recognised:
+            return ServerSaidError(self._words) if self._words else CutOffError()
+        words = self._words or self._foreign
+        return NotAChatError(words) if words else CutOffError()
+
+    def _take(self, events: Iterable[Event]) -> None:
+        for event in events:
+            if self.done:
+                return
+            try:
+                self._take_one(event)
+            except RecursionError:
+                raise NotAChatError("deeply nested JSON") from None
+
+    def _take_one(self, event: Event) -> None:
+        if event.kind == "done":
+            self.done = True
+        elif event.kind == "error":
+            if self._chat.finish not in COMPLETE:
+                raise error_of(event.value) or ServerSaidError(words_of(event.value))
+        elif event.kind == "json":
+            try:
+                for piece in self._chat.read(event.value):
+                    self._hear(piece)
+            except ServerSaidError:
+                if self._chat.finish not in COMPLETE:
+                    raise
+            if not self._chat.recognised and event.value:
+                self._foreign = self._foreign or json.dumps(event.value, ensure_ascii=False)[:_LONGEST_WORDS]
+        else:
+            self._words = self._words or event.value[:_LONGEST_WORDS]
+            page = event.value.lstrip().startswith("<") and not self._chat.recognised
+            if page or event.kind == "broken":
+                raise NotAChatError(self._words)
+
+    def _hear(self, piece: Piece) -> None:
+        if piece.thought:
+            self._thought = True
+            self._hand_out(self._thoughts.known())
+            return
+        before = self._thoughts.heard
+        self._hand_out(self._thoughts.feed(self._mender.feed(piece.text)))
+        if self._thoughts.heard > before and not piece.text.isspace():
+            self.heard += 1
+        self._thought = self._thought or self._thoughts.thinking or self._thoughts.orphan
+        if self._thoughts.heard > self._longest:
+            raise EndlessError
+
+    def _hand_out(self, texts: Iterable[str]) -> None:
+        for text in texts:
+            self._say(text)

@@ -1,0 +1,276 @@
+"""The connection to a server: address, key, certificates, proxies, redirects, and what is wrong with them."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import json
+import os
+import re
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qsl, quote, urlsplit, urlunsplit
+from urllib.request import getproxies, proxy_bypass
+
+from stride_ros.errors import BackendError, ConfigError
+from stride_ros.response.text import visible
+
+_ENDPOINT = re.compile(r"/(chat/)?completions/?$")
+_LONGEST_BODY = 64 * 1024  # bytes read of an error
+_BODY_SECONDS = 2.0  # s that an error's body may take
+_HIDDEN = "***"
+
+
+class StatusError(Exception):
+    """The server answered with an HTTP status that is no success; ``body`` is what it said."""
+
+    def __init__(self, status: int, headers: dict[str, str], body: str) -> None:
+        super().__init__(f"{status}: {body}")
+        self.status = status
+        self.headers = headers
+        self.body = body
+
+    @property
+    def value(self) -> Any:
+        """The body as JSON, None when it is none."""
+        try:
+            return json.loads(self.body)
+        except (ValueError, RecursionError):
+            return None
+
+
+class RedirectError(Exception):
+    """The server sends the client elsewhere, where neither key nor frames are sent by themselves."""
+
+    def __init__(self, target: str) -> None:
+        super().__init__(target)
+        self.target = target
+
+
+@dataclass(frozen=True)
+class Address:
+    """A server's address: ``url`` for the client, ``query`` (Azure's api-version), ``shown`` in texts."""
+
+    url: str
+    query: dict[str, str]
+    shown: str
+    host: str
+    secure: bool
+    passwords: tuple[str, ...] = ()  # that the URL holds
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the host is this machine."""
+        if self.host == "localhost" or self.host.endswith(".localhost"):
+            return True
+        try:
+            address = ipaddress.ip_address(self.host)
+            return address.is_loopback or address.is_unspecified
+        except ValueError:
+            return False
+
+    @property
+    def proxy(self) -> str:
+        """The proxy that the environment puts in front of the host, without its password; "" for none."""
+        if self.is_local or proxy_bypass(self.host):
+            return ""
+        proxies = getproxies()
+        proxy = proxies.get("https" if self.secure else "http") or proxies.get("all") or ""
+        return _without_password(proxy)
+
+
+def read_address(base_url: str) -> Address:
+    """Take an address apart; raises ConfigError when it is none."""
+    text = base_url.strip()
+    problem = ConfigError(
+        f"The base_url {visible(_without_password(text))!r} is no URL of a server: give one like "
+        "http://localhost:8000/v1."
+    )
+    try:
+        parts = urlsplit(text)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        raise problem from None
+    bad = re.search(r"[\s\x00-\x1f\x7f\\]", text) or port == 0 or len(host) > 253
+    if parts.scheme not in ("http", "https") or not host or bad:
+        raise problem
+    path = _ENDPOINT.sub("", parts.path)
+    url = urlunsplit((parts.scheme, parts.netloc, path, "", ""))
+    return Address(
+        url,
+        dict(parse_qsl(parts.query)),
+        _without_password(url),
+        host.lower(),
+        parts.scheme == "https",
+        (parts.password,) if parts.password else (),
+    )
+
+
+def read_key(name: str) -> str:
+    """The key in the environment variable ``name``, "" for none; ConfigError for an impossible one."""
+    key = (os.environ.get(name, "") if "\0" not in name else "").strip()
+    if len(key) > 1 and key[0] == key[-1] and key[0] in "'\"":
+        key = key[1:-1].strip()
+    if not all("!" <= letter <= "~" for letter in key):
+        raise ConfigError(
+            f"The key in the environment variable {visible(name)} has characters that a key cannot have (a "
+            "line break, a space, curly quotes or others that are not ASCII): set it again without them."
+        )
+    return key
+
+
+class Secrets:
+    """Removes keys and passwords from what a server says, in each of the spellings that it may use."""
+
+    def __init__(self, *secrets: str) -> None:
+        spellings = {
+            spelling
+            for secret in secrets
+            if len(secret) > 3
+            for spelling in (secret, quote(secret, safe=""), quote(secret), json.dumps(secret)[1:-1])
+        }
+        self._spellings = sorted(spellings, key=len, reverse=True)
+
+    def remove(self, text: str) -> str:
+        """Return ``text`` without them. Do this before anything is cut off: half a key is one too."""
+        for spelling in self._spellings:
+            text = text.replace(spelling, _HIDDEN)
+        return text
+
+
+def make_client(
+    address: Address,
+    key: str,
+    on_sent: Callable[[], None],
+    *,
+    connect_timeout: float,
+    read_timeout: float,
+) -> Any:
+    """An openai.AsyncOpenAI that talks to the one server at ``address``; timeouts in s.
+
+    It uses the environment's proxies, except for this machine, and certificates (SSL_CERT_FILE,
+    SSL_CERT_DIR). It follows a redirect only to the same scheme, host and port, and never retries. `on_sent`
+    is called when a request is on its way. An answer that is no success raises StatusError or RedirectError.
+    Raises ConfigError for an environment that cannot work.
+    """
+    try:
+        import openai
+    except ImportError as error:
+        raise BackendError(
+            "The openai backend needs the openai package: run `python3 -m pip install openai`."
+        ) from error
+    verify = _certificates(address)
+    # Azure takes a key in a header of its own.
+    headers: dict[str, Any] = {"api-key": key} if key and address.host.endswith(".azure.com") else {}
+    if not f".{address.host}".endswith(".openai.com"):
+        # Ids that the environment may hold for the one cloud are no business of another server.
+        headers.update({"OpenAI-Organization": openai.Omit(), "OpenAI-Project": openai.Omit()})
+
+    async def trace(name: str, info: object) -> None:
+        if name.endswith("send_request_body.complete"):
+            on_sent()
+
+    async def watch(request: Any) -> None:
+        request.extensions["trace"] = trace
+
+    timeout = openai.Timeout(read_timeout, connect=connect_timeout)
+    try:
+        http = openai.DefaultAsyncHttpxClient(
+            verify=verify,
+            timeout=timeout,
+            event_hooks={"request": [watch], "response": [_check]},
+            **({"trust_env": False} if address.is_local else {}),
+        )
+        return openai.AsyncOpenAI(
+            api_key=key or "none",
+            base_url=address.url,
+            default_query=address.query,
+            default_headers=headers,
+            max_retries=0,  # ours can be cancelled
+            timeout=timeout,
+            http_client=http,
+        )
+    except Exception as error:  # the libraries raise many types for what they find in the environment
+        if address.proxy:
+            raise ConfigError(
+                f"The proxy {address.proxy} that the environment names for {address.host} cannot be used "
+                f"({visible(_without_password(str(error)))}): correct HTTP_PROXY, HTTPS_PROXY or ALL_PROXY."
+            ) from None
+        raise ConfigError(
+            f"The base_url {address.shown!r} cannot be used ({visible(str(error))}): give one like "
+            "http://localhost:8000/v1."
+        ) from None
+
+
+def _certificates(address: Address) -> Any:
+    """What to check a server's certificate with: what the environment names, else the client's default."""
+    if not address.secure:
+        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # never used, and nothing to load can be missing
+    file, folder = os.environ.get("SSL_CERT_FILE", ""), os.environ.get("SSL_CERT_DIR", "")
+    if not file and not folder:
+        return True
+    if not file and not any(map(os.path.isdir, folder.split(os.pathsep))):
+        raise ConfigError(
+            f"The environment variable SSL_CERT_DIR names {visible(folder)}, which is no folder: correct or "
+            "unset it."
+        )
+    try:
+        return ssl.create_default_context(cafile=file or None, capath=folder if not file else None)
+    except (OSError, ValueError) as error:  # ssl.SSLError too
+        why = "no certificates are in it" if isinstance(error, ssl.SSLError) else error.args[-1]
+        raise ConfigError(
+            f"The certificates in {visible(file or folder)}, which the environment variable "
+            f"{'SSL_CERT_FILE' if file else 'SSL_CERT_DIR'} names, cannot be read ({why}): correct it, or "
+            "unset it."
+        ) from error
+
+
+async def _check(response: Any) -> None:
+    """Raise for every answer that is no success, with a bounded part of its body."""
+    if 300 <= response.status_code < 400 and "location" in response.headers:
+        _check_redirect(response)
+    elif not 200 <= response.status_code < 300:
+        body = await _read_some(response)
+        raise StatusError(response.status_code, dict(response.headers), body)
+
+
+def _check_redirect(response: Any) -> None:
+    request = response.request
+    try:
+        target = request.url.join(response.headers["location"])
+    except Exception:  # not a URL
+        raise RedirectError(visible(response.headers["location"])) from None
+    same = (target.scheme, target.host, target.port) == (
+        request.url.scheme,
+        request.url.host,
+        request.url.port,
+    )
+    keeps_body = response.status_code in (307, 308) or request.method in ("GET", "HEAD")
+    if not (same and keeps_body):
+        raise RedirectError(_without_password(str(target)))
+
+
+async def _read_some(response: Any) -> str:
+    parts: list[bytes] = []
+
+    async def read() -> None:
+        size = 0
+        async for part in response.aiter_bytes():
+            parts.append(part)
+            size += len(part)
+            if size >= _LONGEST_BODY:
+                return
+
+    try:
+        await asyncio.wait_for(read(), _BODY_SECONDS)
+    except asyncio.CancelledError:
+        raise
+    except Exception:  # the status is what counts
+        pass
+    return b"".join(parts)[:_LONGEST_BODY].decode("utf-8-sig", "replace")
+
+
+def _without_password(url: str) -> str:
+    return re.sub(r"(//)[^/@]*@", r"\1", url)
