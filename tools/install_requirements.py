@@ -134,14 +134,19 @@ def install_torch(requirement: Requirement, constraints: list[str], backend: str
     command = [*uv, "pip", "install", "--python", sys.executable, "--torch-backend", backend]
     command += [*constraints, str(requirement)]
     failed = "PyTorch: left to pip, since PyTorch's own index"
-    quick = {**os.environ, "UV_HTTP_RETRIES": "0", "UV_HTTP_TIMEOUT": str(int(PROBE_TIMEOUT))}
+    trusting = {
+        "UV_SYSTEM_CERTS": "1",
+        "UV_NATIVE_TLS": "1",
+        **os.environ,
+    }  # what the system trusts, as pip does
+    quick = {**trusting, "UV_HTTP_RETRIES": "0", "UV_HTTP_TIMEOUT": str(int(PROBE_TIMEOUT))}
     try:
         probe = subprocess.run([*command, "--dry-run"], env=quick, timeout=PROBE_TIMEOUT)
     except subprocess.TimeoutExpired:
         return f"{failed} did not answer in {PROBE_TIMEOUT:.0f} s"
     if probe.returncode != 0:
         return f"{failed} cannot be reached or has nothing for this machine"
-    if subprocess.run(command).returncode != 0:
+    if subprocess.run(command, env=trusting).returncode != 0:
         return f"{failed} broke off"
     return "PyTorch: from its own index"
 

@@ -16,7 +16,7 @@ from sensor_msgs.msg import CameraInfo, Image  # noqa: E402
 from stride_ros.errors import ConfigError  # noqa: E402
 from stride_ros.nodes.camera_node import CameraNode  # noqa: E402
 from stride_ros.nodes.messages import to_nanoseconds  # noqa: E402
-from stride_ros.nodes.qos import CAMERA_QOS, IMAGE_QOS  # noqa: E402
+from stride_ros.nodes.qos import CAMERA_QOS, image_qos  # noqa: E402
 
 CALIBRATION = """\
 image_width: 60
@@ -107,7 +107,7 @@ def test_camera_info_can_be_remapped_by_itself(graph: Any, options: dict[str, An
 
 
 def test_camera_info_follows_a_namespace(graph: Any, options: dict[str, Any]) -> None:
-    infos = graph.collect(CameraInfo, "/front/camera_info", IMAGE_QOS)
+    infos = graph.collect(CameraInfo, "/front/camera_info", image_qos([]))
     graph.host(CameraNode, {**options, "wait_for_subscriber": False, "loop": True}, namespace="/front")
     graph.wait(lambda: infos, "camera_info, also for a best-effort subscriber")
 

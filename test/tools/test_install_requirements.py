@@ -104,18 +104,18 @@ def robot(tmp_path, base_python, index, clean_environment) -> Robot:
 
 
 def test_what_a_robot_brings_is_not_replaced(robot):
-    robot.has("torch", "2.8.0a0+34c6371d24.nv25.8", cuda="12.9")
+    robot.has("torch", "2.10.0a0+b4e4ee8.nv25.12", cuda="13.1")
     robot.has("numpy", "1.26.4")
     robot.has("opencv", "4.6.0", module="cv2", known=False)  # as Debian's, which is no Python distribution
     answer = robot.install()
     assert answer.returncode == 0, answer.stdout + answer.stderr
-    assert robot.imports("torch") == ("2.8.0a0+34c6371d24.nv25.8", True)
+    assert robot.imports("torch") == ("2.10.0a0+b4e4ee8.nv25.12", True)
     assert robot.imports("numpy") == ("1.26.4", True)
     assert robot.imports("cv2") == ("4.6.0", True)
     assert robot.installed() == set(OFFERED) - {"torch", "numpy", "opencv_python_headless"}
     kept = [line for line in answer.stdout.splitlines() if line.startswith("* kept: ")]
     assert len(kept) == 3
-    assert "CUDA 12.9" in kept[0] + kept[1] + kept[2]
+    assert "CUDA 13.1" in kept[0] + kept[1] + kept[2]
 
 
 @pytest.mark.parametrize("name", ["opencv-python", "opencv-contrib-python", "opencv-python-headless"])

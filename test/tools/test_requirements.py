@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import runpy
+import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -23,7 +24,8 @@ def test_the_ranges_resolve_to_wheels(python, machine):
     command = [sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--no-header", "--no-annotate"]
     command += ["--python-version", python, "--python-platform", f"{machine}-manylinux_2_35"]
     command += ["--only-binary", ":all:", str(ROOT / "requirements.txt")]
-    answer = subprocess.run(command, capture_output=True, text=True, cwd=ROOT / "test")
+    environment = {"UV_SYSTEM_CERTS": "1", "UV_NATIVE_TLS": "1", **os.environ}
+    answer = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=ROOT / "test")
     if answer.returncode != 0 and any(sign in answer.stderr for sign in NO_INDEX):
         pytest.skip("the Python package index cannot be reached")
     assert answer.returncode == 0, answer.stderr
@@ -59,12 +61,12 @@ def test_a_lock_pins_each_requirement_once_and_within_its_range(distro, python):
         assert item.specifier.contains(pin.removeprefix("=="), prereleases=True), f"{item}: {pin}"
 
 
-def test_pip_install_asks_for_the_same(monkeypatch):
-    asked: dict = {}
-    monkeypatch.setattr("setuptools.setup", lambda **arguments: asked.update(arguments))
-    monkeypatch.chdir(ROOT)
-    runpy.run_path(str(ROOT / "setup.py"))
-    assert list(map(Requirement, asked["install_requires"])) == requirements("requirements.txt")
+def test_pip_install_asks_for_the_same():
+    code = "import json, runpy, setuptools; setuptools.setup = lambda **given: print(json.dumps(given)); "
+    command = [sys.executable, "-c", code + "runpy.run_path('setup.py')"]
+    answer = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True)
+    asked = json.loads(answer.stdout)["install_requires"]
+    assert list(map(Requirement, asked)) == requirements("requirements.txt")
 
 
 def test_plugins_of_a_sourced_ros_leave_pytest_alone(tmp_path, clean_environment):
