@@ -134,11 +134,8 @@ def install_torch(requirement: Requirement, constraints: list[str], backend: str
     command = [*uv, "pip", "install", "--python", sys.executable, "--torch-backend", backend]
     command += [*constraints, str(requirement)]
     failed = "PyTorch: left to pip, since PyTorch's own index"
-    trusting = {
-        "UV_SYSTEM_CERTS": "1",
-        "UV_NATIVE_TLS": "1",
-        **os.environ,
-    }  # what the system trusts, as pip does
+    # The certificates that the system trusts, as pip does.
+    trusting = {"UV_SYSTEM_CERTS": "1", "UV_NATIVE_TLS": "1", **os.environ}
     quick = {**trusting, "UV_HTTP_RETRIES": "0", "UV_HTTP_TIMEOUT": str(int(PROBE_TIMEOUT))}
     try:
         probe = subprocess.run([*command, "--dry-run"], env=quick, timeout=PROBE_TIMEOUT)

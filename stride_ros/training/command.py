@@ -111,10 +111,10 @@ def run(arguments: argparse.Namespace) -> int:
     import torch
     from numpy.lib import NumpyVersion
 
-    if NumpyVersion(np.__version__) < "1.22.0":  # Hugging Face's trainer; all else runs with 1.21
+    if NumpyVersion(np.__version__) < "1.24.0":  # Hugging Face's trainer; all else runs with 1.21.2
         raise ConfigError(
-            f"training needs NumPy 1.22 or newer and this is {np.__version__}: "
-            "run `python3 -m pip install 'numpy>=1.22,<2'` in a virtual environment."
+            f"training needs NumPy 1.24 or newer and this is {np.__version__}: "
+            "run `python3 -m pip install 'numpy>=1.24,<2'` in a virtual environment."
         )
     from stride_ros.activation.prompt import Prompt
     from stride_ros.response.qwen3_vl import Qwen3VLPrompt
