@@ -9,6 +9,7 @@ from launch.logging import get_logger
 from rclpy.node import Node
 
 from launch import LaunchContext
+from stride_ros.activation.identity import span_number
 from stride_ros.launching.own_node import own_node
 
 _EPOCH = 1e8  # s; later stamps are times of day, earlier ones are simulated time
@@ -41,7 +42,7 @@ def show(context: LaunchContext, namespace: str) -> None:
 
 def span_sentence(message: Any) -> str | None:
     """One line for an ONSET, OFFSET or RETRACTED ActivationSpan, None for an UPDATE."""
-    at, span = _clock(message.header.stamp), f"span {message.span_id}"
+    at, span = _clock(message.header.stamp), f"span {span_number(message.span_id)}"
     if message.state == message.ONSET:
         since = f"since {_clock(message.start)}, confidence {message.confidence:.2f}"
         return f"{at}  onset   {span}: {message.query}  ({since})"
@@ -54,7 +55,7 @@ def commentary_sentence(message: Any) -> str | None:
     """One line for a final Commentary, None for a partial one."""
     if not message.final:
         return None
-    at, span = _clock(message.header.stamp), f"span {message.span_id}"
+    at, span = _clock(message.header.stamp), f"span {span_number(message.span_id)}"
     if message.status == message.OK:
         return f"{at}  says    {span}: {message.text.strip()}  ({message.latency:.2f} s)"
     return f"{at}  silent  {span}: {message.error}"
