@@ -14,6 +14,7 @@ from rclpy.node import Node
 from sensor_msgs.msg import Image
 from stride_ros.msg import ActivationSpan, ActivationWindow
 
+from stride_ros.activation.identity import span_number
 from stride_ros.nodes.messages import to_nanoseconds
 from stride_ros.nodes.qos import FRAMES_QOS, SPAN_QOS, WINDOW_QOS
 from stride_ros.nodes.runner import run
@@ -31,7 +32,7 @@ def on_window(window: ActivationWindow) -> None:
 
 def on_span(span: ActivationSpan) -> None:
     times = {"start": to_nanoseconds(span.start), "end": to_nanoseconds(span.end)}
-    write("span", span, span_id=span.span_id, state=span.state, **times)
+    write("span", span, span_id=span_number(span.span_id), state=span.state, **times)
 
 
 def write(kind: str, message: object, **fields: object) -> None:
@@ -44,7 +45,7 @@ def put(record: dict[str, object]) -> None:
 
 
 class Recorder(Node):
-    """Says "ready" when it spins, which is when the activation node has started."""
+    """Says "ready" when the activation node, which has a thread of its own, listens for images."""
 
     def __init__(self) -> None:
         super().__init__("recorder")
@@ -54,8 +55,9 @@ class Recorder(Node):
         self._started = self.create_timer(0.01, self._say_ready)
 
     def _say_ready(self) -> None:
-        put({"kind": "ready"})
-        self._started.cancel()
+        if self.count_subscribers("image"):
+            put({"kind": "ready"})
+            self._started.cancel()
 
 
 if __name__ == "__main__":
