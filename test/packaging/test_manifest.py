@@ -19,8 +19,13 @@ MANIFEST = ElementTree.parse(ROOT / "package.xml").getroot()
 ROSDEP_KEYS = {"PIL": "python3-pil", "cv2": "python3-opencv"}
 # The same for the distribution that pip installs.
 DISTRIBUTIONS = {"PIL": "pillow", "cv2": "opencv-python-headless", "yaml": "pyyaml"}
-# Come with transformers, whose versions of them are the only ones that work with it.
-WITH_TRANSFORMERS = {"huggingface_hub": "huggingface-hub", "tokenizers": "tokenizers"}
+# Come with another requirement, whose versions of them are the ones that work with it.
+COMES_WITH = {
+    "huggingface_hub": ("transformers", "huggingface-hub"),
+    "lz4": ("rosbags", "lz4"),
+    "backports": ("rosbags", "backports.zstd"),
+}
+NEWER_STANDARD_LIBRARY = {"compression"}  # from Python 3.14
 # A pytest plugin is only ever imported by pytest.
 FOR_TESTS = {"pytest"}
 
@@ -50,7 +55,7 @@ def imports(path: Path) -> set[str]:
             visit(child)
 
     visit(ast.parse(path.read_text()))
-    return found - set(sys.stdlib_module_names) - {"stride_ros"}
+    return found - set(sys.stdlib_module_names) - NEWER_STANDARD_LIBRARY - {"stride_ros"}
 
 
 def all_imports() -> set[str]:
@@ -77,12 +82,13 @@ def test_every_import_is_declared(module: str) -> None:
     if rosdep_key(module, depends) in depends:
         return
     requirements = pip_requirements()
-    if module in WITH_TRANSFORMERS:
-        assert "transformers" in requirements
-        if importlib.util.find_spec("transformers") is None:
-            pytest.skip("transformers is not installed")
-        needs = importlib.metadata.requires("transformers") or []
-        assert any(re.match(rf"{WITH_TRANSFORMERS[module]}\b(?!.*extra ==)", need) for need in needs)
+    if module in COMES_WITH:
+        requirement, name = COMES_WITH[module]
+        assert requirement in requirements
+        if importlib.util.find_spec(requirement) is None:
+            pytest.skip(f"{requirement} is not installed")
+        needs = importlib.metadata.requires(requirement) or []
+        assert any(re.match(rf"{re.escape(name)}\b(?!.*extra ==)", need) for need in needs)
         return
     name = DISTRIBUTIONS.get(module, module.replace("_", "-"))
     assert name in requirements, f"{module} is imported, but neither in package.xml nor in requirements.txt"

@@ -13,9 +13,10 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 # What the index offers: newer than anything that is there, and what else requirements.txt asks for.
 OFFERED = {
-    "accelerate": "1.15.0", "av": "18.1.0", "matplotlib": "3.11.2", "numpy": "2.4.6", "openai": "3.54.0",
+    "accelerate": "1.15.0", "av": "18.1.0", "jinja2": "3.1.6", "matplotlib": "3.11.2", "mcap": "1.6.0",
+    "numpy": "2.4.6", "openai": "3.54.0",
     "opencv_python_headless": "5.0.0.93", "pillow": "13.0.0", "pyyaml": "6.0.3", "rosbags": "0.11.9",
-    "safetensors": "0.8.0", "torch": "2.13.0", "transformers": "5.23.0",
+    "safetensors": "0.8.0", "tokenizers": "0.23.3", "torch": "2.13.0", "transformers": "5.23.0",
 }  # fmt: skip
 MODULES = {"opencv_python_headless": "cv2", "pillow": "PIL", "pyyaml": "yaml"}
 
