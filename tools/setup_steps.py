@@ -115,7 +115,8 @@ def make_venv(layout: Layout) -> None:
     if reason := stale(layout):
         say(f"{reason}: everything is made anew")
         for folder in (layout.venv, layout.build / "stride_ros", layout.install / "stride_ros"):
-            shutil.rmtree(folder, ignore_errors=True)
+            if folder.exists():
+                shutil.rmtree(folder)
     layout.venv.mkdir(exist_ok=True)
     command = [sys.executable, "-m", "venv", layout.venv]
     if layout.sourced:
