@@ -20,22 +20,23 @@ PREFIXES = [os.environ.get("CMAKE_PREFIX_PATH", ""), os.environ.get("AMENT_PREFI
 ENVIRONMENT = {**os.environ, "PATH": PATH, "CMAKE_PREFIX_PATH": os.pathsep.join(filter(None, PREFIXES))}
 
 
-def call(*command: str | Path, cwd: Path) -> str:
-    """Run a command and return what it prints; fail with that when the command fails."""
+def call(*command: str | Path, cwd: Path, may_fail: bool = False) -> str:
+    """Run a command and return what it prints; fail with that when the command fails, unless it may."""
     done = subprocess.run(
         command, cwd=cwd, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
-    assert done.returncode == 0, done.stdout
+    assert may_fail or done.returncode == 0, done.stdout
     return done.stdout
 
 
-def configure(folder: Path, *options: str) -> str:
+def configure(folder: Path, *options: str, may_fail: bool = False) -> str:
     """Configure the package for tests in a folder; nothing is compiled."""
     for program in ("cmake", "ctest", "c++"):
         if shutil.which(program, path=PATH) is None:
             pytest.skip(f"{program} is missing")
     python = f"-DPython3_EXECUTABLE={sys.executable}"
-    return call("cmake", "-S", ROOT, "-B", folder, "-DBUILD_TESTING=ON", python, *options, cwd=folder)
+    command = ("cmake", "-S", ROOT, "-B", folder, "-DBUILD_TESTING=ON", python, *options)
+    return call(*command, cwd=folder, may_fail=may_fail)
 
 
 def listed(folder: Path) -> dict[str, dict[str, str]]:
@@ -76,6 +77,7 @@ def test_parts_run_and_their_results_are_found(tmp_path: Path) -> None:
 
 
 def test_without_ament_cmake_pytest_it_says_what_to_install(tmp_path: Path) -> None:
-    output = configure(tmp_path, "-DCMAKE_DISABLE_FIND_PACKAGE_ament_cmake_pytest=ON")
+    # Up to Jazzy other packages that ours needs require it, and then fail by themselves.
+    output = configure(tmp_path, "-DCMAKE_DISABLE_FIND_PACKAGE_ament_cmake_pytest=ON", may_fail=True)
     assert "ament_cmake_pytest was not found" in " ".join(output.split())
     assert listed(tmp_path) == {}
