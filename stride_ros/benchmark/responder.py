@@ -177,7 +177,7 @@ class _Bench:
         """Publish an onset; ms to the first and to the final Commentary."""
         from stride_ros.msg import ActivationSpan
 
-        span = ActivationSpan(span_id=span_id, state=ActivationSpan.ONSET, query=QUERY, respond=True)
+        span = ActivationSpan(span_id=span_id, state=ActivationSpan.ONSET, query=QUERY)
         last = len(self._pictures) - 1
         span.header.stamp.sec = span.end.sec = 1 + last
         span.start.sec = 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
 
 Key = tuple[int, int]  # time of publication in ns, span id
@@ -15,7 +16,7 @@ class Ledger:
 
     Spans are kept by their publisher for late subscribers, so a responder that is started again receives old
     onsets once more; the ledger tells those that were answered from those that were not. A file that cannot
-    be read counts as empty; ``problem`` says why one cannot be written.
+    be read counts as empty, a damaged line as none; ``problem`` says why one cannot be written.
     """
 
     def __init__(self, path: Path | None = None, size: int = 1000) -> None:
@@ -23,10 +24,8 @@ class Ledger:
         self._keys: deque[Key] = deque(maxlen=size)
         self.problem = ""
         if path is not None:
-            with contextlib.suppress(OSError, ValueError):
-                for line in path.read_text(encoding="ascii").splitlines():
-                    published, span_id = line.split()
-                    self._keys.append((int(published), int(span_id)))
+            with contextlib.suppress(OSError):
+                self._keys.extend(_keys_in(path.read_bytes()))
             self._write()
         self._lines = len(self._keys)
 
@@ -63,3 +62,11 @@ class Ledger:
             new.replace(self._path)
         except OSError as error:
             self.problem = str(error)
+
+
+def _keys_in(content: bytes) -> Iterator[Key]:
+    """The keys in a file. A line that is none, such as one torn by a power cut, costs only itself."""
+    for line in content.splitlines():
+        with contextlib.suppress(ValueError):
+            published, span_id = (int(number) for number in line.split())
+            yield published, span_id

@@ -37,6 +37,15 @@ def test_a_damaged_file_counts_as_empty(tmp_path, content):
     assert (1, 1) in Ledger(path)
 
 
+@pytest.mark.parametrize("line", [b"99", b"\xff", b"3 x", b""])
+def test_a_damaged_line_costs_only_itself(tmp_path, line):
+    path = tmp_path / "ledger"
+    path.write_bytes(b"1 1\n" + line + b"\n2 2\n")
+    for ledger in (Ledger(path), Ledger(path)):  # also in the file that the first one left
+        assert (1, 1) in ledger
+        assert (2, 2) in ledger
+
+
 def test_without_a_place_to_write_it_works_in_memory(tmp_path):
     (tmp_path / "file").write_text("")
     ledger = Ledger(tmp_path / "file" / "ledger")

@@ -106,8 +106,7 @@ class Stage:
         """
         from stride_ros.msg import ActivationSpan
 
-        values = {"respond": True, "confidence": 0.9, **fields}
-        message = ActivationSpan(span_id=span_id, state=state, query=query, **values)
+        message = ActivationSpan(span_id=span_id, state=state, query=query, **{"confidence": 0.9, **fields})
         message.header.stamp, message.header.frame_id = stamp(end), "camera"
         message.start, message.end = stamp(start), stamp(end)
         message.onset = message.header.stamp if onset is None else stamp(onset)
