@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from stride_ros.wording import escaped
+
 
 class StrideError(Exception):
     """Base of every error that bad input or a missing resource causes."""
+
+    def __str__(self) -> str:
+        """The sentence; control characters of what it quotes are escapes."""
+        return escaped(super().__str__())
 
 
 class CheckpointError(StrideError):

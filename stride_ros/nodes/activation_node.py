@@ -33,7 +33,7 @@ from stride_ros.nodes.responder_wait import ResponderWait
 from stride_ros.nodes.runner import run
 from stride_ros.nodes.stream_memory import StreamMemory
 from stride_ros.nodes.worker import LatestWorker, call_in_thread
-from stride_ros.wording import counted
+from stride_ros.wording import counted, escaped
 
 if TYPE_CHECKING:
     from stride_ros.activation.model import ActivationModel
@@ -79,7 +79,7 @@ class ActivationNode(ManagedNode):
         from stride_ros.activation.model import ActivationModel
 
         values = self.parameters.values()
-        self.get_logger().info(f"Loading {values['model']} ...")
+        self.get_logger().info(f"Loading {escaped(values['model'])} ...")
         started = time.monotonic()
         self._model = call_in_thread(
             lambda: ActivationModel.load(
@@ -221,7 +221,7 @@ class ActivationNode(ManagedNode):
 
     def _on_failure(self, error: Exception) -> None:
         """Go on with a new stream after an error that no input explains, such as a full GPU."""
-        self._status.failure = self.last_error = f"{type(error).__name__}: {error}"
+        self._status.failure = self.last_error = escaped(f"{type(error).__name__}: {error}")
         failure = f"A decision failed: {self.last_error}"
         self.get_logger().error(failure, throttle_duration_sec=_WARNING_PERIOD)
         stream, self._stream = self._stream, None
@@ -248,7 +248,7 @@ class ActivationNode(ManagedNode):
         alone = Parameter("queries", Parameter.Type.STRING_ARRAY, [""])
         result = self.set_parameters_atomically([Parameter("query", value=message.data), alone])
         if result.successful:
-            self.get_logger().info(f"New query: {message.data}")
+            self.get_logger().info(f"New query: {escaped(message.data)}")
         else:
             self.get_logger().warning(
                 f"Query refused: {result.reason}", throttle_duration_sec=_WARNING_PERIOD
@@ -290,7 +290,7 @@ class ActivationNode(ManagedNode):
         status.add("model", model.name if model else "none")
         status.add("device", model.device if model else "none")
         status.add("threads", model.threads if model else "none")
-        status.add("query", "; ".join(watched_queries(values)))
+        status.add("query", escaped("; ".join(watched_queries(values))))
         self._status.report(status, source, values)
         status.add("dropped", self._dropped + (worker.dropped if worker else 0))
         if stream is not None:

@@ -21,7 +21,7 @@ from stride_ros.nodes.qos import CAMERA_QOS, SPAN_QOS
 from stride_ros.nodes.runner import run
 from stride_ros.nodes.sampling import NANOSECONDS
 from stride_ros.sources import FrameSource, open_source
-from stride_ros.wording import counted
+from stride_ros.wording import counted, escaped
 
 
 class CameraNode(Node):
@@ -58,7 +58,7 @@ class CameraNode(Node):
         self.finished = threading.Event()  # set when the source has ended, or failed
         self.published = 0
         self.notes: list[str] = []  # what was left out of the source or odd about it
-        self.get_logger().info(f"Playing {source.name}.")
+        self.get_logger().info(f"Playing {escaped(source.name)}.")
         self._thread = threading.Thread(target=self._play, args=(source,), name="stride-camera", daemon=True)
         self._thread.start()
 
@@ -107,7 +107,7 @@ class CameraNode(Node):
         except Exception as error:
             # The context may end while an image is being published; anything else is worth a word.
             if self.context.ok():
-                self.get_logger().error(f"The source failed: {type(error).__name__}: {error}")
+                self.get_logger().error(escaped(f"The source failed: {type(error).__name__}: {error}"))
         finally:
             self.finished.set()
 

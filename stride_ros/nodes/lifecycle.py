@@ -16,6 +16,7 @@ from stride_ros.errors import StrideError
 from stride_ros.nodes.autostart import AUTOSTART
 from stride_ros.nodes.parameters import Check, Parameters, Table
 from stride_ros.startup import paused_collector
+from stride_ros.wording import escaped
 
 _FAREWELL_SECONDS = 0.5
 
@@ -153,4 +154,4 @@ def _describe(error: Exception) -> str:
         return (
             f"Python has no package '{package}' here; activate the environment that has it, or run: {command}"
         )
-    return f"{type(error).__name__}: {error}"
+    return escaped(f"{type(error).__name__}: {error}")

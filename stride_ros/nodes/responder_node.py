@@ -34,7 +34,7 @@ from stride_ros.response.frame_cache import FrameCache, TimedFrame, shrink
 from stride_ros.response.ledger import Key, Ledger
 from stride_ros.response.scheduler import Answer, AnswerScheduler, Figures, Job, NothingToShow, Outcome
 from stride_ros.response.text import mended
-from stride_ros.wording import counted, plural
+from stride_ros.wording import counted, escaped, plural
 
 # Deeper than what publishers keep, so that no onset is lost while frames are converted.
 _SPAN_QOS = copy(SPAN_QOS)
@@ -81,7 +81,7 @@ class ResponderNode(ManagedNode):
 
     def configure(self) -> None:
         values = self.parameters.values()
-        self.get_logger().info(f"Loading {values['model']} ...")
+        self.get_logger().info(f"Loading {escaped(values['model'])} ...")
         started = time.monotonic()
         self._backend = call_in_thread(lambda: self._load(values), keep_waiting=self.may_wait)
         self._ledger = self._open_ledger()

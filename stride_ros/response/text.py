@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from stride_ros.wording import escaped
+
 UNKNOWN = "\ufffd"  # what Unicode puts in place of what cannot be read
 
 
@@ -40,7 +42,5 @@ def visible(text: str, longest: int = 300) -> str:
     It is cut after ``longest`` characters.
     """
     line = " ".join(mended(text[: 8 * longest]).split())
-    line = "".join(
-        letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in line
-    )
+    line = escaped(line)
     return line if len(line) <= longest else line[: longest - 1].rstrip() + "…"
