@@ -80,6 +80,7 @@ def parse_architecture(raw: Mapping[str, Any]) -> Architecture:
     """The architecture that the content of config.json stands for; ValueError names the key that is wrong."""
     past, future = _count(raw, "trigger_window_past", None), _count(raw, "trigger_window_future", 0, least=0)
     resolution = _number(raw, "trigger_temporal_resolution", 1.0)
+    tie = "tie_word_embeddings"
     return Architecture(
         text=_text(_section(raw, "text_config")),
         vision=_vision(_section(raw, "vision_config")),
@@ -88,9 +89,7 @@ def parse_architecture(raw: Mapping[str, Any]) -> Architecture:
         resolution=resolution,
         single_sequence=_flag(raw, "single_sequence", False),
         frame_max_tokens=_count(raw, "frame_max_tokens", 0, least=0) or 256,
-        tied=_flag(
-            raw, "tie_word_embeddings", _flag(_section(raw, "text_config"), "tie_word_embeddings", True)
-        ),
+        tied=_flag(raw, tie, _flag(_section(raw, "text_config"), tie, True)),
     )
 
 
@@ -109,25 +108,18 @@ def check_architecture(architecture: Architecture) -> None:
     if architecture.resolution < _SHORTEST_SLOT:
         raise ValueError(f"trigger_temporal_resolution is {architecture.resolution}, below {_SHORTEST_SLOT}")
     if text.heads % text.kv_heads:
-        raise ValueError(
-            f"num_attention_heads {text.heads} is no multiple of {text.kv_heads} key-value heads"
-        )
+        raise ValueError(f"num_attention_heads {text.heads} is no multiple of {text.kv_heads} kv heads")
     if text.head_dim % 2:
         raise ValueError(f"head_dim is {text.head_dim}, an odd number")
     if vision.hidden % (4 * vision.heads):
-        raise ValueError(
-            f"hidden_size {vision.hidden} of the vision tower does not suit {vision.heads} heads"
-        )
+        raise ValueError(f"hidden_size {vision.hidden} of the tower does not suit {vision.heads} heads")
     if isqrt(vision.positions) ** 2 != vision.positions:
         raise ValueError(f"num_position_embeddings is {vision.positions}, which is no square")
     if vision.output != text.hidden:
         raise ValueError(f"out_hidden_size is {vision.output}, but hidden_size is {text.hidden}")
     stack = vision.deepstack
-    if (
-        any(layer >= vision.layers for layer in stack)
-        or len(set(stack)) < len(stack)
-        or len(stack) > text.layers
-    ):
+    beyond = any(layer >= vision.layers for layer in stack)
+    if beyond or len(set(stack)) < len(stack) or len(stack) > text.layers:
         raise ValueError(f"deepstack_visual_indexes is {list(stack)[:8]}, with {vision.layers} vision layers")
 
 
@@ -222,8 +214,7 @@ def _number(raw: Mapping[str, Any], key: str, default: float) -> float:
 def _counts(raw: Mapping[str, Any], key: str, default: tuple[int, ...]) -> tuple[int, ...]:
     value = raw.get(key)
     value = default if value is None else value
-    if not isinstance(value, list | tuple) or not all(
-        type(item) is int and 0 <= item <= _LARGEST for item in value
-    ):
+    whole = isinstance(value, list | tuple) and all(type(item) is int for item in value)
+    if not whole or any(not 0 <= item <= _LARGEST for item in value):
         raise ValueError(f"{key} is {_short(value)}, not a list of whole numbers")
     return tuple(value)

@@ -68,12 +68,12 @@ def read_config(folder: Path) -> dict[str, Any]:
     """The content of config.json. CheckpointError when it is missing, broken or not of a Qwen3-VL."""
     file = folder / "config.json"
     if not file.is_file():
-        raise CheckpointError(f"{folder} has no config.json; pass the directory of a STRIDE checkpoint.")
+        raise CheckpointError(f"{folder} has no config.json; pass the directory of a checkpoint.")
     raw = read_object(file)
     if raw.get("model_type") != "qwen3_vl":
         raise CheckpointError(
-            f"{folder} holds a {raw.get('model_type')!r} model; use a STRIDE checkpoint, whose model_type is "
-            "qwen3_vl."
+            f"{folder} holds a {raw.get('model_type')!r} model; use a checkpoint of a Qwen3-VL, whose "
+            "model_type is qwen3_vl."
         )
     quantised.refuse(folder, quantised.configured(raw))
     return raw
@@ -84,14 +84,14 @@ def read_architecture(folder: Path) -> Architecture:
     raw = read_config(folder)
     if "trigger_window_past" not in raw:
         raise CheckpointError(
-            f"{folder / 'config.json'} has no trigger_window_past; use a checkpoint trained for STRIDE, not a "
-            "plain Qwen3-VL."
+            f"{folder / 'config.json'} has no trigger_window_past; use a checkpoint trained for STRIDE, not "
+            "a plain Qwen3-VL."
         )
     return usable_architecture(raw, folder / "config.json")
 
 
 def usable_architecture(raw: Mapping[str, Any], file: Path) -> Architecture:
-    """The architecture that the content of `file` stands for, checked; CheckpointError names what is wrong."""
+    """The architecture that the content of `file` stands for; CheckpointError names what is wrong."""
     try:
         architecture = parse_architecture(raw)
         check_architecture(architecture)

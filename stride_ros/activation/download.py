@@ -57,14 +57,14 @@ def _sentence(repo: str, error: Exception) -> str:
         )
     if isinstance(error, RepositoryNotFoundError | HFValidationError):
         return (
-            f"There is neither a local directory {repo} nor a repository of that name on Hugging Face that you "
-            "may read; check the name, log in with `hf auth login` or HF_TOKEN if it is private, or give "
+            f"There is neither a local directory {repo} nor a repository of that name on Hugging Face that "
+            "you may read; check the name, log in with `hf auth login` or HF_TOKEN if it is private, or give "
             "an existing directory."
         )
     return (
-        f"{failed} ({type(error).__name__}), and there is no local directory of that name; check the network, "
-        "accept the terms on its model page and log in with `hf auth login` or HF_TOKEN, or fetch it elsewhere "
-        f"with `hf download {repo} --local-dir DIR` and pass that local directory."
+        f"{failed} ({type(error).__name__}), and there is no local directory of that name; check the "
+        "network, accept the terms on its model page and log in with `hf auth login` or HF_TOKEN, or fetch "
+        f"it elsewhere with `hf download {repo} --local-dir DIR` and pass that local directory."
     )
 
 

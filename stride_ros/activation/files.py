@@ -21,8 +21,8 @@ def refuse_pointer(file: Path) -> None:
         raise CheckpointError(f"{file} cannot be read ({error.strerror}); check its permissions.") from error
     if start == _POINTER:
         raise CheckpointError(
-            f"{file} is a Git LFS pointer in place of the file itself; run `git lfs pull` in its directory or "
-            "download the checkpoint again."
+            f"{file} is a Git LFS pointer in place of the file itself; run `git lfs pull` in its directory "
+            "or download the checkpoint again."
         )
 
 

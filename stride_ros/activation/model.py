@@ -114,8 +114,8 @@ class ActivationModel:
         source: a directory, `stride-tiny` (the embedded one) or a Hugging Face repo id. device: auto, cpu,
         cuda or cuda:N. dtype: auto, float32, bfloat16 or float16. threads: of the CPU, 0 for as many as a
         model of this size is worth, None to leave PyTorch's setting alone. Only safetensors are read and no
-        code of the checkpoint runs. Raises CheckpointError (missing, gated, damaged, quantised, not finite, other
-        architecture, no slot tokens) and ConfigError.
+        code of the checkpoint runs. Raises CheckpointError (missing, gated, damaged, quantised, not finite,
+        other architecture, no slot tokens) and ConfigError.
         """
         if threads is not None:
             use_threads(threads or 1)  # to read the weights in; how many they are is not known yet
@@ -129,8 +129,8 @@ class ActivationModel:
         weights = WeightFiles(folder, chosen_device, chosen_dtype)
         if not architecture.tied and not weights.has("lm_head.weight"):
             raise CheckpointError(
-                f"The weights in {folder} lack lm_head.weight, but config.json says tie_word_embeddings: false; "
-                "copy or download the checkpoint again."
+                f"The weights in {folder} lack lm_head.weight, but config.json says tie_word_embeddings: "
+                "false; copy or download the checkpoint again."
             )
         model = cls(architecture, weights, prompt, os.fspath(source), threads)
         weights.check_rest()

@@ -32,7 +32,9 @@ _MARKS = (
 def configured(raw: Mapping[str, Any]) -> str | None:
     """The quantisation that the content of config.json declares, e.g. `awq`; None without any."""
     for section in (raw, *(raw.get(name) for name in _SECTIONS)):
-        for key in _SETTINGS if isinstance(section, Mapping) else ():
+        if not isinstance(section, Mapping):
+            continue
+        for key in _SETTINGS:
             settings = section.get(key)
             if not settings:
                 continue

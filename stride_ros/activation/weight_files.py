@@ -28,12 +28,17 @@ Tensors = dict[str, tuple[str, tuple[int, ...]]]  # dtype and shape by name
 
 @dataclass(frozen=True)
 class WeightMap:
-    """Where the weights of a checkpoint are: the file of each tensor, and each tensor's dtype and shape."""
+    """Where the weights of a checkpoint are: the file of each tensor, and each tensor's dtype and shape.
+
+    unread: names of weight files that lie beside; overlap: a tensor that a file holds too which the index
+    does not name for it, "" without any.
+    """
 
     folder: Path
     files: Mapping[str, Path]
     tensors: Tensors
-    unread: tuple[str, ...]  # names of weight files that lie beside
+    unread: tuple[str, ...]
+    overlap: str
 
 
 def map_weights(folder: Path) -> WeightMap:
@@ -43,6 +48,7 @@ def map_weights(folder: Path) -> WeightMap:
     chosen = sorted(set(named.values())) if index else _unindexed(folder)
     files: dict[str, Path] = {}
     tensors: Tensors = {}
+    overlap = ""
     for file in chosen:
         held = read_header(file)
         wanted = [name for name, place in named.items() if place == file] if index else list(held)
@@ -54,6 +60,7 @@ def map_weights(folder: Path) -> WeightMap:
             raise CheckpointError(
                 f"{files[twice]} and {file} both hold {twice}; keep the files of one checkpoint only."
             )
+        overlap = next((name for name in held if named.get(name, file) != file), overlap)
         files.update(dict.fromkeys(wanted, file))
         tensors.update((name, held[name]) for name in wanted)
     beside = {file for pattern in _OTHERS for file in folder.glob(pattern)} - set(chosen)
@@ -61,7 +68,7 @@ def map_weights(folder: Path) -> WeightMap:
     if unread:
         read = ", ".join(file.name for file in chosen[:3]) + (", ..." if len(chosen) > 3 else "")
         _LOG.warning("Weights in %s are those of %s; not read: %s.", folder, read, ", ".join(unread))
-    return WeightMap(folder, files, tensors, unread)
+    return WeightMap(folder, files, tensors, unread, overlap)
 
 
 def _find_index(folder: Path) -> Path | None:
@@ -120,8 +127,8 @@ def _unindexed(folder: Path) -> list[Path]:
         return shards
     if len(files) > 1:
         raise CheckpointError(
-            f"{folder} has no {SINGLE} and no {INDEX} that say which of {', '.join(f.name for f in files[:5])} "
-            "are its weights; keep the files of one checkpoint only, with their index."
+            f"{folder} has no {SINGLE} or index to say which of {', '.join(f.name for f in files[:5])} are "
+            "its weights; keep the files of one checkpoint only, with their index."
         )
     return files
 
