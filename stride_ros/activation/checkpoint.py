@@ -12,15 +12,13 @@ from typing import Any
 from stride_ros.activation import quantised
 from stride_ros.activation.architecture import Architecture, check_architecture, parse_architecture
 from stride_ros.activation.download import download
-from stride_ros.activation.files import read_object, refuse_pointer
+from stride_ros.activation.files import read_object, refuse_pointers
 from stride_ros.activation.tokenizer import load_tokenizer
 from stride_ros.errors import CheckpointError
 
 EMBEDDED = "stride-tiny"
 SLOT_TOKENS = ("<inactive>", "<active>", "<activation>")  # in the order of the labels 0, 1 and masked
 _REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
-_TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.json")
-_TEMPLATE_FILES = ("merges.txt", "chat_template.jinja", "chat_template.json", "added_tokens.json")
 
 
 def find(source: str | os.PathLike[str]) -> Path:
@@ -102,13 +100,6 @@ def usable_architecture(raw: Mapping[str, Any], file: Path) -> Architecture:
     return architecture
 
 
-def check_tokenizer_files(folder: Path) -> None:
-    """CheckpointError when a file of the tokenizer is a Git LFS pointer."""
-    for name in (*_TOKENIZER_FILES, *_TEMPLATE_FILES):
-        if (folder / name).is_file():
-            refuse_pointer(folder / name)
-
-
 def check_rows(tokenizer: Any, rows: int, folder: Path) -> None:
     """CheckpointError when the tokenizer has a token that none of the embedding's rows belongs to."""
     token, last = max(tokenizer.get_vocab().items(), key=lambda item: item[1], default=("", -1))
@@ -121,7 +112,7 @@ def check_rows(tokenizer: Any, rows: int, folder: Path) -> None:
 
 def read_tokenizer(folder: Path) -> Any:
     """The checkpoint's tokenizer. CheckpointError when it lacks the slot tokens or a chat template."""
-    check_tokenizer_files(folder)
+    refuse_pointers(folder)
     try:
         tokenizer = load_tokenizer(folder)
     except CheckpointError:

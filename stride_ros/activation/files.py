@@ -9,6 +9,7 @@ from typing import Any
 from stride_ros.errors import CheckpointError
 
 _POINTER = b"version https://git-lfs.github.com/spec/"
+_TEXTS = {".json", ".jinja", ".txt", ".model"}
 _LONGEST = 64 * 2**20  # bytes of JSON; the index of the largest published models takes a few MB
 
 
@@ -24,6 +25,13 @@ def refuse_pointer(file: Path) -> None:
             f"{file} is a Git LFS pointer in place of the file itself; run `git lfs pull` in its directory "
             "or download the checkpoint again."
         )
+
+
+def refuse_pointers(folder: Path) -> None:
+    """CheckpointError when a file of the configuration, the tokenizer or the chat template is a pointer."""
+    for file in sorted(folder.iterdir()):
+        if file.suffix in _TEXTS and file.is_file():
+            refuse_pointer(file)
 
 
 def read_object(file: Path) -> dict[str, Any]:

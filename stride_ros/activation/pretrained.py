@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,11 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from stride_ros.activation import quantised
-from stride_ros.activation.files import read_object, refuse_pointer
+from stride_ros.activation.files import read_object, refuse_pointers
 from stride_ros.activation.weight_files import INDEX, SINGLE, WeightMap, map_weights
 from stride_ros.activation.weights import is_finite
 from stride_ros.errors import CheckpointError
 
+_LOG = logging.getLogger(__name__)
+_LAYER = re.compile(r"\.(layers|blocks|deepstack_merger_list)\.\d+\.")
 _REPORT = logging.getLogger("transformers.modeling_utils")
 _SECTIONS = ("text_config", "vision_config", "llm_config")
 _SIZES = (
@@ -39,6 +42,7 @@ _PART = 5  # names in a sentence
 
 def check_files(folder: Path, *, may_be_quantised: bool = False) -> WeightMap:
     """Where the weights are. CheckpointError for what cannot be loaded as it is meant, before any is read."""
+    refuse_pointers(folder)
     raw = read_object(folder / "config.json")
     weights = map_weights(folder)
     declared, found = quantised.configured(raw), quantised.stored(weights.tensors)
@@ -52,20 +56,23 @@ def check_files(folder: Path, *, may_be_quantised: bool = False) -> WeightMap:
     for section in (raw, *(raw.get(name) for name in _SECTIONS)):
         if isinstance(section, Mapping):
             _check_sizes(section, folder / "config.json", weights)
-    for name in ("generation_config.json", "preprocessor_config.json", "chat_template.jinja"):
-        if (folder / name).is_file():
-            refuse_pointer(folder / name)
     return weights
 
 
 def load_pretrained(
-    model_class: Any, folder: Path, weights: WeightMap, *, quantisation: bool = False, **options: Any
+    model_class: Any,
+    folder: Path,
+    weights: WeightMap,
+    *,
+    quantisation: bool = False,
+    whole: bool = False,
+    **options: Any,
 ) -> Any:
     """A model from `model_class.from_pretrained`, of the files that `weights` names and of nothing else.
 
-    quantisation: the weights are or become quantised, so that their shapes are not the model's. Raises
-    CheckpointError for tensors that are missing, of another shape or not finite, and what transformers raises
-    for the rest.
+    quantisation: the weights are or become quantised, so that their shapes are not the model's; whole: layers
+    that the model would leave out are an error. Raises CheckpointError for tensors that are missing, of
+    another shape or not finite, and what transformers raises for the rest.
     """
     with _chosen_files(folder, weights) as place, _without_report():
         model, report = model_class.from_pretrained(
@@ -91,7 +98,14 @@ def load_pretrained(
             "checkpoint again."
         )
     if unused := sorted(report["unexpected_keys"]):
-        _REPORT.warning("Tensors in %s that have no use here: %s.", folder, ", ".join(unused[:_PART]))
+        left_out = (name for name in unused if _LAYER.search(name) and "inv_freq" not in name)
+        layer = next(left_out, None)
+        if whole and layer is not None:
+            raise CheckpointError(
+                f"The weights in {folder} hold {layer}, which the model of its config.json does not have; use "
+                "the weights and the configuration of one checkpoint."
+            )
+        _LOG.warning("Tensors in %s that have no use here: %s.", folder, ", ".join(unused[:_PART]))
     for name, value in model.named_parameters():
         if value.device.type != "meta" and not is_finite(value.detach()):
             short = str(value.dtype).removeprefix("torch.")

@@ -18,7 +18,6 @@ from transformers import AutoTokenizer, Qwen3VLConfig, Qwen3VLForConditionalGene
 from stride_ros.activation.checkpoint import (
     SLOT_TOKENS,
     check_rows,
-    check_tokenizer_files,
     find,
     read_config,
     usable_architecture,
@@ -116,7 +115,9 @@ def prepare(source: str, folder: Path, keys: WindowKeys) -> tuple[StrideForTrain
     config["tie_word_embeddings"] = architecture.tied and not own_head
     try:
         loaded = Qwen3VLConfig.from_dict(dict(config))
-        model = load_pretrained(StrideForTraining, start, weights, config=loaded, dtype=torch.float32)
+        model = load_pretrained(
+            StrideForTraining, start, weights, whole=True, config=loaded, dtype=torch.float32
+        )
     except CheckpointError:
         raise
     except Exception as error:  # transformers raises many types for a broken checkpoint
@@ -142,7 +143,6 @@ def prepare(source: str, folder: Path, keys: WindowKeys) -> tuple[StrideForTrain
 
 
 def _tokenizer(start: Path) -> Any:
-    check_tokenizer_files(start)
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(start), local_files_only=True, trust_remote_code=False)
     except Exception as error:  # tokenizers raises plain Exception on a broken file
