@@ -102,8 +102,8 @@ def load_pretrained(
         layer = next(left_out, None)
         if whole and layer is not None:
             raise CheckpointError(
-                f"The weights in {folder} hold {layer}, which the model of its config.json does not have; use "
-                "the weights and the configuration of one checkpoint."
+                f"The weights in {folder} hold {layer}, which the model of its config.json does not "
+                "have; use the weights and the configuration of one checkpoint."
             )
         _LOG.warning("Tensors in %s that have no use here: %s.", folder, ", ".join(unused[:_PART]))
     for name, value in model.named_parameters():
