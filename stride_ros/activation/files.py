@@ -29,7 +29,11 @@ def refuse_pointer(file: Path) -> None:
 
 def refuse_pointers(folder: Path) -> None:
     """CheckpointError when a file of the configuration, the tokenizer or the chat template is a pointer."""
-    for file in sorted(folder.iterdir()):
+    try:
+        files = sorted(folder.iterdir())
+    except OSError as error:
+        raise CheckpointError(f"{folder} cannot be read ({error.strerror}); check its permissions.") from error
+    for file in files:
         if file.suffix in _TEXTS and file.is_file():
             refuse_pointer(file)
 
