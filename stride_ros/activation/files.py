@@ -32,7 +32,9 @@ def refuse_pointers(folder: Path) -> None:
     try:
         files = sorted(folder.iterdir())
     except OSError as error:
-        raise CheckpointError(f"{folder} cannot be read ({error.strerror}); check its permissions.") from error
+        raise CheckpointError(
+            f"{folder} cannot be read ({error.strerror}); check its permissions."
+        ) from error
     for file in files:
         if file.suffix in _TEXTS and file.is_file():
             refuse_pointer(file)

@@ -158,7 +158,8 @@ def _window_keys(config: dict[str, Any], keys: WindowKeys) -> dict[str, Any]:
     """The keys to write: what was asked for, else what the checkpoint says, else the default."""
 
     def choose(name: str, asked: Any, default: Any) -> Any:
-        return asked if asked is not None else config.get(name, default)
+        own = config.get(name)
+        return asked if asked is not None else default if own is None else own
 
     window = int(choose("trigger_window_past", keys.window, DEFAULT_KEYS.window))
     resolution = float(choose("trigger_temporal_resolution", keys.resolution, DEFAULT_KEYS.resolution))

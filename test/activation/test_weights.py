@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from stride_ros.activation.model import ActivationModel
 from stride_ros.activation.weight_files import map_weights
 from stride_ros.activation.weights import WeightFiles, is_finite, short_name
-from stride_ros.errors import BackendError, CheckpointError
+from stride_ros.errors import BackendError, CheckpointError, ConfigError
 from stride_ros.response.loading import load_image_text_model
 from stride_ros.training.checkpoint import create_checkpoint
 from stride_ros.training.model import WindowKeys, prepare
@@ -505,3 +505,18 @@ def test_the_map_says_what_is_where(folder, state):
     assert set(found.files) == set(found.tensors) == set(state)
     assert found.tensors[LINEAR] == ("F32", (64, 128))
     assert found.unread == (SINGLE,)
+
+
+@pytest.mark.parametrize("modes", [1, "1", [9], [[1]], [], {"a": 1}])
+def test_mask_modes_that_are_none_are_a_sentence(folder, modes):
+    edit_config(folder, mask_modes=modes)
+    with pytest.raises(ConfigError, match=r"Mask modes .* are not possible"):
+        train(folder)
+
+
+def test_keys_that_say_null_are_as_if_left_out(folder):
+    edit_config(folder, mask_modes=None, frame_max_tokens=None, trigger_temporal_resolution=None)
+    train(folder)
+    written = json.loads((folder.parent / "out" / "config.json").read_text())
+    assert (written["mask_modes"], written["frame_max_tokens"]) == ([1, 2, 3], 256)
+    assert written["trigger_temporal_resolution"] == 1.0
