@@ -8,10 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import isqrt
 from typing import Any
 
 _DEFAULT_THETA = 500_000.0
 _DEFAULT_SECTION = (24, 20, 20)
+# What the arithmetic here is written for; a key that is left out has this value.
+_FIXED_VISION = {
+    "patch_size": 16,
+    "spatial_merge_size": 2,
+    "temporal_patch_size": 2,
+    "in_channels": 3,
+    "hidden_act": "gelu_pytorch_tanh",
+}
+# Far above any model, far below what takes the memory of a machine or never ends.
+_LARGEST = 2**31 - 1
+_MOST_LAYERS = 1000
+_MOST_SLOTS = 4096
+_SHORTEST_SLOT, _LONGEST_SLOT = 0.01, 3600.0  # s
 
 
 @dataclass(frozen=True)
@@ -48,7 +62,8 @@ class Architecture:
     """What config.json says: sizes, and the activation window the model was trained with.
 
     past, future: slots before and after the newest frame; resolution: seconds of a slot; single_sequence: the
-    window is written once; frame_max_tokens: tokens of a frame pair the model was made for.
+    window is written once; frame_max_tokens: tokens of a frame pair the model was made for; tied: the output
+    head is the embedding.
     """
 
     text: TextShape
@@ -58,21 +73,54 @@ class Architecture:
     resolution: float
     single_sequence: bool
     frame_max_tokens: int
+    tied: bool = True
 
 
 def parse_architecture(raw: Mapping[str, Any]) -> Architecture:
     """The architecture that the content of config.json stands for; ValueError names the key that is wrong."""
     past, future = _count(raw, "trigger_window_past", None), _count(raw, "trigger_window_future", 0, least=0)
     resolution = _number(raw, "trigger_temporal_resolution", 1.0)
+    tie = "tie_word_embeddings"
     return Architecture(
         text=_text(_section(raw, "text_config")),
         vision=_vision(_section(raw, "vision_config")),
         past=past,
         future=future,
         resolution=resolution,
-        single_sequence=bool(raw.get("single_sequence", False)),
+        single_sequence=_flag(raw, "single_sequence", False),
         frame_max_tokens=_count(raw, "frame_max_tokens", 0, least=0) or 256,
+        tied=_flag(raw, tie, _flag(_section(raw, "text_config"), tie, True)),
     )
+
+
+def check_architecture(architecture: Architecture) -> None:
+    """ValueError names the sizes that do not go together, or that no model has."""
+    text, vision = architecture.text, architecture.vision
+    for name, value, most in (
+        ("num_hidden_layers", text.layers, _MOST_LAYERS),
+        ("depth", vision.layers, _MOST_LAYERS),
+        ("trigger_window_past", architecture.past, _MOST_SLOTS),
+        ("trigger_window_future", architecture.future, _MOST_SLOTS),
+        ("trigger_temporal_resolution", architecture.resolution, _LONGEST_SLOT),
+    ):
+        if value > most:
+            raise ValueError(f"{name} is {value}, above {most}")
+    if architecture.resolution < _SHORTEST_SLOT:
+        raise ValueError(f"trigger_temporal_resolution is {architecture.resolution}, below {_SHORTEST_SLOT}")
+    if text.heads % text.kv_heads:
+        raise ValueError(f"num_attention_heads {text.heads} is no multiple of {text.kv_heads} kv heads")
+    if text.head_dim % 2:
+        raise ValueError(f"head_dim is {text.head_dim}, an odd number")
+    if vision.hidden % (4 * vision.heads):
+        raise ValueError(f"hidden_size {vision.hidden} of the tower does not suit {vision.heads} heads")
+    if isqrt(vision.positions) ** 2 != vision.positions:
+        raise ValueError(f"num_position_embeddings is {vision.positions}, which is no square")
+    if vision.output != text.hidden:
+        raise ValueError(f"out_hidden_size is {vision.output}, but hidden_size is {text.hidden}")
+    stack = vision.deepstack
+    beyond = any(layer >= vision.layers for layer in stack)
+    if beyond or len(set(stack)) < len(stack) or len(stack) > text.layers:
+        raise ValueError(f"deepstack_visual_indexes is {list(stack)[:8]}, with {vision.layers} vision layers")
 
 
 def _text(text: Mapping[str, Any]) -> TextShape:
@@ -83,6 +131,8 @@ def _text(text: Mapping[str, Any]) -> TextShape:
         raise ValueError(f"rope_type {kind!r} is not supported")
     if text.get("attention_bias"):
         raise ValueError("attention_bias is not supported")
+    if text.get("hidden_act", "silu") != "silu":
+        raise ValueError(f"hidden_act {text['hidden_act']!r} is not supported")
     section = _counts(rope, "mrope_section", _DEFAULT_SECTION)
     if len(section) != 3:
         raise ValueError(f"mrope_section has {len(section)} parts instead of 3")
@@ -104,6 +154,9 @@ def _text(text: Mapping[str, Any]) -> TextShape:
 
 
 def _vision(vision: Mapping[str, Any]) -> VisionShape:
+    for key, value in _FIXED_VISION.items():
+        if vision.get(key) not in (None, value):
+            raise ValueError(f"{key} {vision[key]!r} is not supported, only {value!r}")
     return VisionShape(
         hidden=_count(vision, "hidden_size", 1152),
         intermediate=_count(vision, "intermediate_size", 4304),
@@ -118,7 +171,7 @@ def _vision(vision: Mapping[str, Any]) -> VisionShape:
 def _section(raw: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     value = raw.get(key)
     if value is not None and not isinstance(value, Mapping):
-        raise ValueError(f"{key} is {value!r}, not a group of settings")
+        raise ValueError(f"{key} is {_short(value)}, not a group of settings")
     return value or {}
 
 
@@ -128,21 +181,40 @@ def _count(raw: Mapping[str, Any], key: str, default: int | None, least: int = 1
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if type(value) is not int or value < least:
-        raise ValueError(f"{key} is {value!r}, not a whole number from {least}")
+        raise ValueError(f"{key} is {_short(value)}, not a whole number from {least}")
+    if value > _LARGEST:
+        raise ValueError(f"{key} is {_short(value)}, above {_LARGEST}")
     return value
+
+
+def _flag(raw: Mapping[str, Any], key: str, default: bool) -> bool:
+    value = raw.get(key)
+    value = default if value is None else value
+    if value not in (False, True):
+        raise ValueError(f"{key} is {_short(value)}, not true or false")
+    return bool(value)
+
+
+def _short(value: Any) -> str:
+    """A value for a sentence, however long it is; an integer of thousands of digits has no text at all."""
+    if type(value) is int and abs(value) > 10**30:
+        return f"a number of {value.bit_length()} bits"
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _number(raw: Mapping[str, Any], key: str, default: float) -> float:
     value = raw.get(key)
     value = default if value is None else value
-    if type(value) not in (int, float) or not 0 < value < float("inf"):
-        raise ValueError(f"{key} is {value!r}, not a number above 0")
+    if type(value) not in (int, float) or not 0 < value < 1e30:
+        raise ValueError(f"{key} is {_short(value)}, not a number above 0")
     return float(value)
 
 
 def _counts(raw: Mapping[str, Any], key: str, default: tuple[int, ...]) -> tuple[int, ...]:
     value = raw.get(key)
     value = default if value is None else value
-    if not isinstance(value, list | tuple) or not all(type(item) is int and item >= 0 for item in value):
-        raise ValueError(f"{key} is {value!r}, not a list of whole numbers")
+    whole = isinstance(value, list | tuple) and all(type(item) is int for item in value)
+    if not whole or any(not 0 <= item <= _LARGEST for item in value):
+        raise ValueError(f"{key} is {_short(value)}, not a list of whole numbers")
     return tuple(value)

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from stride_ros.activation import checkpoint
 from stride_ros.activation.architecture import Architecture
-from stride_ros.activation.checkpoint import WeightFiles
 from stride_ros.activation.decoder import TextDecoder, TokenBlock
 from stride_ros.activation.fixed_pass import FixedPass
 from stride_ros.activation.frames import CELL, patches
@@ -19,7 +18,8 @@ from stride_ros.activation.graphs import CudaRecorder, RecordedPasses, Recorder
 from stride_ros.activation.kv_cache import KVCache
 from stride_ros.activation.prompt import Prompt
 from stride_ros.activation.vision import PairFeatures, VisionTower, Weights
-from stride_ros.errors import ConfigError
+from stride_ros.activation.weights import WeightFiles
+from stride_ros.errors import CheckpointError, ConfigError
 from stride_ros.threads import choose_threads, use_threads
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -114,8 +114,8 @@ class ActivationModel:
         source: a directory, `stride-tiny` (the embedded one) or a Hugging Face repo id. device: auto, cpu,
         cuda or cuda:N. dtype: auto, float32, bfloat16 or float16. threads: of the CPU, 0 for as many as a
         model of this size is worth, None to leave PyTorch's setting alone. Only safetensors are read and no
-        code of the checkpoint runs. Raises CheckpointError (missing, gated, damaged, other architecture, no
-        slot tokens) and ConfigError.
+        code of the checkpoint runs. Raises CheckpointError (missing, gated, damaged, quantised, not finite,
+        other architecture, no slot tokens) and ConfigError.
         """
         if threads is not None:
             use_threads(threads or 1)  # to read the weights in; how many they are is not known yet
@@ -123,9 +123,18 @@ class ActivationModel:
         chosen_dtype = choose_dtype(dtype, chosen_device)
         folder = checkpoint.find(source)
         architecture = checkpoint.read_architecture(folder)
-        prompt = Prompt(checkpoint.read_tokenizer(folder))
+        tokenizer = checkpoint.read_tokenizer(folder)
+        checkpoint.check_rows(tokenizer, architecture.text.vocab, folder)
+        prompt = Prompt(tokenizer)
         weights = WeightFiles(folder, chosen_device, chosen_dtype)
-        return cls(architecture, weights, prompt, os.fspath(source), threads)
+        if not architecture.tied and not weights.has("lm_head.weight"):
+            raise CheckpointError(
+                f"The weights in {folder} lack lm_head.weight, but config.json says tie_word_embeddings: "
+                "false; copy or download the checkpoint again."
+            )
+        model = cls(architecture, weights, prompt, os.fspath(source), threads)
+        weights.check_rest()
+        return model
 
     def new_cache(self) -> KVCache:
         """An empty cache for one prompt."""

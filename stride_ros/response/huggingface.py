@@ -88,7 +88,7 @@ class HuggingFaceBackend:
         try:
             inputs = {
                 key: value.to(device, dtype) if value.is_floating_point() else value.to(device)
-                for key, value in self._prompt.inputs(request).items()
+                for key, value in self._checked(self._prompt.inputs(request)).items()
             }
             yield from without_thoughts(
                 self._generation.stream(inputs, cancelled), self._opens_thoughts(inputs["input_ids"])
@@ -99,6 +99,16 @@ class HuggingFaceBackend:
                 f"{self.name} ran out of memory on {device} with {counted(len(request.frames), 'frame')}: "
                 "lower max_frames, choose a smaller model or quantise it."
             ) from error
+
+    def _checked(self, inputs: Any) -> Any:
+        """The inputs, unless they hold a token that the embedding has no row for."""
+        last, rows = int(inputs["input_ids"].max()), self._model.get_input_embeddings().weight.shape[0]
+        if last >= rows:
+            raise BackendError(
+                f"The tokenizer of {self.name} has token {last}, but its embedding has {rows} rows: use the "
+                "tokenizer and the weights of one checkpoint."
+            )
+        return inputs
 
     def _opens_thoughts(self, ids: torch.Tensor) -> bool:
         return str(self._prompt.tokenizer.decode(ids[0, -8:])).rstrip().endswith(OPEN)

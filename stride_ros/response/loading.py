@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +10,13 @@ from transformers import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING, AutoConfig, AutoM
 from transformers.utils import logging
 
 from stride_ros.activation.checkpoint import EMBEDDED, find
+from stride_ros.activation.download import download
+from stride_ros.activation.files import read_object
 from stride_ros.activation.model import choose_device, choose_dtype
+from stride_ros.activation.pretrained import check_files, load_pretrained
+from stride_ros.activation.quantised import configured
 from stride_ros.errors import BackendError, CheckpointError, ConfigError
 from stride_ros.response.backend import ATTENTIONS, QUANTIZATIONS, brief
-
-# Weights in any other format would be unpickled, which runs code.
-_WANTED_FILES = ["*.json", "*.safetensors", "*.jinja", "*.txt", "*.model"]
 
 
 def resolve_checkpoint(source: str) -> Path:
@@ -27,38 +26,22 @@ def resolve_checkpoint(source: str) -> Path:
     cannot be fetched.
     """
     path = Path(source).expanduser()
-    if source and path.is_dir():
-        return path
     if source == EMBEDDED:
         try:
             return find(source)
         except CheckpointError as error:
             raise BackendError(str(error)) from error
+    if source and path.is_dir():
+        return path
     if not source or source.startswith(("/", ".", "~")) or source.count("/") > 1:
         raise BackendError(
             f"There is no model directory {source!r}: give an existing directory or a repository id such as "
             "Qwen/Qwen3-VL-8B-Instruct."
         )
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError
-
     try:
-        return Path(snapshot_download(source, allow_patterns=_WANTED_FILES))
-    except GatedRepoError as error:
-        raise BackendError(
-            f"The model {source} is gated: accept its terms at https://huggingface.co/{source}, run "
-            "`hf auth login`, or give a local directory."
-        ) from error
-    except (RepositoryNotFoundError, HFValidationError) as error:
-        raise BackendError(
-            f"There is no model {source!r} on Hugging Face that you may read: check the name, run "
-            "`hf auth login` if it is private, or give a local directory."
-        ) from error
-    except Exception as error:  # many kinds of network and disk trouble, all with the same remedy
-        raise BackendError(
-            f"The model {source} could not be downloaded ({type(error).__name__}): check the network, or "
-            f"download it elsewhere with `hf download {source} --local-dir DIR` and give DIR."
-        ) from error
+        return download(source)
+    except CheckpointError as error:
+        raise BackendError(str(error)) from error
 
 
 def load_image_text_model(
@@ -72,10 +55,14 @@ def load_image_text_model(
     """Load the image-text model in ``directory`` for inference (arguments as in HuggingFaceBackend).
 
     Raises ConfigError for an argument that is not possible, BackendError when the checkpoint is of another
-    architecture, has no safetensors weights or does not fit into memory.
+    architecture, has weights that are missing, damaged or not finite, or does not fit into memory.
     """
     _check_architecture(directory)
-    _check_weights(directory)
+    try:
+        weights = check_files(directory, may_be_quantised=True)
+    except CheckpointError as error:
+        raise BackendError(str(error)) from error
+    declared = configured(read_object(directory / "config.json"))
     target = choose_device("auto" if device == "balanced" else device)
     options: dict[str, Any] = {"dtype": choose_dtype(dtype, target)}
     if attention not in ATTENTIONS:
@@ -86,20 +73,27 @@ def load_image_text_model(
         options["quantization_config"] = _quantization(quantization)
     logging.disable_progress_bar()  # a node's log is no place for it
     try:
-        model = AutoModelForImageTextToText.from_pretrained(
+        model = load_pretrained(
+            AutoModelForImageTextToText,
             directory,
+            weights,
+            quantisation=bool(declared) or quantization != "none",
             device_map="auto" if device == "balanced" else {"": target},
-            use_safetensors=True,
-            trust_remote_code=False,
-            local_files_only=True,
             **options,
         )
+    except CheckpointError as error:
+        raise BackendError(str(error)) from error
     except torch.OutOfMemoryError as error:
         raise BackendError(
             f"{directory.name} does not fit into the memory of {target}: choose a smaller model, "
             "quantise it, or use the openai backend with a server."
         ) from error
     except Exception as error:  # transformers raises many types for a broken checkpoint
+        if declared:
+            raise BackendError(
+                f"{directory.name} is quantised ({declared}) and cannot be loaded here ({brief(error)}): "
+                "install what its quantisation needs, or choose the model in bfloat16."
+            ) from error
         raise BackendError(
             f"{directory.name} cannot be loaded ({brief(error)}): download the checkpoint again or "
             "choose another model."
@@ -113,6 +107,10 @@ def _check_architecture(directory: Path) -> None:
             f"{directory} has no config.json: give the directory of a Hugging Face checkpoint."
         )
     try:
+        read_object(directory / "config.json")
+    except CheckpointError as error:
+        raise BackendError(str(error)) from error
+    try:
         config = AutoConfig.from_pretrained(directory, trust_remote_code=False, local_files_only=True)
     except Exception as error:  # unknown model types and broken JSON raise several types
         raise BackendError(
@@ -123,19 +121,6 @@ def _check_architecture(directory: Path) -> None:
         raise BackendError(
             f"{directory.name} is a {config.model_type} model, which cannot answer about images: choose an "
             "image-text model such as Qwen3-VL, InternVL3 (-hf) or Gemma 3."
-        )
-
-
-def _check_weights(directory: Path) -> None:
-    index = directory / "model.safetensors.index.json"
-    names = ["model.safetensors"]
-    if index.is_file():
-        names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
-    missing = [name for name in names if not os.path.isfile(directory / name)]
-    if missing:
-        raise BackendError(
-            f"{directory.name} lacks {missing[0]}: only safetensors weights are read; download the "
-            "checkpoint completely or convert it."
         )
 
 

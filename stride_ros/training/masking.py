@@ -51,8 +51,10 @@ class Window:
 
 def check_modes(modes: Sequence[int]) -> tuple[int, ...]:
     """The mask modes as a tuple; ConfigError for none or an unknown one."""
-    if not modes or any(mode not in MODES for mode in modes):
-        raise ConfigError(f"Mask modes {list(modes)} are not possible; give one or more of 0, 1, 2, 3.")
+    listed = isinstance(modes, Sequence) and not isinstance(modes, str)  # a checkpoint may say anything
+    if not listed or not modes or any(type(mode) is not int or mode not in MODES for mode in modes):
+        said = list(modes) if listed else modes
+        raise ConfigError(f"Mask modes {said} are not possible; give one or more of 0, 1, 2, 3.")
     return tuple(modes)
 
 

@@ -15,7 +15,15 @@ import torch
 import torch.nn.functional as F
 from transformers import AutoTokenizer, Qwen3VLConfig, Qwen3VLForConditionalGeneration
 
-from stride_ros.activation.checkpoint import SLOT_TOKENS, find
+from stride_ros.activation.checkpoint import (
+    SLOT_TOKENS,
+    check_rows,
+    find,
+    read_config,
+    usable_architecture,
+)
+from stride_ros.activation.pretrained import check_files, load_pretrained
+from stride_ros.activation.weights import short_name
 from stride_ros.errors import CheckpointError, ConfigError
 from stride_ros.training.checkpoint import save_weights, write_processor_configs
 from stride_ros.training.examples import IGNORED
@@ -97,20 +105,25 @@ def prepare(source: str, folder: Path, keys: WindowKeys) -> tuple[StrideForTrain
     the tokenizer. Raises CheckpointError and ConfigError.
     """
     start = find(source)
+    config = read_config(start)
+    architecture = usable_architecture({"trigger_window_past": 1, **config}, start / "config.json")
+    weights = check_files(start)
     tokenizer = _tokenizer(start)
+    check_rows(tokenizer, architecture.text.vocab, start)
+    # At inference a head in the files counts, also where the configuration calls it tied.
+    own_head = any(short_name(key) == "lm_head.weight" for key in weights.tensors)
+    config["tie_word_embeddings"] = architecture.tied and not own_head
     try:
-        config: dict[str, Any] = json.loads((start / "config.json").read_text(encoding="utf-8"))
-        config["tie_word_embeddings"] = config.get("tie_word_embeddings", True) and not _has_own_head(start)
         loaded = Qwen3VLConfig.from_dict(dict(config))
-        model = StrideForTraining.from_pretrained(str(start), config=loaded, dtype=torch.float32)
-    except (OSError, ValueError) as error:
+        model = load_pretrained(
+            StrideForTraining, start, weights, whole=True, config=loaded, dtype=torch.float32
+        )
+    except CheckpointError:
+        raise
+    except Exception as error:  # transformers raises many types for a broken checkpoint
         raise CheckpointError(
             f"{start} cannot be loaded for training ({error}); use a Qwen3-VL checkpoint."
         ) from error
-    if config.get("model_type") != "qwen3_vl":
-        raise CheckpointError(
-            f"{start} is a {config.get('model_type')!r} model; start from a Qwen3-VL checkpoint."
-        )
     added = tokenizer.add_tokens(list(ACTIVATION_TOKENS), special_tokens=True)
     if len(tokenizer) > model.get_input_embeddings().num_embeddings:
         model.resize_token_embeddings(len(tokenizer), mean_resizing=added > 0)
@@ -141,24 +154,12 @@ def _tokenizer(start: Path) -> Any:
     return tokenizer
 
 
-def _has_own_head(start: Path) -> bool:
-    """Whether the files hold an output head; at inference it counts, also where the configuration calls it
-    tied.
-    """
-    from safetensors import safe_open
-
-    for file in start.glob("*.safetensors"):
-        with safe_open(str(file), framework="pt") as weights:
-            if "lm_head.weight" in weights.keys():  # noqa: SIM118 - the handle is not iterable
-                return True
-    return False
-
-
 def _window_keys(config: dict[str, Any], keys: WindowKeys) -> dict[str, Any]:
     """The keys to write: what was asked for, else what the checkpoint says, else the default."""
 
     def choose(name: str, asked: Any, default: Any) -> Any:
-        return asked if asked is not None else config.get(name, default)
+        own = config.get(name)
+        return asked if asked is not None else default if own is None else own
 
     window = int(choose("trigger_window_past", keys.window, DEFAULT_KEYS.window))
     resolution = float(choose("trigger_temporal_resolution", keys.resolution, DEFAULT_KEYS.resolution))

@@ -175,6 +175,23 @@ def test_a_directory_without_a_model_is_refused(tmp_path):
         load_backend("huggingface", str(tmp_path))
 
 
+def test_a_token_without_a_row_of_the_embedding_is_said(broken, make_request):
+    from safetensors.torch import load_file, save_file
+
+    state = load_file(broken / "model.safetensors")
+    for name in state:
+        if "embed_tokens" in name or "lm_head" in name:
+            state[name] = state[name][:2].clone()
+    save_file(state, broken / "model.safetensors", metadata={"format": "pt"})
+    config = json.loads((broken / "config.json").read_text())
+    config["text_config"].update(vocab_size=2, pad_token_id=None, bos_token_id=None, eos_token_id=None)
+    (broken / "config.json").write_text(json.dumps(config))
+    backend = load_backend("huggingface", str(broken))
+    with pytest.raises(BackendError, match="its embedding has 2 rows: use the tokenizer"):
+        backend.warm_up()
+    backend.close()
+
+
 @pytest.mark.parametrize(
     ("option", "remedy"),
     [

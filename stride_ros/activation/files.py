@@ -1,0 +1,63 @@
+"""Files of a checkpoint, read with one sentence for each way in which they are not what their name says."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from stride_ros.errors import CheckpointError
+
+_POINTER = b"version https://git-lfs.github.com/spec/"
+_TEXTS = {".json", ".jinja", ".txt", ".model"}
+_LONGEST = 64 * 2**20  # bytes of JSON; the index of the largest published models takes a few MB
+
+
+def refuse_pointer(file: Path) -> None:
+    """CheckpointError when a clone without Git LFS left a pointer in the place of this file."""
+    try:
+        with file.open("rb") as stream:
+            start = stream.read(len(_POINTER))
+    except OSError as error:
+        raise CheckpointError(f"{file} cannot be read ({error.strerror}); check its permissions.") from error
+    if start == _POINTER:
+        raise CheckpointError(
+            f"{file} is a Git LFS pointer in place of the file itself; run `git lfs pull` in its directory "
+            "or download the checkpoint again."
+        )
+
+
+def refuse_pointers(folder: Path) -> None:
+    """CheckpointError when a file of the configuration, the tokenizer or the chat template is a pointer."""
+    try:
+        files = sorted(folder.iterdir())
+    except OSError as error:
+        raise CheckpointError(
+            f"{folder} cannot be read ({error.strerror}); check its permissions."
+        ) from error
+    for file in files:
+        if file.suffix in _TEXTS and file.is_file():
+            refuse_pointer(file)
+
+
+def read_object(file: Path) -> dict[str, Any]:
+    """The object in a JSON file of a checkpoint. CheckpointError when there is something else in it."""
+    refuse_pointer(file)
+    try:
+        if file.stat().st_size > _LONGEST:
+            raise ValueError(f"it has {file.stat().st_size} bytes")
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise CheckpointError(
+            f"{file} cannot be read ({_first_line(error)}); copy or download the checkpoint again."
+        ) from error
+    if not isinstance(content, dict):
+        raise CheckpointError(
+            f"{file} cannot be read (it holds a {type(content).__name__} instead of an object); copy or "
+            "download the checkpoint again."
+        )
+    return content
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
