@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from stride_ros.errors import SourceError
+from stride_ros.errors import SourceError, StrideError
 from stride_ros.training.sources.annotations import annotation_recordings
 from stride_ros.training.sources.bag import BagVideo
 from stride_ros.training.sources.labels import labelled_recordings
@@ -97,7 +97,7 @@ def test_wrong_labels_are_told_with_their_line_and_the_rest_is_used(bag, labels,
     ],
 )
 def test_an_unusable_labels_file_is_an_error(bag, labels, intake, text, message):
-    with pytest.raises(SourceError, match=message):
+    with pytest.raises(StrideError, match=message):
         labelled_recordings(BagVideo(bag, TOPIC), labels(text), intake)
 
 
