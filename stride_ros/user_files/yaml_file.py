@@ -46,7 +46,11 @@ def parse_yaml(text: str, name: str) -> yaml.Node | None:
         raise ConfigError(f"{name} is not YAML{where} ({reason}); correct it.") from error
     except ConfigError:
         raise
-    except (RecursionError, ValueError) as error:  # \UFFFFFFFF in a text, a version of many digits
+    except (
+        RecursionError,
+        ValueError,
+        OverflowError,
+    ) as error:  # \UFFFFFFFF in a text, a version of many digits
         raise ConfigError(f"{name} is not YAML ({visible(str(error), 120)}); correct it.") from error
 
 

@@ -38,7 +38,7 @@ def annotation_recordings(files: Sequence[Path], video_root: Path, intake: Intak
                 line = decoded(data, "the line", number).rstrip()
                 recording = _recording(parse_json(line, "the line", number), videos, intake, where)
             except (ConfigError, SourceError) as error:
-                intake.skip(str(error), where)
+                intake.skip(str(error).rstrip("."), where)
                 continue
             if recording is not None:
                 recordings.append(recording)
@@ -86,7 +86,7 @@ def _recording(item: Any, videos: _Videos, intake: Intake, where: str) -> Record
         try:
             events.append(_event(segment, first, video.end))
         except ConfigError as error:
-            intake.skip(str(error), f"{where}, segment {index}")
+            intake.skip(str(error).rstrip("."), f"{where}, segment {index}")
     return Recording(video, queries, tuple(sorted(events, key=lambda event: event.start))) if events else None
 
 

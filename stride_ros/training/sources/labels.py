@@ -35,7 +35,7 @@ def labelled_recordings(video: Video, labels: Path, intake: Intake) -> list[Reco
         try:
             query, event = _label(plain(node))
         except ConfigError as error:
-            intake.skip(str(error), where)
+            intake.skip(str(error).rstrip("."), where)
             continue
         if event.start < video.start - TOLERANCE or event.end > video.end + TOLERANCE:
             intake.skip(f"the event lies outside the {video.end:.1f} s that are used", where)
