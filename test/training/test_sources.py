@@ -217,6 +217,13 @@ def test_one_wrong_annotation_costs_only_itself(tmp_path, videos, intake, wrong,
     assert re.search(said if said == NO_NAME else re.escape(said), told)
 
 
+def test_two_spellings_of_a_query_about_one_video_are_told(tmp_path, videos, intake):
+    path = write_items(tmp_path, item(), item(), item(query=RED.upper()), item(query="Is it green?"))
+    assert len(annotation_recordings([path], videos, intake)) == 4
+    (told,) = intake.messages
+    assert told.startswith(f"{path}:3: '{RED.upper()}' is another spelling of the query at {path}:1")
+
+
 def test_an_annotation_in_another_encoding_costs_only_itself(tmp_path, videos, intake):
     path = tmp_path / "items.jsonl"
     good = json.dumps(item()).encode() + b"\n"

@@ -18,7 +18,7 @@ from stride_ros.training.sources.recording import TOLERANCE, Intake, Recording, 
 from stride_ros.training.sources.video import VideoFile
 from stride_ros.user_files.json_file import parse_json
 from stride_ros.user_files.text import decoded, open_bytes, refuse_encoding
-from stride_ros.user_files.values import seconds_of, shown, text_of
+from stride_ros.user_files.values import seconds_of, shown, spelling, text_of
 
 LONGEST_LINE = 4 * 2**20  # bytes
 EXTENSIONS = (".mp4", ".avi", ".mkv", ".webm", ".m4v", ".mov", ".mpg", ".3gp")
@@ -31,6 +31,7 @@ def annotation_recordings(files: Sequence[Path], video_root: Path, intake: Intak
         raise SourceError(f"The video root {video_root} is no folder; give the folder that holds the videos.")
     videos = _Videos(video_root)
     recordings = []
+    asked: dict[tuple[str, str], tuple[str, str]] = {}  # of a video and a spelling: the query and where it is
     for file in files:
         for number, data in _lines(file):
             where = f"{file}:{number}"
@@ -41,6 +42,14 @@ def annotation_recordings(files: Sequence[Path], video_root: Path, intake: Intak
                 intake.skip(str(error).rstrip("."), where)
                 continue
             if recording is not None:
+                for query in recording.queries:
+                    key = (recording.video.name, spelling(query))
+                    first, there = asked.setdefault(key, (query, where))
+                    if query != first and there != where:
+                        intake.report(
+                            f"{where}: {shown(query)} is another spelling of the query at {there}, and each"
+                            " counts the other's events as none; put both into one item"
+                        )
                 recordings.append(recording)
                 intake.used += 1
     if not recordings:
