@@ -202,7 +202,7 @@ def _scalar(node: yaml.Node) -> Any:
     except (ValueError, KeyError, IndexError, OverflowError) as error:
         shown = visible(text, 40)
         raise ConfigError(f"line {line_of(node)} has {shown!r}, which is no {_WORDS[kind]}.") from error
-    if kind == "int" and not -(2**63) <= value < 2**63:
+    if kind == "int" and not -(2**63) <= value < 2**64:
         raise ConfigError(f"line {line_of(node)} has an integer of more than 64 bits; correct it.")
     return value
 
