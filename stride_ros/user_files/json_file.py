@@ -16,7 +16,7 @@ from stride_ros.errors import ConfigError
 from stride_ros.response.text import visible
 from stride_ros.user_files.text import read_text
 
-LARGEST = 64 * 2**20  # bytes of a file
+LARGEST = 48 * 2**20  # bytes of a file
 DEPTH = 64
 VALUES = 4_000_000  # a day of decisions on one query
 _ESCAPE = re.compile(
