@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from stride_ros.errors import ConfigError, SourceError
+from stride_ros.user_files.yaml_file import plain, read_yaml
+
 _NEWEST_VERSION = 9
 _SLACK = 1_000_000_000  # ns by which times may differ before it is worth a word
 
@@ -35,17 +38,15 @@ class Metadata:
 
 def read_metadata(file: Path) -> Metadata:
     """Read what can be read; whatever is wrong becomes `problem`."""
-    import yaml
-
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        content = yaml.load(file.read_bytes(), Loader=loader)
+        content = plain(read_yaml(file))  # deep ones would end the process in libyaml's own loader
         info = content["rosbag2_bagfile_information"]
         if not isinstance(info, Mapping):
             raise TypeError("no mapping")
-    except OSError as error:
-        return Metadata(problem=f"cannot be read ({error.strerror})")
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError):
+    except SourceError as error:
+        reason = getattr(error.__cause__, "strerror", None) or "it is no regular file"
+        return Metadata(problem=f"cannot be read ({reason})")
+    except ConfigError:
         return Metadata(problem="is damaged")
     except (KeyError, TypeError):
         return Metadata(problem="is not that of a recording")

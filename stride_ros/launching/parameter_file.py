@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 import yaml
 from launch_ros.parameter_descriptions import Parameter
 
-from stride_ros.errors import ConfigError
+from stride_ros.errors import ConfigError, SourceError
+from stride_ros.user_files.yaml_file import read_yaml
 
 _ANY_NODE = "/**"  # the section that the command line's values belong to
 _EXAMPLE = "write sections like `/**/activation: {ros__parameters: {rate: 2.0}}`"
@@ -76,15 +77,9 @@ class ParameterFile:
             kind = "a directory" if self.path.is_dir() else "not a regular file"
             raise ConfigError(f"{name} is {kind}; give the path of a YAML file, or leave the argument out.")
         try:
-            root = yaml.compose(self.path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-        except OSError as error:
-            raise ConfigError(f"{name} cannot be read ({error.strerror}); change its permissions.") from None
-        except UnicodeDecodeError:
-            raise ConfigError(f"{name} is not a text file in UTF-8; give the path of a YAML file.") from None
-        except yaml.YAMLError as error:
-            mark = getattr(error, "problem_mark", None)
-            where = f"line {mark.line + 1}: {getattr(error, 'problem', '')}" if mark else str(error)
-            raise ConfigError(f"{name} is not valid YAML ({where}); mend that line.") from None
+            root = read_yaml(self.path, name)
+        except SourceError as error:
+            raise ConfigError(str(error)) from None
         if root is not None and not isinstance(root, yaml.MappingNode):
             raise ConfigError(f"{name} has no sections of nodes; {_EXAMPLE}.")
         return root

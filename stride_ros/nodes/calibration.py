@@ -6,7 +6,8 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stride_ros.errors import ConfigError
+from stride_ros.errors import ConfigError, SourceError
+from stride_ros.user_files.yaml_file import plain, read_yaml
 
 if TYPE_CHECKING:
     from sensor_msgs.msg import CameraInfo
@@ -34,15 +35,15 @@ class Calibration:
 
         url: a path, `file:///absolute/path` or `package://package/path/in/its/share`. Raises ConfigError.
         """
-        path = _path(url)
+        path, name = _path(url), f"The calibration file '{url}'"
         try:
-            import yaml
-
-            content = yaml.safe_load(path.read_text())
-        except OSError as error:
-            raise _bad(url, f"cannot be read: {error.strerror}") from error
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise _bad(url, "is not a YAML calibration file as camera_calibration writes it") from error
+            root = read_yaml(path, name)
+        except (SourceError, ConfigError) as error:
+            raise _bad(url, str(error).removeprefix(f"{name} ").rpartition(";")[0]) from error
+        try:
+            content = plain(root)
+        except ConfigError as error:
+            raise _bad(url, f"cannot be used ({str(error).rstrip('.')})") from error
         if not isinstance(content, dict):
             raise _bad(url, "is not a YAML calibration file as camera_calibration writes it")
         width, height = (_pixels(url, content, key) for key in ("image_width", "image_height"))

@@ -2,28 +2,47 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from stride_ros.errors import ConfigError, SourceError
+from stride_ros.errors import ConfigError
 from stride_ros.replay.matching import overlap
 from stride_ros.replay.record import SCHEMA
 from stride_ros.replay.timeline import time_label
+from stride_ros.user_files.json_file import locate, read_json
+from stride_ros.user_files.shape import OrNull, misfit, spelled
+
+# What is compared; the rest of a run (see `record`) may be missing.
+_SPAN = {
+    "start": float,
+    "end": float,
+    "state": str,
+    "onset": float,
+    "commentary": OrNull({"text": str}),
+}
+_RUN = {"source": dict, "settings": dict, "queries": [{"query": str, "spans": [_SPAN]}]}
 
 
 def read_run(path: str | Path) -> dict[str, Any]:
-    """The JSON of a run; SourceError when it cannot be read, ConfigError when it is none."""
-    try:
-        document = json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SourceError(f"{path} cannot be read ({error.strerror}); check the name.") from error
-    except ValueError as error:
-        raise ConfigError(f"{path} is not JSON; write it with `stride-ros replay --json`.") from error
+    """The JSON of a run; SourceError when it cannot be read, ConfigError with the line when it is none."""
+    document, text = read_json(path)
     if not isinstance(document, dict) or document.get("schema") != SCHEMA:
         raise ConfigError(
             f"{path} is not a run of schema {SCHEMA}; write it with `stride-ros replay --json`."
+        )
+    wrong = misfit(document, _RUN)
+    if wrong is not None:
+        raise ConfigError(
+            f"{path} is no run: at line {locate(text, wrong.path)}, {spelled(wrong.path)} {wrong.problem};"
+            " write it with `stride-ros replay --json`."
+        )
+    asked = [query["query"] for query in document["queries"]]
+    if len(set(asked)) < len(asked):
+        twice = next(i for i, query in enumerate(asked) if query in asked[:i])
+        raise ConfigError(
+            f"{path} has the same query twice, again at line {locate(text, ('queries', twice, 'query'))};"
+            " write it with `stride-ros replay --json`."
         )
     return document
 

@@ -24,7 +24,10 @@ from stride_ros.errors import ConfigError, SourceError
 from stride_ros.replay.matching import pair_up
 from stride_ros.replay.record import RETRACTED, Expected, Run, Span
 from stride_ros.replay.timeline import time_label
+from stride_ros.response.text import visible
 from stride_ros.terminal import one_line
+from stride_ros.user_files.values import is_number, text_of
+from stride_ros.user_files.yaml_file import line_of, plain, read_yaml
 from stride_ros.wording import counted, plural
 
 TABLE_HANG = 52  # column of the query in `Verdict.table`
@@ -180,27 +183,20 @@ def add_to(run: Run, expectations: Expectations) -> None:
 
 
 def read_expectations(path: str | Path) -> Expectations:
-    """Read a file; ConfigError names the item that is wrong, SourceError a file that cannot be read."""
-    import yaml
-
-    try:
-        items = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SourceError(f"{path} cannot be read ({error.strerror}); check the name.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" at line {mark.line + 1}" if mark is not None else ""
-        raise ConfigError(f"{path} is not YAML{where}; see the format in the README.") from error
-    if not isinstance(items, list):
+    """Read a file; ConfigError names the item and line that are wrong, SourceError a file that cannot be
+    read.
+    """
+    root = read_yaml(path)
+    if root is not None and root.id != "sequence":
         raise ConfigError(
             f"{path} is not a list of spans; write items like - {{query: ..., start: 1, end: 5}}."
         )
     expectations = Expectations()
-    for number, item in enumerate(items, 1):
+    for number, item in enumerate(root.value if root is not None else (), 1):
         try:
-            _add(expectations, item)
+            _add(expectations, plain(item))
         except ConfigError as error:
-            raise ConfigError(f"Item {number} of {path}: {error}") from None
+            raise ConfigError(f"Item {number} of {path}, line {line_of(item)}: {error}") from None
     if not expectations.queries:
         raise ConfigError(f"{path} expects nothing; write items like - {{query: ..., start: 1, end: 5}}.")
     return expectations
@@ -213,8 +209,9 @@ def _add(expectations: Expectations, item: Any) -> None:
         _set_thresholds(expectations, item["thresholds"])
         return
     query = item.get("query")
-    if not isinstance(query, str) or not query.strip():
+    if query is None or query == "":
         raise ConfigError("it has no query; add the text that was asked.")
+    query = text_of(query, "its query")
     if "none" in item:
         _refuse_others(item, _NONE_KEYS)
         stretch = item["none"]
@@ -225,9 +222,10 @@ def _add(expectations: Expectations, item: Any) -> None:
     _refuse_others(item, _SPAN_KEYS)
     start, end = _interval_of(item.get("start"), item.get("end"))
     tolerance = item.get("tolerance")
-    if tolerance is not None and not (_number(tolerance) and tolerance >= 0):
+    if tolerance is not None and not (is_number(tolerance) and tolerance >= 0):
         raise ConfigError("tolerance must be a number of seconds of at least 0.")
-    expectations.spans.append(ExpectedSpan(query, start, end, tolerance, str(item.get("text") or "")))
+    text = "" if item.get("text") is None else text_of(item["text"], "its text", empty=True)
+    expectations.spans.append(ExpectedSpan(query, start, end, tolerance, text))
 
 
 def _set_thresholds(expectations: Expectations, values: Any) -> None:
@@ -235,28 +233,26 @@ def _set_thresholds(expectations: Expectations, values: Any) -> None:
     if not isinstance(values, dict) or not set(values) <= names:
         raise ConfigError("thresholds may have recall, precision and iou only.")
     for name, value in values.items():
-        if not _number(value) or not 0 <= value <= 1:
+        if not is_number(value) or not 0 <= value <= 1:
             raise ConfigError(f"threshold {name} must lie between 0 and 1.")
         setattr(expectations, name, float(value))
 
 
 def _refuse_others(item: dict[str, Any], known: set[str]) -> None:
-    others = sorted(map(str, set(item) - known))
+    others = sorted(set(item) - known)
     if others:
-        raise ConfigError(f"it has the unknown field {others[0]}; use {', '.join(sorted(known))}.")
+        raise ConfigError(
+            f"it has the unknown field {visible(others[0], 40)}; use {', '.join(sorted(known))}."
+        )
 
 
 def _interval_of(start: Any, end: Any) -> tuple[float, float]:
-    if not _number(start) or not _number(end):
+    if not is_number(start) or not is_number(end):
         raise ConfigError("start and end must be numbers of seconds.")
     if end < start:
         raise ConfigError(f"its end {end:g} is before its start {start:g}; swap them.")
     # What was going on already when the recording began cannot be found before its first frame.
     return (max(float(start), 0.0) if end > 0 else float(start)), float(end)
-
-
-def _number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and value == value
 
 
 def _interval(item: ExpectedSpan | Quiet | Span) -> str:

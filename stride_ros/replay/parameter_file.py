@@ -10,11 +10,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from stride_ros.errors import ConfigError, SourceError
+from stride_ros.errors import ConfigError
+from stride_ros.response.text import visible
+from stride_ros.user_files.yaml_file import line_of, plain, read_yaml
+
+if TYPE_CHECKING:
+    import yaml
 
 _PARAMETERS = "ros__parameters"
+_REMEDY = "write it like config/stride.yaml"
 _DEFAULT_NAMESPACE = "/stride"  # of launch/stride.launch.py
 
 
@@ -27,14 +33,14 @@ def node_parameters(file: Path, name: str, node: str | None = None) -> dict[str,
     """
     sections = _read(file)
     full = _chosen(sections, name, node, file)
-    found: dict[str, Any] = {}
+    found: dict[str, yaml.Node] = {}
     for pattern, parameters in sections.items():
         if _matches(pattern, full):
             found.update(parameters)
-    return found
+    return {name: _value(value, name, file) for name, value in found.items()}
 
 
-def _chosen(sections: dict[str, dict[str, Any]], name: str, node: str | None, file: Path) -> str:
+def _chosen(sections: dict[str, dict[str, yaml.Node]], name: str, node: str | None, file: Path) -> str:
     """The full name of the node whose sections count."""
     if node is not None:
         full = "/" + node.strip("/")
@@ -64,58 +70,55 @@ def _matches(pattern: str, full: str) -> bool:
     return re.fullmatch("".join(wild.get(part, re.escape(part)) for part in parts), full) is not None
 
 
-def _read(file: Path) -> dict[str, dict[str, Any]]:
-    """The sections of a file by the name of their node, in order."""
-    import yaml
-
-    try:
-        loader = yaml.SafeLoader(file.read_text(encoding="utf-8"))
-        root = loader.get_single_node()
-        sections: dict[str, dict[str, Any]] = {}
-        if root is not None:
-            for name, parameters in _sections(loader, root, ""):
-                sections.setdefault(name, {}).update(_flat(loader, parameters, ""))
-    except OSError as error:
-        raise SourceError(f"{file} cannot be read ({error.strerror}); check the name.") from error
-    except (yaml.YAMLError, UnicodeDecodeError, TypeError, ValueError, RecursionError) as error:
-        raise _no_file(file) from error
+def _read(file: Path) -> dict[str, dict[str, yaml.Node]]:
+    """The sections of a file by the name of their node, in order; values are not looked at yet."""
+    root = read_yaml(file)
+    sections: dict[str, dict[str, yaml.Node]] = {}
+    for name, parameters in _sections(root, "", file):
+        sections.setdefault(name, {}).update(_flat(parameters, "", file))
     if not sections:
-        raise _no_file(file)
+        raise ConfigError(f"{file} is no ROS parameter file; {_REMEDY}.")
     return sections
 
 
-def _sections(loader: Any, tree: Any, prefix: str) -> Iterator[tuple[str, Any]]:
-    """The nodes' names with what stands under ros__parameters. TypeError for another structure."""
-    for key, value in _pairs(tree):
-        name = str(loader.construct_object(key, deep=True))
+def _sections(tree: yaml.Node | None, prefix: str, file: Path) -> Iterator[tuple[str, yaml.Node]]:
+    """The nodes' names with what stands under ros__parameters. ConfigError for another structure."""
+    for name, value in _pairs(tree, file):
         if name == _PARAMETERS:
             yield prefix, value
         else:
-            yield from _sections(loader, value, f"{prefix}/{name.strip('/')}")
+            yield from _sections(value, f"{prefix}/{name.strip('/')}", file)
 
 
-def _flat(loader: Any, tree: Any, prefix: str) -> Iterator[tuple[str, Any]]:
+def _flat(tree: yaml.Node, prefix: str, file: Path) -> Iterator[tuple[str, yaml.Node]]:
     """Parameters by name, nested ones joined with dots, as ROS does."""
-    for key, value in _pairs(tree):
-        name = f"{prefix}{loader.construct_object(key, deep=True)}"
+    for key, value in _pairs(tree, file):
+        name = f"{prefix}{key}"
         if value.id == "mapping":
-            yield from _flat(loader, value, f"{name}.")
+            yield from _flat(value, f"{name}.", file)
         else:
-            yield name, loader.construct_object(value, deep=True)
+            yield name, value
 
 
-def _pairs(tree: Any) -> Sequence[tuple[Any, Any]]:
+def _pairs(tree: yaml.Node | None, file: Path) -> Iterator[tuple[str, yaml.Node]]:
     """Keys and values of a mapping, those that occur twice too."""
-    if tree.id == "scalar" and tree.tag.endswith(":null"):
-        return ()
+    if tree is None or (tree.id == "scalar" and tree.tag.endswith(":null")):
+        return
     if tree.id != "mapping":
-        raise TypeError("no mapping")
-    pairs: Sequence[tuple[Any, Any]] = tree.value
-    return pairs
+        raise ConfigError(f"{file} is no ROS parameter file: line {line_of(tree)} is no mapping; {_REMEDY}.")
+    for key, value in tree.value:
+        if key.id != "scalar":
+            raise ConfigError(
+                f"{file} is no ROS parameter file: line {line_of(key)} has a key that is no name; {_REMEDY}."
+            )
+        yield key.value, value
 
 
-def _no_file(file: Path) -> ConfigError:
-    return ConfigError(f"{file} is no ROS parameter file; write it like config/stride.yaml.")
+def _value(node: yaml.Node, name: str, file: Path) -> Any:
+    try:
+        return plain(node)
+    except ConfigError as error:
+        raise ConfigError(f"{file} sets {visible(name, 80)} to no plain value: {error}") from error
 
 
 def _list(names: Sequence[str]) -> str:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from stride_ros.errors import ConfigError
 from stride_ros.nodes.activation_parameters import TABLE, to_config
 from stride_ros.replay.parameter_file import node_parameters
+from stride_ros.response.text import visible
+from stride_ros.user_files.yaml_file import parse_yaml, plain
 
 if TYPE_CHECKING:
     from stride_ros.activation.config import ActivationConfig
@@ -45,17 +47,19 @@ def read_tuning(file: Path | None, assignments: Sequence[str] = (), node: str | 
 
 
 def _assigned(text: str) -> tuple[str, Any]:
-    import yaml
-
     name, sign, value = text.partition("=")
     if not sign or name.strip() not in _SPECS:
         raise ConfigError(
             f"--set {text} names no parameter; write NAME=VALUE with one of: {', '.join(_SPECS)}."
         )
     try:
-        return name.strip(), yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"--set {text} has no plain value; write it as in config/stride.yaml.") from error
+        return name.strip(), plain(parse_yaml(value, "its value"))
+    except ConfigError as error:
+        shown = visible(text, 80)
+        reason = str(error).rstrip(".")
+        raise ConfigError(
+            f"--set {shown} has no plain value ({reason}); write it as in config/stride.yaml."
+        ) from error
 
 
 def _checked(name: str, value: Any) -> Any:

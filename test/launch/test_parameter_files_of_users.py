@@ -26,10 +26,12 @@ def fault(path: Path) -> str:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"/**:\n  ros__parameters:\n    a: [\n", "is not valid YAML (line 4"),
-        (b"/**:\n\tros__parameters: {}\n", "is not valid YAML (line 2"),
-        (b"a: 1\n---\nb: 2\n", "is not valid YAML"),
-        (b"\xff\xfe\x00", "is not a text file in UTF-8"),
+        (b"/**:\n  ros__parameters:\n    a: [\n", "is not YAML at line 4 ("),
+        (b"/**:\n\tros__parameters: {}\n", "is not YAML at line 2 ("),
+        (b"a: 1\n---\nb: 2\n", "has a second document at line 2"),
+        (b"a: " + b"[" * 2000, "has more than 64 levels"),
+        (b"a: &a [*a]\n", "has *a, which holds itself, at line 1"),
+        (b"\xff\xfe\x00", "is UTF-16 and not UTF-8"),
         (b"[1, 2]\n", "has no sections of nodes"),
         (b"just text\n", "has no sections of nodes"),
         (b"rate: 2.0\n", "is refused by ROS (Cannot have a value before ros__parameters at line 1)"),

@@ -1,11 +1,12 @@
 """Training sources read good input, and say clearly what is wrong with bad input while using the rest."""
 
 import json
+import re
 
 import numpy as np
 import pytest
 
-from stride_ros.errors import SourceError
+from stride_ros.errors import SourceError, StrideError
 from stride_ros.training.sources.annotations import annotation_recordings
 from stride_ros.training.sources.bag import BagVideo
 from stride_ros.training.sources.labels import labelled_recordings
@@ -14,6 +15,7 @@ from stride_ros.training.sources.video import VideoFile
 from stride_ros.training.sources.world import world_recordings
 
 TOPIC = "/camera/image_raw"
+NO_NAME = "cannot be the name of a file|is not below"  # Python 3.14 finds no file of an impossible name
 RED = "Tell me when the picture is red."
 
 
@@ -97,7 +99,7 @@ def test_wrong_labels_are_told_with_their_line_and_the_rest_is_used(bag, labels,
     ],
 )
 def test_an_unusable_labels_file_is_an_error(bag, labels, intake, text, message):
-    with pytest.raises(SourceError, match=message):
+    with pytest.raises(StrideError, match=message):
         labelled_recordings(BagVideo(bag, TOPIC), labels(text), intake)
 
 
@@ -182,6 +184,65 @@ def test_annotations_that_are_wrong_are_told_with_their_line_and_the_rest_is_use
     assert "no query" in told[f"{path}:7"]
     assert "no segment" in told[f"{path}:8"]
     assert "lies outside the video's" in told[f"{path}:9, segment 1"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (item(end_time=[5.9]), "end_time is a list, not a time"),
+        (item(end_time="5.9"), "end_time is '5.9', not a time"),
+        (item(start_time={"a": 1}, end_time=20.0), "start_time is a mapping, not a time"),
+        (item(segments=((10**400, 10**401),)), "integer of more than 64 bits"),
+        (item(segments=((1e300, 1e301),)), "start is 1e+300, not a time"),
+        ('{"query": "q", "start_time": 1e999}', "a number beyond every float"),
+        ('{"query": "q", "start_time": NaN}', "NaN, which is no number"),
+        ('{"query": "q", "query": "r"}', "the key 'query' twice"),
+        ("[" * 9000, "more than 64 levels"),
+        (item(video="x" * 300), NO_NAME),
+        (item(video="/"), NO_NAME),
+        (item(video="."), NO_NAME),
+        (item(video="a\0b"), NO_NAME),
+        (item(source="x" * 300), NO_NAME),
+        (item(source=["DiDeMo"]), NO_NAME),
+        (item(query=["one?", 2]), "query is 2 and not text"),
+        (item(query="a\x1b[31m"), "query has the control character U+001B"),
+        (item(query="x" * 10_001), "query has 10,001 characters"),
+    ],
+)
+def test_one_wrong_annotation_costs_only_itself(tmp_path, videos, intake, wrong, said):
+    path = write_items(tmp_path, item(), wrong, item())
+    assert len(annotation_recordings([path], videos, intake)) == 2
+    (told,) = intake.messages
+    assert told.startswith(f"skipped {path}:2")
+    assert re.search(said if said == NO_NAME else re.escape(said), told)
+
+
+def test_two_spellings_of_a_query_about_one_video_are_told(tmp_path, videos, intake):
+    path = write_items(tmp_path, item(), item(), item(query=RED.upper()), item(query="Is it green?"))
+    assert len(annotation_recordings([path], videos, intake)) == 4
+    (told,) = intake.messages
+    assert told.startswith(f"{path}:3: '{RED.upper()}' is another spelling of the query at {path}:1")
+
+
+def test_an_annotation_in_another_encoding_costs_only_itself(tmp_path, videos, intake):
+    path = tmp_path / "items.jsonl"
+    good = json.dumps(item()).encode() + b"\n"
+    path.write_bytes(good + '{"query": "Tür"}\n'.encode("latin-1") + b"\n" + good)
+    assert len(annotation_recordings([path], videos, intake)) == 2
+    (told,) = intake.messages
+    assert f"skipped {path}:2: the line is not UTF-8: line 2 holds the byte 0xfc" in told
+
+
+def test_annotations_that_are_no_json_lines_are_an_error(tmp_path, videos, intake):
+    path = tmp_path / "items.jsonl"
+    path.write_bytes(json.dumps(item()).encode("utf-16"))
+    with pytest.raises(StrideError, match="is UTF-16 and not UTF-8"):
+        annotation_recordings([path], videos, intake)
+    path.write_bytes(b" " * (5 * 2**20))
+    with pytest.raises(StrideError, match="more than 4 MiB in line 1"):
+        annotation_recordings([path], videos, intake)
+    with pytest.raises(SourceError, match="is a directory"):
+        annotation_recordings([tmp_path], videos, intake)
 
 
 def test_annotations_without_a_usable_item_are_an_error(tmp_path, videos, intake):

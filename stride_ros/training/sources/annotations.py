@@ -7,16 +7,20 @@ One JSON object a line: `{"query": text or list of texts, "video": {"source", "m
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from stride_ros.errors import ConfigError, SourceError
+from stride_ros.response.text import visible
 from stride_ros.training.samples import Event
 from stride_ros.training.sources.recording import TOLERANCE, Intake, Recording, check_event
 from stride_ros.training.sources.video import VideoFile
+from stride_ros.user_files.json_file import parse_json
+from stride_ros.user_files.text import decoded, open_bytes, refuse_encoding
+from stride_ros.user_files.values import seconds_of, shown, spelling, text_of
 
+LONGEST_LINE = 4 * 2**20  # bytes
 EXTENSIONS = (".mp4", ".avi", ".mkv", ".webm", ".m4v", ".mov", ".mpg", ".3gp")
 
 
@@ -27,15 +31,25 @@ def annotation_recordings(files: Sequence[Path], video_root: Path, intake: Intak
         raise SourceError(f"The video root {video_root} is no folder; give the folder that holds the videos.")
     videos = _Videos(video_root)
     recordings = []
+    asked: dict[tuple[str, str], tuple[str, str]] = {}  # of a video and a spelling: the query and where it is
     for file in files:
-        for number, line in _lines(file):
+        for number, data in _lines(file):
             where = f"{file}:{number}"
             try:
-                recording = _recording(line, videos, intake, where)
+                line = decoded(data, "the line", number).rstrip()
+                recording = _recording(parse_json(line, "the line", number), videos, intake, where)
             except (ConfigError, SourceError) as error:
-                intake.skip(str(error), where)
+                intake.skip(str(error).rstrip("."), where)
                 continue
             if recording is not None:
+                for query in recording.queries:
+                    key = (recording.video.name, spelling(query))
+                    first, there = asked.setdefault(key, (query, where))
+                    if query != first and there != where:
+                        intake.report(
+                            f"{where}: {shown(query)} is another spelling of the query at {there}, and each"
+                            " counts the other's events as none; put both into one item"
+                        )
                 recordings.append(recording)
                 intake.used += 1
     if not recordings:
@@ -46,29 +60,31 @@ def annotation_recordings(files: Sequence[Path], video_root: Path, intake: Intak
     return recordings
 
 
-def _lines(file: Path) -> Iterator[tuple[int, str]]:
-    try:
-        with file.open(encoding="utf-8") as handle:
-            for number, line in enumerate(handle, 1):
-                if line.strip():
-                    yield number, line
-    except OSError as error:
-        raise SourceError(f"Annotations {file} cannot be read ({error.strerror}); check the name.") from error
-    except UnicodeDecodeError as error:
-        raise SourceError(f"Annotations {file} are not UTF-8 text; give JSON lines.") from error
+def _lines(file: Path) -> Iterator[tuple[int, bytes]]:
+    """The lines of a file that hold something, numbered from 1, each bounded; the file may be of any size."""
+    name = f"The annotations {file}"
+    with open_bytes(file, name) as handle:
+        number = 0
+        while data := handle.readline(LONGEST_LINE + 1):
+            number += 1
+            if number == 1:
+                refuse_encoding(data, name)
+            if len(data) > LONGEST_LINE:
+                raise ConfigError(
+                    f"{name} have more than {LONGEST_LINE / 2**20:g} MiB in line {number};"
+                    " write one JSON object a line."
+                )
+            if data.strip():
+                yield number, data
 
 
-def _recording(line: str, videos: _Videos, intake: Intake, where: str) -> Recording | None:
-    try:
-        item = json.loads(line)
-    except ValueError as error:
-        raise ConfigError(f"the line is not JSON ({error})") from error
+def _recording(item: Any, videos: _Videos, intake: Intake, where: str) -> Recording | None:
     if not isinstance(item, dict):
         raise ConfigError("the line is not a JSON object")
     queries = _queries(item.get("query"))
     video = videos.find(item.get("video"))
-    first = float(item.get("start_time") or 0.0)
-    last = float(item.get("end_time") or video.end)
+    first = seconds_of(item.get("start_time") or 0.0, "start_time")
+    last = seconds_of(item.get("end_time") or video.end, "end_time")
     if abs(last - video.end) >= TOLERANCE:
         raise ConfigError(f"end_time {last:g} s does not fit the video's {video.end:.1f} s")
     segments = item.get("segment")
@@ -79,19 +95,15 @@ def _recording(line: str, videos: _Videos, intake: Intake, where: str) -> Record
         try:
             events.append(_event(segment, first, video.end))
         except ConfigError as error:
-            intake.skip(str(error), f"{where}, segment {index}")
+            intake.skip(str(error).rstrip("."), f"{where}, segment {index}")
     return Recording(video, queries, tuple(sorted(events, key=lambda event: event.start))) if events else None
 
 
 def _queries(value: Any) -> tuple[str, ...]:
     texts = [value] if isinstance(value, str) else value
-    if (
-        not isinstance(texts, list)
-        or not texts
-        or any(not isinstance(t, str) or not t.strip() for t in texts)
-    ):
+    if not isinstance(texts, list) or not texts or "" in texts:
         raise ConfigError("the item has no query")
-    return tuple(texts)
+    return tuple(text_of(text, "query") for text in texts)
 
 
 def _event(segment: Any, first: float, last: float) -> Event:
@@ -102,7 +114,8 @@ def _event(segment: Any, first: float, last: float) -> Event:
         raise ConfigError(
             f"the event {start:g} to {end:g} s lies outside the video's {first:g} to {last:.1f} s"
         )
-    return Event(start, end, str(segment.get("description") or ""))
+    text = segment.get("description")
+    return Event(start, end, "" if text is None else text_of(text, "description", empty=True))
 
 
 class _Videos:
@@ -121,7 +134,13 @@ class _Videos:
         name = (metadata.get("video") or metadata.get("video_id")) if isinstance(metadata, dict) else None
         if not isinstance(name, str) or not name:
             raise ConfigError("the item names no video")
-        path = self._path(str(video.get("source") or ""), name)
+        source = video.get("source") or ""
+        try:
+            if not isinstance(source, str):
+                raise ValueError
+            path = self._path(source, name)
+        except (OSError, ValueError) as error:  # "/", a zero character, a name of 300 characters
+            raise ConfigError(f"{shown(name)} of {shown(source)} cannot be the name of a file") from error
         if path not in self._open:
             self._open[path] = VideoFile(path)
         return self._open[path]
@@ -141,5 +160,5 @@ class _Videos:
             self._index = {p.stem: p for p in sorted(self._root.rglob("*")) if p.suffix.lower() in EXTENSIONS}
         stem = Path(name).stem if Path(name).suffix.lower() in EXTENSIONS else Path(name).name
         if stem not in self._index:
-            raise SourceError(f"the video {name} is not below {self._root}")
+            raise SourceError(f"the video {visible(name)} is not below {self._root}")
         return self._index[stem]

@@ -7,11 +7,17 @@ YAML: a list of `- {query: ..., start: ..., end: ..., text: ...}`, times in s fr
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stride_ros.errors import ConfigError, SourceError
+from stride_ros.response.text import visible
 from stride_ros.training.samples import Event
 from stride_ros.training.sources.recording import TOLERANCE, Intake, Recording, Video, check_event
+from stride_ros.user_files.values import shown, spelling, text_of
+from stride_ros.user_files.yaml_file import line_of, plain, read_yaml
+
+if TYPE_CHECKING:
+    import yaml
 
 FIELDS = ("query", "start", "end", "text")
 
@@ -20,19 +26,24 @@ def labelled_recordings(video: Video, labels: Path, intake: Intake) -> list[Reco
     """One recording for each query of a labels file.
 
     SourceError when nothing of the file is usable; a label that is wrong is left out and told with its line.
+    Two spellings of a query, such as with another case or without the full stop, are one query.
     """
     events: dict[str, list[Event]] = {}
-    for line, item in read_labels(labels):
-        where = f"{labels}:{line}"
+    first: dict[str, str] = {}  # spelling -> the query as it is written first
+    for node in read_labels(labels):
+        where = f"{labels}:{line_of(node)}"
         try:
-            query, event = _label(item)
+            query, event = _label(plain(node))
         except ConfigError as error:
-            intake.skip(str(error), where)
+            intake.skip(str(error).rstrip("."), where)
             continue
         if event.start < video.start - TOLERANCE or event.end > video.end + TOLERANCE:
             intake.skip(f"the event lies outside the {video.end:.1f} s that are used", where)
             continue
-        events.setdefault(query, []).append(event)
+        asked = first.setdefault(spelling(query), query)
+        if asked != query:  # as two queries, each would teach that the other's events are none
+            intake.report(f"{where}: taken as another spelling of the query {shown(asked)}")
+        events.setdefault(asked, []).append(event)
         intake.used += 1
     if not events:
         raise SourceError(
@@ -44,44 +55,30 @@ def labelled_recordings(video: Video, labels: Path, intake: Intake) -> list[Reco
     ]
 
 
-def read_labels(path: Path) -> list[tuple[int, Any]]:
-    """The items of a labels file with their line numbers. SourceError when it is not a YAML list."""
-    import yaml
-
-    try:
-        node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-        if node is None:
-            return []
-        if not isinstance(node, yaml.SequenceNode):
-            raise SourceError(
-                f"{path} is no list of labels; write items like `- {{query: ..., start: 1, end: 2}}`."
-            )
-        return [
-            (item.start_mark.line + 1, yaml.safe_load(yaml.serialize(item, Dumper=yaml.SafeDumper)))
-            for item in node.value
-        ]
-    except OSError as error:
+def read_labels(path: Path) -> list[yaml.Node]:
+    """The items of a labels file, not yet read. SourceError when it cannot be read or is no list, ConfigError
+    when it is not YAML.
+    """
+    root = read_yaml(path, f"The labels file {path}")
+    if root is None:
+        return []
+    if root.id != "sequence":
         raise SourceError(
-            f"The labels file {path} cannot be read ({error.strerror}); check its name."
-        ) from error
-    except yaml.YAMLError as error:
-        raise SourceError(
-            f"The labels file {path} is not YAML ({_first_line(error)}); correct it."
-        ) from error
+            f"{path} is no list of labels; write items like `- {{query: ..., start: 1, end: 2}}`."
+        )
+    return list(root.value)
 
 
 def _label(item: Any) -> tuple[str, Event]:
     if not isinstance(item, dict):
         raise ConfigError("the label is not a mapping with query, start and end")
-    unknown = [str(key) for key in item if key not in FIELDS]
+    unknown = [visible(key, 40) for key in item if key not in FIELDS]
     if unknown:
         raise ConfigError(f"unknown field {', '.join(unknown)} (known: {', '.join(FIELDS)})")
-    query, text = item.get("query"), item.get("text") or ""
-    if not isinstance(query, str) or not query.strip():
+    query, text = item.get("query"), item.get("text")
+    if query is None or query == "":
         raise ConfigError("the label has no query")
+    query = text_of(query, "query")
+    text = "" if text is None else text_of(text, "text", empty=True)
     start, end = check_event(item.get("start"), item.get("end"))
-    return query, Event(start, end, str(text))
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return query, Event(start, end, text)

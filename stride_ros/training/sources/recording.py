@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from stride_ros.errors import ConfigError
 from stride_ros.training.samples import Event
+from stride_ros.user_files.values import seconds_of
 
 TOLERANCE = 5.0  # s; an event may lie this far outside its video, a video's length differ by so much
 
@@ -77,10 +78,7 @@ def check_event(start: object, end: object) -> tuple[float, float]:
     """Start and end of an event (s) as numbers. ConfigError, without the item's name, when they cannot be
     one.
     """
-    for name, value in (("start", start), ("end", end)):
-        if not isinstance(value, (int, float)) or isinstance(value, bool) or not np.isfinite(value):
-            raise ConfigError(f"{name} is {value!r}, not a time in seconds")
-    first, last = float(start), float(end)  # type: ignore[arg-type]
+    first, last = seconds_of(start, "start"), seconds_of(end, "end")
     if last <= first:
         raise ConfigError(f"the end ({last:g} s) is not after the start ({first:g} s)")
     return first, last
