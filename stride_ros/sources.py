@@ -6,6 +6,7 @@ import errno
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -306,5 +307,7 @@ def _scaled(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
 
 
-def _natural(path: Path) -> list[tuple[int, str]]:
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", path.name)]
+def _natural(path: Path) -> list[tuple[Decimal, str]]:
+    """Sort key of a file's name: numbers by their value, and times with a fraction (1700000000.25) too."""
+    parts = re.split(r"([0-9]{9,}\.[0-9]+|[0-9]+)", path.stem)
+    return [(Decimal(part), "") if i % 2 else (Decimal(-1), part) for i, part in enumerate(parts)]

@@ -65,6 +65,22 @@ def test_folder_is_read_in_natural_order_at_the_rate(tmp_path: Path) -> None:
     assert [int(frame.image.mean()) for frame in frames] == [0, 20, 100, 40]
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["1700000000.0.png", "1700000000.25.png", "1700000000.5.png", "1700000001.0.png"],
+        ["1²3.png", "2.png", "10.png"],
+        ["cam1.9.png", "cam1.10.png", "cam2.1.png"],
+        ["٣.png"],
+    ],
+)
+def test_folder_is_read_in_the_order_of_the_numbers_in_its_names(tmp_path: Path, names: list[str]) -> None:
+    for i, name in enumerate(names):
+        path = tmp_path / name
+        path.write_bytes(cv2.imencode(".png", np.full((40, 60, 3), 20 * i, np.uint8))[1].tobytes())
+    assert [int(frame.image.mean()) for frame in read(str(tmp_path))] == [20 * i for i in range(len(names))]
+
+
 def test_world_has_ground_truth_and_is_reproducible() -> None:
     source = open_source("world", seconds=20.0, rate=2.0, size=(96, 64), seed=3)
     frames = list(source.frames())
