@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from stride_ros.wording import escaped
 
 
@@ -39,3 +41,12 @@ class SourceError(StrideError):
 
 class BackendError(StrideError):
     """A response backend failed to load or to answer."""
+
+
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """The error and what led to it, newest first; libraries wrap what really happened several times."""
+    for _ in range(20):  # a chain may be a circle
+        if error is None:
+            return
+        yield error
+        error = error.__cause__ or error.__context__

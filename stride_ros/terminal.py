@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import TextIO
 
-from stride_ros.wording import plural
+from stride_ros.wording import escaped, plural
 
 _CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "blue": "34", "cyan": "36"}
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
@@ -87,7 +87,8 @@ def _pieces(text: str, longest: int = 0) -> Iterator[str]:
 def say(text: str, *styles: str, stream: TextIO | None = None, hang: int = 0) -> None:
     """Print a text, wrapped and in the named styles where the stream (stdout) is a terminal.
 
-    Characters that would steer the terminal are left out, whoever wrote them; colours of `Style` may be used.
+    Characters that would steer the terminal are shown as escapes, whoever wrote them; colours of `Style` may
+    be used.
     """
     stream = stream or sys.stdout
     width = columns(stream)
@@ -102,9 +103,7 @@ def _split(text: str) -> list[str]:
 
 
 def _printable(text: str) -> str:
-    return "".join(
-        " " if char == "\t" else char for char in text if char in "\n\t" or unicodedata.category(char) != "Cc"
-    )
+    return "\n".join(escaped(line.replace("\t", " ")) for line in text.split("\n"))
 
 
 def one_line(text: str) -> str:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
 from pathlib import Path
 
-from stride_ros.errors import CheckpointError
+from stride_ros.errors import CheckpointError, causes
 
 # Weights in any other format would be unpickled, which runs code.
 WANTED = ("*.json", "*.jinja", "*.txt", "*.model", "*.safetensors")
@@ -33,12 +32,12 @@ def _sentence(repo: str, error: Exception) -> str:
     from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError
 
     failed = f"The checkpoint {repo} could not be downloaded from Hugging Face"
-    causes = list(_causes(error))
-    system = [cause for cause in causes if isinstance(cause, OSError)]
+    chain = list(causes(error))
+    system = [cause for cause in chain if isinstance(cause, OSError)]
     full = any(cause.errno in _FULL for cause in system)
     # Of a file: a firewall refuses connections with the same numbers.
     unwritable = any(cause.errno in _UNWRITABLE and cause.filename is not None for cause in system)
-    text = " ".join(str(cause) for cause in causes)
+    text = " ".join(str(cause) for cause in chain)
     cache = constants.HF_HUB_CACHE
     if full or "No space left" in text or "os error 28" in text:
         return (
@@ -66,11 +65,3 @@ def _sentence(repo: str, error: Exception) -> str:
         "network, accept the terms on its model page and log in with `hf auth login` or HF_TOKEN, or fetch "
         f"it elsewhere with `hf download {repo} --local-dir DIR` and pass that local directory."
     )
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    for _ in range(20):
-        if error is None:
-            return
-        yield error
-        error = error.__cause__ or error.__context__

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from stride_ros.errors import CheckpointError
 from stride_ros.imports import IMPORT_LOCK
@@ -58,12 +58,13 @@ class PlainTokenizer:
     def apply_chat_template(
         self,
         messages: Sequence[Mapping[str, Any]],
-        tokenize: bool = False,
+        tokenize: Literal[False] = False,
         add_generation_prompt: bool = False,
     ) -> str:
-        """The conversation as the checkpoint's template writes it; only text (`tokenize` is False)."""
-        if tokenize:
-            raise NotImplementedError("Tokenize the rendered text.")
+        """The conversation as the checkpoint's template writes it.
+
+        `tokenize` is there because transformers' tokenizers, which may stand here, give ids by default.
+        """
         return str(
             self._render(
                 messages=messages,

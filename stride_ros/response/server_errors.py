@@ -7,11 +7,12 @@ import math
 import re
 import ssl
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+from stride_ros.errors import causes
 from stride_ros.response.answer_reader import (
     CutOffError,
     EndlessError,
@@ -233,10 +234,10 @@ def _line_reason(error: Exception, facts: ServerFacts) -> str:
     tls = _tls_error(error)
     if tls is not None:
         return _tls_reason(tls, where)
-    names = {type(cause).__name__ for cause in _causes(error)}
+    names = {type(cause).__name__ for cause in causes(error)}
     by = f" through the proxy {_said(address.proxy, facts)}" if address.proxy else ""
     if "ProxyError" in names:
-        said = next(str(cause) for cause in _causes(error) if type(cause).__name__ == "ProxyError")
+        said = next(str(cause) for cause in causes(error) if type(cause).__name__ == "ProxyError")
         return (
             f"The proxy {_said(address.proxy, facts)} did not let {where} be reached ({_said(said, facts)}): "
             f"correct the proxy, or add {address.host} to NO_PROXY."
@@ -263,7 +264,7 @@ def _line_reason(error: Exception, facts: ServerFacts) -> str:
                 "connect_timeout."
             )
         return f"The server at {where} cannot be reached: start it, or correct base_url."
-    if any(re.search("illegal (status|request) line", str(cause)) for cause in _causes(error)):
+    if any(re.search("illegal (status|request) line", str(cause)) for cause in causes(error)):
         return f"The server at {where} does not speak HTTP there: correct base_url (http or https, the port)."
     if _is_of_the_line(error):
         return f"The connection to {where} broke off during the answer: check the server's log."
@@ -287,24 +288,16 @@ def _tls_reason(error: ssl.SSLError, where: str) -> str:
 
 def _is_of_the_line(error: BaseException) -> bool:
     """Whether the error is one of the connection: reset, time-out, broken protocol."""
-    modules = {type(cause).__module__.partition(".")[0].rstrip("2") for cause in _causes(error)}
+    modules = {type(cause).__module__.partition(".")[0].rstrip("2") for cause in causes(error)}
     return bool(modules & {"httpx", "httpcore", "h11", "anyio"}) or any(
-        isinstance(cause, OSError) for cause in _causes(error)
+        isinstance(cause, OSError) for cause in causes(error)
     )
 
 
 def _tls_error(error: BaseException) -> ssl.SSLError | None:
-    found = [cause for cause in _causes(error) if isinstance(cause, ssl.SSLError)]
+    found = [cause for cause in causes(error) if isinstance(cause, ssl.SSLError)]
     passing = (ssl.SSLWantReadError, ssl.SSLWantWriteError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
     return next((cause for cause in found if not isinstance(cause, passing)), None)
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    for _ in range(20):
-        if error is None:
-            return
-        yield error
-        error = error.__cause__ or error.__context__
 
 
 def _hint(facts: ServerFacts) -> str:
