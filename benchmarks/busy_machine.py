@@ -85,7 +85,7 @@ def watch(root: Path, rate: float, decisions: int) -> str:
     """Run a checkout's node beside a camera at 10 Hz; return the row of its decisions."""
     from camera_load import Camera, Case, Observer, cpu_seconds
 
-    case = Case((640, 480), 10.0, reliability="reliable")
+    case = Case((640, 480), 10.0)
     observer = Observer()
     camera = Camera(observer.node, case)
     values = {

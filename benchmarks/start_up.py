@@ -32,7 +32,7 @@ Figures = tuple[float, float]  # CPU s, s
 def start_node(root: Path) -> Figures:
     """From the start of the node's process to its first decision."""
     observer = Observer()
-    camera = Camera(observer.node, Case((640, 480), 10.0, reliability="reliable"))
+    camera = Camera(observer.node, Case((640, 480), 10.0))
     values = {
         "model": "stride-tiny",
         "query": QUERY,
