@@ -21,14 +21,14 @@ from importlib.util import find_spec
 from typing import NoReturn
 
 from stride_ros.errors import StrideError
+from stride_ros.process.threads import prepare_process
 from stride_ros.terminal import say, wrapped
-from stride_ros.threads import prepare_process
 
 COMMANDS = (  # modules with add_parser, in the order of --help
-    "stride_ros.demo",
+    "stride_ros.demo.command",
     "stride_ros.replay.command",
-    "stride_ros.replay.bag_command",
-    "stride_ros.world.command",
+    "stride_ros.sources.bag_command",
+    "stride_ros.sources.world_command",
     "stride_ros.training.command",
     "stride_ros.evaluation.command",
     "stride_ros.benchmark.command",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from stride_ros.wording import escaped
+from stride_ros.text.wording import escaped
 
 
 class StrideError(Exception):

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import TextIO
 
-from stride_ros.wording import escaped, plural
+from stride_ros.text.wording import escaped, plural
 
 _CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "blue": "34", "cyan": "36"}
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")

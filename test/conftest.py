@@ -8,7 +8,7 @@ import os
 import socket
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -16,6 +16,7 @@ import pytest
 
 # The models of the tests are tiny: a second thread only waits for the first. For processes that tests start.
 os.environ["OMP_NUM_THREADS"] = "1"
+BASE = 1_700_000_000 * 10**9  # ns, where the bags of `write_images` begin
 
 
 @pytest.fixture(autouse=True)
@@ -300,3 +301,49 @@ def _spread(model, tokenizer) -> None:
                 not (token.isascii() and token.isalnum()) and token != "\u0120"
             ):  # a space, in byte-level terms
                 model.lm_head.weight[number] = 0
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random checkpoint that happens to decide on several spans in `world_bag`."""
+    from stride_ros.training.checkpoint import create_checkpoint
+
+    return create_checkpoint(tmp_path_factory.mktemp("model") / "random", seed=3, window=8)
+
+
+@pytest.fixture(scope="session")
+def write_images(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Writes a bag of raw images from pairs of header and log stamps (s after a fixed time)."""
+    pytest.importorskip("rosbags", reason="rosbags is missing; install it with: pip install rosbags")
+    from stride_ros.bags import messages
+    from stride_ros.bags.writer import BagWriter
+    from stride_ros.world import World
+
+    world = World(seed=0, seconds=60, size=(96, 64))
+
+    def write(
+        stamps: Sequence[tuple[float | None, float]], storage: str = "mcap", encoding: str = ""
+    ) -> Path:
+        path = tmp_path_factory.mktemp("bag") / "bag"
+        with BagWriter(path, storage) as bag:
+            for i, (stamp, logged) in enumerate(stamps):
+                time = 0 if stamp is None else BASE + round(stamp * 1e9)
+                message = messages.image(world.frame(i % 60), time, "camera")
+                if encoding:
+                    message.encoding = encoding
+                bag.write("/cam", message, BASE + round(logged * 1e9))
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def world_bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """40 s of the world at 5 Hz as JPEGs, with ground truth."""
+    pytest.importorskip("rosbags", reason="rosbags is missing; install it with: pip install rosbags")
+    from stride_ros.sources.world_bag import write_bag
+    from stride_ros.world import World
+
+    path = tmp_path_factory.mktemp("world") / "bag"
+    write_bag(World(seed=0, seconds=40, size=(96, 64), fps=5), path)
+    return path

@@ -95,6 +95,7 @@ def test_without_ros_the_demo_names_the_remedy():
 
 
 def test_commands_are_listed_only_where_their_module_exists(monkeypatch):
-    monkeypatch.setattr("stride_ros.cli.COMMANDS", ("stride_ros.world.command", "stride_ros.no_such_module"))
+    modules = ("stride_ros.sources.world_command", "stride_ros.no_such_module")
+    monkeypatch.setattr("stride_ros.cli.COMMANDS", modules)
     assert "{world}" in build_parser().format_usage() or "COMMAND" in build_parser().format_usage()
     assert build_parser().parse_args(["world"]).command == "world"

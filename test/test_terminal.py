@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from stride_ros.terminal import Progress, columns, display_width, say, wrapped
-from stride_ros.wording import counted, plural
+from stride_ros.text.wording import counted, plural
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -16,14 +16,14 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from stride_ros.nodes import activation_parameters, camera_parameters, responder_parameters  # noqa: E402
-from stride_ros.nodes.autostart import AUTOSTART  # noqa: E402
-from stride_ros.nodes.parameters import CONFIGURE, LIVE, START, ParameterSpec, yaml_value  # noqa: E402
+from stride_ros.parameters import activation, camera, responder  # noqa: E402
+from stride_ros.parameters.autostart import AUTOSTART  # noqa: E402
+from stride_ros.parameters.table import CONFIGURE, LIVE, START, ParameterSpec, yaml_value  # noqa: E402
 
 NODES = {
-    "activation": (*activation_parameters.TABLE, AUTOSTART),
-    "responder": (*responder_parameters.TABLE, AUTOSTART),
-    "camera": camera_parameters.TABLE,
+    "activation": (*activation.TABLE, AUTOSTART),
+    "responder": (*responder.TABLE, AUTOSTART),
+    "camera": camera.TABLE,
 }
 APPLIES = {START: "fixed at start", CONFIGURE: "read at configure", LIVE: "live"}
 HEADER = """\

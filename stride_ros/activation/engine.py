@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 
 from stride_ros.activation.config import ActivationConfig
 from stride_ros.activation.context import Context
-from stride_ros.activation.decoder import TokenBlock
 from stride_ros.activation.denoising import Probabilities, SlotPass
 from stride_ros.activation.graphs import Recorder
-from stride_ros.activation.kv_cache import PARTS
 from stride_ros.activation.model import ActivationModel
 from stride_ros.activation.prefix import Pair, Prefix
 from stride_ros.activation.prompt_set import PromptSet
+from stride_ros.qwen3_vl.decoder import TokenBlock
+from stride_ros.qwen3_vl.kv_cache import PARTS
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from stride_ros.activation.decoder import TextDecoder, TokenBlock
+from stride_ros.qwen3_vl.decoder import TextDecoder, TokenBlock
 
 _HIDDEN = -1e4  # added to scores: weight 0 in every dtype, and no NaN where a whole part is hidden
 

@@ -18,9 +18,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from stride_ros.activation.decoder import TokenBlock
 from stride_ros.activation.fixed_pass import FixedPass, parts_needed
-from stride_ros.activation.kv_cache import PARTS
+from stride_ros.qwen3_vl.decoder import TokenBlock
+from stride_ros.qwen3_vl.kv_cache import PARTS
 
 _LOG = logging.getLogger(__name__)
 _CAPTURING = threading.Lock()  # PyTorch allows one capture at a time in a process

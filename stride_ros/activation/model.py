@@ -9,44 +9,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from stride_ros.activation import checkpoint
-from stride_ros.activation.architecture import Architecture
-from stride_ros.activation.decoder import TextDecoder, TokenBlock
 from stride_ros.activation.fixed_pass import FixedPass
-from stride_ros.activation.frames import CELL, patches
 from stride_ros.activation.graphs import CudaRecorder, RecordedPasses, Recorder
-from stride_ros.activation.kv_cache import KVCache
 from stride_ros.activation.prompt import Prompt
-from stride_ros.activation.vision import PairFeatures, VisionTower, Weights
-from stride_ros.activation.weights import WeightFiles
-from stride_ros.errors import CheckpointError, ConfigError
-from stride_ros.threads import choose_threads, use_threads
-
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-
-
-def choose_device(device: str) -> torch.device:
-    """`auto` is the first CUDA device, else the CPU. ConfigError for an unknown or absent device."""
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        chosen = torch.device(device)
-    except RuntimeError as error:
-        raise ConfigError(f"There is no device {device!r}; use auto, cpu, cuda or cuda:N.") from error
-    if chosen.type == "cuda" and not torch.cuda.is_available():
-        raise ConfigError(
-            "device is 'cuda', but PyTorch sees no CUDA device; use device cpu or install a CUDA PyTorch."
-        )
-    return chosen
-
-
-def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
-    """`auto` is bfloat16 on CUDA and float32 elsewhere. ConfigError for an unknown name."""
-    if dtype == "auto":
-        return torch.bfloat16 if device.type == "cuda" else torch.float32
-    if dtype not in DTYPES:
-        raise ConfigError(f"dtype is {dtype!r}; use auto, {', '.join(DTYPES)}.")
-    return DTYPES[dtype]
+from stride_ros.errors import CheckpointError
+from stride_ros.process.threads import choose_threads, use_threads
+from stride_ros.qwen3_vl import checkpoint
+from stride_ros.qwen3_vl.architecture import Architecture
+from stride_ros.qwen3_vl.decoder import TextDecoder, TokenBlock
+from stride_ros.qwen3_vl.device import choose_device, choose_dtype
+from stride_ros.qwen3_vl.kv_cache import KVCache
+from stride_ros.qwen3_vl.patches import CELL, patches
+from stride_ros.qwen3_vl.vision import PairFeatures, VisionTower, Weights
+from stride_ros.qwen3_vl.weights import WeightFiles
 
 
 class _CountedWeights:

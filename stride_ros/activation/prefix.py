@@ -12,13 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from stride_ros.activation.decoder import TokenBlock
 from stride_ros.activation.denoising import Probabilities, SlotPass
-from stride_ros.activation.frames import CELL
 from stride_ros.activation.model import ActivationModel
 from stride_ros.activation.prompt import Ids, pair_time
-from stride_ros.activation.vision import PairFeatures
 from stride_ros.activation.window import MASKED
+from stride_ros.qwen3_vl.decoder import TokenBlock
+from stride_ros.qwen3_vl.patches import CELL
+from stride_ros.qwen3_vl.vision import PairFeatures
 
 _LONGEST_TIME = pair_time(99999.9, 99999.9, 0.0)
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stride_ros.activation.checkpoint import SLOT_TOKENS
 from stride_ros.errors import CheckpointError, QueryError
+from stride_ros.qwen3_vl.checkpoint import SLOT_TOKENS
 
 MAX_QUERY_TOKENS = 1024
 VISION_START, VIDEO_PAD, VISION_END = "<|vision_start|>", "<|video_pad|>", "<|vision_end|>"

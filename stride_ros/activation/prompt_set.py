@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from stride_ros.activation.decoder import TokenBlock
 from stride_ros.activation.denoising import Probabilities, SlotPass
 from stride_ros.activation.graphs import RecordedPasses
 from stride_ros.activation.model import ActivationModel
 from stride_ros.activation.prefix import Pair, Prefix
+from stride_ros.qwen3_vl.decoder import TokenBlock
 
 
 class PromptSet:

@@ -6,9 +6,10 @@ from typing import Any
 
 import torch
 
-from stride_ros.activation.architecture import Architecture
-from stride_ros.activation.model import ActivationModel, choose_device, choose_dtype
+from stride_ros.activation.model import ActivationModel
 from stride_ros.activation.prompt import Prompt
+from stride_ros.qwen3_vl.architecture import Architecture
+from stride_ros.qwen3_vl.device import choose_device, choose_dtype
 
 
 class RandomWeights:

@@ -15,11 +15,11 @@ import numpy as np
 
 from stride_ros.activation.config import ActivationConfig
 from stride_ros.activation.context import Context
-from stride_ros.activation.decoder import TokenBlock
 from stride_ros.activation.denoising import Probabilities, SlotPass
 from stride_ros.activation.engine import FramePair
 from stride_ros.activation.model import ActivationModel
 from stride_ros.activation.prefix import Pair, Prefix
+from stride_ros.qwen3_vl.decoder import TokenBlock
 
 _ENCODED_AT_ONCE = 8  # pairs; more only costs memory
 

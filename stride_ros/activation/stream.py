@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stride_ros.activation import frames
 from stride_ros.activation.config import ActivationConfig
 from stride_ros.activation.context import Context
 from stride_ros.activation.denoising import Denoised, Probabilities, SlotPass, denoise
@@ -21,6 +20,7 @@ from stride_ros.activation.model import ActivationModel
 from stride_ros.activation.spans import Span, SpanEvent, SpanPublisher, SpanTracker, extract_spans
 from stride_ros.activation.window import History, Labels, SlotWindow
 from stride_ros.errors import ConfigError, QueryError, TimeError
+from stride_ros.qwen3_vl import patches as frames
 
 UNSEEN = 255  # label of a slot before the first frame, in what a decision reports
 

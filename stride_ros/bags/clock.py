@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from stride_ros.nodes.sampling import NANOSECONDS, REORDER_TOLERANCE_NS
+from stride_ros.activation.sampling import NANOSECONDS, REORDER_TOLERANCE_NS
 
 # Stamps and log times may differ by this much more or less from one image to the next: cameras and networks
 # are late, but not by a minute. It is longer than an activation window, so that nothing open spans it.

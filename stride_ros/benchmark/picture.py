@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from stride_ros.benchmark.measure import PARTS, REFERENCES
-from stride_ros.wording import counted, plural
+from stride_ros.text.wording import counted, plural
 
 
 def draw(report: dict[str, Any], path: Path) -> None:

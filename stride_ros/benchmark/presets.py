@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stride_ros.activation.architecture import Architecture, TextShape, VisionShape
+from stride_ros.qwen3_vl.architecture import Architecture, TextShape, VisionShape
 
 # Qwen3-VL's shares of the rotary frequencies: 24 : 20 : 20 for time, height and width.
 PRESETS: dict[str, tuple[TextShape, VisionShape]] = {

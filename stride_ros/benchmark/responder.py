@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from stride_ros.errors import BackendError, ConfigError
-from stride_ros.wording import counted
+from stride_ros.text.wording import counted
 
 if TYPE_CHECKING:
     from stride_ros.response.backend import ResponseRequest

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stride_ros.errors import ConfigError, SourceError
+from stride_ros.process.threads import add_threads_option
 from stride_ros.terminal import say
-from stride_ros.threads import add_threads_option
-from stride_ros.wording import counted, plural
+from stride_ros.text.wording import counted, plural
 
 if TYPE_CHECKING:
     from stride_ros.evaluation.detectors import Detector

@@ -11,7 +11,7 @@ from typing import Any
 from stride_ros.activation.config import ActivationConfig
 from stride_ros.activation.model import ActivationModel
 from stride_ros.evaluation.detectors import Detector, FixedInterval, Motion, NewestSlot, Session
-from stride_ros.wording import counted, plural
+from stride_ros.text.wording import counted, plural
 
 COLUMNS = {
     "span_f1_30": "F1@.3",

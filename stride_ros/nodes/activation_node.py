@@ -15,29 +15,29 @@ from std_srvs.srv import SetBool, Trigger
 from stride_ros.activation.identity import SpanIds
 from stride_ros.errors import FrameError, StrideError
 from stride_ros.nodes.activation_output import ActivationOutput
-from stride_ros.nodes.activation_parameters import (
+from stride_ros.nodes.activation_status import ActivationStatus
+from stride_ros.nodes.diagnostics import Diagnostics, Status
+from stride_ros.nodes.image_input import ImageInput, Sample
+from stride_ros.nodes.lifecycle import ManagedNode
+from stride_ros.nodes.messages import to_nanoseconds, to_time
+from stride_ros.nodes.qos import QUERY_QOS
+from stride_ros.nodes.responder_wait import ResponderWait
+from stride_ros.nodes.runner import run
+from stride_ros.nodes.stream_memory import StreamMemory
+from stride_ros.nodes.worker import LatestWorker, call_in_thread
+from stride_ros.parameters.activation import (
     TABLE,
     check_values,
     check_with_model,
     to_config,
     watched_queries,
 )
-from stride_ros.nodes.activation_status import ActivationStatus
-from stride_ros.nodes.diagnostics import Diagnostics, Status
-from stride_ros.nodes.image_input import ImageInput, Sample
-from stride_ros.nodes.lifecycle import ManagedNode
-from stride_ros.nodes.messages import to_nanoseconds, to_time
-from stride_ros.nodes.parameters import with_default
-from stride_ros.nodes.qos import QUERY_QOS
-from stride_ros.nodes.responder_wait import ResponderWait
-from stride_ros.nodes.runner import run
-from stride_ros.nodes.stream_memory import StreamMemory
-from stride_ros.nodes.worker import LatestWorker, call_in_thread
-from stride_ros.wording import counted, escaped
+from stride_ros.parameters.table import with_default
+from stride_ros.text.wording import counted, escaped
 
 if TYPE_CHECKING:
     from stride_ros.activation.model import ActivationModel
-    from stride_ros.nodes.stamped_stream import StampedEvent, StampedStream
+    from stride_ros.activation.stamped_stream import StampedEvent, StampedStream
 
 _JOIN_TIMEOUT = 10.0  # s; a pass over the window cannot be interrupted
 _WARNING_PERIOD = 5.0  # s between repeated warnings about bad frames
@@ -306,7 +306,7 @@ class ActivationNode(ManagedNode):
             check_with_model(values, self._model)
 
     def _open_stream(self) -> StampedStream:
-        from stride_ros.nodes.stamped_stream import StampedStream
+        from stride_ros.activation.stamped_stream import StampedStream
 
         values = self.parameters.values()
         queries, config = watched_queries(values), to_config(values)

@@ -11,8 +11,8 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from stride_ros.activation.identity import SpanIds, watch_ids
+from stride_ros.imaging.images import rgb_to_image
 from stride_ros.msg import ActivationSpan, ActivationWindow
-from stride_ros.nodes.images import rgb_to_image
 from stride_ros.nodes.messages import to_time
 from stride_ros.nodes.qos import DEBUG_IMAGE_QOS, FRAMES_QOS, SPAN_QOS, WINDOW_QOS
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     import numpy as np
     from rclpy.node import Node
 
+    from stride_ros.activation.stamped_stream import Decision, StampedEvent, StampedStream
     from stride_ros.activation.stream import ActivationUpdate
-    from stride_ros.nodes.stamped_stream import Decision, StampedEvent, StampedStream
 
 
 class ActivationOutput:

@@ -10,9 +10,9 @@ from stride_ros.nodes.diagnostics import Rate, Status, gpu_memory, process_memor
 from stride_ros.nodes.qos import describe_qos, loss_remedy
 
 if TYPE_CHECKING:
+    from stride_ros.activation.stamped_stream import Decision
     from stride_ros.activation.stream import ActivationUpdate
     from stride_ros.nodes.image_input import ImageInput
-    from stride_ros.nodes.stamped_stream import Decision
 
 _RECENT = 10.0  # s; how long a skipped image or a restart is remembered
 _STAMP_AGE_LIMITS = (-0.5, 5.0)  # s; beyond, clocks differ or images are late

@@ -10,18 +10,18 @@ from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
+from stride_ros.activation.sampling import NANOSECONDS
 from stride_ros.errors import StrideError
+from stride_ros.imaging.images import rgb_to_compressed, rgb_to_image
 from stride_ros.msg import ActivationSpan
 from stride_ros.nodes.calibration import Calibration, camera_info_topic, uncalibrated
-from stride_ros.nodes.camera_parameters import TABLE
-from stride_ros.nodes.images import rgb_to_compressed, rgb_to_image
 from stride_ros.nodes.messages import to_time
 from stride_ros.nodes.parameters import Parameters
 from stride_ros.nodes.qos import CAMERA_QOS, SPAN_QOS
 from stride_ros.nodes.runner import run
-from stride_ros.nodes.sampling import NANOSECONDS
+from stride_ros.parameters.camera import TABLE
 from stride_ros.sources import FrameSource, open_source
-from stride_ros.wording import counted, escaped
+from stride_ros.text.wording import counted, escaped
 
 
 class CameraNode(Node):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from stride_ros.nodes.sampling import NANOSECONDS
+from stride_ros.activation.sampling import NANOSECONDS
 
 _TOLERANCE = 0.5  # s; a stamp this far from what a clock should show may still be of that clock
 _PATIENCE = 5.0  # s; a clock that is followed and shows nothing for so long, and three periods, is left

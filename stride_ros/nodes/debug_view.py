@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from stride_ros.wording import counted
+from stride_ros.text.wording import counted
 
 if TYPE_CHECKING:
     from stride_ros.activation.session import ActivationUpdate

@@ -12,15 +12,15 @@ from rclpy.clock import Clock, ClockType
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CompressedImage, Image
 
+from stride_ros.activation.sampling import NANOSECONDS, Sampler, Verdict
 from stride_ros.errors import FrameError
+from stride_ros.imaging.images import compressed_to_rgb, image_to_rgb
 from stride_ros.nodes.clocks import Clocks
 from stride_ros.nodes.diagnostics import Rate
 from stride_ros.nodes.image_subscription import ImageSubscription
-from stride_ros.nodes.images import compressed_to_rgb, image_to_rgb
 from stride_ros.nodes.publishers import describe_silence, names_of, publishers_of, type_name
 from stride_ros.nodes.pulse import Pulse, Stopwatch
 from stride_ros.nodes.qos import describe_qos
-from stride_ros.nodes.sampling import NANOSECONDS, Sampler, Verdict
 
 if TYPE_CHECKING:
     import numpy as np

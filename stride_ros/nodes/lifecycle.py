@@ -13,10 +13,11 @@ from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
 from stride_ros.errors import StrideError
-from stride_ros.nodes.autostart import AUTOSTART
-from stride_ros.nodes.parameters import Check, Parameters, Table
-from stride_ros.startup import paused_collector
-from stride_ros.wording import escaped
+from stride_ros.nodes.parameters import Check, Parameters
+from stride_ros.parameters.autostart import AUTOSTART
+from stride_ros.parameters.table import Table
+from stride_ros.process.collector import paused_collector
+from stride_ros.text.wording import escaped
 
 _FAREWELL_SECONDS = 0.5
 

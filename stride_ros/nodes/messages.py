@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from builtin_interfaces.msg import Time
 
-from stride_ros.nodes.sampling import NANOSECONDS
+from stride_ros.activation.sampling import NANOSECONDS
 
 
 def to_time(nanoseconds: int) -> Time:

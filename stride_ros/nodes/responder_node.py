@@ -17,24 +17,24 @@ from std_msgs.msg import Header, String
 from std_srvs.srv import SetBool, Trigger
 
 from stride_ros.activation.identity import span_number
+from stride_ros.activation.sampling import NANOSECONDS
 from stride_ros.errors import StrideError
+from stride_ros.imaging.images import image_to_rgb
 from stride_ros.msg import ActivationSpan, Commentary
 from stride_ros.nodes.diagnostics import Diagnostics, Rate, Status, gpu_memory, process_memory
-from stride_ros.nodes.images import image_to_rgb
 from stride_ros.nodes.lifecycle import ManagedNode
 from stride_ros.nodes.messages import to_nanoseconds, to_time
 from stride_ros.nodes.qos import COMMENTARY_QOS, FRAMES_QOS, SPAN_QOS, TEXT_QOS
-from stride_ros.nodes.responder_parameters import MAX_HISTORY, TABLE, backend_options
 from stride_ros.nodes.runner import run
-from stride_ros.nodes.sampling import NANOSECONDS
 from stride_ros.nodes.worker import call_in_thread
+from stride_ros.parameters.responder import MAX_HISTORY, TABLE, backend_options
 from stride_ros.response.backend import ResponseBackend, ResponseRequest, load_backend
 from stride_ros.response.desk import SpanDesk
 from stride_ros.response.frame_cache import FrameCache, TimedFrame, shrink
 from stride_ros.response.ledger import Key, Ledger
 from stride_ros.response.scheduler import Answer, AnswerScheduler, Figures, Job, NothingToShow, Outcome
-from stride_ros.response.text import mended
-from stride_ros.wording import counted, escaped, plural
+from stride_ros.text.foreign import mended
+from stride_ros.text.wording import counted, escaped, plural
 
 # Deeper than what publishers keep, so that no onset is lost while frames are converted.
 _SPAN_QOS = copy(SPAN_QOS)

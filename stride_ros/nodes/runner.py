@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from stride_ros.errors import StrideError
-from stride_ros.threads import prepare_process
+from stride_ros.process.threads import prepare_process
 
 if TYPE_CHECKING:
     from rclpy.node import Node

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from stride_ros.wording import counted
+from stride_ros.text.wording import counted
 
 if TYPE_CHECKING:
+    from stride_ros.activation.stamped_stream import StampedStream
     from stride_ros.nodes.diagnostics import Status
-    from stride_ros.nodes.stamped_stream import StampedStream
 
 _MB = 1e6  # bytes
 

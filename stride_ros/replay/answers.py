@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from stride_ros.errors import StrideError
-from stride_ros.nodes.responder_parameters import TABLE, backend_options
-from stride_ros.replay.record import Said
+from stride_ros.parameters.responder import TABLE, backend_options
 from stride_ros.response.backend import ResponseRequest, load_backend
 from stride_ros.response.frame_cache import FrameCache
+from stride_ros.runs.record import Said
 
 
 class Answerer:

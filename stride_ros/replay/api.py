@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stride_ros.activation.config import ActivationConfig
+from stride_ros.bags.reader import BagReader
 from stride_ros.errors import ConfigError, SourceError
-from stride_ros.replay.bag_reader import BagReader
-from stride_ros.replay.expectations import Expectations, Verdict, add_to, judge, read_expectations
-from stride_ros.replay.record import Run, Span
-from stride_ros.startup import paused_collector
-from stride_ros.threads import AUTO, restored_threads
+from stride_ros.process.collector import paused_collector
+from stride_ros.process.threads import AUTO, restored_threads
+from stride_ros.runs.expectations import Expectations, Verdict, add_to, judge, read_expectations
+from stride_ros.runs.record import Run, Span
 
 if TYPE_CHECKING:
     from stride_ros.activation.model import ActivationModel

@@ -7,17 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stride_ros.activation.identity import watch_ids
+from stride_ros.bags import messages
 from stride_ros.bags.types import MessageDecoder
+from stride_ros.bags.writer import BagWriter
 from stride_ros.errors import SourceError
-from stride_ros.replay import messages
-from stride_ros.replay.bag_writer import BagWriter
 from stride_ros.replay.player import Moment
-from stride_ros.replay.record import STATUSES, Said
+from stride_ros.runs.record import STATUSES, Said
 
 if TYPE_CHECKING:
     from stride_ros.activation.session import ActivationUpdate
+    from stride_ros.activation.stamped_stream import StampedEvent
     from stride_ros.bags.storage import BagMessage, Channel
-    from stride_ros.nodes.stamped_stream import StampedEvent
 
 # As under the namespace of launch/stride.launch.py.
 FRAMES, WINDOW = "/stride/frames", "/stride/activation/window"

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stride_ros.errors import ConfigError
-from stride_ros.replay.bag_command import add_image_topic
+from stride_ros.process.threads import AUTO, add_threads_option
+from stride_ros.sources.bag_command import add_image_topic
 from stride_ros.terminal import Progress, Style, one_line, say, tell_notes
-from stride_ros.threads import AUTO, add_threads_option
-from stride_ros.wording import counted
+from stride_ros.text.wording import counted
 
 if TYPE_CHECKING:
     from stride_ros.replay.api import Replay
@@ -93,8 +93,8 @@ def run(arguments: argparse.Namespace) -> int:
         return _diff(*arguments.diff)
     if arguments.bag is None:
         raise ConfigError("There is nothing to replay; name a bag, or two JSON files with --diff.")
+    from stride_ros.parameters.tuning import read_tuning
     from stride_ros.replay.api import DEFAULT_MODEL, replay
-    from stride_ros.replay.tuning import read_tuning
 
     tuning = read_tuning(arguments.params_file, arguments.set, arguments.node)
     given = tuning.given
@@ -135,8 +135,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _tell(result: Replay, seconds: float) -> None:
-    from stride_ros.replay.expectations import TABLE_HANG
-    from stride_ros.replay.timeline import time_label
+    from stride_ros.runs.expectations import TABLE_HANG
+    from stride_ros.runs.timeline import time_label
 
     style = Style(sys.stdout)
     for query, span in result.run.spans():
@@ -160,12 +160,12 @@ def _write(result: Replay, arguments: argparse.Namespace) -> None:
     if arguments.json is not None:
         result.run.write_json(arguments.json, latencies=False)
     if arguments.report is not None:
-        from stride_ros.replay.report import write_report
+        from stride_ros.runs.report import write_report
 
         write_report(result.run, arguments.report)
         say(f"Report: {arguments.report / 'report.html'}")
     if arguments.write_expect is not None:
-        from stride_ros.replay.expectations import write_expectations
+        from stride_ros.runs.expectations import write_expectations
 
         write_expectations(result.run, arguments.write_expect)
     if arguments.out is not None:
@@ -173,7 +173,7 @@ def _write(result: Replay, arguments: argparse.Namespace) -> None:
 
 
 def _diff(before: Path, after: Path) -> int:
-    from stride_ros.replay.difference import differences, read_run
+    from stride_ros.runs.difference import differences, read_run
 
     lines = list(differences(read_run(before), read_run(after)))
     for line in lines:

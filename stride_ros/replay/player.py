@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from stride_ros.activation.config import ActivationConfig
+from stride_ros.activation.sampling import Sampler, Verdict
+from stride_ros.activation.stamped_stream import StampedEvent, StampedStream
 from stride_ros.activation.stream import ActivationUpdate
 from stride_ros.bags.clock import Jump, Reading, Tally
+from stride_ros.bags.reader import BagReader
 from stride_ros.bags.storage import BagMessage
 from stride_ros.errors import FrameError, SourceError
-from stride_ros.nodes.sampling import Sampler, Verdict
-from stride_ros.nodes.stamped_stream import StampedEvent, StampedStream
-from stride_ros.replay.bag_reader import BagReader
-from stride_ros.replay.record import QueryRun, Run, Said
-from stride_ros.replay.recorder import Recorder
-from stride_ros.replay.timeline import time_label
+from stride_ros.runs.record import QueryRun, Run, Said
+from stride_ros.runs.recorder import Recorder
+from stride_ros.runs.timeline import time_label
 
 if TYPE_CHECKING:
     from stride_ros.activation.model import ActivationModel

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from stride_ros.threads import AUTO, prepare_process
+from stride_ros.process.threads import AUTO, prepare_process
 
 if TYPE_CHECKING:
     from stride_ros.activation.model import ActivationModel

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable
 
 from stride_ros.response.chat_stream import COMPLETE, ChatReader, Piece, ServerSaidError, error_of, words_of
 from stride_ros.response.event_stream import Event, EventReader
-from stride_ros.response.text import Mender
 from stride_ros.response.thoughts import ThoughtFilter
+from stride_ros.text.foreign import Mender
 
 LETTERS_PER_TOKEN = 16  # more than any tokenizer gives on average
 _LONGEST_WORDS = 4000  # characters kept of what is no answer

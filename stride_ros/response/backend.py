@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import Any, Protocol, cast
 
 from stride_ros.errors import ConfigError
-from stride_ros.imports import IMPORT_LOCK
+from stride_ros.process.import_lock import IMPORT_LOCK
 from stride_ros.response.frame_cache import TimedFrame
 
 # Module and class of each kind; imported on demand because each needs its own libraries.

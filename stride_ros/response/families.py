@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, Protocol
 
 from stride_ros.errors import BackendError
 from stride_ros.response.backend import ResponseRequest, brief
+from stride_ros.response.chat_template import control_tokens, load_tokenizer, with_system_prompt
 from stride_ros.response.prompt import frame_times, question
 
 
@@ -68,37 +68,6 @@ class FramesAsImages:
             processor_kwargs=dict(self._options),
         )
         return dict(inputs)
-
-
-def load_tokenizer(directory: Path) -> Any:
-    """The checkpoint's tokenizer with its chat template; BackendError when there is none."""
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
-    older = directory / "chat_template.json"
-    if tokenizer.chat_template is None and older.is_file():
-        tokenizer.chat_template = json.loads(older.read_text(encoding="utf-8"))["chat_template"]
-    if tokenizer.chat_template is None:
-        raise BackendError(
-            f"{directory.name} has no chat template: choose the model's instruction-tuned variant."
-        )
-    return tokenizer
-
-
-def with_system_prompt(request: ResponseRequest, content: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """One user turn, with the request's system prompt before it where there is one."""
-    messages: list[dict[str, Any]] = [{"role": "user", "content": content}]
-    if request.system_prompt:
-        system = [{"type": "text", "text": request.system_prompt}]
-        messages.insert(0, {"role": "system", "content": system})
-    return messages
-
-
-def control_tokens(tokenizer: Any) -> tuple[str, ...]:
-    """Every token that means something other than text, longest first."""
-    special = {str(token) for token in tokenizer.all_special_tokens}
-    special |= {str(token) for token in tokenizer.added_tokens_decoder.values() if token.special}
-    return tuple(sorted(special, key=len, reverse=True))
 
 
 def _image_processor_of(directory: Path, config: Any) -> Any:

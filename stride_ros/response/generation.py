@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from transformers import StoppingCriteria, StoppingCriteriaList, TextStreamer
 
-from stride_ros.threads import use_threads
+from stride_ros.process.threads import use_threads
 
 
 class StreamedGeneration:

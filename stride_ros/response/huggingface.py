@@ -10,14 +10,14 @@ import numpy as np
 import torch
 
 from stride_ros.errors import BackendError
+from stride_ros.process.threads import choose_threads, use_threads
 from stride_ros.response.backend import ResponseRequest
 from stride_ros.response.families import prompt_builder
 from stride_ros.response.frame_cache import TimedFrame
 from stride_ros.response.generation import StreamedGeneration
 from stride_ros.response.loading import load_image_text_model, resolve_checkpoint
 from stride_ros.response.thoughts import OPEN, without_thoughts
-from stride_ros.threads import choose_threads, use_threads
-from stride_ros.wording import counted
+from stride_ros.text.wording import counted
 
 _WARM_UP_SIDE = 448  # px
 

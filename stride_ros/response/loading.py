@@ -9,13 +9,13 @@ import torch
 from transformers import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING, AutoConfig, AutoModelForImageTextToText
 from transformers.utils import logging
 
-from stride_ros.activation.checkpoint import EMBEDDED, find
-from stride_ros.activation.download import download
-from stride_ros.activation.files import read_object
-from stride_ros.activation.model import choose_device, choose_dtype
-from stride_ros.activation.pretrained import check_files, load_pretrained
-from stride_ros.activation.quantised import configured
 from stride_ros.errors import BackendError, CheckpointError, ConfigError
+from stride_ros.qwen3_vl.checkpoint import EMBEDDED, find
+from stride_ros.qwen3_vl.device import choose_device, choose_dtype
+from stride_ros.qwen3_vl.download import download
+from stride_ros.qwen3_vl.files import read_object
+from stride_ros.qwen3_vl.pretrained import check_files, load_pretrained
+from stride_ros.qwen3_vl.quantised import configured
 from stride_ros.response.backend import ATTENTIONS, QUANTIZATIONS, brief
 
 

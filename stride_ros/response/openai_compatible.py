@@ -30,7 +30,7 @@ from stride_ros.response.server_errors import (
     reason,
     retry_after,
 )
-from stride_ros.response.text import mended, visible
+from stride_ros.text.foreign import mended, visible
 
 _POLL = 0.02  # s between looks at `cancelled` while nothing arrives
 _PAUSE = 0.5  # s without bytes after which what has come is taken for all of a line, or of a finished answer

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from stride_ros.activation.frames import CELL, MERGE, PAIR, patches, prepare
+from stride_ros.qwen3_vl.patches import CELL, MERGE, PAIR, patches, prepare
 from stride_ros.response.backend import ResponseRequest
-from stride_ros.response.families import control_tokens, load_tokenizer, with_system_prompt
+from stride_ros.response.chat_template import control_tokens, load_tokenizer, with_system_prompt
 from stride_ros.response.prompt import frame_times, question
 
 _PLACEHOLDER = "<|vision_start|><|video_pad|><|vision_end|>"

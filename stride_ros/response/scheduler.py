@@ -12,7 +12,7 @@ from enum import IntEnum
 
 from stride_ros.errors import ConfigError, StrideError
 from stride_ros.response.backend import ResponseBackend, ResponseRequest, brief
-from stride_ros.wording import counted
+from stride_ros.text.wording import counted
 
 POLICIES = ("queue", "latest", "interrupt")
 _LOG = logging.getLogger(__name__)

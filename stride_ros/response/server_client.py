@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl, quote, urlsplit, urlunsplit
 from urllib.request import getproxies, proxy_bypass
 
 from stride_ros.errors import BackendError, ConfigError
-from stride_ros.response.text import visible
+from stride_ros.text.foreign import visible
 
 _ENDPOINT = re.compile(r"/(chat/)?completions/?$")
 _LONGEST_BODY = 64 * 1024  # bytes read of an error

@@ -24,7 +24,7 @@ from stride_ros.response.answer_reader import (
 from stride_ros.response.chat_stream import FILTERED, TOO_LONG, TOOLS, ServerSaidError, error_of, words_of
 from stride_ros.response.event_stream import TooLongError
 from stride_ros.response.server_client import Address, RedirectError, Secrets, StatusError
-from stride_ros.response.text import visible
+from stride_ros.text.foreign import visible
 
 LONGEST_WAIT = 30.0  # s before a retry at most: a server that asks for more is not asked again
 _PASSING = {408, 409, 425, 429}

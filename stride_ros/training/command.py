@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stride_ros.errors import ConfigError
+from stride_ros.process.threads import add_threads_option, choose_threads, use_threads
 from stride_ros.terminal import say
-from stride_ros.threads import add_threads_option, choose_threads, use_threads
-from stride_ros.wording import counted
+from stride_ros.text.wording import counted
 
 if TYPE_CHECKING:
     from stride_ros.training.sources.recording import Intake, Recording, Video

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stride_ros.activation.frames import CELL, MERGE, PAIR, patches, prepare
 from stride_ros.activation.prompt import Prompt, pair_time
+from stride_ros.qwen3_vl.patches import CELL, MERGE, PAIR, patches, prepare
 from stride_ros.response.backend import ResponseRequest
 from stride_ros.training.masking import Entry, Window, build_window
 

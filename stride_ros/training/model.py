@@ -15,16 +15,16 @@ import torch
 import torch.nn.functional as F
 from transformers import AutoTokenizer, Qwen3VLConfig, Qwen3VLForConditionalGeneration
 
-from stride_ros.activation.checkpoint import (
+from stride_ros.errors import CheckpointError, ConfigError
+from stride_ros.qwen3_vl.checkpoint import (
     SLOT_TOKENS,
     check_rows,
     find,
     read_config,
     usable_architecture,
 )
-from stride_ros.activation.pretrained import check_files, load_pretrained
-from stride_ros.activation.weights import short_name
-from stride_ros.errors import CheckpointError, ConfigError
+from stride_ros.qwen3_vl.pretrained import check_files, load_pretrained
+from stride_ros.qwen3_vl.weights import short_name
 from stride_ros.training.checkpoint import save_weights, write_processor_configs
 from stride_ros.training.examples import IGNORED
 from stride_ros.training.masking import check_modes

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from stride_ros.errors import ConfigError
-from stride_ros.response.text import visible
+from stride_ros.text.foreign import visible
 from stride_ros.user_files.text import read_text
 
 LARGEST = 48 * 2**20  # bytes of a file

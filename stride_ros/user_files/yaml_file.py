@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stride_ros.errors import ConfigError
-from stride_ros.response.text import visible
+from stride_ros.text.foreign import visible
 from stride_ros.user_files.text import read_text, refuse_unprintable
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ import torch
 from stride_ros.activation.config import ActivationConfig
 from stride_ros.activation.engine import CachedEngine
 from stride_ros.activation.graphs import CudaRecorder
-from stride_ros.activation.kv_cache import PARTS
 from stride_ros.activation.model import ActivationModel
 from stride_ros.activation.stream import ActivationStream
+from stride_ros.qwen3_vl.kv_cache import PARTS
 
 pytestmark = pytest.mark.skipif(
     not torch.cuda.is_available(), reason="PyTorch sees no CUDA device, and CUDA graphs need one"

@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from stride_ros.activation import frames
 from stride_ros.activation.config import ActivationConfig, TriggerConfig
 from stride_ros.activation.denoising import SlotPass
 from stride_ros.activation.engine import FramePair
 from stride_ros.activation.prefix import Pair, Prefix
 from stride_ros.activation.session import ActivationSession
 from stride_ros.activation.spans import Span, SpanState, SpanTracker
+from stride_ros.qwen3_vl import patches as frames
 
 
 def frame_pairs(case):

@@ -15,11 +15,11 @@ from stride_ros.activation.config import ActivationConfig
 from stride_ros.activation.denoising import SlotPass
 from stride_ros.activation.engine import CachedEngine
 from stride_ros.activation.fixed_pass import attend_in_parts
-from stride_ros.activation.kv_cache import PARTS
 from stride_ros.activation.model import ActivationModel
 from stride_ros.activation.prefix import Pair, Prefix
 from stride_ros.activation.prompt_set import PromptSet
 from stride_ros.activation.stream import ActivationStream
+from stride_ros.qwen3_vl.kv_cache import PARTS
 
 QUERIES = ("Tell me when a person is in view.", "A red ball is on the table.")
 CONFIG = ActivationConfig(max_frames=32, drop_frames=8, unmasking_steps=3)

@@ -8,12 +8,12 @@ import pytest
 import torch
 from transformers import Qwen3VLForConditionalGeneration
 
-from stride_ros.activation import frames
 from stride_ros.activation.config import ActivationConfig
 from stride_ros.activation.denoising import SlotPass
 from stride_ros.activation.model import ActivationModel
 from stride_ros.activation.prefix import Pair, Prefix
 from stride_ros.errors import CheckpointError, ConfigError
+from stride_ros.qwen3_vl import patches as frames
 from stride_ros.training.checkpoint import create_checkpoint
 
 QUERY = "Tell me when a person is in view."

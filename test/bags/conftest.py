@@ -125,7 +125,7 @@ def insert(
 def read(path: Path, topic: str | None = None) -> tuple[list[int], list[str]]:
     """The numbers of the pictures that the package reads, and its notes."""
     from stride_ros.bags.clock import Tally
-    from stride_ros.replay.bag_reader import BagReader
+    from stride_ros.bags.reader import BagReader
 
     tally = Tally()
     with BagReader(path, topic) as bag:

@@ -3,9 +3,9 @@
 import pytest
 import yaml
 
+from stride_ros.bags.reader import BagReader
 from stride_ros.cli import main
 from stride_ros.errors import SourceError
-from stride_ros.replay.bag_reader import BagReader
 
 
 def splits(forge, folder, storage, names=("x_0", "x_1", "x_2")):

@@ -4,8 +4,8 @@ import struct
 
 import pytest
 
+from stride_ros.bags.reader import BagReader
 from stride_ros.errors import SourceError
-from stride_ros.replay.bag_reader import BagReader
 
 THING = "my_msgs/msg/Thing"
 RULE = "=" * 80 + "\n"
@@ -56,7 +56,7 @@ def test_a_foreign_topic_leaves_the_images_alone(forge, tmp_path, kind):
 @pytest.mark.parametrize("kind", FOREIGN)
 @pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
 def test_a_foreign_topic_is_copied_as_it_is(forge, tmp_path, kind, storage):
-    from stride_ros.replay.bag_writer import BagWriter
+    from stride_ros.bags.writer import BagWriter
 
     name, schema_encoding, schema, encoding = FOREIGN[kind]
     messages = [(forge.START + i, bytes([0, 1, 0, 0, i])) for i in range(3)]

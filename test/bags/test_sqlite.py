@@ -7,9 +7,9 @@ import sqlite3
 import pytest
 
 from stride_ros.bags.files import is_recording
+from stride_ros.bags.reader import BagReader
 from stride_ros.cli import main
 from stride_ros.errors import SourceError
-from stride_ros.replay.bag_reader import BagReader
 
 ODD = [
     "run#2",

@@ -57,8 +57,10 @@ def declared(node: str, parameter: str, *files: Path) -> Any:
     """The value a node in namespace /robot/front declares with these parameter files."""
     import rclpy
 
-    from stride_ros.nodes import activation_parameters, camera_parameters, responder_parameters
     from stride_ros.nodes.parameters import Parameters
+    from stride_ros.parameters import activation as activation_parameters
+    from stride_ros.parameters import camera as camera_parameters
+    from stride_ros.parameters import responder as responder_parameters
 
     tables = {
         "activation": activation_parameters.TABLE,

@@ -21,8 +21,8 @@ from std_srvs.srv import SetBool, Trigger  # noqa: E402
 from stride_ros.msg import ActivationSpan, ActivationWindow  # noqa: E402
 
 from stride_ros.activation.identity import span_number  # noqa: E402
+from stride_ros.imaging.images import image_to_rgb, rgb_to_compressed, rgb_to_image  # noqa: E402
 from stride_ros.nodes.activation_node import ActivationNode  # noqa: E402
-from stride_ros.nodes.images import image_to_rgb, rgb_to_compressed, rgb_to_image  # noqa: E402
 from stride_ros.nodes.messages import to_nanoseconds, to_time  # noqa: E402
 from stride_ros.nodes.qos import FRAMES_QOS, SPAN_QOS, WINDOW_QOS  # noqa: E402
 

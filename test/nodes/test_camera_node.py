@@ -14,8 +14,8 @@ from sensor_msgs.msg import CompressedImage, Image  # noqa: E402
 from stride_ros.msg import ActivationSpan  # noqa: E402
 
 from stride_ros.errors import ConfigError, SourceError  # noqa: E402
+from stride_ros.imaging.images import compressed_to_rgb, image_to_rgb  # noqa: E402
 from stride_ros.nodes.camera_node import CameraNode  # noqa: E402
-from stride_ros.nodes.images import compressed_to_rgb, image_to_rgb  # noqa: E402
 from stride_ros.nodes.messages import to_nanoseconds  # noqa: E402
 from stride_ros.nodes.qos import CAMERA_QOS, SPAN_QOS, image_qos  # noqa: E402
 

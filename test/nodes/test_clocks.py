@@ -7,8 +7,8 @@ from collections.abc import Iterable
 import pytest
 
 pytest.importorskip("rclpy")
+from stride_ros.activation.sampling import Sampler, Verdict
 from stride_ros.nodes.clocks import Clocks
-from stride_ros.nodes.sampling import Sampler, Verdict
 
 SECOND = 10**9  # ns
 NOW = 1_700_000_000  # s

@@ -17,7 +17,7 @@ pytest.importorskip("torch")
 cv2 = pytest.importorskip("cv2")
 from stride_ros.activation.config import ActivationConfig, TriggerConfig  # noqa: E402
 from stride_ros.activation.model import ActivationModel  # noqa: E402
-from stride_ros.nodes.stamped_stream import StampedStream  # noqa: E402
+from stride_ros.activation.stamped_stream import StampedStream  # noqa: E402
 
 CHECKPOINT = str(Path(__file__).parents[1] / "golden" / "checkpoint_single")
 QUERY = "Tell me when it happens."

@@ -19,7 +19,7 @@ import numpy as np
 from sensor_msgs.msg import Image
 np.__version__ = sys.argv[1]
 from stride_ros.errors import FrameError
-from stride_ros.nodes.images import image_to_rgb
+from stride_ros.imaging.images import image_to_rgb
 try:
     image = Image(encoding="hal9000", height=2, width=3, step=3, data=[1] * 6)
     print("pixels", image_to_rgb(image)[0, 0].tolist())

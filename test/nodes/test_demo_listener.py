@@ -8,7 +8,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 from stride_ros.msg import ActivationSpan, Commentary
 
-from stride_ros.demo_listener import Listener
+from stride_ros.demo.listener import Listener
 from stride_ros.nodes.messages import to_time
 from stride_ros.nodes.qos import COMMENTARY_QOS, FRAMES_QOS, SPAN_QOS
 

@@ -20,8 +20,8 @@ from std_msgs.msg import Header  # noqa: E402
 from stride_ros.msg import ActivationSpan, ActivationWindow  # noqa: E402
 
 from stride_ros.activation.identity import span_number  # noqa: E402
+from stride_ros.imaging.images import rgb_to_image  # noqa: E402
 from stride_ros.nodes.activation_node import ActivationNode  # noqa: E402
-from stride_ros.nodes.images import rgb_to_image  # noqa: E402
 from stride_ros.nodes.messages import to_nanoseconds, to_time  # noqa: E402
 from stride_ros.nodes.qos import SPAN_QOS, WINDOW_QOS  # noqa: E402
 

@@ -20,11 +20,12 @@ from rclpy.serialization import deserialize_message, serialize_message  # noqa: 
 from sensor_msgs.msg import CompressedImage, Image  # noqa: E402
 
 from stride_ros.errors import FrameError  # noqa: E402
-from stride_ros.nodes import activation_parameters, camera_parameters, images, responder_parameters  # noqa: E402
-from stride_ros.nodes.activation_parameters import check_values, to_config  # noqa: E402
+from stride_ros.imaging import images  # noqa: E402
+from stride_ros.imaging.images import compressed_to_rgb, image_to_rgb  # noqa: E402
 from stride_ros.nodes.diagnostics import process_memory  # noqa: E402
-from stride_ros.nodes.images import compressed_to_rgb, image_to_rgb  # noqa: E402
 from stride_ros.nodes.parameters import Parameters  # noqa: E402
+from stride_ros.parameters import activation, camera, responder  # noqa: E402
+from stride_ros.parameters.activation import check_values, to_config  # noqa: E402
 
 TIMES = int(os.environ.get("STRIDE_FUZZ", "1"))
 IMAGES, PARAMETER_SETS = 5_000 * TIMES, 500 * TIMES
@@ -128,9 +129,9 @@ def test_damaged_serialised_messages_are_refused_by_the_middleware() -> None:
 @pytest.mark.parametrize(
     ("table", "check"),
     [
-        (activation_parameters.TABLE, check_values),
-        (responder_parameters.TABLE, None),
-        (camera_parameters.TABLE, None),
+        (activation.TABLE, check_values),
+        (responder.TABLE, None),
+        (camera.TABLE, None),
     ],
     ids=["activation", "responder", "camera"],
 )

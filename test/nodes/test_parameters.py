@@ -15,7 +15,8 @@ from rcl_interfaces.srv import DescribeParameters
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from stride_ros.nodes.parameters import LIVE, START, Parameters, ParameterSpec
+from stride_ros.nodes.parameters import Parameters
+from stride_ros.parameters.table import LIVE, START, ParameterSpec
 
 TABLE = (
     ParameterSpec("gain", 1.0, "How much.", LIVE, (0.0, 2.0)),

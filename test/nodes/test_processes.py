@@ -17,7 +17,7 @@ from sensor_msgs.msg import Image  # noqa: E402
 from std_msgs.msg import Header, String  # noqa: E402
 from stride_ros.msg import ActivationSpan, ActivationWindow, Commentary  # noqa: E402
 
-from stride_ros.nodes.images import rgb_to_image  # noqa: E402
+from stride_ros.imaging.images import rgb_to_image  # noqa: E402
 from stride_ros.nodes.messages import to_nanoseconds, to_time  # noqa: E402
 from stride_ros.nodes.qos import (  # noqa: E402
     CAMERA_QOS,

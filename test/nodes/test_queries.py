@@ -22,8 +22,8 @@ from stride_ros.activation.identity import span_number
 from stride_ros.activation.model import ActivationModel
 from stride_ros.activation.session import ActivationSession
 from stride_ros.activation.stream import ActivationStream
+from stride_ros.imaging.images import rgb_to_image
 from stride_ros.nodes.activation_node import ActivationNode
-from stride_ros.nodes.images import rgb_to_image
 from stride_ros.nodes.messages import to_time
 from stride_ros.nodes.qos import SPAN_QOS, WINDOW_QOS
 

@@ -16,8 +16,8 @@ from std_msgs.msg import Header
 from std_srvs.srv import SetBool, Trigger
 from stride_ros.msg import ActivationSpan, ActivationWindow, Commentary
 
+from stride_ros.imaging.images import rgb_to_image
 from stride_ros.nodes.activation_node import ActivationNode
-from stride_ros.nodes.images import rgb_to_image
 from stride_ros.nodes.messages import to_time
 from stride_ros.nodes.qos import COMMENTARY_QOS, FRAMES_QOS, SPAN_QOS, WINDOW_QOS
 

@@ -8,7 +8,7 @@ import pytest
 from stride_ros.activation.config import ActivationConfig
 from stride_ros.errors import ConfigError, QueryError, SourceError
 from stride_ros.replay import replay
-from stride_ros.replay.expectations import Expectations, ExpectedSpan
+from stride_ros.runs.expectations import Expectations, ExpectedSpan
 
 QUERY = "Tell me when a red box is on the table."
 OTHER = "Tell me when a hand is in view."
@@ -40,7 +40,7 @@ def session_spans(model, frames, query=QUERY):
 def test_a_replay_equals_a_session_shown_one_frame_a_second(model, world_bag):
     from rosbags.highlevel import AnyReader
 
-    from stride_ros.nodes.images import compressed_to_rgb
+    from stride_ros.imaging.images import compressed_to_rgb
 
     with AnyReader([world_bag]) as reader:
         images = [c for c in reader.connections if c.topic.endswith("compressed")]
@@ -78,7 +78,7 @@ def test_several_queries_are_as_if_asked_alone(model, world_bag):
 
 
 def test_only_the_frames_of_the_rate_are_decoded(model, world_bag, monkeypatch):
-    from stride_ros.replay.bag_reader import BagReader
+    from stride_ros.bags.reader import BagReader
 
     decoded = []
     original = BagReader.decode
@@ -177,8 +177,8 @@ def test_a_clock_that_goes_back_starts_anew_and_times_count_on(model, write_imag
 
 
 def test_bad_images_are_skipped_and_counted(model, write_images, tmp_path):
-    from stride_ros.replay import messages
-    from stride_ros.replay.bag_writer import BagWriter
+    from stride_ros.bags import messages
+    from stride_ros.bags.writer import BagWriter
 
     frame = np.full((64, 96, 3), 99, np.uint8)
     with BagWriter(tmp_path / "bag") as bag:

@@ -23,8 +23,8 @@ def plain_checkpoint(tmp_path_factory):
 @pytest.fixture(scope="session")
 def bag(tmp_path_factory):
     """A bag of 24 s at 2 Hz with raw images on /camera/image_raw; the picture is red from 8 s to 14 s."""
-    from stride_ros.replay import messages
-    from stride_ros.replay.bag_writer import BagWriter
+    from stride_ros.bags import messages
+    from stride_ros.bags.writer import BagWriter
 
     path = tmp_path_factory.mktemp("bag") / "robot"
     with BagWriter(path, "mcap") as writer:

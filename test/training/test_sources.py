@@ -30,7 +30,7 @@ def intake():
 @pytest.fixture(scope="session")
 def videos(tmp_path_factory):
     """A video root with one video of 20 s and one broken file, below folders of the data sets' kind."""
-    from stride_ros.world.recording import write_video
+    from stride_ros.sources.world_bag import write_video
     from stride_ros.world.world import World
 
     root = tmp_path_factory.mktemp("videos")
@@ -111,8 +111,8 @@ def test_a_bag_without_the_topic_names_the_ones_it_has(bag):
 
 
 def test_images_that_cannot_be_decoded_are_left_out_and_counted(tmp_path):
-    from stride_ros.replay import messages
-    from stride_ros.replay.bag_writer import BagWriter
+    from stride_ros.bags import messages
+    from stride_ros.bags.writer import BagWriter
 
     with BagWriter(tmp_path / "bag") as bag:
         for i in range(8):

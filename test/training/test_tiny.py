@@ -8,10 +8,10 @@ pytest.importorskip("transformers", reason="transformers is not installed")
 
 from safetensors.torch import load_file  # noqa: E402
 
-from stride_ros.activation.checkpoint import find  # noqa: E402
-from stride_ros.activation.frames import patches  # noqa: E402
 from stride_ros.activation.model import ActivationModel  # noqa: E402
 from stride_ros.activation.prompt import Prompt  # noqa: E402
+from stride_ros.qwen3_vl.checkpoint import find  # noqa: E402
+from stride_ros.qwen3_vl.patches import patches  # noqa: E402
 from stride_ros.training.examples import IGNORED, WindowExamples  # noqa: E402
 from stride_ros.training.masking import Window  # noqa: E402
 from stride_ros.training.model import WindowKeys, prepare  # noqa: E402

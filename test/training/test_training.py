@@ -203,7 +203,7 @@ def test_train_on_a_bag_by_command_writes_a_checkpoint_with_all_keys(
 
 
 def test_train_on_a_video_by_command(tiny_checkpoint, labels, tmp_path, capsys):
-    from stride_ros.world.recording import write_video
+    from stride_ros.sources.world_bag import write_video
     from stride_ros.world.world import World
 
     video, out = tmp_path / "robot.mp4", tmp_path / "out"

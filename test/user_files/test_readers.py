@@ -6,10 +6,10 @@ import pytest
 
 from stride_ros.cli import main
 from stride_ros.errors import ConfigError, StrideError
-from stride_ros.replay.difference import differences, read_run
-from stride_ros.replay.expectations import add_to, judge, read_expectations
-from stride_ros.replay.record import QueryRun, Run, Said, Span
-from stride_ros.replay.tuning import read_tuning
+from stride_ros.parameters.tuning import read_tuning
+from stride_ros.runs.difference import differences, read_run
+from stride_ros.runs.expectations import add_to, judge, read_expectations
+from stride_ros.runs.record import QueryRun, Run, Said, Span
 from stride_ros.training.sources.labels import labelled_recordings
 from stride_ros.training.sources.recording import Intake
 
@@ -232,7 +232,7 @@ def test_sections_of_other_nodes_may_hold_what_they_like(tmp_path):
 
 
 def test_what_is_read_can_be_judged_and_reported(tmp_path, run):
-    from stride_ros.replay.report import report_html
+    from stride_ros.runs.report import report_html
 
     (tmp_path / "x.yaml").write_text(
         f"- {{query: {CUP}, start: -1e12, end: 1e12}}\n- {{query: {CUP}, none: [1e11, 1e12]}}\n"

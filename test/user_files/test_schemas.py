@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from stride_ros.errors import ConfigError
-from stride_ros.replay.expectations import read_expectations, write_expectations
-from stride_ros.replay.record import Expected, QueryRun, Run, Said, Span
+from stride_ros.runs.expectations import read_expectations, write_expectations
+from stride_ros.runs.record import Expected, QueryRun, Run, Said, Span
+from stride_ros.sources.world_bag import write_labels
 from stride_ros.user_files.yaml_file import parse_yaml, plain, read_yaml
-from stride_ros.world.recording import write_labels
 from stride_ros.world.world import World
 
 jsonschema = pytest.importorskip("jsonschema", reason="jsonschema is not installed")

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stride_ros.bags.clock import Tally
+from stride_ros.bags.reader import BagReader
 from stride_ros.errors import FrameError, SourceError
-from stride_ros.replay.bag_reader import BagReader
 
 CACHE_BYTES = 1 << 30  # of decoded images
 

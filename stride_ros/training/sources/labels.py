@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stride_ros.errors import ConfigError, SourceError
-from stride_ros.response.text import visible
+from stride_ros.text.foreign import visible
 from stride_ros.training.samples import Event
 from stride_ros.training.sources.recording import TOLERANCE, Intake, Recording, Video, check_event
 from stride_ros.user_files.values import shown, spelling, text_of

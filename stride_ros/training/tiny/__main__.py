@@ -9,7 +9,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from stride_ros.threads import add_threads_option, choose_threads, prepare_process, use_threads
+from stride_ros.process.threads import add_threads_option, choose_threads, prepare_process, use_threads
 
 
 def main() -> None:

@@ -23,6 +23,7 @@ from torch import nn
 from stride_ros.activation.prompt import Prompt
 from stride_ros.response.prompt import DEFAULT_SYSTEM_PROMPT
 from stride_ros.response.qwen3_vl import Qwen3VLPrompt
+from stride_ros.text.wording import counted
 from stride_ros.training.checkpoint import SIZES, create_checkpoint
 from stride_ros.training.examples import IGNORED, SentenceExamples
 from stride_ros.training.model import StrideForTraining, WindowKeys, prepare, write_weights
@@ -30,7 +31,6 @@ from stride_ros.training.tiny.clips import load_clips
 from stride_ros.training.tiny.drawing import Drawer, StreamKind, encode_tables, settle_scale
 from stride_ros.training.tiny.packing import Batch, Packer, language_model_inputs
 from stride_ros.training.tiny.vision import warm_up_vision
-from stride_ros.wording import counted
 from stride_ros.world.story import WorldConfig
 from stride_ros.world.vocabulary import COLOURS, SHAPES, all_queries, sentence_for
 from stride_ros.world.world import USUAL

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import nn
 
-from stride_ros.activation.frames import CELL, MERGE, patches
+from stride_ros.qwen3_vl.patches import CELL, MERGE, patches
 from stride_ros.training.tiny.clips import Clip, facts, frame_facts
 
 _BRIGHTNESS = 0.15  # augmentation: brightness and contrast vary by this much

@@ -1,0 +1,163 @@
+"""``stride-ros demo``: the whole graph on one machine, commentary in the terminal, then a report.
+
+The nodes are the real ones and talk over DDS: this process hosts the camera and a listener, a second one the
+activation and the responder node. What the listener hears becomes report.html, timeline.png and events.json
+(schema: `stride_ros.runs.record`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from importlib import import_module
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from stride_ros.errors import ConfigError
+from stride_ros.process.threads import add_threads_option
+from stride_ros.sources.bag_command import add_image_topic
+
+if TYPE_CHECKING:
+    from stride_ros.world.story import WorldEvent
+
+DEFAULT_MODEL = "stride-tiny"
+DEFAULT_FILE_QUERY = "Tell me when a person is in view."
+DEFAULT_WORLD_SECONDS = 60.0
+
+
+def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
+    parser = subparsers.add_parser(
+        "demo",
+        help="the whole graph on one machine, with a report",
+        description="Play a scene to the nodes, print what is decided and said, and write a report about it.",
+    )
+    parser.add_argument(
+        "--source",
+        default="world",
+        help="world (synthetic, default), a video, an image folder, a bag or /dev/videoN",
+    )
+    add_image_topic(parser)
+    parser.add_argument("--query", help="what to be told about (default: what happens most in the world)")
+    parser.add_argument(
+        "--seconds", type=float, default=0.0, help="length to play (default: 60 of world, all of a file)"
+    )
+    parser.add_argument(
+        "--speed", type=float, default=3.0, help="times real time for a world or file (default 3)"
+    )
+    parser.add_argument("--seed", type=int, default=5, help="which world (default 5)")
+    parser.add_argument(
+        "--model", default=DEFAULT_MODEL, help=f"when to speak: name or folder (default {DEFAULT_MODEL})"
+    )
+    parser.add_argument(
+        "--responder-model", metavar="MODEL", help="what to say (default: the same as --model)"
+    )
+    parser.add_argument("--no-responder", action="store_true", help="decide only, say nothing")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default auto)")
+    add_threads_option(parser)
+    parser.add_argument(
+        "--out", type=Path, default=Path("stride_demo"), help="folder for the report (default stride_demo)"
+    )
+    parser.add_argument("--no-report", action="store_true", help="only print; write events.json but no pages")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    _check(arguments)
+    _need_ros()
+    from stride_ros.demo.graph import Graph, GraphSettings
+
+    query, events = _query_and_truth(arguments)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    settings = GraphSettings(
+        source=arguments.source,
+        image_topic=arguments.image_topic,
+        query=query,
+        seconds=arguments.seconds,
+        speed=1.0 if arguments.source.startswith("/dev/") else arguments.speed,
+        seed=arguments.seed,
+        model=arguments.model,
+        responder_model=None if arguments.no_responder else arguments.responder_model or arguments.model,
+        device=arguments.device,
+        threads=arguments.threads,
+        log=arguments.out / "nodes.log",
+    )
+    signal.signal(signal.SIGTERM, _interrupt)
+    with Graph(settings, events) as graph:
+        graph.play()
+    _write(graph.result(), arguments)
+    return 0
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    from stride_ros.sources import open_source
+
+    if not arguments.speed > 0 or arguments.seconds < 0:
+        raise ConfigError("--speed must be above 0 and --seconds at least 0; correct the value.")
+    if arguments.query is not None and not arguments.query.strip():
+        raise ConfigError("--query is empty; say what to be told about, or leave it out.")
+    if arguments.out.exists() and not arguments.out.is_dir():
+        raise ConfigError(f"--out {arguments.out} is a file; name a folder.")
+    if arguments.source == "world":
+        arguments.seconds = arguments.seconds or DEFAULT_WORLD_SECONDS
+    if arguments.image_topic or not (arguments.source == "world" or arguments.source.startswith("/dev/")):
+        open_source(
+            arguments.source, image_topic=arguments.image_topic
+        )  # says at once what is wrong with a file
+
+
+def _need_ros() -> None:
+    # The demo's traffic is nobody else's business, unless the user has set up something else.
+    if "ROS_LOCALHOST_ONLY" not in os.environ:
+        os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    for module in ("rclpy", "sensor_msgs.msg", "stride_ros.msg"):
+        try:
+            import_module(module)
+        except ImportError as error:
+            raise ConfigError(
+                f"The demo needs ROS 2 with this package built, but {module} does not import ({error}); run"
+                " `make demo` in the source tree, which sets both up, or source your ROS workspace."
+            ) from error
+
+
+def _query_and_truth(arguments: argparse.Namespace) -> tuple[str, tuple[WorldEvent, ...]]:
+    """The query, and what truly happens for it where that is known."""
+    if arguments.source != "world":
+        return arguments.query or DEFAULT_FILE_QUERY, ()
+    from stride_ros.world import World
+
+    world = World(arguments.seed, arguments.seconds, (64, 48))
+    objects = [query for query in world.queries if query.endswith("on the table.")]
+    query = arguments.query or (objects or [*world.queries, *world.negative_queries])[0]
+    return query, world.events_for(query)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _write(run: Any, arguments: argparse.Namespace) -> None:
+    from stride_ros.terminal import Style, say, tell_notes
+    from stride_ros.text.wording import counted, plural
+
+    style = Style(sys.stdout)
+    out = arguments.out
+    run.write_json(out / "events.json", latencies=True)
+    if not arguments.no_report:
+        from stride_ros.runs.report import write_report
+
+        write_report(run, out)
+    tell_notes(run.notes)
+    spans = [span for _, span in run.spans()]
+    said = sum(span.said is not None and span.said.status == "ok" for span in spans)
+    sentences = "" if arguments.no_responder else f", {counted(said, 'sentence')}"
+    retracted = sum(span.state == "retracted" for span in spans)
+    note = (
+        f" ({retracted} retracted as {plural(retracted, 'a false alarm', 'false alarms')})"
+        if retracted
+        else ""
+    )
+    say(f"\n{counted(len(spans), 'span')}{sentences} in {run.seconds:.0f} s of video{note}.")
+    say(f"Report: {style(str(out / ('events.json' if arguments.no_report else 'report.html')), 'bold')}")

@@ -1,0 +1,131 @@
+"""Hears what the nodes publish, prints the commentary as it comes, and keeps a record of the run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from rclpy.node import Node
+from sensor_msgs.msg import Image
+
+from stride_ros.activation.identity import span_number
+from stride_ros.imaging.images import image_to_rgb
+from stride_ros.msg import ActivationSpan, ActivationWindow, Commentary
+from stride_ros.nodes.messages import to_nanoseconds
+from stride_ros.nodes.qos import COMMENTARY_QOS, FRAMES_QOS, SPAN_QOS, WINDOW_QOS
+from stride_ros.runs.record import OFFSET, STATUSES, Expected, QueryRun, Run, Said
+from stride_ros.runs.recorder import Recorder
+from stride_ros.runs.timeline import time_label
+from stride_ros.terminal import one_line
+
+TOLD = 16  # column at which what is told begins, after the time and the kind
+
+
+class Listener(Node):
+    """Subscribes to everything the graph says; ``tell(text, *styles)`` prints a line."""
+
+    def __init__(
+        self, query: str, expected: Sequence[Expected], tell: Callable[..., None], **node_options: Any
+    ) -> None:
+        super().__init__("demo_listener", **node_options)
+        self._tell = tell
+        self._query = QueryRun(query, expected=list(expected))
+        self._recorder = Recorder([self._query])
+        self._early: dict[int, Commentary] = {}  # finals that came before their ONSET, by span id
+        self._newest_decision = 0
+        self._last_heard = time.monotonic()
+        self.create_subscription(Image, "frames", self._on_frame, FRAMES_QOS)
+        self.create_subscription(ActivationWindow, "activation/window", self._on_window, WINDOW_QOS)
+        self.create_subscription(ActivationSpan, "activation/span", self._on_span, SPAN_QOS)
+        self.create_subscription(Commentary, "commentary", self._on_commentary, COMMENTARY_QOS)
+
+    @property
+    def begun(self) -> bool:
+        """Whether the activation node has taken a frame."""
+        return self._recorder.newest is not None
+
+    @property
+    def decisions(self) -> int:
+        """Number of decisions heard."""
+        return len(self._query.decision_seconds)
+
+    def duration(self) -> float:
+        """Time of the newest frame in s from the first one."""
+        return self._recorder.duration()
+
+    def silence(self) -> float:
+        """Seconds since the last frame or decision."""
+        return time.monotonic() - self._last_heard
+
+    def caught_up(self) -> bool:
+        """Whether the newest frame has been decided on."""
+        return self._recorder.newest is not None and self._newest_decision >= self._recorder.newest
+
+    def answered(self) -> bool:
+        """Whether every onset has its final commentary, or nobody answers."""
+        answers = self.count_publishers("commentary") > 0
+        return not answers or all(span.said is not None for span in self._query.spans)
+
+    def result(self, name: str) -> Run:
+        """The record so far."""
+        return self._recorder.run(name, period=1.0)
+
+    def _on_frame(self, message: Image) -> None:
+        self._last_heard = time.monotonic()
+        self._recorder.frame(to_nanoseconds(message.header.stamp), image_to_rgb(message))
+
+    def _on_window(self, message: ActivationWindow) -> None:
+        self._last_heard = time.monotonic()
+        stamp = to_nanoseconds(message.header.stamp)
+        self._newest_decision = max(self._newest_decision, stamp)
+        self._recorder.decision(
+            self._query.query,
+            stamp,
+            np.frombuffer(message.labels, np.uint8),
+            np.asarray(message.probabilities),
+            message.resolution,
+            message.inference_time,
+        )
+
+    def _on_span(self, message: ActivationSpan) -> None:
+        stamp = to_nanoseconds(message.header.stamp)
+        span = self._recorder.span(
+            self._query.query,
+            span_number(message.span_id),
+            message.state,
+            stamp,
+            to_nanoseconds(message.start),
+            to_nanoseconds(message.end),
+            message.confidence,
+            message.latency,
+        )
+        if span is None:
+            return
+        now = f"{time_label(self._recorder.seconds(stamp)):>7}"
+        if message.state == ActivationSpan.ONSET:
+            since = f"since {time_label(span.start)}, confidence {span.confidence:.2f}"
+            self._tell(f"{now}  onset  span {span.id} {since}", "yellow")
+            if message.span_id in self._early:
+                self._on_commentary(self._early.pop(message.span_id))
+        elif span.state == OFFSET:
+            self._tell(
+                f"{now}  over   span {span.id}: {time_label(span.start)} to {time_label(span.end)}", "dim"
+            )
+        elif message.state == ActivationSpan.RETRACTED:
+            self._tell(f"{now}  false  span {span.id} was a false alarm", "dim")
+
+    def _on_commentary(self, message: Commentary) -> None:
+        if not message.final:
+            return
+        said = Said(message.text, message.model, STATUSES[message.status], message.error, message.latency)
+        span = self._recorder.answer(self._query.query, span_number(message.span_id), said)
+        if span is None:  # order across topics is not guaranteed
+            self._early[message.span_id] = message
+            return
+        at = f"{time_label(span.onset):>7}"
+        if said.status == "ok" and said.text.strip():
+            self._tell(f"{at}  says   {one_line(said.text)}  ({message.latency:.2f} s)", "bold", "green")
+        else:
+            self._tell(f"{at}  silent {one_line(said.error) or 'The model said nothing.'}", "red")

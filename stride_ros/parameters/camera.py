@@ -1,0 +1,38 @@
+"""Parameters of the camera node. Needs no ROS."""
+
+from __future__ import annotations
+
+from stride_ros.parameters.table import START, ParameterSpec, Table
+
+TABLE: Table = (
+    ParameterSpec(
+        "source",
+        "world",
+        "world (synthetic, with ground truth), a video file, an image folder, a bag, or a camera "
+        "(/dev/video0).",
+        START,
+    ),
+    ParameterSpec("source_topic", "", "Image topic to play of a bag; empty: the only one it has.", START),
+    ParameterSpec(
+        "rate", 10.0, "Frames a second; at most, where the source has its own.", START, (0.1, 120.0)
+    ),
+    ParameterSpec(
+        "speed", 1.0, "How much faster than real time a file or world plays.", START, (0.01, 1000.0)
+    ),
+    ParameterSpec(
+        "loop", False, "Start again at the end (a world with the next seed); stamps go on increasing.", START
+    ),
+    ParameterSpec("seconds", 0.0, "Length to play (s); 0: all of it, 60 s of world.", START, (0.0, 86400.0)),
+    ParameterSpec("seed", 0, "Which world to make.", START, (0, 2**31 - 1)),
+    ParameterSpec("width", 0, "Width to scale to (px); 0: as it is, 640 for the world.", START, (0, 8192)),
+    ParameterSpec("height", 0, "Height to scale to (px); 0: as it is, 480 for the world.", START, (0, 8192)),
+    ParameterSpec("frame_id", "camera", "frame_id in the header of the images.", START),
+    ParameterSpec(
+        "camera_info_url",
+        "",
+        "Calibration for camera_info: a YAML file's path, file:// or package:// URL; empty: uncalibrated.",
+        START,
+    ),
+    ParameterSpec("compressed", False, "Publish JPEG on image/compressed too.", START),
+    ParameterSpec("wait_for_subscriber", False, "Begin only when somebody subscribes to the images.", START),
+)

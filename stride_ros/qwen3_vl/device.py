@@ -1,0 +1,33 @@
+"""Where a model runs and in which number format."""
+
+from __future__ import annotations
+
+import torch
+
+from stride_ros.errors import ConfigError
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def choose_device(device: str) -> torch.device:
+    """`auto` is the first CUDA device, else the CPU. ConfigError for an unknown or absent device."""
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+    except RuntimeError as error:
+        raise ConfigError(f"There is no device {device!r}; use auto, cpu, cuda or cuda:N.") from error
+    if chosen.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(
+            "device is 'cuda', but PyTorch sees no CUDA device; use device cpu or install a CUDA PyTorch."
+        )
+    return chosen
+
+
+def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
+    """`auto` is bfloat16 on CUDA and float32 elsewhere. ConfigError for an unknown name."""
+    if dtype == "auto":
+        return torch.bfloat16 if device.type == "cuda" else torch.float32
+    if dtype not in DTYPES:
+        raise ConfigError(f"dtype is {dtype!r}; use auto, {', '.join(DTYPES)}.")
+    return DTYPES[dtype]

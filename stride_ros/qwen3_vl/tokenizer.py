@@ -1,0 +1,196 @@
+"""The tokenizer and the chat template of a checkpoint, read without transformers where they are plain files.
+
+tokenizer.json holds the whole tokenizer of a Qwen3-VL, and the library `tokenizers` reads it. What needs more
+(a vocabulary in older files, tokens that only tokenizer_config.json adds) is left to transformers, whose
+import takes longer than loading a small model.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from stride_ros.errors import CheckpointError
+from stride_ros.process.import_lock import IMPORT_LOCK
+
+# Classes of transformers that take tokenizer.json as it is, or make the same of a Qwen's.
+_PLAIN_CLASSES = {
+    None,
+    "PreTrainedTokenizerFast",
+    "TokenizersBackend",
+    "Qwen2Tokenizer",
+    "Qwen2TokenizerFast",
+}
+_NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+_FURTHER = ("additional_special_tokens", "extra_special_tokens")
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """The tokenizer in `folder`, with what `Prompt` uses of transformers' interface.
+
+    Raises CheckpointError without a chat template, and what the libraries raise for broken files.
+    """
+    return _plain_tokenizer(folder) or _full_tokenizer(folder)
+
+
+class PlainTokenizer:
+    """tokenizer.json and a chat template. Results are those of transformers' tokenizer."""
+
+    def __init__(self, backend: Any, named: Mapping[str, str], special: Sequence[str], template: str) -> None:
+        """`backend`: of the library tokenizers; `named`: special tokens by their role; `special`: all."""
+        self._backend = backend
+        self._named = dict(named)
+        self.all_special_ids: list[int] = [backend.token_to_id(token) for token in special]
+        self.chat_template = template
+        self._render = compile_template(template)
+
+    def get_vocab(self) -> dict[str, int]:
+        """Ids by token, those of added tokens too."""
+        vocabulary: dict[str, int] = self._backend.get_vocab(with_added_tokens=True)
+        return vocabulary
+
+    def __call__(self, text: str, add_special_tokens: bool = False) -> dict[str, list[int]]:
+        """`input_ids` of the text."""
+        return {"input_ids": self._backend.encode(text, add_special_tokens=add_special_tokens).ids}
+
+    def apply_chat_template(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        tokenize: Literal[False] = False,
+        add_generation_prompt: bool = False,
+    ) -> str:
+        """The conversation as the checkpoint's template writes it.
+
+        `tokenize` is there because transformers' tokenizers, which may stand here, give ids by default.
+        """
+        return str(
+            self._render(
+                messages=messages,
+                tools=None,
+                documents=None,
+                add_generation_prompt=add_generation_prompt,
+                **self._named,
+            )
+        )
+
+
+def compile_template(template: str) -> Any:
+    """A function that renders a chat template with the names given to it, in Jinja's sandbox."""
+    import jinja2
+    from jinja2.ext import loopcontrols
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    class Namespace(jinja2.utils.Namespace):
+        """Jinja's namespace() for values alone: names of Python's internals are refused."""
+
+        def __setitem__(self, name: str, value: Any) -> None:
+            if str(name).startswith("_"):
+                raise jinja2.exceptions.SecurityError(f"a chat template may not set {name!r}")
+            super().__setitem__(name, value)
+
+    def refuse(message: str) -> None:
+        raise jinja2.TemplateError(message)
+
+    def now(form: str) -> str:
+        from datetime import datetime
+
+        return datetime.now().strftime(form)
+
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols]
+    )
+    environment.filters["tojson"] = _to_json
+    environment.globals.update(raise_exception=refuse, strftime_now=now, namespace=Namespace)
+    environment.globals.pop("dict", None)
+    return environment.from_string(template).render
+
+
+def _to_json(value: Any, ensure_ascii: bool = False, **options: Any) -> str:
+    """JSON as it is: Jinja's own filter escapes characters that mean something in HTML."""
+    return json.dumps(value, ensure_ascii=ensure_ascii, **options)
+
+
+def _plain_tokenizer(folder: Path) -> PlainTokenizer | None:
+    """None where transformers would do more than read tokenizer.json and the template."""
+    file, config = folder / "tokenizer.json", _read_json(folder / "tokenizer_config.json")
+    if not file.is_file() or config.get("tokenizer_class") not in _PLAIN_CLASSES:
+        return None
+    if config.get("add_prefix_space"):
+        return None
+    template = _template(folder, config)
+    if template is None or "endgeneration" in template or "dict(" in template:
+        return None
+    from tokenizers import Tokenizer
+
+    backend = Tokenizer.from_file(str(file))
+    backend.no_truncation()
+    backend.no_padding()
+    older = _read_json(folder / "special_tokens_map.json")
+    named = {role: _content(value) for role, value in _roles(older, config)}
+    further = [token for source in (older, config) for key in _FURTHER for token in _tokens(source.get(key))]
+    declared = config.get("added_tokens_decoder") or {}
+    wanted = {_content(token): int(number) for number, token in declared.items()}
+    if any(backend.token_to_id(token) != number for token, number in wanted.items()):
+        return None
+    added = [token.content for token in backend.get_added_tokens_decoder().values() if token.special]
+    special = list(dict.fromkeys([*named.values(), *further, *added]))
+    if any(backend.token_to_id(token) is None for token in special):
+        return None
+    return PlainTokenizer(backend, named, special, template)
+
+
+def _full_tokenizer(folder: Path) -> Any:
+    with IMPORT_LOCK:
+        from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+    if not tokenizer.chat_template:
+        tokenizer.chat_template = _legacy_template(folder)
+    if not tokenizer.chat_template:
+        raise CheckpointError(
+            f"{folder} has no chat template; add the chat_template.jinja it was published with."
+        )
+    return tokenizer
+
+
+def _template(folder: Path, config: Mapping[str, Any]) -> str | None:
+    """The chat template, from the places where transformers looks for it."""
+    file = folder / "chat_template.jinja"
+    if file.is_file():
+        return file.read_text(encoding="utf-8")
+    own = config.get("chat_template")
+    return own if isinstance(own, str) else None if own else _legacy_template(folder)
+
+
+def _legacy_template(folder: Path) -> str | None:
+    template = _read_json(folder / "chat_template.json").get("chat_template")
+    return template if isinstance(template, str) else None
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    """The object in a JSON file; empty when there is no file."""
+    if not file.is_file():
+        return {}
+    content = json.loads(file.read_text(encoding="utf-8"))
+    if not isinstance(content, dict):
+        raise ValueError(f"{file.name} holds no object")
+    return content
+
+
+def _roles(*sources: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for source in sources:
+        for role in _NAMED:
+            if source.get(role) is not None:
+                yield role, source[role]
+
+
+def _tokens(value: Any) -> list[str]:
+    """Tokens in a list, or in a mapping from names."""
+    values = value.values() if isinstance(value, Mapping) else value or ()
+    return [_content(token) for token in values]
+
+
+def _content(token: Any) -> str:
+    return str(token["content"]) if isinstance(token, Mapping) else str(token)

@@ -1,0 +1,155 @@
+"""The vision tower of Qwen3-VL for frame pairs of one size: features of a pair, with those for DeepStack.
+
+The same arithmetic as the tower in transformers, with everything that depends on the grid alone computed
+once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+
+from stride_ros.qwen3_vl.architecture import VisionShape
+from stride_ros.qwen3_vl.patches import MERGE, PAIR, PATCH
+
+_ROPE_THETA = 10000.0
+_NORM_EPS = 1e-6
+
+
+class Weights(Protocol):
+    """Where tensors come from: a checkpoint's files, or random numbers for a benchmark."""
+
+    def has(self, name: str) -> bool: ...
+
+    def tensor(self, name: str, *shape: int) -> torch.Tensor: ...
+
+
+@dataclass(frozen=True)
+class PairFeatures:
+    """One encoded frame pair: `tokens` (T, hidden) replace its video tokens, `deepstack[i]` (T, hidden) is
+    added to them after language layer i; T = rows * columns cells of 32 x 32 pixels."""
+
+    rows: int
+    columns: int
+    tokens: torch.Tensor
+    deepstack: tuple[torch.Tensor, ...]
+
+    @property
+    def memory_bytes(self) -> int:
+        return sum(x.numel() * x.element_size() for x in (self.tokens, *self.deepstack))
+
+
+class _Linear:
+    def __init__(self, weights: Weights, name: str, inputs: int, outputs: int) -> None:
+        self.weight = weights.tensor(f"{name}.weight", outputs, inputs)
+        self.bias = weights.tensor(f"{name}.bias", outputs)
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        return F.linear(x, self.weight, self.bias)
+
+
+class _Norm:
+    def __init__(self, weights: Weights, name: str, size: int) -> None:
+        self.weight, self.bias = weights.tensor(f"{name}.weight", size), weights.tensor(f"{name}.bias", size)
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        return F.layer_norm(x, self.weight.shape, self.weight, self.bias, _NORM_EPS)
+
+
+class _Merger:
+    """2 x 2 patches become one token of the language model's width."""
+
+    def __init__(self, weights: Weights, name: str, shape: VisionShape, norm_after: bool) -> None:
+        self.width = shape.hidden * MERGE * MERGE
+        self.norm_after = norm_after
+        self.norm = _Norm(weights, f"{name}.norm", self.width if norm_after else shape.hidden)
+        self.first = _Linear(weights, f"{name}.linear_fc1", self.width, self.width)
+        self.second = _Linear(weights, f"{name}.linear_fc2", self.width, shape.output)
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        merged = (x.shape[0], -1, self.width)
+        x = self.norm(x.reshape(merged)) if self.norm_after else self.norm(x).reshape(merged)
+        return self.second(F.gelu(self.first(x)))
+
+
+class _Block:
+    def __init__(self, weights: Weights, name: str, shape: VisionShape) -> None:
+        self.heads = shape.heads
+        self.norm1 = _Norm(weights, f"{name}.norm1", shape.hidden)
+        self.norm2 = _Norm(weights, f"{name}.norm2", shape.hidden)
+        self.qkv = _Linear(weights, f"{name}.attn.qkv", shape.hidden, 3 * shape.hidden)
+        self.proj = _Linear(weights, f"{name}.attn.proj", shape.hidden, shape.hidden)
+        self.up = _Linear(weights, f"{name}.mlp.linear_fc1", shape.hidden, shape.intermediate)
+        self.down = _Linear(weights, f"{name}.mlp.linear_fc2", shape.intermediate, shape.hidden)
+
+    def __call__(self, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+        batch, patches, width = x.shape
+        qkv = self.qkv(self.norm1(x)).view(batch, patches, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        q, k = rotate(qkv[0], cos, sin), rotate(qkv[1], cos, sin)
+        attended = F.scaled_dot_product_attention(q, k, qkv[2])
+        x = x + self.proj(attended.transpose(1, 2).reshape(batch, patches, width))
+        return x + self.down(F.gelu(self.up(self.norm2(x)), approximate="tanh"))
+
+
+def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+    """Rotary position embedding of x (..., d), the two halves of d being real and imaginary parts."""
+    half = x.shape[-1] // 2
+    turned = torch.cat((-x[..., half:], x[..., :half]), dim=-1)
+    return (x * cos + turned * sin).to(x.dtype)
+
+
+class VisionTower:
+    """Encodes frame pairs; the result depends on the pair alone, so caches and queries share it."""
+
+    def __init__(self, shape: VisionShape, weights: Weights) -> None:
+        self._shape = shape
+        self._patch_weight = weights.tensor(
+            "vision.patch_embed.proj.weight", shape.hidden, 3, PAIR, PATCH, PATCH
+        )
+        self._patch_weight = self._patch_weight.reshape(shape.hidden, -1)
+        self._patch_bias = weights.tensor("vision.patch_embed.proj.bias", shape.hidden)
+        self._positions = weights.tensor("vision.pos_embed.weight", shape.positions, shape.hidden)
+        self._blocks = [_Block(weights, f"vision.blocks.{i}", shape) for i in range(shape.layers)]
+        self._merger = _Merger(weights, "vision.merger", shape, norm_after=False)
+        self._deepstack = {
+            layer: _Merger(weights, f"vision.deepstack_merger_list.{i}", shape, norm_after=True)
+            for i, layer in enumerate(shape.deepstack)
+        }
+        self._grid = lru_cache(maxsize=8)(self._compute_grid)
+
+    def encode(self, patches: torch.Tensor, rows: int, columns: int) -> list[PairFeatures]:
+        """Features of B pairs: patches (B, 4 * rows * columns, 1536), rows and columns in cells of 32 px."""
+        embedded, cos, sin = self._grid(rows, columns)
+        x = F.linear(patches, self._patch_weight, self._patch_bias) + embedded
+        stack = []
+        for layer, block in enumerate(self._blocks):
+            x = block(x, cos, sin)
+            if layer in self._deepstack:
+                stack.append(self._deepstack[layer](x))
+        tokens = self._merger(x)
+        return [
+            PairFeatures(rows, columns, tokens[i], tuple(features[i] for features in stack))
+            for i in range(tokens.shape[0])
+        ]
+
+    def _compute_grid(self, rows: int, columns: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Learned positions resampled to the grid, and rotary tables; both in the order of patches."""
+        height, width = rows * MERGE, columns * MERGE
+        order = torch.arange(height * width).view(rows, MERGE, columns, MERGE).transpose(1, 2).reshape(-1)
+        side = int(self._shape.positions**0.5)
+        table = self._positions.float().view(1, side, side, -1).permute(0, 3, 1, 2)
+        resampled = F.interpolate(table, size=(height, width), mode="bilinear", align_corners=True)
+        order = order.to(resampled.device)
+        embedded = resampled[0].flatten(1).T[order].to(self._positions.dtype)
+        spatial = self._shape.hidden // self._shape.heads // 2
+        frequency = 1.0 / _ROPE_THETA ** (torch.arange(0, spatial, 2, dtype=torch.float32) / spatial)
+        frequency = frequency.to(order.device)
+        angles = torch.cat(
+            ((order // width)[:, None] * frequency, (order % width)[:, None] * frequency), dim=-1
+        )
+        angles = torch.cat((angles, angles), dim=-1)
+        return embedded, angles.cos(), angles.sin()

@@ -1,0 +1,124 @@
+"""Turns what the nodes say, in stamps, into the record of a run, in seconds from the first frame."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+
+import numpy as np
+
+from stride_ros.runs.record import OFFSET, RETRACTED, QueryRun, Run, Said, Span, thumbnail
+
+STRIP = 12  # pictures along the timeline
+_RECENT = 32  # frames kept for the onsets that are still to come
+
+_STATES = {2: OFFSET, 3: RETRACTED}  # of ActivationSpan
+
+
+class Recorder:
+    """Collects frames, decisions, spans and answers; stamps are in ns, images (H, W, 3) uint8 RGB."""
+
+    def __init__(self, queries: Sequence[QueryRun]) -> None:
+        self.queries = {query.query: query for query in queries}
+        self.newest: int | None = None  # stamp of the newest frame
+        self._origin: int | None = None
+        self._recent: OrderedDict[int, np.ndarray] = OrderedDict()
+        self._bare: dict[int, list[Span]] = {}  # spans without a thumbnail by the stamp of their frame
+        self._strip: list[tuple[float, bytes]] = []
+        self._strip_step, self._frames = 1, 0
+
+    def seconds(self, stamp: int) -> float:
+        """Time of a stamp in s from the first frame."""
+        return (stamp - (stamp if self._origin is None else self._origin)) / 1e9
+
+    def duration(self) -> float:
+        """Length of what was seen in s; 0 before the first frame."""
+        return 0.0 if self.newest is None else self.seconds(self.newest)
+
+    def go_on(self, stamp: int, period: float) -> None:
+        """The clock went back to ``stamp``: times go on ``period`` s after the newest frame."""
+        if self._origin is not None and self.newest is not None:
+            self._origin += stamp - self.newest - round(period * 1e9)
+            self.newest = stamp
+        self._recent.clear()
+
+    def frame(self, stamp: int, image: np.ndarray) -> None:
+        """A frame was taken."""
+        self._begin(stamp)
+        self.newest = stamp if self.newest is None else max(self.newest, stamp)
+        self._recent[stamp] = image
+        if len(self._recent) > _RECENT:
+            self._recent.popitem(last=False)
+        for span in self._bare.pop(stamp, ()):
+            span.thumbnail = thumbnail(image)
+        if self._frames % self._strip_step == 0:
+            self._strip.append((self.seconds(stamp), thumbnail(image, 160)))
+            if len(self._strip) >= 4 * STRIP:  # thin out: the length of the stream is not known in advance
+                self._strip = self._strip[::2]
+                self._strip_step *= 2
+        self._frames += 1
+
+    def decision(
+        self,
+        query: str,
+        stamp: int,
+        labels: np.ndarray,
+        probabilities: np.ndarray,
+        resolution: float,
+        seconds: float,
+    ) -> None:
+        """The window that ends at ``stamp`` was decided in ``seconds``."""
+        self._begin(stamp)
+        self.queries[query].decided(self.seconds(stamp), labels, probabilities, resolution, seconds)
+
+    def span(
+        self,
+        query: str,
+        span_id: int,
+        state: int,
+        stamp: int,
+        start: int,
+        end: int,
+        confidence: float,
+        latency: float | None = None,
+    ) -> Span | None:
+        """A span began or changed (``state`` of ActivationSpan); None for one that is not known."""
+        if state == 0:
+            span = Span(span_id, 0.0, 0.0, self.seconds(stamp), confidence, latency=latency)
+            self.queries[query].spans.append(span)
+            if stamp in self._recent:
+                span.thumbnail = thumbnail(self._recent[stamp])
+            else:
+                self._bare.setdefault(stamp, []).append(span)
+        else:
+            known = self.find(query, span_id)
+            if known is None:
+                return None
+            span = known
+        # A recorder that missed the first frames counts from a later one.
+        span.start, span.end = max(self.seconds(start), 0.0), max(self.seconds(end), 0.0)
+        span.confidence = confidence
+        span.state = _STATES.get(state, span.state)
+        return span
+
+    def answer(self, query: str, span_id: int, said: Said) -> Span | None:
+        """The final answer to an onset; None for a span that is not known."""
+        span = self.find(query, span_id)
+        if span is not None:
+            span.said = said
+        return span
+
+    def find(self, query: str, span_id: int) -> Span | None:
+        """The span of a query with this id."""
+        return next((span for span in reversed(self.queries[query].spans) if span.id == span_id), None)
+
+    def run(self, name: str, period: float) -> Run:
+        """The record so far; frames come every ``period`` s."""
+        run = Run(name, self.duration() + period if self._frames else 0.0, list(self.queries.values()))
+        chosen = np.linspace(0, len(self._strip) - 1, min(STRIP, len(self._strip))).round().astype(int)
+        run.strip = [self._strip[i] for i in chosen]
+        return run
+
+    def _begin(self, stamp: int) -> None:
+        if self._origin is None:
+            self._origin = stamp

@@ -1,0 +1,216 @@
+"""report.html: one self-contained page about a run, with the timeline, the frames and what was said."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Iterator, Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stride_ros.errors import SourceError
+from stride_ros.runs.matching import match_spans
+from stride_ros.runs.page import page
+from stride_ros.runs.record import OFFSET, OPEN, RETRACTED, Expected, QueryRun, Run, Span
+from stride_ros.runs.timeline import legend_html, time_label, timeline_svg
+from stride_ros.runs.timeline_png import write_timeline_png
+from stride_ros.text.wording import counted, plural
+
+
+def write_report(run: Run, folder: str | Path) -> None:
+    """Write report.html and timeline.png into ``folder``, which is made; SourceError when that fails."""
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "report.html").write_text(report_html(run), "utf-8", "backslashreplace")
+        write_timeline_png(run, folder / "timeline.png")
+    except OSError as error:
+        raise SourceError(f"{folder} cannot be written ({error.strerror}); choose another folder.") from error
+
+
+def report_html(run: Run) -> str:
+    """The page as text; it refers to nothing outside itself."""
+    heading = "What the camera showed, and what was said" if run.answers else "What the camera showed"
+    sections = [
+        f"<header><h1>{heading}</h1>",
+        f'<p class="lead">{_text(run.name)}, {time_label(run.seconds).removesuffix(".0")} min</p></header>',
+        *(f'<p class="notice">{escape(note)}</p>' for note in run.notes),
+        f'<section class="tiles">{"".join(_tiles(run))}</section>',
+        f"<section><h2>Over time</h2>{''.join(_charts(run))}</section>",
+        f"<section><h2>{'Said' if run.answers else 'Spans'}</h2>{_spans(run)}</section>",
+        _truth(run),
+        _latencies(run),
+        _settings(run),
+        "<footer>Times are minutes and seconds from the first frame. Made by stride_ros.</footer>",
+    ]
+    return page(f"stride_ros: {run.name}", "\n".join(section for section in sections if section))
+
+
+def _tiles(run: Run) -> Iterator[str]:
+    spans = [span for _, span in run.spans()]
+    answers = [span.said for span in spans if span.said is not None and span.said.status == "ok"]
+    decisions = [t for query in run.queries for t in query.decision_seconds]
+    delays = [answer.latency for answer in answers if answer.latency is not None]
+    found = sum(span.state != RETRACTED for span in spans)
+    yield _tile(str(found), f"{plural(found, 'span')} found")
+    if retracted := sum(span.state == RETRACTED for span in spans):
+        yield _tile(
+            str(retracted), plural(retracted, "retracted as a false alarm", "retracted as false alarms")
+        )
+    if run.answers:
+        yield _tile(str(len(answers)), f"{plural(len(answers), 'sentence')} said")
+    yield _tile(f"{len(decisions):,}", plural(len(decisions), "decision"))
+    if decisions:
+        yield _tile(f"{1000 * np.median(decisions):.0f} ms", "median time of a decision")
+    if delays:
+        yield _tile(f"{np.median(delays):.2f} s", "median time to a whole sentence")
+
+
+def _tile(value: str, label: str) -> str:
+    return f'<div class="card"><b>{escape(value)}</b><span>{escape(label)}</span></div>'
+
+
+def _charts(run: Run) -> Iterator[str]:
+    for query in run.queries:
+        chart = timeline_svg(run, query) + legend_html(run, query)
+        yield f'<div class="card chart">{_query(query)}{chart}</div>'
+    if run.strip:
+        yield f'<div class="strip" style="--pictures:{len(run.strip)}">'
+        for time, picture in run.strip:
+            label = time_label(time)
+            yield f"<figure>{_picture(picture, f'frame at {label}')}<figcaption>{label}</figcaption></figure>"
+        yield "</div>"
+
+
+def _spans(run: Run) -> str:
+    cards = "".join(_card(run, query, span) for query, span in run.spans())
+    return f'<div class="spans">{cards}</div>' if cards else "<p>Nothing: no span met the trigger.</p>"
+
+
+def _card(run: Run, query: QueryRun, span: Span) -> str:
+    image = _picture(span.thumbnail, f"frame at the onset of span {span.id}") if span.thumbnail else ""
+    state = {OFFSET: "", OPEN: ", still going on at the end", RETRACTED: ", retracted as a false alarm"}[
+        span.state
+    ]
+    facts = [f"span {span.id}: {_interval(span)}{state}", f"confidence {span.confidence:.2f}"]
+    if span.latency is not None:
+        facts.append(f"decided in {1000 * span.latency:.0f} ms")
+    if span.said is not None and span.said.latency is not None:
+        facts.append(f"said after {span.said.latency:.2f} s by {span.said.model}")
+    asked = f'<p class="facts" dir="auto">{escape(query.query)}</p>' if len(run.queries) > 1 else ""
+    return (
+        f'<article class="card">{image}<div><span class="when">{time_label(span.onset)}</span>'
+        f"{_sentence(span) if run.answers else ''}{asked}"
+        f'<p class="facts">{escape(" · ".join(facts))}</p></div></article>'
+    )
+
+
+def _sentence(span: Span) -> str:
+    if span.said is None:
+        return '<span class="silent">No answer was asked for or came in time.</span>'
+    if span.said.status == "ok" and span.said.text.strip():
+        return f'<q dir="auto">{escape(span.said.text.strip())}</q>'
+    reason = span.said.error or "The model said nothing."
+    return f'<span class="silent" dir="auto">{escape(reason)}</span>'
+
+
+def _truth(run: Run) -> str:
+    cards = "".join(_matches(run, query) for query in run.queries if query.expected)
+    return f"<section><h2>Against the ground truth</h2>{cards}</section>" if cards else ""
+
+
+def _matches(run: Run, query: QueryRun) -> str:
+    names = ["", "ground truth", "what happens", "decided", "overlap (IoU)", "onset after start"]
+    names += ["said"] if run.answers else []
+    rows = []
+    for match in match_spans(query.expected, query.spans):
+        truth, span = match.expected, match.span
+        cells = [
+            match.verdict,
+            _interval(truth) if truth else "",
+            truth.text if truth else "",
+            f"{_interval(span)} (span {span.id})" if span else "",
+            f"{match.iou:.2f}" if truth and span else "",
+            f"{span.onset - truth.start:+.1f} s" if truth and span else "",
+            span.said.text if span and span.said else "",
+        ]
+        colour = {"found": "good", "inexact": "fair"}.get(match.verdict, "bad")
+        rows.append("".join(_cell(name, text, colour) for name, text in zip(names, cells, strict=False)))
+    head = "".join(f"<th>{name}</th>" for name in names)
+    body = "".join(f"<tr>{row}</tr>" for row in rows)
+    return f'<div class="card matches">{_query(query)}<table><tr>{head}</tr>{body}</table></div>'
+
+
+def _cell(name: str, text: str, colour: str) -> str:
+    if not name:
+        return f'<td class="{colour}">{text}</td>'
+    kind = ' class="times"' if name in ("ground truth", "decided") else ""
+    return f'<td{kind} data-name="{name}" dir="auto">{escape(text)}</td>'
+
+
+def _query(query: QueryRun) -> str:
+    return f'<p class="query" dir="auto">“{escape(query.query.strip())}”</p>'
+
+
+def _text(text: str) -> str:
+    return f"<bdi>{escape(text)}</bdi>"
+
+
+def _interval(item: Span | Expected) -> str:
+    return f"{time_label(item.start)} to {time_label(item.end)}"
+
+
+def _latencies(run: Run) -> str:
+    seconds = [t for query in run.queries for t in query.decision_seconds]
+    if len(seconds) < 2:
+        return ""
+    return f'<section><h2>Time of a decision</h2><div class="card">{_histogram(seconds)}</div></section>'
+
+
+def _histogram(seconds: Sequence[float]) -> str:
+    """How often a decision took how long; the slowest percent is gathered in the last bar."""
+    times = np.asarray(seconds) * 1000
+    counts, edges = np.histogram(np.minimum(times, np.percentile(times, 99)), bins=min(24, len(times)))
+    step = 100 / len(counts)
+    bars = "".join(
+        f'<rect x="{i * step:.2f}%" y="{82 - 80 * n / counts.max():.1f}" width="{0.9 * step:.2f}%"'
+        f' height="{80 * n / counts.max():.1f}" rx="1.5">'
+        f"<title>{edges[i]:.0f} to {edges[i + 1]:.0f} ms: {n}</title></rect>"
+        for i, n in enumerate(counts)
+    )
+    return (
+        f'<svg class="histogram" role="img" aria-label="histogram of decision times">{bars}</svg>'
+        f'<p class="facts ends"><span>{edges[0]:.0f} ms</span><span>{edges[-1]:.0f} ms</span></p>'
+        f'<p class="facts">median {np.median(times):.0f} ms, slowest {times.max():.0f} ms,'
+        f" {counted(len(times), 'decision')}</p>"
+    )
+
+
+def _settings(run: Run) -> str:
+    source = {name: value for name, value in run.source.items() if value is not None}
+    rows = "".join(
+        f'<tr><td>{escape(name)}</td><td dir="auto">{escape(value)}</td></tr>'
+        for name, value in [*_flat(source), *_flat(run.settings)]
+    )
+    return (
+        f'<section><h2>Settings</h2><div class="card settings"><table>{rows}</table></div></section>'
+        if rows
+        else ""
+    )
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Names and values as a parameter file has them."""
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        elif value is None or isinstance(value, bool):
+            yield f"{prefix}{name}", {None: "none", True: "true", False: "false"}[value]
+        else:
+            yield f"{prefix}{name}", str(value)
+
+
+def _picture(data: bytes, description: str) -> str:
+    return f'<img src="data:image/jpeg;base64,{b64encode(data).decode()}" alt="{escape(description)}">'

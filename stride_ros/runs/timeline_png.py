@@ -1,0 +1,179 @@
+"""The timeline as a PNG file: what the report shows, in its colours, for a chat or a ticket."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stride_ros.runs.palette import LIGHT
+from stride_ros.runs.record import RETRACTED, Expected, QueryRun, Run, Span
+from stride_ros.runs.timeline import crowded, curves, tick_times, time_label
+from stride_ros.terminal import one_line, wrapped
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_FONT = "DejaVu Sans"  # comes with matplotlib
+_TITLE_COLUMNS = 105  # characters of a line of the title
+_CHART, _LINE = 2.6, 0.2  # inches of a chart with one line of title, and of each further one
+_SPANS, _TRUTH = -0.22, -0.46  # places of the rows of bars below P(active) = 0
+_DASHED = (0, (5 / 1.6, 3 / 1.6))  # in line widths
+_OUTLINE = (0, (4, 3))
+_PLAIN: Any = {"parse_math": False, "usetex": False}  # $ is a dollar
+
+
+def write_timeline_png(run: Run, path: str | Path) -> None:
+    """Draw the timeline of every query into a PNG file."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    texts = [_one_line(text) for text in (run.name, *(query.query for query in run.queries))]
+    fonts, drawable = _fonts(texts)
+    drawn = [_drawable(text, drawable, f"query {i}" if i else "the run") for i, text in enumerate(texts)]
+    name, *titles = ["\n".join(wrapped(text, _TITLE_COLUMNS, tear=True)) for text in drawn]
+    heights = [_CHART + _LINE * title.count("\n") for title in titles] or [_CHART]
+    with plt.rc_context({"font.family": fonts}):
+        figure, axes = plt.subplots(
+            len(heights),
+            1,
+            figsize=(12, sum(heights) + 0.6 + _LINE * name.count("\n")),
+            sharex=True,
+            squeeze=False,
+            layout="constrained",
+        )
+        for axis, query, title in zip(axes[:, 0], run.queries, titles, strict=True):
+            axis.set_title(title, loc="left", fontsize=11, fontweight="bold", **_PLAIN)
+            _draw(axis, run, query)
+        axes[-1, 0].set_xlabel("time (minutes:seconds)")
+        figure.suptitle(name, x=0.01, ha="left", fontsize=9, color=LIGHT["soft"], **_PLAIN)
+        figure.savefig(path, dpi=110)
+        plt.close(figure)
+
+
+def _draw(axis: Axes, run: Run, query: QueryRun) -> None:
+    length = max(run.seconds, 1e-3)
+    for line in curves(query, length):
+        times, values = zip(*line, strict=True)
+        axis.fill_between(times, values, color=LIGHT["area"], linewidth=0)
+        axis.plot(times, values, color=LIGHT["curve"], linewidth=1.4)
+    axis.axhline(0.5, color=LIGHT["line"], linewidth=1, linestyle=(0, (3, 4)))
+    kept = [span for span in query.spans if span.state != RETRACTED]
+    gone = [span for span in query.spans if span.state == RETRACTED]
+    least = length / 1000  # narrower bars would fall between pixels
+    _bars(axis, _SPANS, kept, least, color=LIGHT["span"], linewidth=0.8)
+    _bars(axis, _SPANS, gone, least, fill=False, edgecolor=LIGHT["gone"], linestyle=_OUTLINE)
+    _bars(axis, _TRUTH, query.expected, least, color=LIGHT["truth"], linewidth=0.8)
+    mark = [_SPANS + 0.1, -0.02] if crowded(query) else [_SPANS - 0.09, 1]
+    for span in query.spans:
+        axis.plot([span.onset] * 2, mark, color=LIGHT["onset"], linewidth=1.6, linestyle=_DASHED)
+        # A number needs room, and a bar behind it.
+        if span.state != RETRACTED and span.end - span.start > (0.01 + 0.008 * len(str(span.id))) * length:
+            at = (span.start + span.end) / 2
+            axis.text(at, _SPANS, str(span.id), ha="center", va="center", color="white", fontsize=8)
+    axis.set_ylim(-0.62 if query.expected else -0.38, 1.05)
+    axis.set_yticks([0, 0.5, 1])
+    axis.set_ylabel("P(active)")
+    ticks = tick_times(run.seconds)
+    axis.set_xticks(ticks, [time_label(time).removesuffix(".0") for time in ticks])
+    axis.set_xlim(-0.006 * length, 1.006 * length)  # an onset with the first frame is not on the axis itself
+    axis.spines[["top", "right"]].set_visible(False)
+    _legend(axis, run, query)
+
+
+def _bars(axis: Axes, y: float, spans: Sequence[Span | Expected], least: float, **look: Any) -> None:
+    starts = [max(span.start, 0.0) for span in spans]
+    lengths = [max(span.end - start, least) for span, start in zip(spans, starts, strict=True)]
+    axis.barh([y] * len(spans), lengths, 0.18, left=starts, **look)
+
+
+def _legend(axis: Axes, run: Run, query: QueryRun) -> None:
+    """What is drawn, with the colours and lines it is drawn with."""
+    from matplotlib.legend_handler import HandlerLine2D
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    class Upright(HandlerLine2D):  # type: ignore[misc, no-any-unimported]
+        """An onset stands upright in the legend, too."""
+
+        def create_artists(
+            self,
+            legend: Any,
+            line: Any,
+            xd: float,
+            yd: float,
+            width: float,
+            height: float,
+            size: Any,
+            trans: Any,
+        ) -> list[Any]:
+            ends = [-yd - 2, height - yd + 2]
+            upright = Line2D(
+                [width / 2 - xd] * 2, ends, color=LIGHT["onset"], linewidth=1.6, linestyle=_DASHED
+            )
+            upright.set_transform(trans)
+            return [upright]
+
+    curve = (Patch(color=LIGHT["area"], linewidth=0), Line2D([], [], color=LIGHT["curve"], linewidth=1.4))
+    onset = Line2D([], [], color=LIGHT["onset"], linewidth=1.6, linestyle=_DASHED)
+    keys: list[tuple[str, Any]] = [
+        ("P(active)", curve),
+        ("decided span", Patch(color=LIGHT["span"])),
+        ("onset: time to speak" if run.answers else "onset", onset),
+    ]
+    if any(span.state == RETRACTED for span in query.spans):
+        keys.append(("retracted", Patch(fill=False, edgecolor=LIGHT["gone"], linestyle=_OUTLINE)))
+    if query.expected:
+        keys.append(("ground truth", Patch(color=LIGHT["truth"])))
+    axis.legend(
+        [key for _, key in keys],
+        [label for label, _ in keys],
+        loc="upper left",
+        bbox_to_anchor=(1.005, 1.0),
+        frameon=False,
+        fontsize=9,
+        handler_map={onset: Upright()},
+    )
+
+
+# Text in any script
+
+
+def _one_line(text: str) -> str:
+    """The text without line breaks and without characters that only steer how others are shown."""
+    return "".join(char for char in one_line(text) if unicodedata.category(char) not in ("Cc", "Cf"))
+
+
+def _fonts(texts: Iterable[str]) -> tuple[list[str], set[str]]:
+    """Families that together have as many of the characters as this machine can draw, and the characters."""
+    from matplotlib import font_manager
+
+    manager = font_manager.fontManager
+    wanted = {char for text in texts for char in text if not char.isspace()}
+    families, drawable = [_FONT], {" "}
+    files = [(_FONT, manager.findfont(_FONT))]
+    files += sorted({(font.name, font.fname) for font in manager.ttflist if font.weight in (400, "normal")})
+    for family, file in files:
+        if not wanted - drawable:
+            break
+        if "Emoji" in family or "Last Resort" in family:  # pictures, and boxes, instead of outlines
+            continue
+        try:
+            has = {chr(code) for code in font_manager.get_font(file).get_charmap()}
+        except (OSError, RuntimeError):
+            continue  # a damaged font helps nobody
+        if (wanted - drawable) & has:
+            drawable |= wanted & has
+            families += [family] if family not in families else []
+    return families, drawable
+
+
+def _drawable(text: str, drawable: set[str], what: str) -> str:
+    """The text with a box for what no font has; if that is most of it, words that say so."""
+    missing = sum(char not in drawable for char in text)
+    if missing > len(text) / 2:
+        return f"({what}: no installed font has its characters, see report.html)"
+    return "".join(char if char in drawable else "□" for char in text)

@@ -1,0 +1,56 @@
+"""Anything but ROS that yields stamped frames: the synthetic world, videos, image folders, bags, cameras."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from stride_ros.bags.files import is_recording
+from stride_ros.errors import SourceError
+from stride_ros.sources.camera import CameraSource
+from stride_ros.sources.folder import IMAGE_SUFFIXES, FolderSource
+from stride_ros.sources.frames import FrameSource, SourceFrame
+from stride_ros.sources.video import VideoSource
+from stride_ros.sources.world import WorldSource
+
+__all__ = ["IMAGE_SUFFIXES", "FrameSource", "SourceFrame", "open_source"]
+
+
+def open_source(
+    source: str,
+    *,
+    rate: float = 10.0,
+    seconds: float = 0.0,
+    size: tuple[int, int] = (0, 0),
+    seed: int = 0,
+    image_topic: str | None = None,
+    topic_option: str = "--image-topic",
+) -> FrameSource:
+    """Open `world`, a video file, a folder of images, a bag, or a V4L2 camera ("/dev/video0" or "0").
+
+    rate: frames a second (at most, where the source has its own). seconds: length to read, 0 for all (60 s of
+    world). size: (width, height) to scale to, 0 for the source's own. seed: which world. image_topic: of a
+    bag, None for the only one; topic_option: what a user gives it with, for messages.
+    Raises SourceError when there is nothing to read.
+    """
+    if image_topic and (source == "world" or not is_recording(Path(source).expanduser())):
+        raise SourceError(f"{source} is no recording and has no image topics; leave {topic_option} out.")
+    if source == "world":
+        return WorldSource(seed, seconds or 60.0, rate, size)
+    if re.fullmatch(r"\d+", source):
+        source = f"/dev/video{source}"
+    if source.startswith("/dev/"):
+        return CameraSource(source, rate, seconds, size)
+    path = Path(source).expanduser()
+    if not source or not path.exists():
+        raise SourceError(
+            f"The source '{source}' does not exist; use world, a video file, an image folder, a bag or"
+            " /dev/videoN."
+        )
+    if is_recording(path):
+        from stride_ros.sources.bag import BagSource
+
+        return BagSource(path, rate, seconds, size, image_topic or None, topic_option)
+    if path.is_dir():
+        return FolderSource(path, rate, seconds, size)
+    return VideoSource(path, rate, seconds, size)

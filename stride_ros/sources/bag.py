@@ -1,0 +1,51 @@
+"""A recording as a source."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from stride_ros.bags.clock import Tally
+from stride_ros.bags.reader import BagReader
+from stride_ros.errors import SourceError
+from stride_ros.sources.frames import SourceFrame, scaled
+
+
+class BagSource:
+    """The images of one topic of a bag, at the times of their stamps, thinned to `rate`."""
+
+    live = False
+    events = ()
+
+    def __init__(
+        self,
+        path: Path,
+        rate: float,
+        seconds: float,
+        size: tuple[int, int],
+        image_topic: str | None,
+        topic_option: str,
+    ) -> None:
+        self.name = str(path)
+        self.notes: list[str] = []
+        self._rate, self._seconds, self._size = rate, seconds, size
+        self._topic, self._option = image_topic, topic_option
+        with self._open():
+            pass  # a bag that cannot be read fails now, not in a thread later
+
+    def frames(self) -> Iterator[SourceFrame]:
+        tally, shown = Tally(), False
+        with self._open() as bag:
+            try:
+                for image, time in bag.frames(self._rate, tally):
+                    if self._seconds and time >= self._seconds:
+                        return
+                    shown = True
+                    yield SourceFrame(scaled(image, self._size), time)
+            finally:
+                self.notes = [*bag.notes, *tally.notes()]
+        if tally.bad and not shown:
+            raise SourceError(f"No image on {bag.image.topic} of {self.name} can be used: {tally.bad[0]}")
+
+    def _open(self) -> BagReader:
+        return BagReader(self.name, self._topic, option=self._option)

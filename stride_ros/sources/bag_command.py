@@ -1,0 +1,101 @@
+"""``stride-ros bag``: make a bag of a video, an image folder or a camera, to train on and to replay."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stride_ros.errors import ConfigError, SourceError
+from stride_ros.terminal import say
+from stride_ros.text.wording import counted
+
+if TYPE_CHECKING:
+    from stride_ros.sources import FrameSource
+
+
+def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
+    parser = subparsers.add_parser(
+        "bag",
+        help="make a bag of a video, an image folder or a camera",
+        description="Write the frames of a source as a rosbag2 folder, JPEG on TOPIC/compressed or raw on "
+        "TOPIC. Stamps begin at a fixed time, and times in labels count from the first frame.",
+    )
+    parser.add_argument("source", help="video file, image folder, bag or /dev/videoN")
+    parser.add_argument("bag", type=Path, help="rosbag2 folder to write")
+    parser.add_argument("--fps", type=float, default=10.0, help="frames a second at most (default 10)")
+    parser.add_argument("--seconds", type=float, default=0.0, help="length to take in seconds (default: all)")
+    add_image_topic(parser)
+    add_bag_options(parser)
+    parser.set_defaults(run=run)
+
+
+def add_image_topic(parser: argparse.ArgumentParser) -> None:
+    """Which topic of a recording a command takes its images from: `--image-topic`."""
+    parser.add_argument(
+        "--image-topic", metavar="TOPIC", help="of a bag: Image or CompressedImage (default: the only one)"
+    )
+
+
+def add_bag_options(parser: argparse.ArgumentParser) -> None:
+    """How a command writes a bag: `--storage`, `--topic`, `--raw`."""
+    parser.add_argument(
+        "--storage", choices=("mcap", "sqlite3"), default="mcap", help="kind of bag (default mcap)"
+    )
+    parser.add_argument(
+        "--topic", default="/camera/image_raw", help="image topic (default /camera/image_raw)"
+    )
+    parser.add_argument(
+        "--raw", action="store_true", help="raw images on TOPIC instead of JPEG on TOPIC/compressed"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from stride_ros.sources import open_source
+    from stride_ros.terminal import Progress, tell_notes
+
+    if arguments.fps <= 0 or arguments.seconds < 0:
+        raise ConfigError("--fps must be above 0 and --seconds at least 0; correct the value.")
+    if re.fullmatch(r"\d+|/dev/.*", arguments.source) and not arguments.seconds:
+        raise ConfigError("A camera has no end; give --seconds.")
+    source = open_source(
+        arguments.source,
+        rate=arguments.fps,
+        seconds=arguments.seconds,
+        image_topic=arguments.image_topic,
+    )
+    with Progress("Writing", arguments.seconds, "s") as progress:
+        count, end = write_source(
+            source,
+            arguments.bag,
+            topic=arguments.topic,
+            storage=arguments.storage,
+            raw=arguments.raw,
+            report=progress.update,
+        )
+    say(f"Wrote {arguments.bag}: {counted(count, 'image')}, {end:.1f} s.")
+    tell_notes(source.notes)
+    return 0
+
+
+def write_source(
+    source: FrameSource, path: Path, *, topic: str, storage: str, raw: bool, report: Any
+) -> tuple[int, float]:
+    """Write all frames of a source; the number of images and the time of the last one (s)."""
+    from stride_ros.bags.writer import START_STAMP, BagWriter
+
+    count, time = 0, 0.0
+    with BagWriter(path, storage) as bag:
+        try:
+            for frame in source.frames():
+                time = frame.time
+                bag.write_image(topic, frame.image, START_STAMP + round(time * 1e9), raw=raw)
+                count += 1
+                report(time)
+        except KeyboardInterrupt:
+            if not source.live:  # what a camera showed cannot be had again
+                raise
+        if not count:
+            raise SourceError(f"{source.name} has no frame; give another source.")
+    return count, time

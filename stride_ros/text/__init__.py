@@ -1,0 +1,1 @@
+"""Words in sentences, and text from outside."""

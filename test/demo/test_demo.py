@@ -1,0 +1,193 @@
+"""The demo from end to end: real nodes over DDS in a subprocess, then the files it leaves."""
+
+import fcntl
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("rclpy", reason="ROS 2 (rclpy) is missing")
+pytest.importorskip("stride_ros.msg", reason="the built messages of stride_ros are missing")
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def domain():
+    """A ROS domain that no other test run on this machine uses."""
+    for number in range(99, 0, -1):
+        with open(Path(tempfile.gettempdir()) / f"stride_ros_domain_{number}.lock", "w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                continue
+            os.environ["DEMO_TEST_DOMAIN"] = str(number)
+            yield
+            return
+    pytest.fail("All ROS domains are taken by other test runs.")
+
+
+def start(*arguments):
+    environment = os.environ | {
+        "ROS_DOMAIN_ID": os.environ["DEMO_TEST_DOMAIN"],
+        "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
+        "ROS_LOCALHOST_ONLY": "1",
+    }
+    return subprocess.Popen(
+        [sys.executable, "-m", "stride_ros", "demo", *map(str, arguments)],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    from stride_ros.training.checkpoint import create_checkpoint
+
+    return create_checkpoint(tmp_path_factory.mktemp("model") / "random", seed=6)  # sees events everywhere
+
+
+@pytest.fixture(scope="module")
+def demo(model, tmp_path_factory):
+    """(output folder, what it printed) of one short run."""
+    out = tmp_path_factory.mktemp("demo")
+    process = start("--model", model, "--seconds", 12, "--speed", 3, "--out", out)
+    printed, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors + (out / "nodes.log").read_text()
+    return out, printed
+
+
+def test_it_prints_onsets_and_the_end_of_spans_with_times(demo):
+    _, printed = demo
+    assert re.search(r"^ *\d:\d\d\.\d  onset  span 1 since \d:\d\d\.\d, confidence 0\.\d\d$", printed, re.M)
+    assert re.search(r"^ *\d:\d\d\.\d  over   span 1: ", printed, re.M)
+    assert "\x1b" not in printed  # no colours in a pipe
+
+
+def test_events_json_holds_spans_answers_and_ground_truth(demo):
+    out, _ = demo
+    document = json.loads((out / "events.json").read_text())
+    (query,) = document["queries"]
+    assert query["expected"]
+    assert query["spans"]
+    for span in query["spans"]:
+        assert span["state"] in ("offset", "retracted")
+        assert span["commentary"]["status"] in ("ok", "error")  # a random model may say nothing
+    assert document["source"]["seconds"] == pytest.approx(12, abs=1.5)
+    assert len(document["latencies"]["decision"]) >= 6
+    assert document["settings"]["query"] == query["query"]
+
+
+def test_the_report_is_self_contained_and_has_pictures(demo):
+    out, _ = demo
+    html = (out / "report.html").read_text()
+    assert html.count('src="data:image/jpeg;base64,') >= 5
+    assert not re.search(r"https?://", html)
+    assert (out / "timeline.png").stat().st_size > 5000
+
+
+def test_the_report_opens_in_a_browser_without_complaint(demo, tmp_path):
+    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if browser is None:
+        pytest.skip("chromium is missing")
+    import cv2
+
+    out, _ = demo
+    done = subprocess.run(
+        [
+            browser,
+            *(
+                "--headless",
+                "--no-sandbox",
+                "--disable-gpu",
+                "--no-first-run",
+                "--disable-background-networking",
+            ),
+            *("--disable-component-update", "--disable-sync", "--disable-quic", "--hide-scrollbars"),
+            *(
+                "--enable-logging=stderr",
+                "--window-size=1100,1000",
+                f"--user-data-dir={tmp_path / 'profile'}",
+            ),
+            f"--screenshot={tmp_path / 'page.png'}",
+            f"file://{out / 'report.html'}",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+    assert "CONSOLE" not in done.stderr
+    page = cv2.imread(str(tmp_path / "page.png"))
+    assert page.shape[:2] == (1000, 1100)
+    assert (
+        len({tuple(pixel) for pixel in page[::7, ::7].reshape(-1, 3)}) > 200
+    )  # photographs, not a blank page
+
+
+def test_ctrl_c_ends_early_and_still_writes_the_report(model, tmp_path):
+    # Tests that run in the background of a shell ignore Ctrl-C, and what they start would, too.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    process = start("--model", model, "--speed", 1, "--out", tmp_path, "--no-responder")
+    signal.signal(signal.SIGINT, before)
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if "onset" in line:
+            process.send_signal(signal.SIGINT)
+            break
+    printed, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, "".join(lines) + printed + errors
+    assert "Traceback" not in errors
+    document = json.loads((tmp_path / "events.json").read_text())
+    assert document["source"]["seconds"] < 60
+    assert any("stopped by hand" in note for note in document["notes"])
+    assert document["queries"][0]["spans"][0]["state"] in ("offset", "retracted")
+    assert (tmp_path / "report.html").is_file()
+
+
+def test_a_video_file_is_played_to_its_end(model, tmp_path):
+    from stride_ros.sources.world_bag import write_video
+    from stride_ros.world import World
+
+    write_video(World(seed=3, seconds=6, size=(160, 120)), tmp_path / "clip.mp4")
+    process = start(
+        *("--source", tmp_path / "clip.mp4", "--model", model, "--no-responder"),
+        *("--speed", 3, "--out", tmp_path, "--query", "Tell me when a hand is in view."),
+    )
+    _, errors = process.communicate(timeout=90)
+    assert process.returncode == 0, errors
+    document = json.loads((tmp_path / "events.json").read_text())
+    assert document["source"]["name"] == "clip.mp4"
+    assert document["queries"][0]["query"] == "Tell me when a hand is in view."
+    assert document["queries"][0]["expected"] == []
+    assert document["source"]["seconds"] == pytest.approx(6, abs=1.5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["--source", "no-such-file.mp4"], "no-such-file.mp4"),
+        (["--speed", "0"], "--speed"),
+        (["--query", " "], "--query"),
+        (["--model", "/no/such/model", "--seconds", "3"], "/no/such/model"),
+    ],
+)
+def test_bad_input_is_one_sentence_with_exit_code_2(arguments, named, tmp_path):
+    process = start(*arguments, "--out", tmp_path / "out")
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 2
+    # Jazzy warns by itself about the variable that Humble needs to stay on this machine.
+    sentences = [line for line in errors.splitlines() if "[rcl]" not in line]
+    assert len(sentences) == 1
+    assert named in sentences[0]
