@@ -18,6 +18,8 @@ test: $(if $(SUFFIX),setup,lint)
 
 lint: setup
 	@$(VENV)/bin/python -m ruff check .
+	@$(VENV)/bin/python -m ruff format --check .
+	@$(VENV)/bin/lint-imports --no-cache --no-logo
 	@$(VENV)/bin/python -m mypy
 
 setup:
