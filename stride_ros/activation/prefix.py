@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from stride_ros.activation.denoising import Probabilities, SlotPass
 from stride_ros.activation.model import ActivationModel
+from stride_ros.activation.positions import pair_positions
 from stride_ros.activation.prompt import Ids, pair_time
 from stride_ros.activation.window import MASKED
 from stride_ros.qwen3_vl.decoder import TokenBlock
@@ -85,9 +86,9 @@ class Prefix:
             tokens = features.rows * features.columns
             query = self._query if self.pairs + index == 0 else None
             pair_ids = prompt.pair(pair_time(pair.first, pair.second, origin), tokens, query)
-            pair_positions, position = self._pair_positions(len(pair_ids), features, length, position)
+            at, position = self._pair_positions(len(pair_ids), features, length, position)
             ids.append(pair_ids)
-            positions.append(pair_positions)
+            positions.append(at)
             first_visual = length - self.length + len(pair_ids) - tokens - 1
             visual.append(np.arange(first_visual, first_visual + tokens))
             length += len(pair_ids)
@@ -127,19 +128,7 @@ class Prefix:
         """Positions (3, count) of a pair's ids, and the one after it. The last id ends the vision part."""
         if self._scheme == "flat":
             return np.tile(np.arange(index, index + count), (3, 1)), index + count
-        rows, columns = features.rows, features.columns
-        text = count - rows * columns - 1
-        corner = position + text
-        after = corner + max(rows, columns)
-        grid = np.stack(
-            [
-                np.full(rows * columns, corner),
-                corner + np.repeat(np.arange(rows), columns),
-                corner + np.tile(np.arange(columns), rows),
-            ]
-        )
-        before = np.tile(np.arange(position, corner), (3, 1))
-        return np.concatenate([before, grid, np.full((3, 1), after)], axis=1), after + 1
+        return pair_positions(count, features.rows, features.columns, position)
 
     def ask(self, request: SlotPass, whole: bool = False) -> TokenBlock | None:
         """The block that a pass has to run: from the first slot that differs from the cached ones on.

@@ -83,7 +83,7 @@ def compare_replays(roots: dict[str, Path], bag: Path, rounds: int) -> None:
 
 def watch(root: Path, rate: float, decisions: int) -> str:
     """Run a checkout's node beside a camera at 10 Hz; return the row of its decisions."""
-    from camera_load import Camera, Case, Observer, cpu_seconds
+    from stride_ros.benchmark.camera_load import Camera, Case, Observer, cpu_seconds
 
     case = Case((640, 480), 10.0)
     observer = Observer()

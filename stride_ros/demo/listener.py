@@ -15,9 +15,9 @@ from stride_ros.imaging.images import image_to_rgb
 from stride_ros.msg import ActivationSpan, ActivationWindow, Commentary
 from stride_ros.nodes.messages import to_nanoseconds
 from stride_ros.nodes.qos import COMMENTARY_QOS, FRAMES_QOS, SPAN_QOS, WINDOW_QOS
+from stride_ros.runs.chart import time_label
 from stride_ros.runs.record import OFFSET, STATUSES, Expected, QueryRun, Run, Said
 from stride_ros.runs.recorder import Recorder
-from stride_ros.runs.timeline import time_label
 from stride_ros.terminal import one_line
 
 TOLD = 16  # column at which what is told begins, after the time and the kind

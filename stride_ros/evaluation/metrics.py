@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from stride_ros.runs.intervals import overlap, pair_best_first
+
 ONSET_TOLERANCE = 2.0  # s between an event's start and the decision that tells it
 BOUNDARY_IOU = 0.5  # spans that overlap at least so much count in the boundary error
 IOUS = (0.3, 0.5, 0.7)
@@ -54,9 +56,9 @@ class Tally:
         self.seconds += outcome.seconds
         pairs = match_spans(outcome.truth, outcome.spans)
         for threshold in IOUS:
-            self.hits[threshold] += sum(overlap >= threshold for _, _, overlap in pairs)
-        for i, j, overlap in pairs:
-            if overlap >= BOUNDARY_IOU:
+            self.hits[threshold] += sum(iou >= threshold for _, _, iou in pairs)
+        for i, j, iou in pairs:
+            if iou >= BOUNDARY_IOU:
                 errors = (abs(a - b) for a, b in zip(outcome.truth[i], outcome.spans[j], strict=True))
                 self.boundary_errors.extend(errors)
         told = match_onsets(outcome.truth, outcome.onsets)
@@ -77,47 +79,19 @@ class Tally:
         }
 
 
-def overlap(a: Interval, b: Interval) -> float:
-    """Intersection over union of two intervals, 0 when they do not overlap."""
-    common = min(a[1], b[1]) - max(a[0], b[0])
-    union = max(a[1], b[1]) - min(a[0], b[0])
-    return common / union if common > 0 else 0.0
-
-
 def match_spans(truth: Sequence[Interval], spans: Sequence[Interval]) -> list[tuple[int, int, float]]:
     """Pairs (event, span, overlap), each used once, the largest overlaps first."""
-    candidates = [
-        (value, i, j)
-        for i, a in enumerate(truth)
-        for j, b in enumerate(spans)
-        if (value := overlap(a, b)) > 0
-    ]
-    pairs: list[tuple[int, int, float]] = []
-    events, used = set(), set()
-    for value, i, j in sorted(candidates, key=lambda candidate: (-candidate[0], *candidate[1:])):
-        if i not in events and j not in used:
-            events.add(i)
-            used.add(j)
-            pairs.append((i, j, value))
-    return pairs
+    return pair_best_first(len(truth), len(spans), lambda i, j: overlap(*truth[i], *spans[j]) or None)
 
 
 def match_onsets(truth: Sequence[Interval], onsets: Sequence[float]) -> list[tuple[int, int]]:
     """Pairs (event, onset) at most ONSET_TOLERANCE apart, each used once, the nearest first."""
-    candidates = sorted(
-        (abs(onset - event[0]), i, j)
-        for i, event in enumerate(truth)
-        for j, onset in enumerate(onsets)
-        if abs(onset - event[0]) <= ONSET_TOLERANCE
-    )
-    pairs: list[tuple[int, int]] = []
-    events, used = set(), set()
-    for _, i, j in candidates:
-        if i not in events and j not in used:
-            events.add(i)
-            used.add(j)
-            pairs.append((i, j))
-    return pairs
+
+    def nearness(i: int, j: int) -> float | None:
+        distance = abs(onsets[j] - truth[i][0])
+        return -distance if distance <= ONSET_TOLERANCE else None
+
+    return [(i, j) for i, j, _ in pair_best_first(len(truth), len(onsets), nearness)]
 
 
 def word_accuracy(said: str, expected: str) -> float:

@@ -21,8 +21,11 @@ SLOT_TOKENS = ("<inactive>", "<active>", "<activation>")  # in the order of the 
 _REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
-def find(source: str | os.PathLike[str]) -> Path:
-    """The folder of a checkpoint: a local directory, `stride-tiny`, or a repo id (downloaded once)."""
+def find(source: str | os.PathLike[str], example: str = "interlive/STRIDE-2B") -> Path:
+    """The folder of a checkpoint: a local directory, `stride-tiny`, or a repo id (downloaded once).
+
+    `example` is the repo id that errors name. Raises CheckpointError.
+    """
     name = os.fspath(source)
     path = Path(name).expanduser()
     if name == EMBEDDED and not (path / "config.json").is_file():
@@ -35,7 +38,7 @@ def find(source: str | os.PathLike[str]) -> Path:
         return download(name)
     raise CheckpointError(
         f"There is no checkpoint directory {name!r}; pass an existing directory, '{EMBEDDED}' or a "
-        "Hugging Face repo id such as interlive/STRIDE-2B."
+        f"Hugging Face repo id such as {example}."
     )
 
 

@@ -32,7 +32,7 @@ def load_tokenizer(folder: Path) -> Any:
 
     Raises CheckpointError without a chat template, and what the libraries raise for broken files.
     """
-    return _plain_tokenizer(folder) or _full_tokenizer(folder)
+    return _plain_tokenizer(folder) or transformers_tokenizer(folder)
 
 
 class PlainTokenizer:
@@ -141,7 +141,11 @@ def _plain_tokenizer(folder: Path) -> PlainTokenizer | None:
     return PlainTokenizer(backend, named, special, template)
 
 
-def _full_tokenizer(folder: Path) -> Any:
+def transformers_tokenizer(folder: Path) -> Any:
+    """The tokenizer of transformers with a chat template, from wherever the checkpoint keeps it.
+
+    Raises CheckpointError when there is none.
+    """
     with IMPORT_LOCK:
         from transformers import AutoTokenizer
 

@@ -22,9 +22,9 @@ from stride_ros.bags.clock import Jump, Reading, Tally
 from stride_ros.bags.reader import BagReader
 from stride_ros.bags.storage import BagMessage
 from stride_ros.errors import FrameError, SourceError
+from stride_ros.runs.chart import time_label
 from stride_ros.runs.record import QueryRun, Run, Said
 from stride_ros.runs.recorder import Recorder
-from stride_ros.runs.timeline import time_label
 
 if TYPE_CHECKING:
     from stride_ros.activation.model import ActivationModel

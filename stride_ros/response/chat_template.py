@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-from stride_ros.errors import BackendError
+from stride_ros.errors import BackendError, CheckpointError
+from stride_ros.qwen3_vl.tokenizer import transformers_tokenizer
 from stride_ros.response.backend import ResponseRequest
 
 
 def load_tokenizer(directory: Path) -> Any:
     """The checkpoint's tokenizer with its chat template; BackendError when there is none."""
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
-    older = directory / "chat_template.json"
-    if tokenizer.chat_template is None and older.is_file():
-        tokenizer.chat_template = json.loads(older.read_text(encoding="utf-8"))["chat_template"]
-    if tokenizer.chat_template is None:
+    try:
+        return transformers_tokenizer(directory)
+    except CheckpointError as error:
         raise BackendError(
             f"{directory.name} has no chat template: choose the model's instruction-tuned variant."
-        )
-    return tokenizer
+        ) from error
 
 
 def with_system_prompt(request: ResponseRequest, content: list[dict[str, Any]]) -> list[dict[str, Any]]:

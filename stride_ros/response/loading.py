@@ -10,9 +10,8 @@ from transformers import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING, AutoConfig, AutoM
 from transformers.utils import logging
 
 from stride_ros.errors import BackendError, CheckpointError, ConfigError
-from stride_ros.qwen3_vl.checkpoint import EMBEDDED, find
+from stride_ros.qwen3_vl.checkpoint import find
 from stride_ros.qwen3_vl.device import choose_device, choose_dtype
-from stride_ros.qwen3_vl.download import download
 from stride_ros.qwen3_vl.files import read_object
 from stride_ros.qwen3_vl.pretrained import check_files, load_pretrained
 from stride_ros.qwen3_vl.quantised import configured
@@ -25,21 +24,8 @@ def resolve_checkpoint(source: str) -> Path:
     Downloads what is not in the Hugging Face cache yet. Raises BackendError when it does not exist or
     cannot be fetched.
     """
-    path = Path(source).expanduser()
-    if source == EMBEDDED:
-        try:
-            return find(source)
-        except CheckpointError as error:
-            raise BackendError(str(error)) from error
-    if source and path.is_dir():
-        return path
-    if not source or source.startswith(("/", ".", "~")) or source.count("/") > 1:
-        raise BackendError(
-            f"There is no model directory {source!r}: give an existing directory or a repository id such as "
-            "Qwen/Qwen3-VL-8B-Instruct."
-        )
     try:
-        return download(source)
+        return find(source, example="Qwen/Qwen3-VL-8B-Instruct")
     except CheckpointError as error:
         raise BackendError(str(error)) from error
 

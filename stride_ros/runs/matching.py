@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
+from stride_ros.runs.intervals import overlap, pair_best_first
 from stride_ros.runs.record import RETRACTED, Expected, Span
 
 
@@ -62,24 +63,12 @@ def pair_up(
 
     ``accept(expected, span, iou)`` says whether the two may be paired.
     """
-    candidates = sorted(
-        (-iou, i, j)
-        for i, item in enumerate(expected)
-        for j, span in enumerate(spans)
-        if accept(item, span, iou := _iou(item, span))
-    )
-    pairs: dict[int, int] = {}
-    for _, i, j in candidates:
-        if i not in pairs and j not in pairs.values():
-            pairs[i] = j
-    return pairs
 
+    def score(i: int, j: int) -> float | None:
+        iou = _iou(expected[i], spans[j])
+        return iou if accept(expected[i], spans[j], iou) else None
 
-def overlap(start: float, end: float, other_start: float, other_end: float) -> float:
-    """Intersection over union of two intervals in s, 0 when they do not overlap."""
-    common = min(end, other_end) - max(start, other_start)
-    union = max(end, other_end) - min(start, other_start)
-    return common / union if common > 0 and union > 0 else 0.0
+    return {i: j for i, j, _ in pair_best_first(len(expected), len(spans), score)}
 
 
 def _iou(item: _Interval, span: Span) -> float:

@@ -1,4 +1,4 @@
-"""The run drawn over time: P(active), what was decided, and the ground truth, as inline SVG.
+"""The chart of a query as inline SVG.
 
 Places along the time axis are in percent and heights in px, so that a wide screen and a phone both show it at
 their full width with text of one size.
@@ -9,100 +9,46 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from html import escape
 
-from stride_ros.runs.record import RETRACTED, QueryRun, Run, Span
+from stride_ros.runs.chart import Bar, Chart, chart_of
+from stride_ros.runs.record import QueryRun, Run
 
 _LABELS = 84  # px for the names of the rows
 _CHART, _ROW, _GAP, _FOOT = 96, 20, 8, 22  # heights in px
 _WIDTHS = {"": 190, "wide": 450, "widest": 800}  # px of the plot at least, by what only such screens show
-_CROWD = 60  # spans; the onsets of more would hide the curve
 _LABEL_ROOM = 50  # px that a time needs
-_POINTS = 2000  # of a curve; more cannot be seen
-
-_STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14400, 21600, 43200)  # s
-
-
-def time_label(seconds: float) -> str:
-    """Minutes and seconds, like 1:05.2."""
-    minutes, rest = divmod(max(round(seconds, 1), 0.0), 60)
-    return f"{int(minutes)}:{rest:04.1f}"
-
-
-def tick_times(seconds: float) -> list[float]:
-    """Round times for an axis of this length, about ten."""
-    days = (86400 * 2**i for i in range(64))
-    step = next(step for step in (*_STEPS, *days) if seconds / step <= 12)
-    return [i * step for i in range(int(seconds // step) + 1)]
-
-
-def curves(query: QueryRun, seconds: float) -> list[list[tuple[float, float]]]:
-    """P(active) as lines of (time, value), one for each stretch of time without a gap, thinned where long."""
-    lines: list[list[tuple[float, float]]] = []
-    before = float("-inf")
-    for start, end, value in query.activity():
-        if start > before + 1e-6:
-            lines.append([])
-        lines[-1] += [(start, value), (end, value)]
-        before = end
-    if sum(map(len, lines)) <= _POINTS:
-        return lines
-    return [_thinned(line, 2 * seconds / _POINTS) for line in lines]
-
-
-def _thinned(line: list[tuple[float, float]], column: float) -> list[tuple[float, float]]:
-    """The lowest and the highest point in each ``column`` of time (s), in order, and both ends."""
-    columns: dict[int, list[tuple[float, float]]] = {}
-    for point in line:
-        columns.setdefault(int(point[0] / column), []).append(point)
-    kept = [line[0]]
-    for points in columns.values():
-        values = [value for _, value in points]
-        low, high = values.index(min(values)), values.index(max(values))
-        kept += [points[i] for i in sorted({low, high})]
-    return [*kept, line[-1]]
 
 
 def timeline_svg(run: Run, query: QueryRun) -> str:
     """The chart of one query; its colours and lines are CSS classes of the report's page."""
-    rows = 2 if query.expected else 1
+    chart = chart_of(run, query)
+    rows = 2 if chart.has_truth else 1
     bottom = _CHART + _GAP + rows * (_ROW + _GAP)
     label = f"P(active) over time for: {query.query}"
     names = [("1", 4.0), ("P(active) 0.5", _CHART / 2 + 4), ("0", _CHART + 4.0), ("decided", _row(0) + 14)]
-    if query.expected:
+    if chart.has_truth:
         names.append(("ground truth", _row(1) + 14))
     side = "".join(f'<text class="row" x="{_LABELS - 8}" y="{y:g}">{name}</text>' for name, y in names)
     return (
         f'<div class="timeline" role="img" aria-label="{escape(label)}">'
         f'<svg class="rows" width="{_LABELS}" height="{bottom + _FOOT}">{side}</svg>'
-        f'<svg class="plot" height="{bottom + _FOOT}">{"".join(_plot(run, query, bottom))}</svg></div>'
+        f'<svg class="plot" height="{bottom + _FOOT}">{"".join(_plot(chart, bottom))}</svg></div>'
     )
-
-
-def crowded(query: QueryRun) -> bool:
-    """Whether onsets are short marks above their spans, since lines through the chart would hide it."""
-    return len(query.spans) > _CROWD
 
 
 def legend_html(run: Run, query: QueryRun) -> str:
     """What the chart shows, drawn with the same shapes and classes as in it."""
-    top, bottom = (2, 2 + _GAP) if crowded(query) else (-2, 14)
-    keys = [
-        (
-            "P(active)",
-            '<rect class="area" y="3" width="26" height="9"/><line class="curve" x2="26" y1="3" y2="3"/>',
+    chart = chart_of(run, query)
+    top, bottom = (2, 2 + _GAP) if chart.crowded else (-2, 14)
+    keys = {
+        "activity": (
+            '<rect class="area" y="3" width="26" height="9"/><line class="curve" x2="26" y1="3" y2="3"/>'
         ),
-        ("decided span", '<rect class="span" y="1" width="26" height="10" rx="3"/>'),
-        (
-            "onset: time to speak" if run.answers else "onset",
-            f'<line class="onset" x1="13" x2="13" y1="{top}" y2="{bottom}"/>',
-        ),
-    ]
-    if any(span.state == RETRACTED for span in query.spans):
-        keys.append(("retracted", '<rect class="retracted" y="1" width="26" height="10" rx="3"/>'))
-    if query.expected:
-        keys.append(("ground truth", '<rect class="truth" y="1" width="26" height="10" rx="3"/>'))
-    items = (
-        f'<span><svg width="26" height="12" aria-hidden="true">{key}</svg>{name}</span>' for name, key in keys
-    )
+        "onset": f'<line class="onset" x1="13" x2="13" y1="{top}" y2="{bottom}"/>',
+    }
+    items = []
+    for kind, name in chart.legend:
+        key = keys.get(kind, f'<rect class="{kind}" y="1" width="26" height="10" rx="3"/>')
+        items.append(f'<span><svg width="26" height="12" aria-hidden="true">{key}</svg>{name}</span>')
     return f'<p class="legend">{"".join(items)}</p>'
 
 
@@ -111,38 +57,25 @@ def _row(number: int) -> int:
     return _CHART + _GAP + number * (_ROW + _GAP)
 
 
-def _plot(run: Run, query: QueryRun, bottom: int) -> Iterator[str]:
-    length = max(run.seconds, 1e-3)
-
+def _plot(chart: Chart, bottom: int) -> Iterator[str]:
     def x(time: float) -> float:
-        return round(100 * min(max(time / length, 0.0), 1.0), 3)
+        return round(100 * min(max(time / chart.length, 0.0), 1.0), 3)
 
-    ticks = tick_times(run.seconds)
-    for i, time in enumerate(ticks):
+    for i, (time, text) in enumerate(chart.ticks):
         at = f"{x(time)}%"
         yield f'<line class="grid" x1="{at}" x2="{at}" y1="0" y2="{bottom}"/>'
-        if (shown := _tick_class(i, len(ticks))) is not None:
-            clock = time_label(time).removesuffix(".0")
-            yield f'<text class="{shown}" x="{at}" y="{bottom + 16}">{clock}</text>'
+        if (shown := _tick_class(i, len(chart.ticks))) is not None:
+            yield f'<text class="{shown}" x="{at}" y="{bottom + 16}">{text}</text>'
     for share in (0.0, 0.5, 1.0):
         y = _CHART * (1 - share)
         kind = "grid half" if share == 0.5 else "grid"
         yield f'<line class="{kind}" x1="0" x2="100%" y1="{y:g}" y2="{y:g}"/>'
-    yield _area(query, length)
-    # Outlines over the bars.
-    for span in sorted(query.spans, key=lambda span: span.state == RETRACTED):
-        yield _bar(span, x)
-    top = _row(0) - _GAP if crowded(query) else 0
-    for span in query.spans:
-        at, end = f"{x(span.onset)}%", _row(0) + (0 if crowded(query) else _ROW)
+    yield _area(chart)
+    yield from (_bar(bar, x) for bar in chart.bars)
+    top, end = (_row(0) - _GAP, _row(0)) if chart.crowded else (0, _row(0) + _ROW)
+    for onset in chart.onsets:
+        at = f"{x(onset)}%"
         yield f'<line class="onset" x1="{at}" x2="{at}" y1="{top}" y2="{end}"/>'
-    for item in query.expected:
-        about = f"{item.text} {time_label(item.start)} to {time_label(item.end)}".strip()
-        width = round(x(item.end) - x(item.start), 3)
-        yield (
-            f'<g><title>{escape(about)}</title><rect class="truth" x="{x(item.start)}%" y="{_row(1)}"'
-            f' width="{width}%" height="{_ROW}" rx="3"/></g>'
-        )
 
 
 def _tick_class(number: int, count: int) -> str | None:
@@ -155,28 +88,32 @@ def _tick_class(number: int, count: int) -> str | None:
     return f"tick {shown[0]}".rstrip() if shown else None
 
 
-def _bar(span: Span, x: Callable[[float], float]) -> str:
-    gone = span.state == RETRACTED
-    about = f"span {span.id}: {time_label(span.start)} to {time_label(span.end)}, {span.state}"
-    width, top = round(x(span.end) - x(span.start), 3), _row(0)
-    number, room = "", 8 + 8 * len(str(span.id))  # px that the number takes, white on a bar
-    fits = [kind for kind, pixels in _WIDTHS.items() if width / 100 * pixels >= room]
-    if fits and not gone:
-        shown = f"id {fits[0]}".rstrip()
-        number = f'<text class="{shown}" x="{x(span.start)}%" dx="5" y="{top + 14}">{span.id}</text>'
-    kind = "retracted" if gone else "span"
+def _bar(bar: Bar, x: Callable[[float], float]) -> str:
+    width, top = round(x(bar.end) - x(bar.start), 3), _row(1 if bar.kind == "truth" else 0)
+    number = "" if bar.number is None else _number(bar.number, x(bar.start), width, top)
     return (
-        f'<g><title>{escape(about)}</title><rect class="{kind}" x="{x(span.start)}%" y="{top}"'
+        f'<g><title>{escape(bar.about)}</title><rect class="{bar.kind}" x="{x(bar.start)}%" y="{top}"'
         f' width="{width}%" height="{_ROW}" rx="3"/>{number}</g>'
     )
 
 
-def _area(query: QueryRun, length: float) -> str:
+def _number(number: int, start: float, width: float, top: int) -> str:
+    """The id of a span, white on its bar, on screens where it has room; start and width in percent."""
+    room = 8 + 8 * len(str(number))  # px
+    fits = [kind for kind, pixels in _WIDTHS.items() if width / 100 * pixels >= room]
+    if not fits:
+        return ""
+    shown = f"id {fits[0]}".rstrip()
+    return f'<text class="{shown}" x="{start}%" dx="5" y="{top + 14}">{number}</text>'
+
+
+def _area(chart: Chart) -> str:
     """P(active) in a picture of its own, which is stretched to the width of the plot."""
     parts = []
-    for line in curves(query, length):
+    for line in chart.curves:
         points = [
-            (round(1000 * min(time / length, 1.0), 2), round(_CHART * (1 - value), 2)) for time, value in line
+            (round(1000 * min(time / chart.length, 1.0), 2), round(_CHART * (1 - value), 2))
+            for time, value in line
         ]
         text = " ".join(f"{x:g},{y:g}" for x, y in points)
         parts.append(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stride_ros.runs.chart import Bar, Chart, Kind, chart_of
 from stride_ros.runs.palette import LIGHT
-from stride_ros.runs.record import RETRACTED, Expected, QueryRun, Run, Span
-from stride_ros.runs.timeline import crowded, curves, tick_times, time_label
+from stride_ros.runs.record import Run
 from stride_ros.terminal import one_line, wrapped
 
 if TYPE_CHECKING:
@@ -47,50 +47,53 @@ def write_timeline_png(run: Run, path: str | Path) -> None:
         )
         for axis, query, title in zip(axes[:, 0], run.queries, titles, strict=True):
             axis.set_title(title, loc="left", fontsize=11, fontweight="bold", **_PLAIN)
-            _draw(axis, run, query)
+            _draw(axis, chart_of(run, query))
         axes[-1, 0].set_xlabel("time (minutes:seconds)")
         figure.suptitle(name, x=0.01, ha="left", fontsize=9, color=LIGHT["soft"], **_PLAIN)
         figure.savefig(path, dpi=110)
         plt.close(figure)
 
 
-def _draw(axis: Axes, run: Run, query: QueryRun) -> None:
-    length = max(run.seconds, 1e-3)
-    for line in curves(query, length):
+def _draw(axis: Axes, chart: Chart) -> None:
+    for line in chart.curves:
         times, values = zip(*line, strict=True)
         axis.fill_between(times, values, color=LIGHT["area"], linewidth=0)
         axis.plot(times, values, color=LIGHT["curve"], linewidth=1.4)
     axis.axhline(0.5, color=LIGHT["line"], linewidth=1, linestyle=(0, (3, 4)))
-    kept = [span for span in query.spans if span.state != RETRACTED]
-    gone = [span for span in query.spans if span.state == RETRACTED]
-    least = length / 1000  # narrower bars would fall between pixels
-    _bars(axis, _SPANS, kept, least, color=LIGHT["span"], linewidth=0.8)
-    _bars(axis, _SPANS, gone, least, fill=False, edgecolor=LIGHT["gone"], linestyle=_OUTLINE)
-    _bars(axis, _TRUTH, query.expected, least, color=LIGHT["truth"], linewidth=0.8)
-    mark = [_SPANS + 0.1, -0.02] if crowded(query) else [_SPANS - 0.09, 1]
-    for span in query.spans:
-        axis.plot([span.onset] * 2, mark, color=LIGHT["onset"], linewidth=1.6, linestyle=_DASHED)
-        # A number needs room, and a bar behind it.
-        if span.state != RETRACTED and span.end - span.start > (0.01 + 0.008 * len(str(span.id))) * length:
-            at = (span.start + span.end) / 2
-            axis.text(at, _SPANS, str(span.id), ha="center", va="center", color="white", fontsize=8)
-    axis.set_ylim(-0.62 if query.expected else -0.38, 1.05)
+    for bar in chart.bars:
+        _bar(axis, bar, chart.length)
+    mark = [_SPANS + 0.1, -0.02] if chart.crowded else [_SPANS - 0.09, 1]
+    for onset in chart.onsets:
+        axis.plot([onset] * 2, mark, color=LIGHT["onset"], linewidth=1.6, linestyle=_DASHED)
+    axis.set_ylim(-0.62 if chart.has_truth else -0.38, 1.05)
     axis.set_yticks([0, 0.5, 1])
     axis.set_ylabel("P(active)")
-    ticks = tick_times(run.seconds)
-    axis.set_xticks(ticks, [time_label(time).removesuffix(".0") for time in ticks])
-    axis.set_xlim(-0.006 * length, 1.006 * length)  # an onset with the first frame is not on the axis itself
+    axis.set_xticks([time for time, _ in chart.ticks], [text for _, text in chart.ticks])
+    # An onset with the first frame is not on the axis itself.
+    axis.set_xlim(-0.006 * chart.length, 1.006 * chart.length)
     axis.spines[["top", "right"]].set_visible(False)
-    _legend(axis, run, query)
+    _legend(axis, chart)
 
 
-def _bars(axis: Axes, y: float, spans: Sequence[Span | Expected], least: float, **look: Any) -> None:
-    starts = [max(span.start, 0.0) for span in spans]
-    lengths = [max(span.end - start, least) for span, start in zip(spans, starts, strict=True)]
-    axis.barh([y] * len(spans), lengths, 0.18, left=starts, **look)
+def _bar(axis: Axes, bar: Bar, length: float) -> None:
+    start = max(bar.start, 0.0)
+    width = max(bar.end - start, length / 1000)  # narrower bars would fall between pixels
+    y = _TRUTH if bar.kind == "truth" else _SPANS
+    axis.barh(y, width, 0.18, left=start, **_look(bar.kind))
+    # A number needs room, and a bar behind it.
+    if bar.number is not None and width > (0.01 + 0.008 * len(str(bar.number))) * length:
+        at = start + width / 2
+        axis.text(at, y, str(bar.number), ha="center", va="center", color="white", fontsize=8)
 
 
-def _legend(axis: Axes, run: Run, query: QueryRun) -> None:
+def _look(kind: Kind) -> dict[str, Any]:
+    """How a bar of this kind is drawn, in the chart and in the legend."""
+    if kind == "retracted":
+        return {"fill": False, "edgecolor": LIGHT["gone"], "linestyle": _OUTLINE}
+    return {"color": LIGHT[kind], "linewidth": 0.8}
+
+
+def _legend(axis: Axes, chart: Chart) -> None:
     """What is drawn, with the colours and lines it is drawn with."""
     from matplotlib.legend_handler import HandlerLine2D
     from matplotlib.lines import Line2D
@@ -119,18 +122,11 @@ def _legend(axis: Axes, run: Run, query: QueryRun) -> None:
 
     curve = (Patch(color=LIGHT["area"], linewidth=0), Line2D([], [], color=LIGHT["curve"], linewidth=1.4))
     onset = Line2D([], [], color=LIGHT["onset"], linewidth=1.6, linestyle=_DASHED)
-    keys: list[tuple[str, Any]] = [
-        ("P(active)", curve),
-        ("decided span", Patch(color=LIGHT["span"])),
-        ("onset: time to speak" if run.answers else "onset", onset),
-    ]
-    if any(span.state == RETRACTED for span in query.spans):
-        keys.append(("retracted", Patch(fill=False, edgecolor=LIGHT["gone"], linestyle=_OUTLINE)))
-    if query.expected:
-        keys.append(("ground truth", Patch(color=LIGHT["truth"])))
+    lines = {"activity": curve, "onset": onset}
+    keys = [lines.get(kind) or Patch(**_look(kind)) for kind, _ in chart.legend]
     axis.legend(
-        [key for _, key in keys],
-        [label for label, _ in keys],
+        keys,
+        [name for _, name in chart.legend],
         loc="upper left",
         bbox_to_anchor=(1.005, 1.0),
         frameon=False,

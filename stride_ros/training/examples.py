@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stride_ros.activation.positions import pair_positions
 from stride_ros.activation.prompt import Prompt, pair_time
 from stride_ros.qwen3_vl.patches import CELL, MERGE, PAIR, patches, prepare
 from stride_ros.response.backend import ResponseRequest
@@ -37,20 +38,6 @@ class Example:
     grid: tuple[int, int, int]
     slot_labels: Ids
     text_labels: Ids
-
-
-def pair_positions(count: int, rows: int, columns: int, position: int) -> tuple[Ids, int]:
-    """Positions (3, count) of the ids of one frame pair that starts at `position`, and the position after it.
-
-    The ids are text, then rows * columns video tokens, then one that ends them (Qwen3-VL's multimodal rotary
-    scheme).
-    """
-    corner = position + count - rows * columns - 1
-    after = corner + max(rows, columns)
-    text = np.tile(np.arange(position, corner), (3, 1))
-    down, across = np.repeat(np.arange(rows), columns), np.tile(np.arange(columns), rows)
-    grid = corner + np.stack([np.zeros_like(down), down, across])
-    return np.concatenate([text, grid, np.full((3, 1), after)], axis=1), after + 1
 
 
 class WindowExamples:

@@ -7,7 +7,6 @@ from stride_ros.evaluation.metrics import (
     Tally,
     match_onsets,
     match_spans,
-    overlap,
     word_accuracy,
 )
 
@@ -72,13 +71,6 @@ def test_every_event_and_span_is_matched_once_with_the_best_overlap():
     ]
     assert match_spans(truth, [(0.0, 20.0)]) == [(0, 0, pytest.approx(0.5))]
     assert match_onsets(truth, [1.0, 11.0]) == [(0, 0), (1, 1)]
-
-
-@pytest.mark.parametrize(
-    ("a", "b", "value"), [((0, 10), (5, 15), 1 / 3), ((0, 10), (10, 20), 0.0), ((0, 10), (2, 4), 0.2)]
-)
-def test_overlap_is_intersection_over_union(a, b, value):
-    assert overlap(a, b) == pytest.approx(value)
 
 
 @pytest.mark.parametrize(

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from stride_ros.errors import SourceError
-from stride_ros.runs.matching import match_spans, overlap
+from stride_ros.runs.chart import curves, tick_times, time_label
+from stride_ros.runs.matching import match_spans
 from stride_ros.runs.record import OFFSET, RETRACTED, Expected, QueryRun, Run, Said, Span, thumbnail
 from stride_ros.runs.report import report_html, write_report
-from stride_ros.runs.timeline import curves, tick_times, time_label
 
 QUERY = "Tell me when <b>a red ball</b> & more is on the table."
 
@@ -169,13 +169,6 @@ def test_two_spans_on_one_event_are_one_hit_and_one_false_alarm():
 def test_a_retracted_span_over_an_event_is_no_false_alarm():
     spans = [Span(1, 0, 4, 1, 0.9, RETRACTED), Span(2, 0, 10, 6, 0.9, OFFSET)]
     assert [match.verdict for match in match_spans([Expected(0, 10)], spans)] == ["found"]
-
-
-@pytest.mark.parametrize(
-    ("a", "b", "iou"), [((0, 4), (2, 6), 1 / 3), ((0, 1), (1, 2), 0), ((0, 2), (0, 2), 1)]
-)
-def test_overlap_is_intersection_over_union(a, b, iou):
-    assert overlap(*a, *b) == pytest.approx(iou)
 
 
 def test_times_read_as_minutes_and_seconds():

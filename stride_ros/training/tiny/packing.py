@@ -15,8 +15,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from stride_ros.activation.positions import pair_positions
 from stride_ros.activation.prompt import Prompt, pair_time
-from stride_ros.training.examples import IGNORED, pair_positions
+from stride_ros.training.examples import IGNORED
 from stride_ros.training.masking import Entry, Window, build_window
 from stride_ros.training.tiny.clips import Clip
 from stride_ros.world.world import WorldEvent

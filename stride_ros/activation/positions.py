@@ -1,0 +1,20 @@
+"""Where the tokens of a frame pair stand for the rotary embedding of Qwen3-VL."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def pair_positions(count: int, rows: int, columns: int, position: int) -> tuple[NDArray[np.int64], int]:
+    """Positions (3, count) of the ids of one frame pair that starts at `position`, and the position after it.
+
+    The ids are text, then rows * columns video tokens, then one that ends them (Qwen3-VL's multimodal rotary
+    scheme).
+    """
+    corner = position + count - rows * columns - 1
+    after = corner + max(rows, columns)
+    text = np.tile(np.arange(position, corner), (3, 1))
+    down, across = np.repeat(np.arange(rows), columns), np.tile(np.arange(columns), rows)
+    grid = corner + np.stack([np.zeros_like(down), down, across])
+    return np.concatenate([text, grid, np.full((3, 1), after)], axis=1), after + 1

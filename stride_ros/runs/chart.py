@@ -1,0 +1,127 @@
+"""What the timeline of a query shows, before it is drawn: the page and the PNG file draw the same chart."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from stride_ros.runs.record import RETRACTED, Expected, QueryRun, Run, Span
+
+Kind = Literal["activity", "span", "retracted", "truth", "onset"]
+
+_CROWD = 60  # spans; the onsets of more would hide the curve
+_POINTS = 2000  # of a curve; more cannot be seen
+_STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14400, 21600, 43200)  # s
+
+
+def time_label(seconds: float) -> str:
+    """Minutes and seconds, like 1:05.2."""
+    minutes, rest = divmod(max(round(seconds, 1), 0.0), 60)
+    return f"{int(minutes)}:{rest:04.1f}"
+
+
+def tick_times(seconds: float) -> list[float]:
+    """Round times for an axis of this length, about ten."""
+    days = (86400 * 2**i for i in range(64))
+    step = next(step for step in (*_STEPS, *days) if seconds / step <= 12)
+    return [i * step for i in range(int(seconds // step) + 1)]
+
+
+def curves(query: QueryRun, seconds: float) -> list[list[tuple[float, float]]]:
+    """P(active) as lines of (time, value), one for each stretch of time without a gap, thinned where long."""
+    lines: list[list[tuple[float, float]]] = []
+    before = float("-inf")
+    for start, end, value in query.activity():
+        if start > before + 1e-6:
+            lines.append([])
+        lines[-1] += [(start, value), (end, value)]
+        before = end
+    if sum(map(len, lines)) <= _POINTS:
+        return lines
+    return [_thinned(line, 2 * seconds / _POINTS) for line in lines]
+
+
+def _thinned(line: list[tuple[float, float]], column: float) -> list[tuple[float, float]]:
+    """The lowest and the highest point in each ``column`` of time (s), in order, and both ends."""
+    columns: dict[int, list[tuple[float, float]]] = {}
+    for point in line:
+        columns.setdefault(int(point[0] / column), []).append(point)
+    kept = [line[0]]
+    for points in columns.values():
+        values = [value for _, value in points]
+        low, high = values.index(min(values)), values.index(max(values))
+        kept += [points[i] for i in sorted({low, high})]
+    return [*kept, line[-1]]
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A stretch of time (s from the first frame) in the row of spans or of the ground truth.
+
+    `number`: the id that is written on it where there is room; `about`: what it is, in words.
+    """
+
+    kind: Kind
+    start: float
+    end: float
+    number: int | None
+    about: str
+
+
+@dataclass(frozen=True)
+class Chart:
+    """One query over time.
+
+    `curves`: P(active) as lines of (time, value); `bars` in the order of drawing, outlines last; `onsets` in
+    s; `ticks`: times of the axis with their labels; `legend`: what is drawn, with its name; `crowded`: onsets
+    are short marks above their spans, since lines through the chart would hide the curve.
+    """
+
+    length: float
+    curves: list[list[tuple[float, float]]]
+    bars: list[Bar]
+    onsets: list[float]
+    ticks: list[tuple[float, str]]
+    legend: list[tuple[Kind, str]]
+    crowded: bool
+
+    @property
+    def has_truth(self) -> bool:
+        """Whether there is a row for the ground truth."""
+        return any(bar.kind == "truth" for bar in self.bars)
+
+
+def chart_of(run: Run, query: QueryRun) -> Chart:
+    """The chart of one query of a run."""
+    length = max(run.seconds, 1e-3)
+    spans = sorted(query.spans, key=lambda span: span.state == RETRACTED)
+    legend: list[tuple[Kind, str]] = [
+        ("activity", "P(active)"),
+        ("span", "decided span"),
+        ("onset", "onset: time to speak" if run.answers else "onset"),
+    ]
+    if any(span.state == RETRACTED for span in spans):
+        legend.append(("retracted", "retracted"))
+    if query.expected:
+        legend.append(("truth", "ground truth"))
+    return Chart(
+        length,
+        curves(query, length),
+        [*map(_span_bar, spans), *map(_truth_bar, query.expected)],
+        [span.onset for span in query.spans],
+        [(time, time_label(time).removesuffix(".0")) for time in tick_times(run.seconds)],
+        legend,
+        len(query.spans) > _CROWD,
+    )
+
+
+def _span_bar(span: Span) -> Bar:
+    about = f"span {span.id}: {time_label(span.start)} to {time_label(span.end)}, {span.state}"
+    if span.state == RETRACTED:
+        return Bar("retracted", span.start, span.end, None, about)
+    return Bar("span", span.start, span.end, span.id, about)
+
+
+def _truth_bar(item: Expected) -> Bar:
+    about = f"{item.text} {time_label(item.start)} to {time_label(item.end)}".strip()
+    return Bar("truth", item.start, item.end, None, about)
