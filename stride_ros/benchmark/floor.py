@@ -15,6 +15,7 @@ import argparse
 import itertools
 import statistics
 import time
+from collections.abc import Callable
 
 import torch
 
@@ -30,7 +31,7 @@ from stride_ros.training.tokenizer import build_tokenizer
 PAIR_TEXT = 12  # tokens of a pair that are not video: its time, and the two that enclose the vision tokens
 
 
-def best_seconds(work, device: torch.device, repeat: int = 5) -> float:
+def best_seconds(work: Callable[[], object], device: torch.device, repeat: int = 5) -> float:
     times = []
     for _ in range(repeat):
         begin = time.perf_counter()

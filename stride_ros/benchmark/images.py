@@ -15,6 +15,7 @@ import array
 import io
 import time
 from collections.abc import Callable
+from functools import partial
 
 import cv2
 import numpy as np
@@ -60,16 +61,17 @@ def by_pillow(message: CompressedImage) -> np.ndarray:
 
 def cases(width: int, height: int) -> list[tuple[str, Callable[[], np.ndarray], Callable[[], np.ndarray]]]:
     """Name, the package's way and the plain one."""
-    rgb, made = scene(width, height), []
+    rgb = scene(width, height)
+    made: list[tuple[str, Callable[[], np.ndarray], Callable[[], np.ndarray]]] = []
     for encoding, (size, channels, _) in PACKED.items():
         pixels = np.resize(rgb, (height, width * channels * size))
         message = Image(encoding=encoding, width=width, height=height, step=pixels.shape[1])
         message.data = array.array("B", pixels.tobytes())
-        made.append((encoding, lambda m=message: image_to_rgb(m), lambda m=message: indexed(m)))
+        made.append((encoding, partial(image_to_rgb, message), partial(indexed, message)))
     for kind in ("jpeg", "png"):
         message = CompressedImage(format=kind)
         message.data = array.array("B", cv2.imencode(f".{kind}", rgb)[1].tobytes())
-        made.append((kind, lambda m=message: compressed_to_rgb(m), lambda m=message: by_pillow(m)))
+        made.append((kind, partial(compressed_to_rgb, message), partial(by_pillow, message)))
     return made
 
 

@@ -130,12 +130,13 @@ def measured(folder: Path, options: argparse.Namespace) -> dict[str, dict[str, M
             for name, groups in tallies.items()
         }
         file.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    return json.loads(file.read_text(encoding="utf-8"))
+    stored: dict[str, dict[str, dict[str, Any]]] = json.loads(file.read_text(encoding="utf-8"))
+    return stored
 
 
 def trained(name: str, seed: int, options: argparse.Namespace) -> Path:
     """Folder of the variant's checkpoint with this seed."""
-    folder = options.out / f"{name}-{seed}"
+    folder: Path = options.out / f"{name}-{seed}"
     if not (folder / "done").is_file():
         setting = SETTINGS[options.world]
         recipe = Recipe(**setting.recipe | VARIANTS[name].recipe, world=setting.world, seed=seed)

@@ -9,6 +9,7 @@ import statistics
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from stride_ros.errors import BackendError, ConfigError
@@ -137,7 +138,7 @@ class _Bench:
         rclpy.init(args=[], context=self._context)
         overrides = [Parameter(name, value=value) for name, value in values.items()]
         # A namespace of its own: other nodes of this machine have no part in the measurement.
-        place = {"context": self._context, "namespace": "stride_benchmark"}
+        place: dict[str, Any] = {"context": self._context, "namespace": "stride_benchmark"}
         self._node = ResponderNode(parameter_overrides=overrides, **place)
         self._peer = rclpy.create_node("benchmark", **place)
         self._heard: list[tuple[float, Any]] = []
@@ -154,7 +155,7 @@ class _Bench:
             error = self._node.last_error
             self.__exit__()
             raise BackendError(error)
-        backend = self._node.backend
+        backend: Any = self._node.backend
         self.name = backend.name
         self.clock = backend.stream = _Clock(backend.stream)
         for executor, node in zip(self._executors, (self._node, self._peer), strict=True):
@@ -163,8 +164,11 @@ class _Bench:
         _wait(lambda: self._frames.get_subscription_count() and self._spans.get_subscription_count())
         for second in range(len(self._pictures)):
             self._frames.publish(self._image(second))
-            _wait(lambda expected=second + 1: self._node.frames_kept >= expected)
+            _wait(partial(self._has_frames, second + 1))
         return self
+
+    def _has_frames(self, expected: int) -> bool:
+        return self._node.frames_kept >= expected
 
     def __exit__(self, *_: object) -> None:
         for executor in self._executors:

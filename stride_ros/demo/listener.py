@@ -23,7 +23,7 @@ from stride_ros.terminal import one_line
 TOLD = 16  # column at which what is told begins, after the time and the kind
 
 
-class Listener(Node):
+class Listener(Node):  # type: ignore[misc]  # untyped library
     """Subscribes to everything the graph says; ``tell(text, *styles)`` prints a line."""
 
     def __init__(

@@ -102,7 +102,7 @@ class ParameterFile:
                 context.try_shutdown()
 
 
-class _Rule(Parameter):
+class _Rule(Parameter):  # type: ignore[misc]  # untyped library
     """A parameter on the command line whose value is written as it stands in YAML, quotes included."""
 
     def __init__(self, name: str, value: yaml.Node) -> None:

@@ -24,7 +24,7 @@ from stride_ros.sources import FrameSource, open_source
 from stride_ros.text.wording import counted, escaped
 
 
-class CameraNode(Node):
+class CameraNode(Node):  # type: ignore[misc]  # untyped library
     """Publishes `image` with its `camera_info`, `image/compressed` if asked, and a world's `ground_truth`.
 
     `camera_info` is beside the image topic under whatever name that has. The truth is ActivationSpans.

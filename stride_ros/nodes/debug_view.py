@@ -53,9 +53,12 @@ def _fit(rgb: np.ndarray) -> np.ndarray:
     height, width = rgb.shape[:2]
     wanted = min(max(width, _WIDTHS[0]), _WIDTHS[1])
     if wanted == width and height >= _TOP + _BOTTOM:
-        return np.ascontiguousarray(rgb).copy()
+        return np.array(rgb, order="C")
     size = (wanted, max(round(height * wanted / width), _TOP + _BOTTOM))
-    return cv2.resize(rgb, size, interpolation=cv2.INTER_AREA if wanted < width else cv2.INTER_LINEAR)
+    fitted: np.ndarray = cv2.resize(
+        rgb, size, interpolation=cv2.INTER_AREA if wanted < width else cv2.INTER_LINEAR
+    )
+    return fitted
 
 
 def _shade(picture: np.ndarray, top: int, bottom: int) -> None:
@@ -72,7 +75,7 @@ def _badge(picture: np.ndarray, open_span: SpanEvent | None) -> int:
         label, ink, paper = f"ACTIVE #{open_span.span_id}  {seconds:.0f} s", _INK, _ACTIVE
     (text_width, _), _ = cv2.getTextSize(label, _FONT, 0.5, 1)
     right = picture.shape[1] - _MARGIN
-    left = right - text_width - 16
+    left: int = right - text_width - 16
     cv2.rectangle(picture, (left, 8), (right, _TOP - 8), paper, cv2.FILLED)
     _text(picture, label, (left + 8, 25), 0.5, ink)
     return left

@@ -22,7 +22,7 @@ from stride_ros.text.wording import escaped
 _FAREWELL_SECONDS = 0.5
 
 
-class ManagedNode(LifecycleNode):
+class ManagedNode(LifecycleNode):  # type: ignore[misc]  # untyped library
     """Base of the nodes: override `configure`, `activate`, `deactivate` and `cleanup`, which may raise.
 
     `deactivate` and `cleanup` must also undo a half-done `activate` and `configure`: they run after a
@@ -71,7 +71,7 @@ class ManagedNode(LifecycleNode):
     def autostart(self) -> bool:
         """Configure and activate; False when one of them failed (the reason is logged)."""
         success = TransitionCallbackReturn.SUCCESS
-        return self.trigger_configure() == success and self.trigger_activate() == success
+        return bool(self.trigger_configure() == success and self.trigger_activate() == success)
 
     # What rclpy calls. It swallows exceptions on most distros, so each is caught and told here.
 

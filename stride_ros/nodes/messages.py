@@ -14,4 +14,4 @@ def to_time(nanoseconds: int) -> Time:
 
 def to_nanoseconds(stamp: Time) -> int:
     """Return a Time message as ns since the epoch."""
-    return stamp.sec * NANOSECONDS + stamp.nanosec
+    return int(stamp.sec) * NANOSECONDS + int(stamp.nanosec)

@@ -178,10 +178,11 @@ def _resolve(node: str | Callable[[], Node]) -> Callable[[], Node]:
     if not isinstance(node, str):
         return node
     module, _, name = node.partition(":")
-    return getattr(importlib.import_module(module), name)
+    make: Callable[[], Node] = getattr(importlib.import_module(module), name)
+    return make
 
 
 def _autostart(node: Node) -> bool:
     if not node.has_parameter("autostart") or not node.get_parameter("autostart").value:
         return True
-    return node.autostart()
+    return bool(node.autostart())

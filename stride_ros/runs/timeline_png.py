@@ -99,7 +99,7 @@ def _legend(axis: Axes, chart: Chart) -> None:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
-    class Upright(HandlerLine2D):  # type: ignore[misc, no-any-unimported]
+    class Upright(HandlerLine2D):
         """An onset stands upright in the legend, too."""
 
         def create_artists(
@@ -122,7 +122,7 @@ def _legend(axis: Axes, chart: Chart) -> None:
 
     curve = (Patch(color=LIGHT["area"], linewidth=0), Line2D([], [], color=LIGHT["curve"], linewidth=1.4))
     onset = Line2D([], [], color=LIGHT["onset"], linewidth=1.6, linestyle=_DASHED)
-    lines = {"activity": curve, "onset": onset}
+    lines: dict[str, Any] = {"activity": curve, "onset": onset}
     keys = [lines.get(kind) or Patch(**_look(kind)) for kind, _ in chart.legend]
     axis.legend(
         keys,
@@ -150,8 +150,8 @@ def _fonts(texts: Iterable[str]) -> tuple[list[str], set[str]]:
     manager = font_manager.fontManager
     wanted = {char for text in texts for char in text if not char.isspace()}
     families, drawable = [_FONT], {" "}
-    files = [(_FONT, manager.findfont(_FONT))]
-    files += sorted({(font.name, font.fname) for font in manager.ttflist if font.weight in (400, "normal")})
+    regular = {(font.name, str(font.fname)) for font in manager.ttflist if font.weight in (400, "normal")}
+    files = [(_FONT, str(manager.findfont(_FONT))), *sorted(regular)]
     for family, file in files:
         if not wanted - drawable:
             break

@@ -60,8 +60,7 @@ def check_modes(modes: Sequence[int]) -> tuple[int, ...]:
 
 def slot_starts(now: float, slots: int, resolution: float) -> NDArray[np.float64]:
     """Start of each of the `slots` slots (s); the last one ends at `now`, the time of the newest frame."""
-    starts: NDArray[np.float64] = now - slots * resolution + np.arange(slots) * resolution
-    return starts
+    return now - slots * resolution + np.arange(slots, dtype=np.float64) * resolution
 
 
 def label_slots(
@@ -122,7 +121,7 @@ def choose_mask(
     """
     n = len(labels)
     if mode is None:
-        mode = int(modes[rng.integers(len(modes))])
+        mode = modes[int(rng.integers(len(modes)))]
     if mode == BOUNDARY and n == 1 and labels.any():
         mode = INDEPENDENT  # the only slot is the boundary: revealing it would leave nothing to find
     if mode == INDEPENDENT:

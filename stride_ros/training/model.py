@@ -49,7 +49,7 @@ class WindowKeys:
 DEFAULT_KEYS = WindowKeys(32, 1.0, (1, 2, 3), False, 256)
 
 
-class StrideForTraining(Qwen3VLForConditionalGeneration):
+class StrideForTraining(Qwen3VLForConditionalGeneration):  # type: ignore[misc]  # untyped library
     """A Qwen3-VL whose forward gives the training loss when targets are passed.
 
     `slot_token_ids` are those of SLOT_TOKENS, `text_weight` scales the loss of sentences.

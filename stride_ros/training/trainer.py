@@ -125,7 +125,7 @@ def _arguments(plan: TrainingPlan) -> TrainingArguments:
     )
 
 
-class StrideTrainer(Trainer):
+class StrideTrainer(Trainer):  # type: ignore[misc]  # untyped library
     """Trainer with the parts' learning rates and length-grouped batches; logs the two losses apart."""
 
     def __init__(self, plan: TrainingPlan, **options: Any) -> None:
@@ -154,7 +154,8 @@ class StrideTrainer(Trainer):
         """One group for each part and for each of decayed and other parameters; embeddings are never
         decayed.
         """
-        if self.optimizer is None:
+        made: torch.optim.Optimizer | None = self.optimizer  # type: ignore[has-type]  # untyped library
+        if made is None:
             unwrapped = self.accelerator.unwrap_model(self.model)
             decayed = set(self.get_decay_parameter_names(unwrapped))
             groups = []
@@ -170,8 +171,8 @@ class StrideTrainer(Trainer):
                         weight_decay = self._plan.weight_decay if decay else 0.0
                         groups.append({"params": chosen, "lr": rate, "weight_decay": weight_decay})
             kind, settings = Trainer.get_optimizer_cls_and_kwargs(self.args, unwrapped)
-            self.optimizer = kind(groups, **settings)
-        return self.optimizer
+            made = self.optimizer = kind(groups, **settings)
+        return made
 
     def _get_train_sampler(self, train_dataset: Any = None) -> LengthGroupedSampler:
         dataset = train_dataset if train_dataset is not None else self.train_dataset

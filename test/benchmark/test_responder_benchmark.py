@@ -42,7 +42,7 @@ def test_the_overhead_is_what_the_model_did_not_take(alone):
 
 def test_a_model_that_is_missing_is_bad_input(alone, capsys):
     assert main(["benchmark", "--responder", "/nowhere/model"]) == 2
-    assert "no model directory" in capsys.readouterr().err
+    assert "no checkpoint directory" in capsys.readouterr().err
 
 
 def test_the_command_writes_the_numbers(alone, capsys, tmp_path, monkeypatch):

@@ -35,8 +35,11 @@ def main() -> None:
         parser.add_argument(option, default=field.default, help=f"default {field.default}", **kind)
     arguments = parser.parse_args()
     use_threads(choose_threads(arguments.threads, 0, "cpu"))
-    values = {field.name: getattr(arguments, field.name) for field in options}
-    recipe = Recipe(**{key: tuple(v) if isinstance(v, list) else v for key, v in values.items()})
+    given: dict[str, Any] = {field.name: getattr(arguments, field.name) for field in options}
+    settings: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in given.items()
+    }
+    recipe = Recipe(**settings)
     make(arguments.out, recipe, arguments.cache, arguments.vision)
 
 

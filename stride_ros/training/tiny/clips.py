@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stride_ros.qwen3_vl.patches import prepare
-from stride_ros.world.story import WorldConfig
+from stride_ros.world.story import WorldConfig, WorldEvent
 from stride_ros.world.vocabulary import COLOURS, HELD, KINDS, SHAPES, TOUCH, all_queries
-from stride_ros.world.world import USUAL, World, WorldEvent
+from stride_ros.world.world import USUAL, World
 
 RENDER_SIZE = (
     240,

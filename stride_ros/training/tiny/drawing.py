@@ -64,7 +64,7 @@ class Drawer:
         k = int(self._rng.integers(self._length - 1))
         true = np.flatnonzero(self._holds[c][k] | self._holds[c][k + 1])
         wanted = true if len(true) and self._rng.random() < 0.5 else np.arange(len(self._queries))
-        query = self._queries[int(self._pick(wanted))]
+        query = self._queries[int(self._pick(wanted.tolist()))]
         return self._packer.sequence(self._clips[c], query, k, 2, [], c * self._length, self._rng)
 
     def streams(self, count: int, kind: StreamKind) -> Batch:

@@ -20,7 +20,7 @@ from stride_ros.activation.prompt import Prompt, pair_time
 from stride_ros.training.examples import IGNORED
 from stride_ros.training.masking import Entry, Window, build_window
 from stride_ros.training.tiny.clips import Clip
-from stride_ros.world.world import WorldEvent
+from stride_ros.world.story import WorldEvent
 
 Ids = NDArray[np.int64]
 

@@ -104,14 +104,16 @@ class FactHead(nn.Module):
 
     def __init__(self, width: int, features: int) -> None:
         super().__init__()
-        self.heads = nn.ModuleList(nn.Linear(width, 2 * len(facts())) for _ in range(features))
-        for head in self.heads:
+        heads = [nn.Linear(width, 2 * len(facts())) for _ in range(features)]
+        self.heads = nn.ModuleList(heads)
+        for head in heads:
             nn.init.constant_(head.bias, -4.0)  # most facts do not hold, most of the time
 
     def forward(self, features: Sequence[torch.Tensor]) -> torch.Tensor:
         """Logits (features, B, 2, F), one reading from each set of features."""
         readings = [head(x).logsumexp(dim=1) for head, x in zip(self.heads, features, strict=True)]
-        return torch.stack(readings).unflatten(-1, (2, -1))
+        stacked = torch.stack(readings)
+        return stacked.view(*stacked.shape[:-1], 2, -1)
 
 
 def warm_up_vision(
@@ -128,7 +130,7 @@ def warm_up_vision(
     pairs = PairSet(clips)
     rng = np.random.default_rng([0x51, seed])
     features = 1 + len(visual.deepstack_visual_indexes)  # type: ignore[arg-type]
-    head = FactHead(visual.config.out_hidden_size, features)  # type: ignore[union-attr]
+    head = FactHead(visual.config.out_hidden_size, features)  # type: ignore[union-attr, arg-type]
     parameters = [*visual.parameters(), *head.parameters()]
     optimiser = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
@@ -140,7 +142,7 @@ def warm_up_vision(
         loss = F.binary_cross_entropy_with_logits(logits, truth.expand_as(logits), reduction="none")
         loss = loss.sum(-1).mean()
         optimiser.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimiser.step()
         schedule.step()
@@ -168,4 +170,4 @@ def encode_clip(visual: nn.Module, clip: Clip) -> list[NDArray[np.float32]]:
         for other in (min(k + 1, last), k)
     ]
     features = encode_pairs(visual, torch.from_numpy(np.stack(pixels)), rows, columns)
-    return [x.unflatten(0, (-1, 2)).numpy() for x in features]
+    return [x.view(-1, 2, *x.shape[1:]).numpy() for x in features]
