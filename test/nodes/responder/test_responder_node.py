@@ -205,7 +205,7 @@ def test_a_model_that_is_missing_fails_configure_with_the_reason_and_can_be_corr
 
     node = stage.node = stage.graph.host(ResponderNode, {"model": "/nowhere/model"})
     assert not stage.graph.transition("responder", "configure")
-    assert "There is no model directory" in node.last_error
+    assert "There is no checkpoint directory" in node.last_error
     assert stage.graph.state("responder") == "unconfigured"
     assert node.set_parameters([Parameter("model", value=str(stage.checkpoint))])[0].successful
     stage.transit("configure", "activate")
