@@ -16,7 +16,41 @@ import pytest
 
 # The models of the tests are tiny: a second thread only waits for the first. For processes that tests start.
 os.environ["OMP_NUM_THREADS"] = "1"
+# No test hears another run's nodes, nor anybody's on the network.
+os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+os.environ["ROS_LOCALHOST_ONLY"] = "1"
 BASE = 1_700_000_000 * 10**9  # ns, where the bags of `write_images` begin
+
+
+_PORTS = 7400, 250  # UDP port of domain 0, and ports of each domain (DDSI-RTPS 9.6.2.3)
+
+
+def _claim_domain() -> socket.socket:
+    """Take a ROS domain that nobody on this machine uses, for this process and those it starts.
+
+    The name of an abstract socket is taken while this process lives, whatever its TMPDIR. Bound ports show
+    what a run that was killed has left behind: its nodes would answer in the place of those under test.
+    """
+    ports = set()
+    with contextlib.suppress(OSError):
+        lines = Path("/proc/net/udp").read_text().splitlines()[1:]
+        ports = {int(line.split()[1].rpartition(":")[2], 16) for line in lines}
+    for domain in range(1, 100):  # the ports of higher ones may be anybody's (ip_local_port_range)
+        first = _PORTS[0] + domain * _PORTS[1]
+        if ports.intersection(range(first, first + _PORTS[1])):
+            continue
+        claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        try:
+            claim.bind(f"\0stride_ros_test_domain_{domain}")
+        except OSError:
+            claim.close()
+            continue
+        os.environ["ROS_DOMAIN_ID"] = str(domain)
+        return claim
+    raise RuntimeError("All ROS domains are in use on this machine; end what is left of earlier test runs.")
+
+
+_CLAIM = _claim_domain()
 
 
 @pytest.fixture(autouse=True)

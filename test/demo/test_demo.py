@@ -1,14 +1,11 @@
 """The demo from end to end: real nodes over DDS in a subprocess, then the files it leaves."""
 
-import fcntl
 import json
-import os
 import re
 import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -19,31 +16,10 @@ pytest.importorskip("stride_ros.msg", reason="the built messages of stride_ros a
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def domain():
-    """A ROS domain that no other test run on this machine uses."""
-    for number in range(99, 0, -1):
-        with open(Path(tempfile.gettempdir()) / f"stride_ros_domain_{number}.lock", "w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                continue
-            os.environ["DEMO_TEST_DOMAIN"] = str(number)
-            yield
-            return
-    pytest.fail("All ROS domains are taken by other test runs.")
-
-
 def start(*arguments):
-    environment = os.environ | {
-        "ROS_DOMAIN_ID": os.environ["DEMO_TEST_DOMAIN"],
-        "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
-        "ROS_LOCALHOST_ONLY": "1",
-    }
     return subprocess.Popen(
         [sys.executable, "-m", "stride_ros", "demo", *map(str, arguments)],
         cwd=ROOT,
-        env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import re
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -38,7 +36,7 @@ sys.exit(service.run())
 class Launched:
     """A launch that runs; `temporary` is the folder that stands for /tmp in all its processes."""
 
-    def __init__(self, folder: Path, file: Path, arguments: tuple[str, ...], domain: int) -> None:
+    def __init__(self, folder: Path, file: Path, arguments: tuple[str, ...]) -> None:
         self._log = folder / "output.txt"
         self.temporary = folder / "temporary"
         self.temporary.mkdir()
@@ -46,9 +44,6 @@ class Launched:
         driver.write_text(DRIVER)
         environment = os.environ | {
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
-            "ROS_DOMAIN_ID": str(domain),
-            "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
-            "ROS_LOCALHOST_ONLY": "1",
             "ROS_LOG_DIR": str(folder / "log"),
             "ROS_HOME": str(folder / "home"),
             "TMPDIR": str(self.temporary),
@@ -116,29 +111,15 @@ class Launched:
                 os.kill(int(pid), signal.SIGKILL)
 
 
-@pytest.fixture(scope="session")
-def ros_domain() -> Iterator[int]:
-    """A domain id that no other test run on this machine uses."""
-    for domain in range(1, 100):
-        with open(Path(tempfile.gettempdir()) / f"stride_ros_domain_{domain}.lock", "w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                continue
-            yield domain
-            return
-    raise RuntimeError("All ROS domains are taken by other test runs.")
-
-
 @pytest.fixture
-def start(tmp_path: Path, ros_domain: int) -> Iterator[Callable[..., Launched]]:
+def start(tmp_path: Path) -> Iterator[Callable[..., Launched]]:
     """`start(file, "name:=value", ...)` launches a file: a name in launch/, or a path."""
     running: list[Launched] = []
 
     def start_one(file: str | Path, *arguments: str) -> Launched:
         folder = tmp_path / f"launch{len(running)}"
         folder.mkdir()
-        running.append(Launched(folder, LAUNCH / file, arguments, ros_domain))
+        running.append(Launched(folder, LAUNCH / file, arguments))
         return running[-1]
 
     yield start_one
@@ -147,12 +128,10 @@ def start(tmp_path: Path, ros_domain: int) -> Iterator[Callable[..., Launched]]:
 
 
 @pytest.fixture
-def graph(ros_domain: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[Graph]:
+def graph() -> Iterator[Graph]:
     """The graph of the launched nodes, from outside."""
     pytest.importorskip("rclpy", reason="rclpy is missing; source a ROS 2 distribution")
-    monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
-    monkeypatch.setenv("ROS_LOCALHOST_ONLY", "1")
-    made = Graph(ros_domain)
+    made = Graph()
     yield made
     made.close()
 
@@ -160,12 +139,12 @@ def graph(ros_domain: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[Graph]:
 class Graph:
     """Asks nodes for their state and parameters."""
 
-    def __init__(self, domain: int) -> None:
+    def __init__(self) -> None:
         import rclpy
         from rclpy.executors import SingleThreadedExecutor
 
         self._context = rclpy.Context()
-        rclpy.init(context=self._context, domain_id=domain)
+        rclpy.init(context=self._context)
         self._node = rclpy.create_node("launch_test", context=self._context)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self._node)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -15,9 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
-os.environ["ROS_LOCALHOST_ONLY"] = "1"
 
 rclpy = pytest.importorskip("rclpy", reason="rclpy is missing; source a ROS 2 distribution")
 
@@ -32,24 +27,6 @@ AFTER = {  # states by the transition that leads to them
 # may be lost in between. So a question that may be asked twice is, by the same client.
 TRIES = 12
 TIMEOUT = 120.0  # s; only reached by a test that fails, also on a machine that is busy with other work
-
-
-def _claim_domain() -> int:
-    """Return a domain id no other test run on this machine uses, for the life of this process."""
-    for domain in range(1, 100):
-        lock = open(Path(tempfile.gettempdir()) / f"stride_ros_domain_{domain}.lock", "w")  # noqa: SIM115
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            lock.close()
-            continue
-        _LOCKS.append(lock)
-        return domain
-    raise RuntimeError("All ROS domains are taken by other test runs.")
-
-
-_LOCKS: list[Any] = []
-os.environ["ROS_DOMAIN_ID"] = str(_claim_domain())
 
 
 class Graph:

@@ -1,11 +1,8 @@
 """The same recording live, as real nodes over DDS, and offline: the same decisions."""
 
-import fcntl
 import json
-import os
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -20,27 +17,7 @@ QUERY = "Tell me when a red box is on the table."
 SECONDS = 10
 
 
-@pytest.fixture
-def domain():
-    """A ROS domain that no other test run on this machine uses."""
-    for number in range(99, 0, -1):
-        with open(Path(tempfile.gettempdir()) / f"stride_ros_domain_{number}.lock", "w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                continue
-            yield str(number)
-            return
-    pytest.fail("All ROS domains are taken by other test runs.")
-
-
-def test_live_spans_equal_offline_spans_within_one_slot(world_bag, checkpoint, model, domain, tmp_path):
-    environment = os.environ | {
-        "ROS_DOMAIN_ID": domain,
-        "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
-        "ROS_LOCALHOST_ONLY": "1",
-        "OMP_NUM_THREADS": "1",
-    }
+def test_live_spans_equal_offline_spans_within_one_slot(world_bag, checkpoint, model, tmp_path):
     done = subprocess.run(
         [
             *(sys.executable, "-m", "stride_ros", "demo", "--source", world_bag, "--query", QUERY),
@@ -48,7 +25,6 @@ def test_live_spans_equal_offline_spans_within_one_slot(world_bag, checkpoint, m
             *("--out", tmp_path, "--no-report"),
         ],
         cwd=ROOT,
-        env=environment,
         capture_output=True,
         text=True,
         timeout=120,
