@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from stride_ros.errors import CheckpointError
 from stride_ros.process.import_lock import IMPORT_LOCK
+from stride_ros.qwen3_vl.chat_template import check_template, compile_template
 
 # Classes of transformers that take tokenizer.json as it is, or make the same of a Qwen's.
 _PLAIN_CLASSES = {
@@ -76,42 +77,6 @@ class PlainTokenizer:
         )
 
 
-def compile_template(template: str) -> Any:
-    """A function that renders a chat template with the names given to it, in Jinja's sandbox."""
-    import jinja2
-    from jinja2.ext import loopcontrols
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-    class Namespace(jinja2.utils.Namespace):
-        """Jinja's namespace() for values alone: names of Python's internals are refused."""
-
-        def __setitem__(self, name: str, value: Any) -> None:
-            if str(name).startswith("_"):
-                raise jinja2.exceptions.SecurityError(f"a chat template may not set {name!r}")
-            super().__setitem__(name, value)
-
-    def refuse(message: str) -> None:
-        raise jinja2.TemplateError(message)
-
-    def now(form: str) -> str:
-        from datetime import datetime
-
-        return datetime.now().strftime(form)
-
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols]
-    )
-    environment.filters["tojson"] = _to_json
-    environment.globals.update(raise_exception=refuse, strftime_now=now, namespace=Namespace)
-    environment.globals.pop("dict", None)
-    return environment.from_string(template).render
-
-
-def _to_json(value: Any, ensure_ascii: bool = False, **options: Any) -> str:
-    """JSON as it is: Jinja's own filter escapes characters that mean something in HTML."""
-    return json.dumps(value, ensure_ascii=ensure_ascii, **options)
-
-
 def _plain_tokenizer(folder: Path) -> PlainTokenizer | None:
     """None where transformers would do more than read tokenizer.json and the template."""
     file, config = folder / "tokenizer.json", _read_json(folder / "tokenizer_config.json")
@@ -154,8 +119,12 @@ def transformers_tokenizer(folder: Path) -> Any:
         tokenizer.chat_template = _legacy_template(folder)
     if not tokenizer.chat_template:
         raise CheckpointError(
-            f"{folder} has no chat template; add the chat_template.jinja it was published with."
+            f"{folder} has no chat template; add the chat_template.jinja it was published with, or choose "
+            "the instruction-tuned variant of the model."
         )
+    templates = tokenizer.chat_template
+    for template in templates.values() if isinstance(templates, dict) else [templates]:
+        check_template(template, folder)
     return tokenizer
 
 

@@ -15,9 +15,7 @@ def load_tokenizer(directory: Path) -> Any:
     try:
         return transformers_tokenizer(directory)
     except CheckpointError as error:
-        raise BackendError(
-            f"{directory.name} has no chat template: choose the model's instruction-tuned variant."
-        ) from error
+        raise BackendError(str(error)) from error
 
 
 def with_system_prompt(request: ResponseRequest, content: list[dict[str, Any]]) -> list[dict[str, Any]]:

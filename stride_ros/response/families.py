@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Protocol
 
-from stride_ros.errors import BackendError
+from stride_ros.errors import BackendError, CheckpointError
+from stride_ros.qwen3_vl.chat_template import check_template
 from stride_ros.response.backend import ResponseRequest, brief
 from stride_ros.response.chat_template import control_tokens, load_tokenizer, with_system_prompt
 from stride_ros.response.prompt import frame_times, question
@@ -28,6 +29,8 @@ def prompt_builder(directory: Path, config: Any, frame_max_tokens: int) -> Promp
 
             return Qwen3VLPrompt(directory, config, frame_max_tokens)
         return FramesAsImages(directory, config)
+    except CheckpointError as error:
+        raise BackendError(str(error)) from error
     except (OSError, ValueError, ImportError, AttributeError, TypeError) as error:
         raise BackendError(
             f"The tokenizer or processor of {directory.name} cannot be loaded ({brief(error)}): download the "
@@ -45,6 +48,7 @@ class FramesAsImages:
     def __init__(self, directory: Path, config: Any) -> None:
         self._processor = _image_processor_of(directory, config)
         self.tokenizer = self._processor.tokenizer
+        check_template(self._processor.chat_template or "", directory)
         self._options = {"crop_to_patches": False} if config.model_type == "internvl" else {}
         self._forbidden = control_tokens(self.tokenizer)
 

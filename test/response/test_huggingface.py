@@ -86,9 +86,9 @@ def test_an_unknown_kind_names_the_known_ones(qwen3_vl):
 @pytest.mark.parametrize(
     ("source", "remedy"),
     [
-        ("/nowhere/model", "give an existing directory"),
-        ("./nowhere", "give an existing directory"),
-        ("", "give an existing directory"),
+        ("/nowhere/model", "pass an existing directory"),
+        ("./nowhere", "pass an existing directory"),
+        ("", "pass an existing directory"),
     ],
 )
 def test_a_missing_directory_is_said(source, remedy):
