@@ -30,7 +30,7 @@ def find(source: str | os.PathLike[str], example: str = "interlive/STRIDE-2B") -
     path = Path(name).expanduser()
     if name == EMBEDDED and not (path / "config.json").is_file():
         return _find_embedded()
-    if path.is_dir():
+    if name and path.is_dir():
         return path
     if path.is_file():
         raise CheckpointError(f"The checkpoint {name} is a file; pass the directory that holds config.json.")
