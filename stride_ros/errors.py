@@ -35,6 +35,20 @@ class TimeError(StrideError, ValueError):
     """A frame's time does not increase; the session must be reset to go on."""
 
 
+class CapacityError(StrideError):
+    """A stream or a watch does not fit into the memory that an engine may take.
+
+    needed, free: bytes.
+    """
+
+    def __init__(self, name: str, needed: int, free: int) -> None:
+        self.needed, self.free = needed, free
+        super().__init__(
+            f"The stream {name} needs {needed / 1e6:.1f} MB, but {free / 1e6:.1f} MB are free; lower "
+            "max_frames or frame_max_tokens, or close other watches and streams."
+        )
+
+
 class SourceError(StrideError):
     """A video, image folder, camera device or bag cannot be read."""
 

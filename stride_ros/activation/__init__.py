@@ -10,31 +10,39 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from stride_ros.activation.config import ActivationConfig, TriggerConfig
+    from stride_ros.activation.engine import ActivationEngine, PushError
     from stride_ros.activation.model import ActivationModel
     from stride_ros.activation.session import ActivationSession
     from stride_ros.activation.spans import SpanEvent, SpanState
-    from stride_ros.activation.stream import ActivationStream, ActivationUpdate
+    from stride_ros.activation.stream import Stream
+    from stride_ros.activation.watch import ActivationUpdate, Watch
 
 __all__ = [
     "ActivationConfig",
+    "ActivationEngine",
     "ActivationModel",
     "ActivationSession",
-    "ActivationStream",
     "ActivationUpdate",
+    "PushError",
     "SpanEvent",
     "SpanState",
+    "Stream",
     "TriggerConfig",
+    "Watch",
 ]
 
 _MODULES = {
     "ActivationConfig": "config",
+    "ActivationEngine": "engine",
     "ActivationModel": "model",
     "ActivationSession": "session",
-    "ActivationStream": "stream",
-    "ActivationUpdate": "stream",
+    "ActivationUpdate": "watch",
+    "PushError": "engine",
     "SpanEvent": "spans",
     "SpanState": "spans",
+    "Stream": "stream",
     "TriggerConfig": "config",
+    "Watch": "watch",
 }
 
 

@@ -1,166 +1,431 @@
-"""The streaming engine: a frame pair is encoded and appended once; a pass runs changed slots only.
-
-Two cached prompts per query: the active one, and an upcoming one that begins where the context will begin
-after the next shift. Both take the same encoded pairs, the upcoming one at an even pace behind, so that a
-shift is a swap and costs nothing. Memory is bounded by two caches per query and the features of the pairs
-that the upcoming one still needs.
-"""
+"""The engine: owns a model and serves all streams and watches of it together, one batch a push."""
 
 from __future__ import annotations
 
 import time as clock
-from collections import deque
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from stride_ros.activation.config import ActivationConfig
+from stride_ros.activation.cached_prompt import CachedPrompt
+from stride_ros.activation.config import ActivationConfig, TriggerConfig
 from stride_ros.activation.context import Context
 from stride_ros.activation.denoising import Probabilities, SlotPass
-from stride_ros.activation.graphs import Recorder
 from stride_ros.activation.model import ActivationModel
-from stride_ros.activation.prefix import Pair, Prefix
-from stride_ros.activation.prompt_set import PromptSet
+from stride_ros.activation.passes import FramePair, PromptFactory
+from stride_ros.activation.stream import Stream, without_images
+from stride_ros.activation.watch import ActivationUpdate, Decision, Watch
+from stride_ros.errors import CapacityError, ConfigError, FrameError, StrideError, TimeError
 from stride_ros.qwen3_vl.decoder import TokenBlock
-from stride_ros.qwen3_vl.kv_cache import PARTS
+from stride_ros.qwen3_vl.patches import CELL, model_size
+
+_ENCODED_AT_ONCE = 8  # frame pairs; more only costs memory
+_CATCH_UP_SHARE = 1.25  # tokens of late watches a push, by those that the others need
+_CATCH_UP_TOKENS = 2048  # a push, where no other watch is there to be measured by
+_SMOOTHING = 0.1  # of the mean of tokens a push
+
+_Job = tuple[Stream, Watch]
 
 
-@dataclass(frozen=True)
-class FramePair:
-    """Two prepared frames (H, W, 3) uint8 of one size, their times (s); a provisional one repeats one."""
+class PushError(StrideError):
+    """Some streams' frames could not be used; the other streams were served.
 
-    images: tuple[NDArray[np.uint8], NDArray[np.uint8]]
-    times: tuple[float, float]
-    provisional: bool = False
-
-
-class PassEngine(Protocol):
-    """What a stream needs to make decisions; the queries are numbered.
-
-    timings: seconds spent on `vision` and `append` since it was last cleared.
+    errors: FrameError, TimeError or CapacityError by stream; updates: the decisions of the others.
     """
 
-    timings: dict[str, float]
-
-    @property
-    def memory_bytes(self) -> int:
-        """Bytes of the state of the stream."""
-
-    def memory_limit(self, height: int, width: int) -> int:
-        """Bytes of the state for a full context of frames of this size (model pixels)."""
-
-    def shift(self) -> None:
-        """The context has just lost its oldest frames."""
-
-    def advance(self, pair: FramePair | None) -> None:
-        """Take in the next pair, or a provisional one that the next replaces; called at every frame."""
-
-    def answer(self, requests: Mapping[int, SlotPass]) -> dict[int, Probabilities]:
-        """Run one pass over the slots for each of these queries: P(active), (W,) each."""
+    def __init__(self, errors: Mapping[Stream, StrideError], updates: tuple[ActivationUpdate, ...]) -> None:
+        self.errors, self.updates = dict(errors), updates
+        told = "; ".join(f"{stream.name}: {error}" for stream, error in errors.items())
+        super().__init__(f"Frames of {len(errors)} streams were left out: {told}")
 
 
-class CachedEngine:
-    """The engine of a live stream.
+class ActivationEngine:
+    """All streams and watches of one model. Not thread-safe.
 
-    recorder: of slot passes; left out, it is that of the model's device, if there is one and the
-    configuration wants CUDA graphs.
+    Each watch decides as a session of its own would: the same labels, whatever else the engine serves.
+    Frames, appends and passes of one push run as one batch.
+
+    memory_limit: bytes for the state of all streams and watches, None for no limit; the weights are the
+    model's. keep_features: keep the frames in context of each stream for watches that look back. prompts:
+    makes the prompt of a watch; for other ways to run the same passes.
     """
 
     def __init__(
         self,
         model: ActivationModel,
-        queries: Sequence[str],
-        config: ActivationConfig,
-        context: Context,
-        recorder: Recorder | None = None,
+        config: ActivationConfig | None = None,
+        memory_limit: int | None = None,
+        *,
+        keep_features: bool = True,
+        prompts: PromptFactory = CachedPrompt,
     ) -> None:
-        self._model, self._context = model, context
-        pairs = config.max_frames // 2 + 1
-        recorder = recorder or (model.recorder if config.cuda_graphs else None)
+        self.model, self.prompts, self.keep_features = model, prompts, keep_features
+        self._limit = memory_limit
+        self._config = config or ActivationConfig()
+        self.check_trigger(self._config.trigger)
+        self._streams: dict[str, Stream] = {}
+        self._typical = 0.0  # tokens run in a push for watches that are ready
+        self._timings: dict[str, float] = {}
 
-        def prompts() -> PromptSet:
-            prefixes = [Prefix(model, query, config.position_scheme, pairs) for query in queries]
-            return PromptSet(model, prefixes, model.recorded_passes(recorder) if recorder else None)
+    @property
+    def config(self) -> ActivationConfig:
+        return self._config
 
-        self._active, self._upcoming = prompts(), prompts()
-        self._upcoming.restart(context.next_start)
-        self._pairs: deque[Pair] = deque()
-        self._first_pair = 0  # index in the stream of the first frame in self._pairs
-        self.timings: dict[str, float] = {}
+    @property
+    def streams(self) -> tuple[Stream, ...]:
+        """The open streams, in the order in which they were opened."""
+        return tuple(self._streams.values())
+
+    @property
+    def window_slots(self) -> int:
+        """Slots in the activation window (W)."""
+        return self.model.window
+
+    @property
+    def resolution(self) -> float:
+        """Seconds of a slot."""
+        return self.model.resolution
+
+    @property
+    def frame_max_tokens(self) -> int:
+        """Prompt tokens of one frame pair at most."""
+        return min(self._config.frame_max_tokens, self.model.frame_max_tokens)
 
     @property
     def memory_bytes(self) -> int:
-        """Bytes of keys and values of all queries, and of the encoded pairs that are kept."""
-        caches = self._active.memory_bytes + self._upcoming.memory_bytes
-        return caches + sum(pair.features.memory_bytes for pair in self._pairs)
+        """Bytes of the state: keys and values of all watches, and the pairs that are kept."""
+        features: dict[int, int] = {}  # several watches keep the same pairs
+        total = 0
+        for stream in self.streams:
+            pairs = [pair.features for pair in stream.kept_pairs]
+            total += sum(image.nbytes for pair in stream.kept_pairs for image in pair.images)
+            for watch in stream.watches:
+                total += watch.passes.memory_bytes
+                pairs += [pair.features for pair in (*watch.backlog, *watch.passes.kept_pairs)]
+            features |= {id(pair): pair.memory_bytes for pair in pairs if pair is not None}
+        return total + sum(features.values())
 
-    def memory_limit(self, height: int, width: int) -> int:
-        """Bytes of keys and values for frames of this size, and of the encoded pairs kept at most."""
-        caches = self._active.bytes_for(height, width) + self._upcoming.bytes_for(height, width)
-        return caches + self._context.max_frames // 2 * self._model.feature_bytes(height, width)
+    def open_stream(self, name: str, size: tuple[int, int] | None = None) -> Stream:
+        """A new stream of frames.
 
-    @property
-    def recordings(self) -> int:
-        """How many slot passes are recorded, 0 where they are not or where recording failed."""
-        return self._active.recordings + self._upcoming.recordings
+        size: (height, width) of its frames in px, if known; else memory is reckoned for the largest. Raises
+        ConfigError for a name that is taken, CapacityError when it does not fit into the engine's memory.
+        """
+        if name in self._streams:
+            raise ConfigError(f"There already is a stream {name}; use another name.")
+        stream = Stream(self, name, size)
+        self.admit(stream)
+        self._streams[name] = stream
+        return stream
 
-    def shift(self) -> None:
-        """Swap the caches; what is missing from the new active one is appended with the next pair."""
-        self._active, self._upcoming = self._upcoming, self._active
-        self._upcoming.restart(self._context.next_start)
+    def update_config(self, config: ActivationConfig) -> None:
+        """Apply thresholds, steps, trigger and span settings from the next decision on.
 
-    def advance(self, pair: FramePair | None) -> None:
-        """Encode and append `pair`, and let the upcoming prompts catch up by their share."""
+        ConfigError, and nothing changed, for a setting that shapes the cached prompts.
+        """
+        self.check_trigger(config.trigger)
+        if "seed" in self._config.live_changes(config):
+            for stream in self.streams:
+                for watch in stream.watches:
+                    watch.draw_from(config.seed)
+        self._config = config
+
+    def push(self, frames: Mapping[Stream, tuple[Any, float]]) -> tuple[ActivationUpdate, ...]:
+        """Take in the newest frame of each of these streams; the decisions that they lead to.
+
+        A frame is (H, W, 3) uint8 RGB, at least 32 x 32 pixels, and its time s, later than the previous one
+        of its stream. There is no decision between two that are `decide_every` frames apart, nor, with
+        odd_frame `wait`, before a pair is complete. Updates are in the order in which streams and watches
+        were opened.
+
+        A frame that cannot be used changes nothing of its stream. The others are served, then PushError says
+        which; a push of one stream raises the plain FrameError, TimeError or CapacityError. After any other
+        error, such as a full GPU, reset the streams.
+        """
         begin = clock.perf_counter()
-        provisional: Pair | None = None
-        if pair is not None:
-            encoded = Pair(*pair.times, self._model.encode([pair.images])[0])
-            if pair.provisional:
-                provisional = encoded
-            else:
-                self._pairs.append(encoded)
-        encoding_done = clock.perf_counter()
-        blocks = [*self._appends(provisional), *self._catch_up()]
+        errors: dict[Stream, StrideError] = {}
+        taken: dict[Stream, FramePair | None] = {}
+        for stream, (frame, time) in frames.items():
+            try:
+                self._check_open(stream)
+                image, checked = stream.prepare(frame, time)
+                self._admit_frame(stream, image.shape[0], image.shape[1])
+            except (FrameError, TimeError, CapacityError, ConfigError) as error:
+                errors[stream] = error
+                continue
+            taken[stream] = stream.take(image, checked)
+        if errors and len(frames) == 1:
+            raise next(iter(errors.values()))
+        self._add_time("preprocess", clock.perf_counter() - begin)
+        jobs = self._advance(taken)
+        self._add_time("total", clock.perf_counter() - begin)
+        updates = self._decide(jobs) if jobs else ()
+        if errors:
+            raise PushError(errors, updates)
+        return updates
+
+    def decide(self, stream: Stream) -> tuple[ActivationUpdate, ...]:
+        """See `Stream.decide`."""
+        begin = clock.perf_counter()
+        self._check_open(stream)
+        waiting = [
+            watch
+            for watch in stream.watches
+            if watch.ready and not watch.finished and not watch.provisional and stream.half is not None
+        ]
+        if waiting and self._config.odd_frame == "repeat":
+            pair = (
+                self._encoded([stream.provisional()])[0] if _need_features(waiting) else stream.provisional()
+            )
+            self._run([block for watch in waiting for block in watch.take(pair)], waiting)
+        jobs = [
+            (stream, watch)
+            for watch in stream.watches
+            if watch.ready and not watch.finished and stream.usable(watch) > watch.context.start
+        ]
+        self._add_time("total", clock.perf_counter() - begin)
+        return self._decide(jobs) if jobs else ()
+
+    def memory_for(self, size: tuple[int, int] | None, queries: Sequence[str]) -> int:
+        """Bytes that a stream with watches for these queries takes at most, however long it runs.
+
+        size: (height, width) of its frames in px; None for the largest that the model is shown.
+        """
+        config = self._config
+        tokens = self._tokens(size)
+        features = config.max_frames // 2 * self.model.feature_bytes(tokens)
+        empty = Context(config.max_frames, config.dropped_per_shift)
+        prompts = (self.prompts(self.model, query, config, empty) for query in queries)
+        return features + sum(prompt.memory_limit(tokens) for prompt in prompts)
+
+    # For streams
+
+    def check_trigger(self, trigger: TriggerConfig) -> None:
+        """ConfigError for a trigger that the model's window cannot meet."""
+        wanted, covered = trigger.min_active_seconds, self.model.past * self.model.resolution
+        if wanted > covered:
+            raise ConfigError(
+                f"trigger.min_active_seconds is {wanted:g}, but the model's window covers {covered:g} s; "
+                "use at most that."
+            )
+
+    def admit(self, stream: Stream, further: Sequence[str] = ()) -> None:
+        """CapacityError unless the stream, with watches for further queries, fits beside the others."""
+        if self._limit is None:
+            return
+        needed = self._memory_of(stream, further)
+        free = self._limit - sum(self._memory_of(other) for other in self.streams if other is not stream)
+        if needed > free:
+            raise CapacityError(stream.name, needed, max(0, free))
+
+    def forget(self, stream: Stream) -> None:
+        """A stream was closed."""
+        self._streams.pop(stream.name, None)
+
+    # One push
+
+    def _advance(self, taken: Mapping[Stream, FramePair | None]) -> list[_Job]:
+        """Take in frames: encode, append; the watches that are to decide."""
+        given: dict[Stream, FramePair] = {stream: pair for stream, pair in taken.items() if pair is not None}
+        for stream, newest in ((stream, stream.newest) for stream in taken):
+            for watch in stream.watches:
+                if watch.ready and not watch.finished:
+                    watch.add(newest)
+        for stream in taken:
+            if stream.half is not None and self._config.odd_frame == "repeat":
+                due = (watch.is_due(stream.usable(watch), self._config) for watch in stream.watches)
+                if any(due):
+                    given[stream] = stream.provisional()
+        given = self._encode_for(given)
+        blocks: list[TokenBlock] = []
+        served: list[Watch] = []
+        for stream in taken:
+            pair = given.get(stream)
+            for watch in stream.watches:
+                if watch.finished:
+                    continue
+                if watch.ready:
+                    usable = pair
+                    if pair is not None and pair.provisional:
+                        usable = pair if watch.is_due(stream.usable(watch), self._config) else None
+                    blocks += watch.take(usable)
+                    served.append(watch)
+                elif watch.catching_up and pair is not None and not pair.provisional:
+                    watch.backlog.append(pair)
+            if pair is not None and not pair.provisional:
+                stream.keep(pair if pair.features is None else without_images(pair))
+        self._run(blocks, served)
+        self._typical += _SMOOTHING * (sum(len(block.ids) for block in blocks) - self._typical)
+        self._catch_up(taken)
+        return [
+            (stream, watch)
+            for stream in self.streams
+            if stream in taken
+            for watch in stream.watches
+            if watch.is_due(stream.usable(watch), self._config) and stream.usable(watch) > watch.context.start
+        ]
+
+    def _encode_for(self, given: Mapping[Stream, FramePair]) -> dict[Stream, FramePair]:
+        """The pairs, with features where a watch that is there needs them: one batch for each size."""
+        wanting = [stream for stream in given if _need_features(w for w in stream.watches if w.begun)]
+        encoded = self._encoded([given[stream] for stream in wanting])
+        return {**given, **dict(zip(wanting, encoded, strict=True))}
+
+    def _encoded(self, pairs: Sequence[FramePair]) -> list[FramePair]:
+        begin = clock.perf_counter()
+        sizes: dict[tuple[int, ...], list[int]] = {}
+        for index, pair in enumerate(pairs):
+            sizes.setdefault(pair.images[0].shape, []).append(index)
+        encoded = list(pairs)
+        for indices in sizes.values():
+            for first in range(0, len(indices), _ENCODED_AT_ONCE):
+                batch = indices[first : first + _ENCODED_AT_ONCE]
+                features = self.model.encode([pairs[index].images for index in batch])
+                for index, value in zip(batch, features, strict=True):
+                    encoded[index] = replace(pairs[index], features=value)
+        self._add_time("vision", clock.perf_counter() - begin)
+        return encoded
+
+    def _catch_up(self, taken: Mapping[Stream, FramePair | None]) -> None:
+        """Let watches that look back take in a bounded share of what is in context."""
+        late = [
+            (stream, watch)
+            for stream in taken
+            for watch in stream.watches
+            if watch.catching_up and not watch.finished
+        ]
+        budget = _CATCH_UP_SHARE * self._typical or _CATCH_UP_TOKENS
+        for count, (stream, watch) in enumerate(late):
+            share = budget / (len(late) - count)
+            while watch.backlog and share > 0:
+                spent = self._feed(watch, watch.backlog.popleft())
+                share, budget = share - spent, budget - spent
+            if not watch.backlog:
+                watch.catching_up = False
+                self._join(stream, watch)
+
+    def _feed(self, watch: Watch, pair: FramePair) -> int:
+        """Give a late watch a pair; the tokens that were run for it."""
+        if pair.features is None and watch.passes.encoded:
+            pair = without_images(self._encoded([pair])[0])
+        tokens = 0
+        for time, completed in zip(pair.times, (None, pair), strict=True):
+            watch.add(time)
+            blocks = watch.take(completed)
+            self._run(blocks, [watch])
+            tokens += sum(len(block.ids) for block in blocks)
+        return tokens
+
+    def _join(self, stream: Stream, watch: Watch) -> None:
+        """A late watch has all pairs: on with the others, with the frame that waits for its partner."""
+        if stream.half is None:
+            return
+        watch.add(stream.half[1])
+        pair = None
+        if self._config.odd_frame == "repeat" and watch.is_due(stream.usable(watch), self._config):
+            pair = stream.provisional()
+            if watch.passes.encoded:
+                pair = self._encoded([pair])[0]
+        self._run(watch.take(pair), [watch])
+
+    def _run(self, blocks: Sequence[TokenBlock], watches: Iterable[Watch]) -> None:
+        begin = clock.perf_counter()
         if blocks:
-            self._model.append(blocks)
-        self._forget()
-        self._active.record_ahead()
-        if self._context.frames_to_shift < PARTS:  # it is nearly as long as when it will be used
-            self._upcoming.record_ahead()
-        self._add_time("vision", encoding_done - begin)
-        self._add_time("append", clock.perf_counter() - encoding_done)
+            self.model.append(blocks)
+        for watch in watches:
+            watch.passes.settle()
+        self._add_time("append", clock.perf_counter() - begin)
 
-    def answer(self, requests: Mapping[int, SlotPass]) -> dict[int, Probabilities]:
-        """One pass for all these queries at once."""
-        return self._active.answer(requests)
+    def _decide(self, jobs: Sequence[_Job]) -> tuple[ActivationUpdate, ...]:
+        """Run the decisions in step, so that each pass serves all that still need one."""
+        begin = clock.perf_counter()
+        timings: dict[str, float] = {}
+        decisions: list[Decision] = []
+        for stream, watch in jobs:
+            usable = stream.usable(watch)
+            now = watch.context.time(usable - 1)
+            decisions.append(watch.decide(usable, self._config, now, timings))
+        updates: dict[int, ActivationUpdate] = {}
+        requests: dict[int, SlotPass] = {}
 
-    def _appends(self, provisional: Pair | None) -> list[TokenBlock]:
-        origin = self._context.time(self._context.start)
-        blocks = self._active.append(self._pairs_from(self._active.next_frame), origin)
-        if provisional is not None:
-            blocks += self._active.append([provisional], origin, keep=False)
-        return blocks
+        def resume(index: int, answer: Probabilities | None) -> None:
+            try:
+                decision = decisions[index]
+                requests[index] = next(decision) if answer is None else decision.send(answer)
+            except StopIteration as done:
+                requests.pop(index, None)
+                updates[index] = done.value
 
-    def _catch_up(self) -> list[TokenBlock]:
-        """Appends to the upcoming prompts: an even share of what they will need by the next shift."""
-        context = self._context
-        needed = (context.start + context.max_frames - self._upcoming.next_frame) // 2
-        share = -(-needed // (context.frames_to_shift + 1))
-        pairs = self._pairs_from(self._upcoming.next_frame)[: max(0, share)]
-        return self._upcoming.append(pairs, context.time(context.next_start)) if pairs else []
+        for index in range(len(decisions)):
+            resume(index, None)
+        while requests:
+            for index, answer in self._pass({i: (jobs[i][1], requests[i]) for i in requests}).items():
+                resume(index, answer)
+        self._report(timings, jobs, clock.perf_counter() - begin)
+        return tuple(updates[index] for index in range(len(decisions)))
 
-    def _pairs_from(self, frame: int) -> list[Pair]:
-        return list(self._pairs)[(frame - self._first_pair) // 2 :]
+    def _pass(self, asked: Mapping[int, tuple[Watch, SlotPass]]) -> dict[int, Probabilities]:
+        """One pass over the slots of all these watches: P(active) (W,) of each."""
+        values: dict[int, Probabilities] = {}
+        batch: dict[int, TokenBlock] = {}
+        for index, (watch, request) in asked.items():
+            block = watch.passes.ask(request)
+            if block is None:
+                continue
+            replayed = watch.passes.replay(block)
+            if replayed is None:
+                batch[index] = block
+            else:
+                values[index] = replayed
+        if batch:
+            values.update(zip(batch, self.model.slot_probabilities(list(batch.values())), strict=True))
+        return {index: watch.passes.answer(values.get(index)) for index, (watch, _) in asked.items()}
 
-    def _forget(self) -> None:
-        """Drop encoded pairs that neither the upcoming prompts nor the ones after them need."""
-        needed = min(self._upcoming.next_frame, self._context.next_start + self._context.drop_frames)
-        while self._pairs and self._first_pair < needed:
-            self._pairs.popleft()
-            self._first_pair += 2
+    # Bookkeeping
+
+    def _report(self, timings: dict[str, float], jobs: Sequence[_Job], seconds: float) -> None:
+        """Fill in what was spent since the previous decision."""
+        inside: dict[str, float] = {}
+        for _, watch in jobs:  # a prompt may encode and append when it is asked, too
+            for name, value in watch.passes.timings.items():
+                inside[name] = inside.get(name, 0.0) + value
+            watch.passes.timings.clear()
+        total = self._timings.pop("total", 0.0) + seconds
+        timings.update({"preprocess": 0.0, "vision": 0.0, "append": 0.0, **self._timings})
+        for name, value in inside.items():
+            timings[name] += value
+        timings.update(denoise=seconds - sum(inside.values()), total=total)
+        self._timings.clear()
 
     def _add_time(self, name: str, seconds: float) -> None:
-        self.timings[name] = self.timings.get(name, 0.0) + seconds
+        self._timings[name] = self._timings.get(name, 0.0) + seconds
+
+    def _check_open(self, stream: Stream) -> None:
+        if self._streams.get(stream.name) is not stream:
+            raise ConfigError(f"The stream {stream.name} is not open; open it with open_stream.")
+
+    def _memory_of(self, stream: Stream, further: Sequence[str] = ()) -> int:
+        return self.memory_for(stream.size, [*(watch.query for watch in stream.watches), *further])
+
+    def _tokens(self, size: tuple[int, int] | None) -> int:
+        """Video tokens of a frame pair of this camera size (px)."""
+        if size is None:
+            return self.frame_max_tokens
+        height, width = model_size(*size, self.frame_max_tokens)
+        return height // CELL * (width // CELL)
+
+    def _admit_frame(self, stream: Stream, height: int, width: int) -> None:
+        """A frame larger than the stream was opened for has to fit as well; px of the model."""
+        tokens = height // CELL * (width // CELL)
+        if self._limit is None or tokens <= self._tokens(stream.size):
+            return
+        before, stream.size = stream.size, (height, width)
+        try:
+            self.admit(stream)
+        except CapacityError:
+            stream.size = before
+            raise
+
+
+def _need_features(watches: Iterable[Watch]) -> bool:
+    return any(watch.passes.encoded and not watch.finished for watch in watches)

@@ -115,11 +115,10 @@ class ActivationModel:
         """An empty cache for one prompt."""
         return self._decoder.new_cache()
 
-    def feature_bytes(self, height: int, width: int) -> int:
-        """Bytes of an encoded pair of frames of this size (model pixels)."""
+    def feature_bytes(self, pair_tokens: int) -> int:
+        """Bytes of an encoded frame pair of so many video tokens."""
         vision = self.architecture.vision
-        values = height // CELL * (width // CELL) * vision.output * (1 + len(vision.deepstack))
-        return values * self.dtype.itemsize
+        return pair_tokens * vision.output * (1 + len(vision.deepstack)) * self.dtype.itemsize
 
     @torch.inference_mode()
     def encode(self, pairs: Sequence[tuple[NDArray[np.uint8], NDArray[np.uint8]]]) -> list[PairFeatures]:

@@ -18,7 +18,6 @@ from stride_ros.activation.positions import pair_positions
 from stride_ros.activation.prompt import Ids, pair_time
 from stride_ros.activation.window import MASKED
 from stride_ros.qwen3_vl.decoder import TokenBlock
-from stride_ros.qwen3_vl.patches import CELL
 from stride_ros.qwen3_vl.vision import PairFeatures
 
 _LONGEST_TIME = pair_time(99999.9, 99999.9, 0.0)
@@ -107,9 +106,9 @@ class Prefix:
         self.forget_slots()
         return block
 
-    def bytes_for(self, height: int, width: int) -> int:
-        """Bytes of keys and values that a full context of frames of this size (model pixels) takes."""
-        return self._cache.bytes_for(self._tokens_for(height // CELL * (width // CELL)))
+    def bytes_for(self, pair_tokens: int) -> int:
+        """Bytes of keys and values that a full context of frame pairs of so many video tokens takes."""
+        return self._cache.bytes_for(self._tokens_for(pair_tokens))
 
     def _tokens_for(self, pair_tokens: int) -> int:
         """Tokens of a full context, so that a cache of that size need not grow."""

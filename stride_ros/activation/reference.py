@@ -1,6 +1,6 @@
-"""Two slow ways to run the same passes, to check the streaming engine against and to measure it by.
+"""Two slow ways to run the same passes, to check the cached prompts against and to measure them by.
 
-`RecomputeEngine` runs the whole prompt, frames and slots, for every pass. `RebuildEngine` encodes and
+`RecomputedPrompt` runs the whole prompt, frames and slots, for every pass. `RebuiltPrompt` encodes and
 prefills the context anew for every decision and keeps it cached for the decision's passes, as the published
 evaluation code does.
 """
@@ -9,30 +9,37 @@ from __future__ import annotations
 
 import time as clock
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from stride_ros.activation.config import ActivationConfig
 from stride_ros.activation.context import Context
 from stride_ros.activation.denoising import Probabilities, SlotPass
-from stride_ros.activation.engine import FramePair
 from stride_ros.activation.model import ActivationModel
+from stride_ros.activation.passes import FramePair
 from stride_ros.activation.prefix import Pair, Prefix
 from stride_ros.qwen3_vl.decoder import TokenBlock
+from stride_ros.qwen3_vl.patches import CELL
 
 _ENCODED_AT_ONCE = 8  # pairs; more only costs memory
 
 
 class _FrameKeeper:
-    """Keeps the frames in context, as the engines here start from pixels each time."""
+    """Keeps the frames in context, as the prompts here start from pixels each time."""
+
+    encoded = False
+    kept_pairs: Sequence[Pair] = ()
 
     def __init__(
-        self, model: ActivationModel, queries: Sequence[str], config: ActivationConfig, context: Context
+        self,
+        model: ActivationModel,
+        query: str,
+        config: ActivationConfig,
+        context: Context,
     ) -> None:
         self._model, self._context = model, context
-        pairs = config.max_frames // 2 + 1
-        self._prefixes = [Prefix(model, query, config.position_scheme, pairs) for query in queries]
+        self._prefix = Prefix(model, query, config.position_scheme, config.max_frames // 2 + 1)
         self._pairs: deque[FramePair] = deque()
         self._provisional: FramePair | None = None
         self._encoded: list[Pair] | None = None  # the pairs in context, once a decision has needed them
@@ -42,13 +49,11 @@ class _FrameKeeper:
     @property
     def memory_bytes(self) -> int:
         """Bytes of keys and values, and of the frames in context."""
-        pixels = sum(image.nbytes for pair in self._pairs for image in pair.images)
-        return pixels + sum(prefix.memory_bytes for prefix in self._prefixes)
+        return sum(image.nbytes for pair in self._pairs for image in pair.images) + self._prefix.memory_bytes
 
-    def memory_limit(self, height: int, width: int) -> int:
-        """Bytes of keys and values for a full context of frames of this size, and of its pixels."""
-        caches = sum(prefix.bytes_for(height, width) for prefix in self._prefixes)
-        return caches + self._context.max_frames * height * width * 3
+    def memory_limit(self, tokens: int) -> int:
+        """Bytes of keys and values for a full context of pairs of so many tokens, and of their pixels."""
+        return self._prefix.bytes_for(tokens) + self._context.max_frames * tokens * CELL * CELL * 3
 
     def shift(self) -> None:
         """Forget the frames that have left the context."""
@@ -56,12 +61,24 @@ class _FrameKeeper:
             self._pairs.popleft()
             self._start += 2
 
-    def advance(self, pair: FramePair | None) -> None:
-        """Take in the stream's next pair, or a provisional one; no work until a decision needs it."""
+    def advance(self, pair: FramePair | None) -> list[TokenBlock]:
+        """Take in the next pair, or a provisional one; no work until a decision needs it."""
         if pair is not None and not pair.provisional:
             self._pairs.append(pair)
         self._provisional = pair if pair is not None and pair.provisional else None
         self._encoded = None
+        return []
+
+    def settle(self) -> None:
+        """Nothing was run."""
+
+    def replay(self, block: TokenBlock) -> Probabilities | None:
+        """Nothing is recorded."""
+        return None
+
+    def answer(self, values: Probabilities | None) -> Probabilities:
+        """P(active) (W,)."""
+        return self._prefix.answer(values)
 
     def _encode(self) -> list[Pair]:
         begin = clock.perf_counter()
@@ -73,53 +90,39 @@ class _FrameKeeper:
         self._add_time("vision", clock.perf_counter() - begin)
         return encoded
 
-    def _prompt(self, query: int, pairs: Sequence[Pair]) -> TokenBlock:
-        prefix = self._prefixes[query]
-        prefix.restart(self._context.start)
-        return prefix.append(pairs, self._context.time(self._context.start))
+    def _prompt(self, pairs: Sequence[Pair]) -> TokenBlock:
+        self._prefix.restart(self._context.start)
+        return self._prefix.append(pairs, self._context.time(self._context.start))
 
     def _add_time(self, name: str, seconds: float) -> None:
         self.timings[name] = self.timings.get(name, 0.0) + seconds
 
 
-class RecomputeEngine(_FrameKeeper):
+class RecomputedPrompt(_FrameKeeper):
     """A full forward over the whole prompt for every pass; vision once for every decision."""
 
-    def answer(self, requests: Mapping[int, SlotPass]) -> dict[int, Probabilities]:
-        """Run one pass over frames and slots for each of these queries: P(active), (W,) each."""
+    def ask(self, request: SlotPass) -> TokenBlock | None:
+        """One block of frames and slots."""
         if self._encoded is None:
             self._encoded = self._encode()
-        answers = {}
-        for query, request in requests.items():
-            prompt = self._prompt(query, self._encoded)
-            slots = self._prefixes[query].ask(request)
-            assert slots is not None, "no slots are cached after a restart"
-            (values,) = self._model.slot_probabilities([_joined(prompt, slots)])
-            answers[query] = self._prefixes[query].answer(values)
-        return answers
+        prompt = self._prompt(self._encoded)
+        slots = self._prefix.ask(request)
+        assert slots is not None, "no slots are cached after a restart"
+        return _joined(prompt, slots)
 
 
-class RebuildEngine(_FrameKeeper):
+class RebuiltPrompt(_FrameKeeper):
     """The prompt is prefilled for every decision; its passes share the cache and run over all slots."""
 
-    def answer(self, requests: Mapping[int, SlotPass]) -> dict[int, Probabilities]:
-        """Run one pass over the slots for each of these queries, after a prefill if it is the decision's
-        first.
-        """
+    def ask(self, request: SlotPass) -> TokenBlock | None:
+        """One block of all slots, after a prefill if it is the decision's first."""
         if self._encoded is None:
             self._encoded = self._encode()
             begin = clock.perf_counter()
-            for query in range(len(self._prefixes)):
-                self._model.append([self._prompt(query, self._encoded)])
+            self._model.append([self._prompt(self._encoded)])
             self._add_time("append", clock.perf_counter() - begin)
-        answers = {}
-        for query, request in requests.items():
-            prefix = self._prefixes[query]
-            prefix.forget_slots()
-            slots = prefix.ask(SlotPass(request.labels, len(request.labels)))
-            assert slots is not None, "no slots are cached after they were forgotten"
-            answers[query] = prefix.answer(self._model.slot_probabilities([slots])[0])
-        return answers
+        self._prefix.forget_slots()
+        return self._prefix.ask(SlotPass(request.labels, len(request.labels)))
 
 
 def _runs_of_one_size(pairs: Sequence[FramePair]) -> list[list[FramePair]]:

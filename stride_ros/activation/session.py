@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
+from stride_ros.activation.cached_prompt import CachedPrompt
 from stride_ros.activation.config import ActivationConfig
-from stride_ros.activation.engine import CachedEngine
+from stride_ros.activation.engine import ActivationEngine
 from stride_ros.activation.model import ActivationModel
+from stride_ros.activation.passes import PromptFactory
 from stride_ros.activation.spans import SpanEvent
-from stride_ros.activation.stream import ActivationStream, ActivationUpdate, EngineFactory
+from stride_ros.activation.watch import ActivationUpdate
 
 __all__ = ["ActivationSession", "ActivationUpdate"]
 
 
 class ActivationSession:
-    """Watches one stream of frames for one query. Not thread-safe.
+    """Watches one stream of frames for one query: an engine with one stream and one watch. Not thread-safe.
 
-    Deterministic: the same frames, times, configuration and seed give the same updates. Raises QueryError and
-    ConfigError.
+    Deterministic: the same frames, times, configuration and seed give the same updates. prompts: for other
+    ways to run the same passes. Raises QueryError and ConfigError.
     """
 
     def __init__(
@@ -25,27 +27,29 @@ class ActivationSession:
         model: ActivationModel,
         query: str,
         config: ActivationConfig | None = None,
-        engine: EngineFactory = CachedEngine,
+        prompts: PromptFactory = CachedPrompt,
     ) -> None:
-        self._stream = ActivationStream(model, [query], config, engine)
+        self._engine = ActivationEngine(model, config, keep_features=False, prompts=prompts)
+        self._stream = self._engine.open_stream("camera")
+        self._watch = self._stream.watch(query)
 
     @property
     def query(self) -> str:
-        return self._stream.queries[0]
+        return self._watch.query
 
     @property
     def config(self) -> ActivationConfig:
-        return self._stream.config
+        return self._engine.config
 
     @property
     def window_slots(self) -> int:
         """Slots in the activation window (W)."""
-        return self._stream.window_slots
+        return self._engine.window_slots
 
     @property
     def resolution(self) -> float:
         """Seconds of a slot."""
-        return self._stream.resolution
+        return self._engine.resolution
 
     @property
     def context_frames(self) -> int:
@@ -55,16 +59,16 @@ class ActivationSession:
     @property
     def memory_bytes(self) -> int:
         """Bytes of the session's state; the weights are the model's."""
-        return self._stream.memory_bytes
+        return self._engine.memory_bytes
 
     def memory_limit(self, height: int, width: int) -> int:
         """Bytes the session's state takes at most with camera frames of this size, however long it runs."""
-        return self._stream.memory_limit(height, width)
+        return self._engine.memory_for((height, width), [self.query])
 
     @property
     def finished(self) -> bool:
         """Whether the one event has been found (only with multi_event off); further frames change nothing."""
-        return self._stream.finished
+        return self._watch.finished
 
     def push(self, frame: Any, time: float) -> ActivationUpdate | None:
         """Take in a frame (H, W, 3) uint8 RGB at `time` (s); the decision it leads to, if any.
@@ -73,7 +77,7 @@ class ActivationSession:
         image, or under 32 pixels) and TimeError (not later than the frame before); the session is then as it
         was before.
         """
-        return _only(self._stream.push(frame, time))
+        return None if self.finished else _only(self._engine.push({self._stream: (frame, time)}))
 
     def decide(self) -> ActivationUpdate | None:
         """Decide on the frames so far, whatever `decide_every` says; None without a usable frame."""
@@ -81,7 +85,7 @@ class ActivationSession:
 
     def close(self) -> tuple[SpanEvent, ...]:
         """End the stream: an open published span is over (OFFSET). The session is then like a new one."""
-        return self._stream.close()
+        return self.reset()
 
     def reset(self) -> tuple[SpanEvent, ...]:
         """Forget the stream, e.g. when time has jumped; the OFFSET of an open published span."""
@@ -89,14 +93,20 @@ class ActivationSession:
 
     def set_query(self, query: str) -> tuple[SpanEvent, ...]:
         """Watch for something else from now on; returns what `reset` does. QueryError changes nothing."""
-        return self._stream.set_queries([query])
+        self._engine.model.prompt.check_query(query)
+        events = self._stream.unwatch(self._watch)
+        watch = self._stream.watch(query)
+        watch.count_on(self._watch)
+        self._watch = watch
+        self._stream.reset()
+        return events
 
     def update_config(self, config: ActivationConfig) -> None:
         """Apply thresholds, steps, trigger and span settings at the next decision.
 
         ConfigError, and nothing changed, for a setting that shapes the cached prompt.
         """
-        self._stream.update_config(config)
+        self._engine.update_config(config)
 
 
 def _only(updates: tuple[ActivationUpdate, ...]) -> ActivationUpdate | None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from stride_ros.activation.prompt_set import PromptSet
 
 from stride_ros.activation import fixed_pass
 from stride_ros.activation.config import ActivationConfig
@@ -17,7 +18,6 @@ from stride_ros.activation.engine import CachedEngine
 from stride_ros.activation.fixed_pass import attend_in_parts
 from stride_ros.activation.model import ActivationModel
 from stride_ros.activation.prefix import Pair, Prefix
-from stride_ros.activation.prompt_set import PromptSet
 from stride_ros.activation.stream import ActivationStream
 from stride_ros.qwen3_vl.kv_cache import PARTS
 
