@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from stride_ros.activation.engine import CachedEngine
+from stride_ros.activation.cached_prompt import CachedPrompt
 from stride_ros.activation.random_model import random_model
 from stride_ros.benchmark.measure import QUERIES, WARM_UP, Settings, run_engine
 from stride_ros.benchmark.presets import architecture
@@ -55,7 +55,7 @@ def main() -> None:
             resident.append(resident_bytes())
             progress.update(len(resident))
 
-        ticks = run_engine(model, settings, CachedEngine, step)
+        ticks = run_engine(model, settings, CachedPrompt, step)
     for name, seconds in (("wall", ticks.totals()[WARM_UP:]), ("cpu", ticks.cpu[WARM_UP:])):
         report(name, [1e3 * value for value in seconds])
     shifts = {tick - WARM_UP for tick in ticks.shifts}

@@ -19,7 +19,7 @@ from collections.abc import Callable
 
 import torch
 
-from stride_ros.activation.engine import CachedEngine
+from stride_ros.activation.cached_prompt import CachedPrompt
 from stride_ros.activation.model import ActivationModel
 from stride_ros.activation.random_model import random_model
 from stride_ros.benchmark.measure import QUERIES, SOURCE_SIZE, WARM_UP, Settings, run_engine, summary
@@ -122,7 +122,7 @@ def main() -> None:
                 cuda_graphs=graphs,
             )
             floor = Floor(shape, model, settings, height * width // 1024)
-            ticks = run_engine(model, settings, CachedEngine, lambda: None)
+            ticks = run_engine(model, settings, CachedPrompt, lambda: None)
             seconds = ticks.totals()[WARM_UP:]
             measured = 1e3 * statistics.median(seconds)
             passes = statistics.median(ticks.passes[WARM_UP:])

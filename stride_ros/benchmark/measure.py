@@ -12,24 +12,28 @@ import resource
 import statistics
 import sys
 import time as clock
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
+from stride_ros.activation.cached_prompt import CachedPrompt
 from stride_ros.activation.config import ActivationConfig, TriggerConfig
 from stride_ros.activation.context import Context
 from stride_ros.activation.denoising import Probabilities, SlotPass
-from stride_ros.activation.engine import CachedEngine, FramePair, PassEngine
+from stride_ros.activation.engine import ActivationEngine
 from stride_ros.activation.model import ActivationModel
-from stride_ros.activation.reference import RebuildEngine, RecomputeEngine
-from stride_ros.activation.stream import ActivationStream, ActivationUpdate, EngineFactory
+from stride_ros.activation.passes import FramePair, PromptFactory, PromptPasses
+from stride_ros.activation.prefix import Pair
+from stride_ros.activation.reference import RebuiltPrompt, RecomputedPrompt
+from stride_ros.activation.watch import ActivationUpdate
+from stride_ros.qwen3_vl.decoder import TokenBlock
 
 SOURCE_SIZE = (480, 640)  # camera frames, (height, width)
 PARTS = ("preprocess", "vision", "append", "denoise", "host")
 WARM_UP = 4  # ticks that are run and not counted: first use of every shape, and the tick without a history
-REFERENCES: dict[str, EngineFactory] = {"rebuild": RebuildEngine, "recompute": RecomputeEngine}
+REFERENCES: dict[str, PromptFactory] = {"rebuild": RebuiltPrompt, "recompute": RecomputedPrompt}
 QUERIES = (
     "Tell me when a person is in view.",
     "Tell me when a red ball is on the table.",
@@ -85,7 +89,7 @@ class Ticks:
     labels: list[np.ndarray] = field(default_factory=list)
     probabilities: list[np.ndarray] = field(default_factory=list)
     shifts: list[int] = field(default_factory=list)
-    answers: list[list[dict[int, Probabilities]]] = field(default_factory=list)
+    answers: list[list[list[Probabilities]]] = field(default_factory=list)
     state_bytes: int = 0
     peak_bytes: int = 0
     graphs: int = 0
@@ -95,36 +99,49 @@ class Ticks:
         return [parts["total"] for parts in self.parts]
 
 
-class _Recorder:
-    """Runs an engine and notes its answers; or, where it is told to, gives noted answers instead."""
+class _NotedPrompt:
+    """Runs a prompt and notes its answers; or, where it is told to, gives noted answers instead."""
 
-    def __init__(self, engine: PassEngine) -> None:
-        self._engine = engine
-        self.timings = engine.timings
-        self.noted: list[dict[int, Probabilities]] = []
-        self.replay: list[dict[int, Probabilities]] | None = None
+    def __init__(self, prompt: PromptPasses) -> None:
+        self._prompt = prompt
+        self.encoded, self.timings = prompt.encoded, prompt.timings
+        self.noted: list[Probabilities] = []
+        self.given: list[Probabilities] | None = None
 
     @property
     def memory_bytes(self) -> int:
-        return self._engine.memory_bytes
+        return self._prompt.memory_bytes
+
+    @property
+    def kept_pairs(self) -> Sequence[Pair]:
+        return self._prompt.kept_pairs
 
     @property
     def graphs(self) -> int:
-        return self._engine.recordings if isinstance(self._engine, CachedEngine) else 0
+        return self._prompt.recordings if isinstance(self._prompt, CachedPrompt) else 0
 
-    def memory_limit(self, height: int, width: int) -> int:
-        return self._engine.memory_limit(height, width)
+    def memory_limit(self, tokens: int) -> int:
+        return self._prompt.memory_limit(tokens)
 
     def shift(self) -> None:
-        self._engine.shift()
+        self._prompt.shift()
 
-    def advance(self, pair: FramePair | None) -> None:
-        self._engine.advance(pair)
+    def advance(self, pair: FramePair | None) -> list[TokenBlock]:
+        return self._prompt.advance(pair)
 
-    def answer(self, requests: Mapping[int, SlotPass]) -> dict[int, Probabilities]:
-        answers = self._engine.answer(requests) if self.replay is None else self.replay.pop(0)
-        self.noted.append(answers)
-        return answers
+    def settle(self) -> None:
+        self._prompt.settle()
+
+    def ask(self, request: SlotPass) -> TokenBlock | None:
+        return self._prompt.ask(request) if self.given is None else None
+
+    def replay(self, block: TokenBlock) -> Probabilities | None:
+        return self._prompt.replay(block)
+
+    def answer(self, values: Probabilities | None) -> Probabilities:
+        answer = self._prompt.answer(values) if self.given is None else self.given.pop(0)
+        self.noted.append(answer)
+        return answer
 
 
 def frame(seed: int, index: int) -> np.ndarray:
@@ -135,38 +152,38 @@ def frame(seed: int, index: int) -> np.ndarray:
 def run_engine(
     model: ActivationModel,
     settings: Settings,
-    factory: EngineFactory,
+    factory: PromptFactory,
     step: Callable[[], None],
-    noted: Sequence[list[dict[int, Probabilities]]] | None = None,
+    noted: Sequence[list[list[Probabilities]]] | None = None,
     live: Sequence[int] = (),
 ) -> Ticks:
     """Fill the context, then decide at each tick; with `noted` answers compute the `live` ticks only."""
-    recorder: list[_Recorder] = []
+    prompts: list[_NotedPrompt] = []
 
-    def make(
-        model: ActivationModel, queries: Sequence[str], config: ActivationConfig, context: Context
-    ) -> _Recorder:
-        recorder.append(_Recorder(factory(model, queries, config, context)))
-        return recorder[-1]
+    def make(model: ActivationModel, query: str, config: ActivationConfig, context: Context) -> _NotedPrompt:
+        prompts.append(_NotedPrompt(factory(model, query, config, context)))
+        return prompts[-1]
 
     config = settings.config()
-    stream = ActivationStream(
-        model, QUERIES[: settings.queries], replace(config, decide_every=10**9), engine=make
-    )
+    engine = ActivationEngine(model, replace(config, decide_every=10**9), keep_features=False, prompts=make)
+    stream = engine.open_stream("camera")
+    for query in QUERIES[: settings.queries]:
+        stream.watch(query)
     ticks = Ticks()
     for index in range(settings.frames):
-        stream.push(frame(settings.seed, index), float(index))
+        engine.push({stream: (frame(settings.seed, index), float(index))})
         step()
-    stream.update_config(config)
+    engine.update_config(config)
     last = settings.ticks + WARM_UP if noted is None else max(live) + 1
     for tick in range(last):
         index = settings.frames + tick
-        recorder[0].noted = []
-        recorder[0].replay = None if noted is None or tick in live else list(noted[tick])
+        for i, prompt in enumerate(prompts):
+            prompt.noted = []
+            prompt.given = None if noted is None or tick in live else list(noted[tick][i])
         before = stream.context_frames
         image = frame(settings.seed, index)
         begin = clock.process_time()
-        updates = stream.push(image, float(index))
+        updates = engine.push({stream: (image, float(index))})
         ticks.cpu.append(clock.process_time() - begin)
         if stream.context_frames < before:
             ticks.shifts.append(tick)
@@ -175,10 +192,10 @@ def run_engine(
         if settings.reference_ticks:  # else nothing is compared, and a long run shall not grow by its records
             ticks.labels.append(np.stack([update.labels for update in updates]))
             ticks.probabilities.append(np.stack([update.probabilities for update in updates]))
-            ticks.answers.append(recorder[0].noted)
+            ticks.answers.append([prompt.noted for prompt in prompts])
         step()
-    ticks.state_bytes = stream.memory_bytes
-    ticks.graphs = recorder[0].graphs
+    ticks.state_bytes = engine.memory_bytes
+    ticks.graphs = sum(prompt.graphs for prompt in prompts)
     ticks.peak_bytes = peak_memory(model)
     return ticks
 
@@ -216,7 +233,7 @@ def measure(model: ActivationModel, settings: Settings, step: Callable[[], None]
     R_tick_ms, R_parts_ms, speedup_vs_R, R_labels_equal, R_largest_difference in P(active); labels_equal over
     all.
     """
-    engine = run_engine(model, settings, CachedEngine, step)
+    engine = run_engine(model, settings, CachedPrompt, step)
     seconds = engine.totals()[WARM_UP:]
     result: dict[str, Any] = {
         "tick_ms": 1e3 * statistics.median(seconds),

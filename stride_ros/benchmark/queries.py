@@ -12,7 +12,7 @@ import statistics
 import numpy as np
 import torch
 
-from stride_ros.activation.engine import CachedEngine
+from stride_ros.activation.cached_prompt import CachedPrompt
 from stride_ros.activation.random_model import random_model
 from stride_ros.benchmark.measure import PARTS, QUERIES, WARM_UP, Settings, run_engine, summary
 from stride_ros.benchmark.presets import architecture
@@ -43,7 +43,7 @@ def main() -> None:
             ticks=options.ticks,
             queries=count,
         )
-        ticks = run_engine(model, settings, CachedEngine, lambda: None)
+        ticks = run_engine(model, settings, CachedPrompt, lambda: None)
         median = 1e3 * statistics.median(ticks.totals()[WARM_UP:])
         first = first or median
         labels = labels or ticks.labels

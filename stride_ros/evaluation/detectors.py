@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stride_ros.activation.config import ActivationConfig
+from stride_ros.activation.engine import ActivationEngine
 from stride_ros.activation.model import ActivationModel
 from stride_ros.activation.spans import SpanEvent, SpanState
-from stride_ros.activation.stream import ActivationStream
+from stride_ros.activation.stream import Stream
 from stride_ros.evaluation.metrics import Interval
 
 Image = NDArray[np.uint8]
@@ -53,16 +54,27 @@ class Session:
         self, frames: Sequence[Image], times: Sequence[float], queries: Sequence[str]
     ) -> list[Detection]:
         """See Detector."""
-        stream = ActivationStream(self._model, queries, self._config)
+        engine, stream = _watched(self._model, queries, self._config)
         events: list[SpanEvent] = []
         for frame, time in zip(frames, times, strict=True):
-            updates = stream.push(frame, time)
+            updates = engine.push({stream: (frame, time)})
             for update in updates:
                 events += update.events
             if updates:
                 self.tick_seconds.append(updates[0].timings["total"])
         events += stream.close()
         return [_detection([event for event in events if event.query == query]) for query in queries]
+
+
+def _watched(
+    model: ActivationModel, queries: Sequence[str], config: ActivationConfig
+) -> tuple[ActivationEngine, Stream]:
+    """An engine with one stream that is watched for all queries."""
+    engine = ActivationEngine(model, config, keep_features=False)
+    stream = engine.open_stream("clip")
+    for query in queries:
+        stream.watch(query)
+    return engine, stream
 
 
 def _detection(events: Sequence[SpanEvent]) -> Detection:
@@ -97,10 +109,10 @@ class NewestSlot:
     ) -> list[list[float]]:
         """P(active) of each frame, for each query; 0 where no decision was made."""
         probabilities: list[list[float]] = [[] for _ in queries]
-        stream = ActivationStream(self._model, queries, self._config)
+        engine, stream = _watched(self._model, queries, self._config)
         newest = self._model.past - 1
         for frame, time in zip(frames, times, strict=True):
-            updates = {update.query: update for update in stream.push(frame, time)}
+            updates = {update.query: update for update in engine.push({stream: (frame, time)})}
             for values, query in zip(probabilities, queries, strict=True):
                 update = updates.get(query)
                 values.append(float(update.probabilities[newest]) if update else 0.0)

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
+from stride_ros.activation.cached_prompt import CachedPrompt
 from stride_ros.activation.config import ActivationConfig
-from stride_ros.activation.engine import CachedEngine
+from stride_ros.activation.engine import ActivationEngine
 from stride_ros.activation.graphs import CudaRecorder
 from stride_ros.activation.model import ActivationModel
-from stride_ros.activation.stream import ActivationStream
 from stride_ros.qwen3_vl.kv_cache import PARTS
 
 pytestmark = pytest.mark.skipif(
@@ -32,16 +32,33 @@ def load(make_model):
     return load
 
 
+class OneStream:
+    """Several queries on one stream of an engine."""
+
+    def __init__(self, model, queries, config):
+        self.prompts = []
+        self.engine = ActivationEngine(model, config, prompts=self._prompt)
+        self.stream = self.engine.open_stream("camera")
+        for query in queries:
+            self.stream.watch(query)
+
+    def _prompt(self, *arguments):
+        self.prompts.append(CachedPrompt(*arguments))
+        return self.prompts[-1]
+
+    @property
+    def recordings(self):
+        """Of the first query."""
+        return self.prompts[0].recordings
+
+    def push(self, frame, time):
+        return self.engine.push({self.stream: (frame, time)})
+
+
 def open_stream(model, config=CONFIG, queries=QUERIES):
-    """A stream, and the engine behind it."""
-    engines = []
-
-    def engine(*arguments):
-        engines.append(CachedEngine(*arguments))
-        return engines[-1]
-
-    stream = ActivationStream(model, queries, config, engine)
-    return stream, engines[0]
+    """A stream, twice: to push frames to, and to ask for its recordings."""
+    stream = OneStream(model, queries, config)
+    return stream, stream
 
 
 def assert_equal_decisions(left, right, images):

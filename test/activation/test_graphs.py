@@ -9,20 +9,33 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from stride_ros.activation.prompt_set import PromptSet
 
 from stride_ros.activation import fixed_pass
+from stride_ros.activation.cached_prompt import CachedPrompt
 from stride_ros.activation.config import ActivationConfig
+from stride_ros.activation.context import Context
 from stride_ros.activation.denoising import SlotPass
-from stride_ros.activation.engine import CachedEngine
+from stride_ros.activation.engine import ActivationEngine
 from stride_ros.activation.fixed_pass import attend_in_parts
 from stride_ros.activation.model import ActivationModel
-from stride_ros.activation.prefix import Pair, Prefix
-from stride_ros.activation.stream import ActivationStream
+from stride_ros.activation.passes import FramePair
 from stride_ros.qwen3_vl.kv_cache import PARTS
 
 QUERIES = ("Tell me when a person is in view.", "A red ball is on the table.")
 CONFIG = ActivationConfig(max_frames=32, drop_frames=8, unmasking_steps=3)
+
+
+class OneStream:
+    """Several queries on one stream of an engine."""
+
+    def __init__(self, model, queries, config, prompts=CachedPrompt):
+        self.engine = ActivationEngine(model, config, prompts=prompts)
+        self.stream = self.engine.open_stream("camera")
+        for query in queries:
+            self.stream.watch(query)
+
+    def push(self, frame, time):
+        return self.engine.push({self.stream: (frame, time)})
 
 
 @pytest.fixture
@@ -34,9 +47,9 @@ def watch(make_model, make_frames):
 
     def run(recorder, frames, config=CONFIG, queries=QUERIES[:1], count=None):
         model = make_model(window=8)
-        engine = functools.partial(CachedEngine, recorder=recorder)
-        recorded = ActivationStream(model, queries, config, engine)
-        ordinary = ActivationStream(model, queries, config)
+        engine = functools.partial(CachedPrompt, recorder=recorder)
+        recorded = OneStream(model, queries, config, engine)
+        ordinary = OneStream(model, queries, config)
         counts = []
         for index, image in enumerate(frames):
             pairs = zip(recorded.push(image, float(index)), ordinary.push(image, float(index)), strict=True)
@@ -57,22 +70,30 @@ def test_recordings_are_few_and_made_one_at_a_time(watch, make_frames, rerun):
     assert counts[-1] == counts[40]  # and later shifts swap between what there is
 
 
-def test_queries_share_recordings(watch, make_frames, rerun):
+def test_each_watch_has_its_recordings(watch, make_frames, rerun):
     counts = watch(rerun, make_frames(50, (64, 64)), queries=QUERIES)
-    assert counts[-1] <= 2 * PARTS
+    assert counts[-1] <= 2 * PARTS * len(QUERIES)
 
 
 def test_a_pass_in_which_nothing_changes_is_not_replayed(make_model, make_frames, rerun):
     model, images = make_model(window=8), make_frames(2)
-    prompts = PromptSet(model, [Prefix(model, QUERIES[0], "mrope", 4)], model.recorded_passes(rerun))
-    pair = Pair(0.0, 1.0, model.encode([(images[0], images[1])])[0])
-    model.append(prompts.append([pair], 0.0))
+    context = Context(4, 2)
+    prompt = CachedPrompt(model, QUERIES[0], CONFIG, context, recorder=rerun)
+    for time in (0.0, 1.0):
+        context.add(time)
+    features = model.encode([(images[0], images[1])])[0]
+    model.append(prompt.advance(FramePair((images[0], images[1]), (0.0, 1.0), features=features)))
+
+    def answer(request):
+        block = prompt.ask(request)
+        return prompt.answer(None if block is None else prompt.replay(block))
+
     masked = SlotPass(np.full(8, 2, dtype=np.uint8), 8)
-    first = prompts.answer({0: masked})[0]
+    first = answer(masked)
     replayed = rerun.replayed
-    np.testing.assert_array_equal(prompts.answer({0: masked})[0], first)
+    np.testing.assert_array_equal(answer(masked), first)
     assert rerun.replayed == replayed
-    prompts.answer({0: SlotPass(np.zeros(8, dtype=np.uint8), 8)})
+    answer(SlotPass(np.zeros(8, dtype=np.uint8), 8))
     assert rerun.replayed == replayed + 1
 
 
@@ -95,8 +116,8 @@ def test_memory_that_was_never_written_does_no_harm(watch, make_frames, rerun):
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_rounding_is_not_taken_for_a_failure(make_model, make_frames, rerun, dtype):
     model = ActivationModel.load(make_model(window=8).name, device="cpu", dtype=dtype)
-    engine = functools.partial(CachedEngine, recorder=rerun)
-    stream = ActivationStream(model, QUERIES, CONFIG, engine)
+    engine = functools.partial(CachedPrompt, recorder=rerun)
+    stream = OneStream(model, QUERIES, CONFIG, engine)
     for index, image in enumerate(make_frames(40, (64, 64))):
         stream.push(image, float(index))
     assert rerun.failure is None
@@ -166,10 +187,10 @@ def test_without_a_recorder_of_the_device_nothing_is_recorded(make_model, make_f
     engines = []
 
     def engine(*arguments):
-        engines.append(CachedEngine(*arguments))
+        engines.append(CachedPrompt(*arguments))
         return engines[-1]
 
-    ActivationStream(model, QUERIES, CONFIG, engine).push(make_frames(1)[0], 0.0)
+    OneStream(model, QUERIES, CONFIG, engine).push(make_frames(1)[0], 0.0)
     assert engines[0].recordings == 0
 
 
@@ -178,7 +199,7 @@ def test_graphs_can_be_switched_off(make_model, make_frames, rerun, monkeypatch)
     monkeypatch.setattr(model, "recorder", rerun)
     for wanted in (False, True):
         config = ActivationConfig(cuda_graphs=wanted)
-        ActivationStream(model, QUERIES, config).push(make_frames(1)[0], 0.0)
+        OneStream(model, QUERIES, config).push(make_frames(1)[0], 0.0)
         assert (rerun.recorded > 0) is wanted
 
 

@@ -85,15 +85,14 @@ def test_labels_that_differ_are_reported(make_wrong_engine):
 def make_wrong_engine(monkeypatch):
     """A model and settings whose recomputation answers the opposite."""
     from stride_ros.activation.random_model import random_model
-    from stride_ros.activation.reference import RecomputeEngine
+    from stride_ros.activation.reference import RecomputedPrompt
     from stride_ros.benchmark.measure import QUERIES, REFERENCES
     from stride_ros.benchmark.presets import architecture
     from stride_ros.training.tokenizer import build_tokenizer
 
-    class Wrong(RecomputeEngine):
-        def answer(self, requests):
-            answers = super().answer(requests)
-            return {query: (1 - values).astype(np.float32) for query, values in answers.items()}
+    class Wrong(RecomputedPrompt):
+        def answer(self, values):
+            return (1 - super().answer(values)).astype(np.float32)
 
     monkeypatch.setitem(REFERENCES, "recompute", Wrong)
     model = random_model(architecture("small", 4), build_tokenizer(QUERIES), "small", device="cpu")
