@@ -30,6 +30,9 @@ from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 
+from stride_ros.qwen3_vl.checkpoint import EMBEDDED
+from stride_ros.text import topics
+
 ROOT = Path(__file__).resolve().parents[2]
 QUERY = "Tell me when a red ball is on the table."
 CHOICES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
@@ -83,16 +86,16 @@ def compare_replays(roots: dict[str, Path], bag: Path, rounds: int) -> None:
 
 def watch(root: Path, rate: float, decisions: int) -> str:
     """Run a checkout's node beside a camera at 10 Hz; return the row of its decisions."""
-    from camera_load import Camera, Case, Observer, cpu_seconds
+    from stride_ros.benchmark.camera_load import Camera, Case, Observer, cpu_seconds
 
     case = Case((640, 480), 10.0)
     observer = Observer()
     camera = Camera(observer.node, case)
     values = {
-        "model": "stride-tiny",
+        "model": EMBEDDED,
         "rate": rate,
-        "qos_overrides./image.subscription.reliability": "reliable",
-        "qos_overrides./image.subscription.depth": 10,
+        f"qos_overrides./{topics.IMAGE}.subscription.reliability": "reliable",
+        f"qos_overrides./{topics.IMAGE}.subscription.depth": 10,
     }
     parameters = [word for name, value in values.items() for word in ("-p", f"{name}:={value}")]
     command = [sys.executable, str(root / "scripts" / "activation_node"), "--ros-args", *parameters]

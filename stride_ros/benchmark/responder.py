@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from stride_ros.errors import BackendError, ConfigError
+from stride_ros.text import topics
 from stride_ros.text.wording import counted
 
 if TYPE_CHECKING:
@@ -142,9 +143,9 @@ class _Bench:
         self._peer = rclpy.create_node("benchmark", **place)
         self._heard: list[tuple[float, Any]] = []
         self._changed = threading.Condition()
-        self._peer.create_subscription(Commentary, "commentary", self._hear, COMMENTARY_QOS)
-        self._frames = self._peer.create_publisher(Image, "frames", FRAMES_QOS)
-        self._spans = self._peer.create_publisher(ActivationSpan, "activation/span", SPAN_QOS)
+        self._peer.create_subscription(Commentary, topics.COMMENTARY, self._hear, COMMENTARY_QOS)
+        self._frames = self._peer.create_publisher(Image, topics.FRAMES, FRAMES_QOS)
+        self._spans = self._peer.create_publisher(ActivationSpan, topics.SPAN, SPAN_QOS)
         self._executors = [SingleThreadedExecutor(context=self._context) for _ in range(2)]
         world = World(0, float(frames), _SIZE, 1.0)
         self._pictures = [world.frame(float(second)) for second in range(frames)]
