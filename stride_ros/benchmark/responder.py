@@ -27,7 +27,7 @@ _SIZE = (640, 480)  # of the frames, (width, height)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """``stride-ros benchmark --responder M``: measure, print a table, write the numbers."""
+    """`stride-ros benchmark --responder M`: measure, print a table, write the numbers."""
     from stride_ros.terminal import Progress, say
 
     parameters = {
@@ -58,11 +58,11 @@ def measure_responder(
     rounds: int = 20,
     on_round: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
-    """Publish ``rounds`` onsets, one after the other, and time the answers on both sides of the backend.
+    """Publish `rounds` onsets, one after the other, and time the answers on both sides of the backend.
 
-    ``parameters`` are those of the responder node. Returns times in ms with median and p95: ``first_text_ms``
-    and ``final_ms`` hold ``node``, from the onset's publication until a listener has the text, and ``model``,
-    what the same call to the backend took by itself; ``overhead_first_text_ms`` and ``overhead_final_ms`` are
+    `parameters` are those of the responder node. Returns times in ms with median and p95: `first_text_ms`
+    and `final_ms` hold `node`, from the onset's publication until a listener has the text, and `model`,
+    what the same call to the backend took by itself; `overhead_first_text_ms` and `overhead_final_ms` are
     their differences, answer by answer. Raises BackendError when the model cannot answer.
     """
     if frames < 1 or rounds < 1:
@@ -100,7 +100,7 @@ def table(report: dict[str, Any]) -> str:
 
 
 class _Clock:
-    """Takes the place of a backend's ``stream`` and times it: ms to the first text and to the end."""
+    """Takes the place of a backend's `stream` and times it: ms to the first text and to the end."""
 
     def __init__(self, stream: Callable[..., Iterator[str]]) -> None:
         self._stream = stream

@@ -1,4 +1,4 @@
-"""``stride-ros demo``: the whole graph on one machine, commentary in the terminal, then a report.
+"""`stride-ros demo`: the whole graph on one machine, commentary in the terminal, then a report.
 
 The nodes are the real ones and talk over DDS: this process hosts the camera and a listener, a second one the
 activation and the responder node. What the listener hears becomes report.html, timeline.png and events.json

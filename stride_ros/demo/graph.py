@@ -47,7 +47,7 @@ _ANSWER_LIMIT = 120.0  # s to wait for the last sentences
 
 @dataclass(frozen=True)
 class GraphSettings:
-    """What to play and ask; ``seconds`` 0 plays all, ``responder_model`` None leaves the responder out."""
+    """What to play and ask; `seconds` 0 plays all, `responder_model` None leaves the responder out."""
 
     source: str
     image_topic: str | None
@@ -223,7 +223,7 @@ class Graph:
     # Waiting
 
     def _wait(self, done: Callable[[], bool], limit: float | None, what: str, give_up: bool = False) -> None:
-        """Spin until ``done``. When ``limit`` (s) is over: BackendError, or return if ``give_up``."""
+        """Spin until `done`. When `limit` (s) is over: BackendError, or return if `give_up`."""
         begun = time.monotonic()
         while not done():
             self._executor.spin_once(timeout_sec=0.05)

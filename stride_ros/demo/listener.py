@@ -25,7 +25,7 @@ TOLD = 16  # column at which what is told begins, after the time and the kind
 
 
 class Listener(Node):
-    """Subscribes to everything the graph says; ``tell(text, *styles)`` prints a line."""
+    """Subscribes to everything the graph says; `tell(text, *styles)` prints a line."""
 
     def __init__(
         self, query: str, expected: Sequence[Expected], tell: Callable[..., None], **node_options: Any

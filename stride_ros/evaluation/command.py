@@ -1,4 +1,4 @@
-"""``stride-ros evaluate``: how well a model tells onsets, spans and sentences on held-out clips."""
+"""`stride-ros evaluate`: how well a model tells onsets, spans and sentences on held-out clips."""
 
 from __future__ import annotations
 
