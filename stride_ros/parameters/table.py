@@ -1,4 +1,4 @@
-"""Tables of parameters: the one source of declarations, checks, config/stride.yaml and the README's tables.
+"""Tables of parameters: the one source of declarations, checks, config/stride.yaml and docs/parameters.md.
 
 Needs no ROS, so that tools and launch files can read the tables; nodes/parameters.py declares them.
 """
