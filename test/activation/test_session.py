@@ -146,6 +146,7 @@ def test_a_session_for_one_event_stops_after_it(model, make_frames):
     assert session.push(images[0], 0.0) is not None
 
 
+@pytest.mark.slow
 def test_a_session_for_one_event_leaves_no_other_span_open(make_model, make_frames):
     """The earlier span leaves the view, which ends the session, while another one is found."""
     config = dataclasses.replace(
