@@ -11,6 +11,7 @@ from stride_ros.launching.parameter_file import ParameterFile
 from stride_ros.launching.processes import WhenItEnds
 from stride_ros.nodes.compose import RESPONDER_LIMIT
 from stride_ros.parameters import activation, responder
+from stride_ros.parameters.table import default_of
 from stride_ros.text import topics
 
 BOOLEAN = ["true", "false"]
@@ -44,13 +45,13 @@ ARGUMENTS = [
         "model",
         default_value="",
         description="STRIDE checkpoint: directory, Hugging Face repository or stride-tiny; "
-        f"empty: as in params_file ({activation.DEFAULT_MODEL}).",
+        f"empty: as in params_file ({default_of(activation.TABLE, 'model')}).",
     ),
     DeclareLaunchArgument(
         "responder_model",
         default_value="",
         description="Image-text model that speaks: stride-tiny, directory or Hugging Face repository; "
-        f"empty: as in params_file ({responder.DEFAULT_MODEL}).",
+        f"empty: as in params_file ({default_of(responder.TABLE, 'model')}).",
     ),
     DeclareLaunchArgument(
         "device",

@@ -111,7 +111,7 @@ def _package(module: str) -> str:
 
 
 def _node(name: str) -> str:
-    return f"{name.strip('_')}[{name}]"
+    return 'main["__main__"]' if name == "__main__" else name
 
 
 def main() -> int:

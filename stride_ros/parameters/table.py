@@ -89,6 +89,11 @@ def with_default(table: Table, name: str, default: Value) -> Table:
     return tuple(replace(spec, default=default) if spec.name == name else spec for spec in table)
 
 
+def default_of(table: Table, name: str) -> Value:
+    """Return the default of one of a table's parameters."""
+    return next(spec.default for spec in table if spec.name == name)
+
+
 THREADS = ParameterSpec(
     "threads",
     AUTO,
