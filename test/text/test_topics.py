@@ -34,6 +34,8 @@ def spelled(code: str) -> Iterator[tuple[int, str]]:
     """Line and text of each literal that is a topic's name: full ones anywhere, short ones given to rclpy."""
     full = {name for name in NAMES if "/" in name}
     full |= {topics.under(topics.NAMESPACE, name) for name in NAMES}
+    if not any(word in code for word in full | TAKE_NAMES):
+        return
     for node in ast.walk(ast.parse(code)):
         if isinstance(node, ast.Constant) and node.value in full:
             yield node.lineno, node.value
