@@ -16,6 +16,7 @@ from stride_ros.bags.storage import Channel
 from stride_ros.bags.storage_writers import metadata_of, new_storage, write_metadata
 from stride_ros.bags.types import common_types
 from stride_ros.errors import SourceError
+from stride_ros.text import topics
 
 if TYPE_CHECKING:
     import numpy as np
@@ -70,7 +71,7 @@ class BagWriter:
         if raw:
             self.write(topic, messages.image(frame, stamp, frame_id), stamp)
         else:
-            self.write(f"{topic}/compressed", messages.compressed_image(frame, stamp, frame_id), stamp)
+            self.write(topics.compressed(topic), messages.compressed_image(frame, stamp, frame_id), stamp)
 
     def copy(self, original: Channel, data: bytes, stamp: int) -> None:
         """Append a message as another bag has it, with that bag's definition.

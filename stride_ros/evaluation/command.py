@@ -1,4 +1,4 @@
-"""``stride-ros evaluate``: how well a model tells onsets, spans and sentences on held-out clips."""
+"""`stride-ros evaluate`: how well a model tells onsets, spans and sentences on held-out clips."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from stride_ros.errors import ConfigError, SourceError
 from stride_ros.process.threads import add_threads_option
+from stride_ros.qwen3_vl.checkpoint import EMBEDDED
 from stride_ros.terminal import say
 from stride_ros.text.wording import counted, plural
 
@@ -31,7 +32,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument("--clips", type=int, default=20, help="number of clips (default 20)")
     parser.add_argument("--seconds", type=float, default=60.0, help="length of a clip (s, default 60)")
     parser.add_argument("--queries", type=int, default=4, help="watched in each clip, one of them never met")
-    parser.add_argument("--model", default="stride-tiny", help="checkpoint (default stride-tiny)")
+    parser.add_argument("--model", default=EMBEDDED, help="checkpoint (default %(default)s)")
     parser.add_argument("--no-sentences", action="store_true", help="leave the sentences out")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default auto)")
     add_threads_option(parser)

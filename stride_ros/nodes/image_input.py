@@ -21,6 +21,7 @@ from stride_ros.nodes.image_subscription import ImageSubscription
 from stride_ros.nodes.publishers import describe_silence, names_of, publishers_of, type_name
 from stride_ros.nodes.pulse import Pulse, Stopwatch
 from stride_ros.nodes.qos import describe_qos
+from stride_ros.text import topics
 
 if TYPE_CHECKING:
     import numpy as np
@@ -75,8 +76,8 @@ class ImageInput:
         self._first_arrival = float("inf")
         self._last_warning = self._last_clash_warning = float("-inf")
         self._zero_stamps_told = False
-        base = node.resolve_topic_name("image")
-        topic = base if transport == "raw" else f"{base}/compressed"
+        base = node.resolve_topic_name(topics.IMAGE)
+        topic = base if transport == "raw" else topics.compressed(base)
         self._subscription = ImageSubscription(node, self._type, topic, self._receive)
         self.topic = self._subscription.topic
         self.pulse = Pulse(_CHECK_PERIOD)

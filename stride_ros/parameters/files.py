@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stride_ros.errors import ConfigError
+from stride_ros.text import topics
 from stride_ros.text.foreign import visible
 from stride_ros.user_files.yaml_file import line_of, plain, read_yaml
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 _PARAMETERS = "ros__parameters"
 _REMEDY = "write it like config/stride.yaml"
-_DEFAULT_NAMESPACE = "/stride"  # of launch/stride.launch.py
+_DEFAULT_NAMESPACE = f"/{topics.NAMESPACE}"  # of launch/stride.launch.py
 
 
 def node_parameters(file: Path, name: str, node: str | None = None) -> dict[str, Any]:

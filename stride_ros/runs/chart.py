@@ -42,7 +42,7 @@ def curves(query: QueryRun, seconds: float) -> list[list[tuple[float, float]]]:
 
 
 def _thinned(line: list[tuple[float, float]], column: float) -> list[tuple[float, float]]:
-    """The lowest and the highest point in each ``column`` of time (s), in order, and both ends."""
+    """The lowest and the highest point in each `column` of time (s), in order, and both ends."""
     columns: dict[int, list[tuple[float, float]]] = {}
     for point in line:
         columns.setdefault(int(point[0] / column), []).append(point)

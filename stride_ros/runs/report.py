@@ -21,7 +21,7 @@ from stride_ros.text.wording import counted, plural
 
 
 def write_report(run: Run, folder: str | Path) -> None:
-    """Write report.html and timeline.png into ``folder``, which is made; SourceError when that fails."""
+    """Write report.html and timeline.png into `folder`, which is made; SourceError when that fails."""
     folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)

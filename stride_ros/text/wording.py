@@ -24,7 +24,7 @@ def _acts(letter: str) -> bool:
 
 
 def plural(number: float, one: str, many: str = "") -> str:
-    """The noun for a number: ``one`` for exactly 1, else ``many`` (``one`` with an s unless given)."""
+    """The noun for a number: `one` for exactly 1, else `many` (`one` with an s unless given)."""
     return one if number == 1 else many or f"{one}s"
 
 

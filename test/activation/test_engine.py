@@ -12,6 +12,8 @@ from stride_ros.activation.reference import RebuildEngine, RecomputeEngine
 from stride_ros.activation.stream import ActivationStream
 from stride_ros.errors import QueryError
 
+pytestmark = pytest.mark.slow
+
 QUERIES = ("Tell me when a person is in view.", "A red ball is on the table.", "Does the lamp go out?")
 CONFIG = ActivationConfig(max_frames=12, drop_frames=4, unmasking_steps=3)
 

@@ -7,6 +7,8 @@ from stride_ros.bags.reader import BagReader
 from stride_ros.cli import main
 from stride_ros.errors import SourceError
 
+pytestmark = pytest.mark.slow
+
 
 def splits(forge, folder, storage, names=("x_0", "x_1", "x_2")):
     """Three splits of four images each."""

@@ -10,6 +10,8 @@ from stride_ros.evaluation.detectors import Session  # noqa: E402
 from stride_ros.evaluation.sentences import Sayer  # noqa: E402
 from stride_ros.evaluation.world import clips, score  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 torch.set_num_threads(1)
 
 

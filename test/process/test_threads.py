@@ -22,6 +22,8 @@ from stride_ros.process.threads import (
     prepare_process,
 )
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 CHECKPOINT = str(ROOT / "test" / "golden" / "checkpoint_single")
 VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")

@@ -10,6 +10,8 @@ import pytest
 
 from stride_ros.cli import main
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 QUERY = "Tell me when a red box is on the table."
 

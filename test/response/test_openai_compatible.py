@@ -176,6 +176,7 @@ def test_text_that_was_spoken_is_not_spoken_again(chat_server, connect, make_req
     assert len(chat_server.requests) == 1
 
 
+@pytest.mark.slow
 def test_a_cancelled_request_ends_although_the_server_hangs(chat_server, connect, make_request):
     chat_server.then("stall The cup")
     said: list[str] = []

@@ -131,6 +131,7 @@ ANSWERS = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sent", ANSWERS.values(), ids=ANSWERS)
 def test_the_text_is_told_once_and_whole(raw_server, ask, sent):
     raw_server.then(sent)

@@ -15,6 +15,8 @@ import pytest
 from stride_ros.errors import BackendError, ConfigError
 from stride_ros.response.backend import load_backend
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("openai", reason="openai is not installed: run `python3 -m pip install openai`")
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"

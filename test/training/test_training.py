@@ -25,6 +25,8 @@ from stride_ros.training.samples import Event  # noqa: E402
 from stride_ros.training.sources.recording import Recording  # noqa: E402
 from stride_ros.training.trainer import TrainingPlan, train  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 GOLDEN = Path(__file__).parents[1] / "golden"
 CASES = json.loads((GOLDEN / "cases.json").read_text())
 QUERY = "Tell me when the picture is red."
