@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Mapping
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from stride_ros.nodes.worker import call_in_thread
 from stride_ros.parameters.responder import TABLE, to_backend, to_config
 from stride_ros.response.backend import ResponseBackend
 from stride_ros.response.commentary import SpanReport, SpanState
-from stride_ros.response.config import BackendConfig
+from stride_ros.response.config import LIVE, BackendConfig
 from stride_ros.response.known_onsets import KnownOnsets
 from stride_ros.response.responder import Responder
 from stride_ros.response.scheduler import Figures
@@ -189,7 +189,8 @@ class ResponderNode(ManagedNode):
                 f"Ignored a span of the unknown state {span.state}.", throttle_duration_sec=_WARNING_PERIOD
             )
             return
-        self._responder.apply(to_config(self.parameters.values()))
+        live = {name: self.parameters[name] for name in LIVE}
+        self._responder.apply(replace(self._responder.config, **live))
         self._responder.span(
             SpanReport(
                 state=SpanState(span.state),

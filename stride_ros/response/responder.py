@@ -113,6 +113,11 @@ class Responder:
     # Control
 
     @property
+    def config(self) -> ResponseConfig:
+        """The settings of the next answer."""
+        return self._config
+
+    @property
     def enabled(self) -> bool:
         """Whether frames are taken and events answered."""
         return self._enabled
