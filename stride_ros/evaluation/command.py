@@ -64,14 +64,14 @@ def run(arguments: argparse.Namespace) -> int:
     rivals = [_rival(text) for text in arguments.rival]
     from stride_ros.activation.model import ActivationModel
     from stride_ros.evaluation.detectors import Session
-    from stride_ros.evaluation.sentences import Sayer
+    from stride_ros.evaluation.sentences import SentenceScorer
 
     model = ActivationModel.load(arguments.model, arguments.device, threads=arguments.threads)
     session = Session(model)
-    sayer = None
+    scorer = None
     if not arguments.no_sentences:
-        sayer = Sayer(arguments.model, device=arguments.device, threads=arguments.threads)
-    tally = _score(session, sayer, arguments, "Evaluating")
+        scorer = SentenceScorer(arguments.model, device=arguments.device, threads=arguments.threads)
+    tally = _score(session, scorer, arguments, "Evaluating")
     metrics = tally.metrics()
     result = {
         "data": arguments.data,
@@ -106,13 +106,13 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _score(detector: Detector, sayer: Any, arguments: argparse.Namespace, label: str) -> Tally:
+def _score(detector: Detector, scorer: Any, arguments: argparse.Namespace, label: str) -> Tally:
     from stride_ros.evaluation.world import clips, score
     from stride_ros.terminal import Progress
 
     with Progress(label, arguments.clips, "clip") as progress:
         data = clips(arguments.seed, arguments.clips, arguments.queries, arguments.seconds)
-        return score(detector, data, sayer, progress.update)
+        return score(detector, data, scorer, progress.update)
 
 
 def _tick_ms(detector: Detector) -> float:

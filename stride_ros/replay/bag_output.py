@@ -12,12 +12,12 @@ from stride_ros.bags.types import MessageDecoder
 from stride_ros.bags.writer import BagWriter
 from stride_ros.errors import SourceError
 from stride_ros.replay.player import Moment
-from stride_ros.runs.record import STATUSES, Said
 
 if TYPE_CHECKING:
     from stride_ros.activation.session import ActivationUpdate
     from stride_ros.activation.stamped_stream import StampedEvent
     from stride_ros.bags.storage import BagMessage, Channel
+    from stride_ros.response.commentary import Commentary
 
 # As under the namespace of launch/stride.launch.py.
 FRAMES, WINDOW = "/stride/frames", "/stride/activation/window"
@@ -85,18 +85,20 @@ class BagOutput(BagWriter):
         )
         self.write(SPAN, span, moment.log_time)
 
-    def commentary(self, span_id: int, query: str, moment: Moment, said: Said) -> None:
-        commentary = messages.commentary(
-            span_id,
-            query,
-            said.text,
-            stamp=moment.stamp,
-            frame_id=moment.frame_id,
-            model=said.model,
-            latency=said.latency or 0.0,
-            status=STATUSES.index(said.status),
-            error=said.error,
-            watch=self._watches[query],
-            frame_stamps=said.frame_stamps,
+    def commentary(self, moment: Moment, commentary: Commentary) -> None:
+        span = commentary.span
+        message = messages.commentary(
+            span.span_id,
+            span.query,
+            commentary.text,
+            stamp=commentary.onset,
+            frame_id=span.frame_id,
+            model=commentary.model,
+            final=commentary.final,
+            latency=commentary.latency,
+            status=int(commentary.status),
+            error=commentary.error,
+            watch=self._watches[span.query],
+            frame_stamps=commentary.frame_stamps,
         )
-        self.write(COMMENTARY, commentary, moment.log_time)
+        self.write(COMMENTARY, message, moment.log_time)

@@ -22,13 +22,15 @@ from stride_ros.bags.clock import Jump, Reading, Tally
 from stride_ros.bags.reader import BagReader
 from stride_ros.bags.storage import BagMessage
 from stride_ros.errors import FrameError, SourceError
+from stride_ros.replay.responder import said
 from stride_ros.runs.chart import time_label
-from stride_ros.runs.record import QueryRun, Run, Said
+from stride_ros.runs.record import QueryRun, Run
 from stride_ros.runs.recorder import Recorder
 
 if TYPE_CHECKING:
     from stride_ros.activation.model import ActivationModel
-    from stride_ros.replay.answers import Answerer
+    from stride_ros.replay.responder import ReplayResponder
+    from stride_ros.response.commentary import Commentary
 
 CLOCKS = ("header", "log")
 
@@ -58,8 +60,8 @@ class Sink(Protocol):
     def span(self, span_id: int, moment: Moment, event: StampedEvent) -> None:
         """A span began or changed."""
 
-    def commentary(self, span_id: int, query: str, moment: Moment, said: Said) -> None:
-        """The answer to an onset."""
+    def commentary(self, moment: Moment, commentary: Commentary) -> None:
+        """Something was said about an event: its final words, or whole ones that others follow."""
 
 
 class Player:
@@ -73,13 +75,13 @@ class Player:
         *,
         rate: float = 1.0,
         clock: str = "header",
-        answerer: Answerer | None = None,
+        responder: ReplayResponder | None = None,
         sink: Sink | None = None,
     ) -> None:
         """``rate``: frames a second taken; ``clock``: stamps of the "header" or the "log". QueryError."""
         self._sampler = Sampler(rate)
         self._period = 1.0 / rate
-        self._clock, self._answerer, self._sink = clock, answerer, sink
+        self._clock, self._responder, self._sink = clock, responder, sink
         self._stream = StampedStream(model, queries, config or ActivationConfig())
         self._recorder = Recorder([QueryRun(query) for query in queries])
         self._last: Moment | None = None
@@ -106,6 +108,8 @@ class Player:
             progress(bag.time(message.log_time) - start)
             self._take(bag, message, reading)
         self._end_spans()
+        if self._responder is not None and self._last is not None:
+            self._say(self._last, self._responder.end())
         self._check(bag)
         run = self._recorder.run(bag.path.name, self._period)
         run.notes = [*bag.notes, *self._notes, *self._tally.notes()]
@@ -145,8 +149,8 @@ class Player:
             self._end_spans()
         self._last = moment
         self._recorder.frame(moment.stamp, moment.image)
-        if self._answerer is not None:
-            self._answerer.add(moment.image, moment.stamp)
+        if self._responder is not None:
+            self._responder.frame(moment.image, moment.stamp)
         if self._sink is not None:
             self._sink.frame(moment)
         try:
@@ -185,11 +189,15 @@ class Player:
             )
             if self._sink is not None:
                 self._sink.span(span_id, moment, stamped)
-            if event.state == 0 and self._answerer is not None:
-                said = self._answerer.answer(query, stamped.start_ns, moment.stamp)
-                self._recorder.answer(query, span_id, said)
-                if self._sink is not None:
-                    self._sink.commentary(span_id, query, moment, said)
+            if self._responder is not None:
+                self._say(moment, self._responder.span(stamped, moment.stamp, moment.frame_id))
+
+    def _say(self, moment: Moment, told: Sequence[Commentary]) -> None:
+        for commentary in told:
+            if commentary.final:
+                self._recorder.answer(commentary.span.query, commentary.span.span_id, said(commentary))
+            if self._sink is not None:
+                self._sink.commentary(moment, commentary)
 
     def _end_spans(self) -> None:
         if self._last is not None:

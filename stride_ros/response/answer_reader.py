@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 
 from stride_ros.response.chat_stream import COMPLETE, ChatReader, Piece, ServerSaidError, error_of, words_of
 from stride_ros.response.event_stream import Event, EventReader
-from stride_ros.response.thoughts import ThoughtFilter
+from stride_ros.response.reasoning import ReasoningFilter
 from stride_ros.text.foreign import Mender
 
 LETTERS_PER_TOKEN = 16  # more than any tokenizer gives on average
@@ -62,7 +62,7 @@ class AnswerReader:
         self._events = EventReader()
         self._chat = ChatReader()
         self._mender = Mender()
-        self._thoughts = ThoughtFilter(False if opened is False else None)
+        self._thoughts = ReasoningFilter(False if opened is False else None)
         self._words = ""  # the beginning of what is no JSON
         self._foreign = ""  # the beginning of JSON that is no chat completion
         self._thought = False

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Protocol, cast
 
+import numpy as np
+from numpy.typing import NDArray
+
 from stride_ros.errors import ConfigError
 from stride_ros.process.import_lock import IMPORT_LOCK
-from stride_ros.response.frame_cache import TimedFrame
 
 # Module and class of each kind; imported on demand because each needs its own libraries.
 BACKENDS = {
@@ -20,6 +22,14 @@ BACKENDS = {
 DTYPES = ("auto", "float32", "float16", "bfloat16")
 ATTENTIONS = ("auto", "sdpa", "eager", "flash_attention_2")
 QUANTIZATIONS = ("none", "8bit", "4bit")
+
+
+@dataclass(frozen=True)
+class TimedFrame:
+    """One frame as it is shown: `image` (H, W, 3) uint8 RGB, `time` in s on the request's clock."""
+
+    image: NDArray[np.uint8]
+    time: float
 
 
 @dataclass(frozen=True)

@@ -11,15 +11,17 @@ import torch
 
 from stride_ros.errors import BackendError
 from stride_ros.process.threads import choose_threads, use_threads
-from stride_ros.response.backend import ResponseRequest
+from stride_ros.response.backend import ResponseRequest, TimedFrame
+from stride_ros.response.config import BackendConfig
 from stride_ros.response.families import prompt_builder
-from stride_ros.response.frame_cache import TimedFrame
 from stride_ros.response.generation import StreamedGeneration
 from stride_ros.response.loading import load_image_text_model, resolve_checkpoint
-from stride_ros.response.thoughts import OPEN, without_thoughts
+from stride_ros.response.reasoning import OPEN, without_reasoning
 from stride_ros.text.wording import counted
 
 _WARM_UP_SIDE = 448  # px
+
+_DEFAULT = BackendConfig()
 
 
 class HuggingFaceBackend:
@@ -40,14 +42,14 @@ class HuggingFaceBackend:
     def __init__(
         self,
         model: str,
-        device: str = "auto",
-        dtype: str = "auto",
+        device: str = _DEFAULT.device,
+        dtype: str = _DEFAULT.dtype,
         *,
-        max_new_tokens: int = 128,
-        temperature: float = -1.0,
-        frame_max_tokens: int = 256,
-        attention: str = "auto",
-        quantization: str = "none",
+        max_new_tokens: int = _DEFAULT.max_new_tokens,
+        temperature: float = _DEFAULT.temperature,
+        frame_max_tokens: int = _DEFAULT.frame_max_tokens,
+        attention: str = _DEFAULT.attention,
+        quantization: str = _DEFAULT.quantization,
         threads: int | None = None,
     ) -> None:
         self.name = model.rstrip("/").rsplit("/", 1)[-1]
@@ -90,8 +92,8 @@ class HuggingFaceBackend:
                 key: value.to(device, dtype) if value.is_floating_point() else value.to(device)
                 for key, value in self._checked(self._prompt.inputs(request)).items()
             }
-            yield from without_thoughts(
-                self._generation.stream(inputs, cancelled), self._opens_thoughts(inputs["input_ids"])
+            yield from without_reasoning(
+                self._generation.stream(inputs, cancelled), self._opens_reasoning(inputs["input_ids"])
             )
         except torch.OutOfMemoryError as error:
             _release(device)
@@ -110,7 +112,7 @@ class HuggingFaceBackend:
             )
         return inputs
 
-    def _opens_thoughts(self, ids: torch.Tensor) -> bool:
+    def _opens_reasoning(self, ids: torch.Tensor) -> bool:
         return str(self._prompt.tokenizer.decode(ids[0, -8:])).rstrip().endswith(OPEN)
 
     def close(self) -> None:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from stride_ros.errors import BackendError, ConfigError
 from stride_ros.response.answer_reader import LETTERS_PER_TOKEN, AnswerReader
 from stride_ros.response.backend import ResponseRequest
+from stride_ros.response.config import BackendConfig
 from stride_ros.response.event_stream import TooLongError
 from stride_ros.response.frame_cache import shrink
 from stride_ros.response.model_list import is_name, model_names
@@ -41,6 +42,8 @@ _LISTING = 10.0  # s that a list of models may take at most
 _DRAIN = 0.1  # s to wait for the end of a body after [DONE], so that the connection can be used again
 _CLOSING = 5.0  # s that closing the connections may take
 
+_DEFAULT = BackendConfig()
+
 
 class OpenAICompatibleBackend:
     """A Video-LLM on a server. Frames travel as JPEG data URLs, each with its time as text in front.
@@ -64,19 +67,19 @@ class OpenAICompatibleBackend:
     def __init__(
         self,
         model: str,
-        device: str = "auto",
-        dtype: str = "auto",
+        device: str = _DEFAULT.device,
+        dtype: str = _DEFAULT.dtype,
         *,
-        base_url: str = "http://localhost:8000/v1",
-        api_key_env: str = "OPENAI_API_KEY",
-        max_new_tokens: int = 128,
-        temperature: float = -1.0,
-        image_size: int = 768,
-        jpeg_quality: int = 85,
-        connect_timeout: float = 5.0,
-        read_timeout: float = 30.0,
-        answer_timeout: float = 0.0,
-        max_retries: int = 2,
+        base_url: str = _DEFAULT.base_url,
+        api_key_env: str = _DEFAULT.api_key_env,
+        max_new_tokens: int = _DEFAULT.max_new_tokens,
+        temperature: float = _DEFAULT.temperature,
+        image_size: int = _DEFAULT.image_size,
+        jpeg_quality: int = _DEFAULT.jpeg_quality,
+        connect_timeout: float = _DEFAULT.connect_timeout,
+        read_timeout: float = _DEFAULT.read_timeout,
+        answer_timeout: float = _DEFAULT.answer_timeout,
+        max_retries: int = _DEFAULT.max_retries,
     ) -> None:
         address = read_address(base_url)
         if not model:

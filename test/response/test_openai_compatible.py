@@ -62,8 +62,7 @@ def test_colours_survive_the_journey(chat_server, connect):
     import cv2
     import numpy as np
 
-    from stride_ros.response.backend import ResponseRequest
-    from stride_ros.response.frame_cache import TimedFrame
+    from stride_ros.response.backend import ResponseRequest, TimedFrame
 
     red = np.zeros((32, 32, 3), np.uint8)
     red[..., 0] = 255

@@ -1,4 +1,4 @@
-"""Reasoning models think aloud before they answer; a robot should only say the answer."""
+"""Reasoning models think before they answer; a robot should only say the answer."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _IN_TEXT = (*_PAIRS, *_PAIRS.values(), *_HARMONY)
 _LONGEST_DOUBT = 4096  # characters after an opening in mid-text that may yet turn out to be a quotation
 
 
-class ThoughtFilter:
+class ReasoningFilter:
     """Passes on the text of an answer without the thoughts, piece by piece.
 
     ``opened`` says whether the prompt itself has opened the thoughts, as chat templates of reasoning models
@@ -197,13 +197,13 @@ def _safe_end(text: str, markers: tuple[str, ...]) -> int:
     return len(text)
 
 
-def without_thoughts(pieces: Iterator[str], thinking: bool = False) -> Iterator[str]:
+def without_reasoning(pieces: Iterator[str], thinking: bool = False) -> Iterator[str]:
     """Pass on the text of an answer without its thoughts.
 
     ``thinking``: the prompt itself has opened the thoughts, as chat templates of reasoning models do. An
     answer that never stops thinking is empty.
     """
-    thoughts = ThoughtFilter(thinking, literal=True)
+    thoughts = ReasoningFilter(thinking, literal=True)
     for piece in pieces:
         yield from thoughts.feed(piece)
     yield from thoughts.finish()
