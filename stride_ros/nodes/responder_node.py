@@ -20,6 +20,7 @@ from stride_ros.activation.identity import span_number
 from stride_ros.activation.sampling import NANOSECONDS
 from stride_ros.errors import StrideError
 from stride_ros.imaging.images import image_to_rgb
+from stride_ros.imaging.resize import shrink
 from stride_ros.msg import ActivationSpan, Commentary
 from stride_ros.nodes.diagnostics import Diagnostics, Rate, Status, gpu_memory, process_memory
 from stride_ros.nodes.lifecycle import ManagedNode
@@ -30,7 +31,7 @@ from stride_ros.nodes.worker import call_in_thread
 from stride_ros.parameters.responder import MAX_HISTORY, TABLE, backend_options
 from stride_ros.response.backend import ResponseBackend, ResponseRequest, load_backend
 from stride_ros.response.desk import SpanDesk
-from stride_ros.response.frame_cache import FrameCache, TimedFrame, shrink
+from stride_ros.response.frame_cache import FrameCache, TimedFrame
 from stride_ros.response.ledger import Key, Ledger
 from stride_ros.response.scheduler import Answer, AnswerScheduler, Figures, Job, NothingToShow, Outcome
 from stride_ros.text.foreign import mended

@@ -79,19 +79,6 @@ class FrameCache:
         return len(self._frames)
 
 
-def shrink(image: NDArray[np.uint8], longest: int) -> NDArray[np.uint8]:
-    """An (H, W, 3) uint8 image with its longer side at most ``longest`` px; itself if it is small enough."""
-    height, width = image.shape[:2]
-    scale = longest / max(height, width)
-    if scale >= 1:
-        return image
-    import cv2
-
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    small: NDArray[np.uint8] = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    return small
-
-
 def evenly(count: int, wanted: int) -> list[int]:
     """At most ``wanted`` indices spread evenly over ``range(count)``, the last one always among them."""
     if count <= wanted:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from stride_ros.errors import ConfigError, TimeError
-from stride_ros.response.frame_cache import FrameCache, evenly, shrink
+from stride_ros.response.frame_cache import FrameCache, evenly
 
 
 def image(value: int) -> np.ndarray:
@@ -81,13 +81,6 @@ def test_a_cleared_cache_takes_earlier_times():
     assert cache.newest is None
     cache.add(image(0), 1.0)
     assert times(cache.select(0.0, 10.0, 10)) == [1.0]
-
-
-def test_shrinking_keeps_the_shape_of_the_picture_and_leaves_small_ones_alone():
-    small = np.zeros((100, 200, 3), np.uint8)
-    assert shrink(small, 200) is small
-    assert shrink(np.zeros((100, 400, 3), np.uint8), 200).shape == (50, 200, 3)
-    assert shrink(np.zeros((4000, 1, 3), np.uint8), 200).shape == (200, 1, 3)
 
 
 def test_waiting_ends_when_the_frame_comes():
