@@ -111,6 +111,8 @@ def _orientation(data: bytes) -> int:
 
     try:
         with PillowImage.open(io.BytesIO(data), formats=FORMATS) as picture:
+            if picture.format == "TIFF" and picture.getexif().get(_EXIF_ORIENTATION, UPRIGHT) != UPRIGHT:
+                picture.load()  # newer Pillows turn these by themselves, and then no longer say how
             found = picture.getexif().get(_EXIF_ORIENTATION, UPRIGHT)
     except Exception:  # a damaged EXIF part raises many types, and the picture has been decoded without it
         return UPRIGHT

@@ -6,6 +6,7 @@ import math
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from heapq import heapify, heappop, heappush
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
@@ -151,25 +152,38 @@ def pictures(
     stream.thread_type = "AUTO"
     stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
     orientation = orientation_of(stream)
+    # AVI says when a picture is decoded, not when it is shown: the earliest time belongs to the next one.
+    waiting: list[float] | None = [] if container.format.name == "avi" else None
     for packet in _packets(container, stream, log):
+        at = _seconds(packet.dts, packet) if packet.size else None
+        if waiting is not None and at is not None:
+            heappush(waiting, at)
         try:
             frames: list[Any] = packet.decode()
         except av.error.EOFError:
             continue
         except (av.error.FFmpegError, ValueError) as error:
             log.fail(error)
+            if waiting and at in waiting:
+                waiting.remove(at)
+                heapify(waiting)
             continue
         for frame in frames:
+            own = frame.time if waiting is None else heappop(waiting) if waiting else None
             if getattr(frame, "is_corrupt", False):
                 log.fail("its data are damaged")
                 continue
-            time = clock.read(frame.time, log)
+            time = clock.read(own, log)
             if time is None:
                 continue
             log.pictures += 1
             base = frame.time_base
             duration = getattr(frame, "duration", 0) or 0
             yield Picture(time, float(duration * base) if base else 0.0, frame, orientation)
+
+
+def _seconds(units: int | None, packet: Packet[Any]) -> float | None:
+    return None if units is None or packet.time_base is None else float(units * packet.time_base)
 
 
 def _packets(container: InputContainer, stream: VideoStream, log: ReadingLog) -> Iterator[Packet[Any]]:
@@ -181,10 +195,10 @@ def _packets(container: InputContainer, stream: VideoStream, log: ReadingLog) ->
         try:
             for packet in container.demux():
                 failed = failed and packet.size == 0
-                if packet.pts is not None and packet.time_base is not None:
-                    begin = float(packet.pts * packet.time_base)
+                begin = _seconds(packet.pts, packet)
+                if begin is not None:
                     first = min(first, begin)
-                    last = max(last, begin + float((packet.duration or 0) * packet.time_base))
+                    last = max(last, begin + (_seconds(packet.duration, packet) or 0.0))
                 if packet.stream.index == stream.index:
                     yield packet
             break

@@ -98,7 +98,7 @@ class VideoReader:
             return self._until(time, stays, steady=not log.jumps)
 
     def _until(self, time: float, stays: float, *, steady: bool) -> _Extent:
-        return _Extent(max(0.0, time, time + stays - 1.5 / self.rate), steady)
+        return _Extent(max(0.0, time, time + stays - 1.0 / self.rate), steady)
 
 
 @dataclass(frozen=True)
