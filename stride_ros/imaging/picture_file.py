@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from stride_ros.errors import FrameError
 from stride_ros.imaging import jpeg
 from stride_ros.imaging.grey import stretch
-from stride_ros.imaging.limits import check_claim
+from stride_ros.imaging.limits import MAX_PIXELS, check_claim
 from stride_ros.imaging.orientation import UPRIGHT, turn_upright
 
 # Each scan of a progressive JPEG file costs a pass over all its pixels; cameras make 1 to 20.
@@ -90,7 +90,13 @@ def _decode_any(data: bytes) -> NDArray[Any]:
     from PIL import Image as PillowImage
 
     # Pillow, as OpenCV takes seconds and gigabytes for some damaged files of a hundred bytes.
-    with PillowImage.open(io.BytesIO(data), formats=FORMATS) as picture:
+    try:
+        opened = PillowImage.open(io.BytesIO(data), formats=FORMATS)
+    except PillowImage.DecompressionBombError as error:  # its own limit lies above ours
+        raise FrameError(
+            f"A compressed image claims more than {MAX_PIXELS} pixels; lower the camera's size."
+        ) from error
+    with opened as picture:
         width, height = picture.size
         check_claim(width, height, len(data))  # only the header has been read so far
         if picture.format == "TIFF" and "jpeg" in str(picture.info.get("compression")):
