@@ -48,8 +48,9 @@ class BagSource:
                     yield SourceFrame(scaled(image, self._size), time)
             finally:
                 self.notes = [*bag.notes, *tally.notes()]
-        if tally.bad and not shown:
-            raise SourceError(f"No image on {bag.image.topic} of {self.name} can be used: {tally.bad[0]}")
+        if not shown:
+            reason = tally.bad[0] if tally.bad else "it holds no whole picture."
+            raise SourceError(f"No image on {bag.image.topic} of {self.name} can be used: {reason}")
 
     def _open(self) -> BagReader:
         return BagReader(self.name, self._topic, option=self._option)
