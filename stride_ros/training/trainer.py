@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from transformers import Trainer, TrainingArguments, set_seed
 
-from stride_ros.errors import CheckpointError, ConfigError, causes
+from stride_ros.errors import CheckpointError, ConfigError
 from stride_ros.terminal import say
 from stride_ros.training.dataset import Collator, LengthGroupedSampler, StrideDataset
 from stride_ros.training.model import PARTS, StrideForTraining, is_finite, write_weights
@@ -88,33 +88,21 @@ def train(
     for torn in torn_checkpoints(plan.output) if plan.resume else []:
         say(f"{torn} is not whole and is left out.")
     try:
-        with writing(plan.output):
-            result = trainer.train(resume_from_checkpoint=str(found[0]) if found else None)
+        result = trainer.train(resume_from_checkpoint=str(found[0]) if found else None)
+        trainer.check_weights()
     except (ValueError, RuntimeError) as error:
-        if _disk_failed(error):
-            raise CheckpointError(
-                f"{plan.output} cannot be written ({str(error).splitlines()[0]}); free some space, or choose"
-                " another --out."
-            ) from error
         if not found:
             raise
         raise CheckpointError(
             f"The run in {plan.output} cannot be resumed ({error}); start over with --no-resume, or "
             "use another --out."
         ) from error
-    trainer.check_weights()
+    finally:
+        trainer.close_progress()
     if trainer.is_world_process_zero():
         write_weights(trainer.accelerator.unwrap_model(trainer.model), plan.output, _DTYPES[plan.dtype])
     trainer.accelerator.wait_for_everyone()
     return dict(result.metrics)
-
-
-def _disk_failed(error: BaseException) -> bool:
-    """Whether writing failed; torch's own writer says so in words only."""
-    return any(
-        isinstance(cause, OSError) or "PytorchStreamWriter" in str(cause) or "No space left" in str(cause)
-        for cause in causes(error)
-    )
 
 
 def _arguments(plan: TrainingPlan) -> TrainingArguments:
@@ -162,6 +150,13 @@ class StrideTrainer(Trainer):
             raise self._diverged("the loss is not a number")
         return (outputs["loss"], outputs) if return_outputs else outputs["loss"]
 
+    def close_progress(self) -> None:
+        """End the line of the progress bar, so that what is said next begins a line."""
+        for callback in self.callback_handler.callbacks:
+            bar = getattr(callback, "training_bar", None)
+            if bar is not None:
+                bar.close()
+
     def check_weights(self) -> None:
         """Raise CheckpointError when training has diverged, so that such weights are not written."""
         if not is_finite(self.accelerator.unwrap_model(self.model)):
@@ -169,7 +164,8 @@ class StrideTrainer(Trainer):
 
     def _save_checkpoint(self, *arguments: Any, **options: Any) -> None:
         self.check_weights()
-        super()._save_checkpoint(*arguments, **options)
+        with writing(self._plan.output):
+            super()._save_checkpoint(*arguments, **options)
 
     def _diverged(self, what: str) -> CheckpointError:
         good = checkpoints(self._plan.output)
