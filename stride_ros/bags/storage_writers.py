@@ -71,7 +71,7 @@ class McapStorage:
 
     def finish(self, metadata: str) -> None:
         self._writer.add_metadata("rosbag2", {"serialized_metadata": metadata})
-        self._writer.finish()
+        self._writer.finish()  # type: ignore[no-untyped-call]
         self._file.close()
 
     def abort(self) -> None:

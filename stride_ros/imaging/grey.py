@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 # Part of the pixels that may lie beyond the range on either side: dead pixels, the sun.
 _BEYOND = 0.001
 _SAMPLES = 1 << 18  # pixels that are looked at; more tell nothing new
-_LEVELS = 255
+_LEVELS, _VALUES = 255, 1 << 16
 
 
 def stretch(grey: NDArray[Any]) -> NDArray[np.uint8]:
@@ -21,11 +21,11 @@ def stretch(grey: NDArray[Any]) -> NDArray[np.uint8]:
     high byte alone, which is what cv_bridge takes, leaves a thermal picture black: a scene between 10 and
     40 degrees is a twentieth of the range.)
     """
-    values = grey[:: max(1, grey.shape[0] * grey.shape[1] // _SAMPLES)] if grey.size > _SAMPLES else grey
-    values = np.sort(values, axis=None)
-    beyond = int(len(values) * _BEYOND)
-    low, high = int(values[beyond]), int(values[-1 - beyond])
+    values = grey[:: max(1, grey.size // _SAMPLES)]
+    below = np.bincount(values.ravel(), minlength=_VALUES).cumsum()
+    beyond = int(values.size * _BEYOND)
+    low, high = (int(at) for at in np.searchsorted(below, (beyond, values.size - 1 - beyond), "right"))
     span = max(high - low, _LEVELS)
-    table = ((np.arange(span + 1) * _LEVELS + span // 2) // span).astype(np.uint8)
-    levels: NDArray[np.uint8] = table[np.clip(grey, low, low + span).astype(np.int32) - low]
+    table = ((np.arange(_VALUES) - low) * _LEVELS + span // 2) // span
+    levels: NDArray[np.uint8] = table.clip(0, _LEVELS).astype(np.uint8)[grey]
     return levels

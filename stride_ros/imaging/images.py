@@ -17,6 +17,7 @@ from stride_ros.errors import FrameError
 from stride_ros.imaging import picture_file
 from stride_ros.imaging.grey import stretch
 from stride_ros.imaging.limits import MAX_PIXELS, check_size
+from stride_ros.imaging.packets import codec_of
 from stride_ros.imaging.picture_file import MAX_SCANS
 from stride_ros.text.wording import counted
 
@@ -92,6 +93,11 @@ def compressed_to_rgb(message: CompressedImage) -> NDArray[np.uint8]:
     if "compressedDepth" in message.format:
         raise FrameError(f"Format '{message.format}' is a depth image; use the camera's colour topic.")
     _refuse_depth(original)
+    if codec_of(message.format) not in (None, "mjpeg"):
+        raise FrameError(
+            f"Format '{message.format[:40]}' is a packet of a video, which is no image by itself; republish"
+            " the topic as raw images with image_transport, or replay a recording of it."
+        )
     data = bytes(message.data)
     if not data:
         raise FrameError("The compressed image is empty; check the camera's compression plugin.")
@@ -134,7 +140,8 @@ def rgb_to_compressed(rgb: NDArray[np.uint8], header: Header, quality: int = 90)
 def _refuse_depth(encoding: str) -> None:
     if encoding in _DEPTH:
         raise FrameError(
-            f"Encoding '{encoding}' is a depth or measurement image; use the camera's colour topic."
+            f"Encoding '{encoding}' is a depth or measurement image; use the camera's colour topic"
+            + (", or publish thermal images as mono16." if encoding == "16UC1" else ".")
         )
 
 

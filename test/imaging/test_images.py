@@ -389,3 +389,14 @@ def test_rgb_survives_the_way_through_a_message() -> None:
     assert image.header.frame_id == "camera"
     jpeg = rgb_to_compressed(rgb, header)
     assert np.abs(compressed_to_rgb(jpeg).astype(int) - rgb).mean() < 3
+
+
+@pytest.mark.parametrize("image_format", ["h264", "hevc", "av1", "libx264;yuv420p;bgr8"])
+def test_a_video_packet_is_told_from_an_image(image_format: str) -> None:
+    with pytest.raises(FrameError, match="packet of a video, which is no image by itself; republish"):
+        compressed_to_rgb(compressed(b"\0\0\0\1\x67", image_format))
+
+
+def test_16_bit_depth_names_the_encoding_for_thermal_images() -> None:
+    with pytest.raises(FrameError, match="publish thermal images as mono16"):
+        image_to_rgb(message("16UC1", ramp(7_000, 8_000).view(np.uint8)))
