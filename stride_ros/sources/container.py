@@ -29,23 +29,23 @@ def open_container(name: str, **options: Any) -> InputContainer:
         cover = ", only a cover picture" if container.streams.video else ""
         container.close()
         raise SourceError(f"{name} has no video stream{cover}; choose another file.")
+    if not _decodable(container):
+        container.close()
+        raise SourceError(f"{name} has a video that FFmpeg cannot decode; convert it, for example to H.264.")
     return container
 
 
 def choose_stream(container: InputContainer) -> VideoStream:
     """The stream that a player shows: the default one, else the largest, else the first.
 
-    Cover pictures and thumbnails are none, and streams that cannot be decoded come last.
+    Cover pictures and thumbnails are none, nor are streams that cannot be decoded.
     """
 
-    def rank(stream: VideoStream) -> tuple[bool, int]:
-        context = stream.codec_context
-        if context is None:
-            return (False, 0)
-        pixels = (context.width or 0) * (context.height or 0)
-        return (True, pixels + (_DEFAULT_BONUS if _marked(stream, "default") else 0))
+    def rank(stream: VideoStream) -> int:
+        pixels = (stream.codec_context.width or 0) * (stream.codec_context.height or 0)
+        return pixels + (_DEFAULT_BONUS if _marked(stream, "default") else 0)
 
-    return max(_moving(container), key=rank)
+    return max(_decodable(container), key=rank)
 
 
 def streams_note(container: InputContainer, name: str) -> str:
@@ -64,6 +64,10 @@ def _moving(container: InputContainer) -> list[VideoStream]:
         for stream in container.streams.video
         if not _marked(stream, "attached_pic") and not _marked(stream, "timed_thumbnails")
     ]
+
+
+def _decodable(container: InputContainer) -> list[VideoStream]:
+    return [stream for stream in _moving(container) if stream.codec_context is not None]
 
 
 def _marked(stream: VideoStream, name: str) -> bool:
