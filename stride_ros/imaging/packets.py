@@ -142,6 +142,8 @@ def _context(codec: str) -> VideoCodecContext:
             continue
         # Frame threads would hold back as many pictures as there are cores.
         context.thread_type = "SLICE"
+        if codec == "av1":
+            context.thread_count = 1  # dav1d's threads may wait for each other for ever on damaged data
         context.options = {"max_pixels": str(MAX_PIXELS)}
         found: VideoCodecContext = context
         return found

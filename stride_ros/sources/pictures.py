@@ -150,6 +150,8 @@ def pictures(
     import av
 
     stream.thread_type = "AUTO"
+    if stream.codec_context.name == "libdav1d":
+        stream.codec_context.thread_count = 1  # its threads may wait for each other for ever on damaged data
     stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
     orientation = orientation_of(stream)
     # AVI says when a picture is decoded, not when it is shown: the earliest time belongs to the next one.
