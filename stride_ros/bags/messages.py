@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stride_ros.errors import ConfigError, SourceError
+from stride_ros.imaging.picture_file import encode_jpeg
 from stride_ros.process.share import share_folders
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def upgraded(message: Any) -> Any:
 
     Definitions only grow at their end. Two definitions of one type in a bag would make it unreadable.
     """
-    kind = typestore().types[message.__msgtype__]
+    kind: Any = typestore().types[message.__msgtype__]
     empty = {"watch": "", "camera": "", "respond": True, "model": "", "onset": time(0), "frame_stamps": []}
     fields = (field.name for field in dataclasses.fields(kind) if field.init)
     return kind(**{name: getattr(message, name, empty.get(name)) for name in fields})
@@ -95,11 +96,10 @@ def image(frame: np.ndarray, stamp: int, frame_id: str) -> Any:
 
 def compressed_image(frame: np.ndarray, stamp: int, frame_id: str, quality: int = 90) -> Any:
     """A JPEG CompressedImage; ``quality`` 1 to 100."""
-    import cv2
-
-    _, data = cv2.imencode(".jpg", frame[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
     return typestore().types[COMPRESSED_IMAGE](
-        header=header(stamp, frame_id), format="rgb8; jpeg compressed bgr8", data=data.reshape(-1)
+        header=header(stamp, frame_id),
+        format="rgb8; jpeg compressed bgr8",
+        data=np.frombuffer(encode_jpeg(frame, quality), np.uint8),
     )
 
 

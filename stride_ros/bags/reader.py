@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import heapq
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack
+from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -20,12 +22,23 @@ from stride_ros.bags.files import open_recording
 from stride_ros.bags.messages import typestore
 from stride_ros.bags.storage import EARLIEST, LATEST, BagMessage, Channel, Storage, StorageError
 from stride_ros.bags.topics import choose
-from stride_ros.bags.types import IMAGE, IMAGE_TYPES, READABLE, MessageDecoder
+from stride_ros.bags.types import (
+    COMPRESSED_IMAGE,
+    COMPRESSED_VIDEO,
+    IMAGE,
+    IMAGE_TYPES,
+    PACKET_TYPES,
+    READABLE,
+    MessageDecoder,
+)
+from stride_ros.bags.video import Packet, PacketStream, PictureMessage, packet_of
 from stride_ros.errors import FrameError, SourceError
 from stride_ros.imaging.images import compressed_to_rgb, image_to_rgb
+from stride_ros.imaging.video import frame_to_rgb
 
 __all__ = ["BagMessage", "BagReader"]
 
+LEAD = 10 * NANOSECONDS  # how far before a time a video's key frame is looked for at first
 _VIDEOS = (".mp4", ".mkv", ".avi", ".mov", ".webm")
 
 
@@ -126,8 +139,9 @@ class BagReader:
         if kind_of(data):
             data = _unpacked(data)
         try:
-            if message.channel.encoding == "ros1":  # a sequence number, then the stamp
-                seconds, nanoseconds = struct.unpack_from("<II", data, 4)
+            if message.channel.encoding == "ros1":  # in a header a sequence number comes first
+                begin = 0 if message.channel.msgtype == COMPRESSED_VIDEO else 4
+                seconds, nanoseconds = struct.unpack_from("<II", data, begin)
             else:  # four bytes of CDR, of which the second tells the byte order, then the stamp
                 seconds, nanoseconds = struct.unpack_from("<iI" if data[1] & 1 else ">iI", data, 4)
         except (struct.error, IndexError) as error:
@@ -143,19 +157,24 @@ class BagReader:
         topics: Sequence[str] = (),
         clock: str = "header",
         other: Callable[[BagMessage], None] = lambda message: None,
+        packets: bool = False,
     ) -> Iterator[tuple[BagMessage, Reading]]:
         """The images between two log times (ns) with what counts as their stamps.
 
         ``tally`` counts them and what is odd; those that are cut off are left out. ``clock``: stamps of the
         "header" or the "log". All messages on ``topics`` are shown to ``other`` on the way.
+
+        A video is decoded from the key frame before ``start`` on, and the messages are its pictures in the
+        order in which they are shown; packets of which none comes are counted as bad. With ``packets`` they
+        come as they are.
         """
         watch = StampClock()
-        for message in self.messages([self.image.topic, *topics], start, stop):
-            if message.channel.topic in topics:
-                other(message)
-            if message.channel.topic != self.image.topic:
-                continue
+        source = self._packets if packets else self._pictures
+        for message in source(start, stop, topics, other):
             tally.images += 1
+            if isinstance(message, FrameError):
+                tally.bad.append(message)
+                continue
             try:
                 stamp = message.log_time if clock == "log" else self.stamp(message)
             except FrameError as error:
@@ -166,7 +185,92 @@ class BagReader:
                 tally.read(reading)
             yield message, reading
 
-    def frames(self, rate: float, tally: Tally | None = None) -> Iterator[tuple[np.ndarray, float]]:
+    def _packets(
+        self, start: int, stop: int, topics: Sequence[str], other: Callable[[BagMessage], None]
+    ) -> Iterator[BagMessage]:
+        """The messages on the image topic."""
+        for message in self.messages([self.image.topic, *topics], start, stop):
+            if message.channel.topic in topics:
+                other(message)
+            if message.channel.topic == self.image.topic:
+                yield message
+
+    def _pictures(
+        self, start: int, stop: int, topics: Sequence[str], other: Callable[[BagMessage], None]
+    ) -> Iterator[BagMessage | FrameError]:
+        """The same with the packets of a video decoded."""
+        if not self.is_video:
+            yield from self._packets(start, stop, topics, other)
+            return
+        stream = PacketStream(self._packet, start)
+        for message in chain(self._lead(start), self._packets(start, stop, topics, other)):
+            yield from stream.push(message)
+        yield from stream.end()
+
+    @cached_property
+    def is_video(self) -> bool:
+        """Whether the image topic has packets of a video, each of which needs those before it."""
+        if self.image.msgtype != COMPRESSED_IMAGE:
+            return self.image.msgtype in PACKET_TYPES
+        for message in self.messages([self.image.topic]):
+            try:
+                return self._packet(message).codec is not None
+            except FrameError:
+                continue
+        return False
+
+    def _packet(self, message: BagMessage) -> Packet:
+        return packet_of(self._deserialised(message), message.channel.msgtype)
+
+    def _lead(self, start: int) -> Iterator[BagMessage]:
+        """The packets of a video from a key frame before a log time (ns) on, up to that time.
+
+        It is the last but one: pictures around a key frame may need the one before it.
+        """
+        if start <= self.start:
+            return
+        keys: list[int] = []
+        reach, begin = LEAD, start
+        while begin > self.start and len(keys) < 2:
+            later, begin, reach = begin, max(self.start, start - reach), reach * 4
+            found = self.messages([self.image.topic], begin, later)
+            keys = [*(message.log_time for message in found if self._is_key(message)), *keys]
+        yield from self.messages([self.image.topic], keys[-2:][0] if keys else start, start)
+
+    def _is_key(self, message: BagMessage) -> bool:
+        try:
+            return self._packet(message).is_key
+        except FrameError:
+            return False
+
+    def images_at(self, log_times: Collection[int]) -> dict[int, NDArray[np.uint8] | FrameError]:
+        """The images with these log times (ns), (H, W, 3) uint8 RGB, or why one cannot be used.
+
+        Those of a video are decoded from the key frame before on, in one go where they are near each other.
+        """
+        wanted = sorted(log_times)
+        found: dict[int, NDArray[np.uint8] | FrameError] = {}
+        for i, first in enumerate(wanted):
+            if first in found:
+                continue
+            last = first
+            if self.is_video:
+                near = [a for a, b in zip(wanted[i:], wanted[i + 1 :], strict=False) if b - a > LEAD]
+                last = near[0] if near else wanted[-1]
+            for message in self._pictures(first, last + 1, (), lambda message: None):
+                if isinstance(message, FrameError) or message.log_time in found:
+                    continue
+                if message.log_time in log_times:
+                    try:
+                        found[message.log_time] = self.decode(message)[0]
+                    except FrameError as error:
+                        found[message.log_time] = error
+            for log_time in wanted[i:]:
+                if log_time <= last:
+                    found.setdefault(log_time, FrameError("The image is damaged; leave it out."))
+        return found
+
+    def frames(self, rate: float, tally: Tally | None = None) -> Iterator[tuple[NDArray[np.uint8], float]]:
         """Images (H, W, 3) uint8 RGB, at most ``rate`` a second, with times in s from the first one.
 
         Images that cannot be used, and those whose time does not increase, are left out and counted in
@@ -191,18 +295,23 @@ class BagReader:
             origin = reading.time if origin is None else origin
             yield image, (reading.time - origin) / 1e9
 
-    def decode(self, message: BagMessage) -> tuple[np.ndarray, str]:
+    def decode(self, message: BagMessage) -> tuple[NDArray[np.uint8], str]:
         """An image as (H, W, 3) uint8 RGB, and its frame_id. Raises FrameError."""
+        if isinstance(message, PictureMessage):
+            return frame_to_rgb(message.picture), message.frame_id
+        image = self._deserialised(message)
+        convert = image_to_rgb if message.channel.msgtype == IMAGE else compressed_to_rgb
+        return convert(image), str(image.header.frame_id)
+
+    def _deserialised(self, message: BagMessage) -> Any:
         channel, data = message.channel, message.data
         if kind_of(data):
             data = _unpacked(data)
         decoder = self._decoders.setdefault(channel, MessageDecoder(channel))
         try:
-            image: Any = decoder(data)
+            return decoder(data)
         except Exception as error:  # the deserialisers fail in many ways on data that is cut off
             raise FrameError("An image message cannot be deserialised; check its publisher.") from error
-        convert = image_to_rgb if channel.msgtype == IMAGE else compressed_to_rgb
-        return np.asarray(convert(image)), str(image.header.frame_id)
 
     def _channels(self, storage: Storage, topics: Sequence[str]) -> list[Channel]:
         """The channels of a file on these topics; of the image topic only those with images."""

@@ -23,7 +23,7 @@ from rclpy.parameter import Parameter
 from rclpy.signals import SignalHandlerOptions
 
 from stride_ros.demo.listener import TOLD, Listener
-from stride_ros.errors import BackendError
+from stride_ros.errors import BackendError, SourceError
 from stride_ros.nodes.camera_node import CameraNode
 from stride_ros.qwen3_vl.checkpoint import EMBEDDED
 from stride_ros.runs.record import Expected, Run
@@ -266,14 +266,13 @@ class Graph:
 
     def _length(self) -> float:
         """Length of the source in s for the progress bar; 0 where it is not known."""
-        import av
+        from stride_ros.sources.video_file import VideoReader
 
-        if self._settings.source.startswith("/dev/"):
+        if not Path(self._settings.source).is_file():
             return 0.0
         try:
-            with av.open(self._settings.source) as container:
-                return (container.duration or 0) / 1e6
-        except (av.FFmpegError, OSError):
+            return VideoReader(self._settings.source).end
+        except SourceError:
             return 0.0
 
     def _print(self, text: str, *styles: str) -> None:

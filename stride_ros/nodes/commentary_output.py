@@ -13,6 +13,7 @@ from stride_ros.nodes.messages import to_time
 from stride_ros.nodes.qos import COMMENTARY_QOS, TEXT_QOS
 from stride_ros.response.commentary import Commentary
 from stride_ros.response.scheduler import AnswerStatus
+from stride_ros.text import topics
 
 _WARNING_PERIOD = 5.0  # s between repeated warnings
 
@@ -22,8 +23,8 @@ class CommentaryOutput:
 
     def __init__(self, node: ManagedNode) -> None:
         self._node = node
-        self._commentary: Any = node.create_publisher(CommentaryMessage, "commentary", COMMENTARY_QOS)
-        self._text: Any = node.create_publisher(String, "commentary/text", TEXT_QOS)
+        self._commentary: Any = node.create_publisher(CommentaryMessage, topics.COMMENTARY, COMMENTARY_QOS)
+        self._text: Any = node.create_publisher(String, topics.COMMENTARY_TEXT, TEXT_QOS)
 
     def destroy(self) -> None:
         for publisher in (self._commentary, self._text):

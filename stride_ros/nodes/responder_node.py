@@ -30,6 +30,7 @@ from stride_ros.response.config import LIVE, BackendConfig
 from stride_ros.response.known_onsets import KnownOnsets
 from stride_ros.response.responder import Responder
 from stride_ros.response.scheduler import Figures
+from stride_ros.text import topics
 from stride_ros.text.wording import counted, escaped, plural
 
 # Deeper than what publishers keep, so that no onset is lost while frames are converted.
@@ -89,8 +90,8 @@ class ResponderNode(ManagedNode):
         self._entities = [
             (self.destroy_subscription, subscription)
             for subscription in (
-                self.create_subscription(Image, "frames", self._on_frame, FRAMES_QOS),
-                self.create_subscription(ActivationSpan, "activation/span", self._on_span, _SPAN_QOS),
+                self.create_subscription(Image, topics.FRAMES, self._on_frame, FRAMES_QOS),
+                self.create_subscription(ActivationSpan, topics.SPAN, self._on_span, _SPAN_QOS),
             )
         ]
         self._entities += [

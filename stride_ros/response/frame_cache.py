@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from stride_ros.imaging.resize import shrink
 from stride_ros.response.config import ResponseConfig
 
 NANOSECONDS = 1_000_000_000
@@ -107,19 +108,6 @@ def within(frames: Iterable[StampedFrame], start: int, end: int, max_frames: int
     """
     inside = [frame for frame in frames if start <= frame.stamp <= end]
     return tuple(inside[index] for index in evenly(len(inside), max_frames))
-
-
-def shrink(image: NDArray[np.uint8], longest: int) -> NDArray[np.uint8]:
-    """An (H, W, 3) uint8 image with its longer side at most `longest` px; itself if it is small enough."""
-    height, width = image.shape[:2]
-    scale = longest / max(height, width)
-    if scale >= 1:
-        return image
-    import cv2
-
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    small: NDArray[np.uint8] = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    return small
 
 
 def evenly(count: int, wanted: int) -> list[int]:

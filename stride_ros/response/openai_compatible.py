@@ -15,11 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stride_ros.errors import BackendError, ConfigError
+from stride_ros.imaging.picture_file import encode_jpeg
+from stride_ros.imaging.resize import shrink
 from stride_ros.response.answer_reader import LETTERS_PER_TOKEN, AnswerReader
 from stride_ros.response.backend import ResponseRequest
 from stride_ros.response.config import BackendConfig
 from stride_ros.response.event_stream import TooLongError
-from stride_ros.response.frame_cache import shrink
 from stride_ros.response.model_list import is_name, model_names
 from stride_ros.response.prompt import frame_times, question
 from stride_ros.response.server_client import Secrets, StatusError, make_client, read_address, read_key
@@ -313,8 +314,5 @@ class OpenAICompatibleBackend:
 
 def _data_url(image: NDArray[np.uint8], longest: int, quality: int) -> str:
     """An (H, W, 3) uint8 RGB image as a JPEG data URL, its longer side at most ``longest`` px."""
-    import cv2
-
-    image = shrink(image, longest)
-    _, data = cv2.imencode(".jpg", image[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode()
+    data = encode_jpeg(shrink(image, longest), quality)
+    return "data:image/jpeg;base64," + base64.b64encode(data).decode()

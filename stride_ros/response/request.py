@@ -7,9 +7,10 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from stride_ros.imaging.resize import shrink
 from stride_ros.response.backend import ResponseRequest, TimedFrame
 from stride_ros.response.config import ResponseConfig
-from stride_ros.response.frame_cache import NANOSECONDS, StampedFrame, evenly, shrink, within
+from stride_ros.response.frame_cache import NANOSECONDS, StampedFrame, evenly, within
 
 
 def make_request(

@@ -28,6 +28,8 @@ from typing import Any
 import numpy as np
 
 from stride_ros.errors import SourceError
+from stride_ros.imaging.picture_file import encode_jpeg
+from stride_ros.imaging.resize import resize
 
 SCHEMA = "stride_ros/run/1"
 OPEN, OFFSET, RETRACTED = "open", "offset", "retracted"
@@ -201,10 +203,6 @@ def _short(value: float) -> float:
 
 def thumbnail(frame: np.ndarray, width: int = 320) -> bytes:
     """A JPEG of an (H, W, 3) uint8 RGB frame, at most `width` pixels wide."""
-    import cv2
-
     if frame.shape[1] > width:
-        height = max(1, round(frame.shape[0] * width / frame.shape[1]))
-        frame = cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA)
-    _, data = cv2.imencode(".jpg", np.ascontiguousarray(frame[:, :, ::-1]), [cv2.IMWRITE_JPEG_QUALITY, 82])
-    return data.tobytes()
+        frame = resize(frame, (width, max(1, round(frame.shape[0] * width / frame.shape[1]))))
+    return encode_jpeg(frame, 82)

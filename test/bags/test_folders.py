@@ -190,13 +190,7 @@ def test_several_image_topics_are_listed_with_the_option_there_is(forge, tmp_pat
             r"no image topic; it has /x \(std_msgs/msg/String\); record the camera",
         ),
         ("foxglove.CompressedImage", "protobuf", r"/x \(foxglove.CompressedImage, protobuf\)"),
-        ("foxglove_msgs/msg/CompressedVideo", "cdr", "packets of a video .* must be decoded first"),
         ("foxglove.CompressedVideo", "protobuf", "packets of a video .* must be decoded first"),
-        (
-            "ffmpeg_image_transport_msgs/msg/FFMPEGPacket",
-            "cdr",
-            "packets of a video .* must be decoded first",
-        ),
         ("sensor_msgs/msg/Image", "json", r"images on /x \(sensor_msgs/msg/Image\) are encoded as 'json'"),
     ],
 )

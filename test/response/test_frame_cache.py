@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from stride_ros.response.config import ResponseConfig
-from stride_ros.response.frame_cache import FrameCache, evenly, shrink
+from stride_ros.response.frame_cache import FrameCache, evenly
 
 SECOND = 10**9  # ns
 EPOCH = 1_700_000_000 * SECOND  # stamps of robots are as large
@@ -106,13 +106,6 @@ def test_large_frames_are_remembered_small():
     cache = FrameCache(ResponseConfig(cache_size=200))
     cache.add(np.zeros((100, 400, 3), np.uint8), EPOCH)
     assert cache.select(EPOCH, EPOCH, 1).frames[0].image.shape == (50, 200, 3)
-
-
-def test_shrinking_keeps_the_shape_of_the_picture_and_leaves_small_ones_alone():
-    small = np.zeros((100, 200, 3), np.uint8)
-    assert shrink(small, 200) is small
-    assert shrink(np.zeros((100, 400, 3), np.uint8), 200).shape == (50, 200, 3)
-    assert shrink(np.zeros((4000, 1, 3), np.uint8), 200).shape == (200, 1, 3)
 
 
 def test_waiting_ends_when_the_frame_comes():

@@ -24,8 +24,6 @@ TAKE_NAMES = {
 LEFT = {
     "stride_ros/nodes/activation_node.py",
     "stride_ros/nodes/activation_output.py",
-    "stride_ros/nodes/responder_node.py",
-    "stride_ros/nodes/responder_wait.py",
     "stride_ros/replay/bag_output.py",
 }
 

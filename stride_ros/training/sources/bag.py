@@ -30,7 +30,7 @@ class BagVideo:
         tally = Tally()
         with BagReader(path, topic) as bag:
             self.topic = bag.image.topic
-            for message, reading in bag.images(tally):
+            for message, reading in bag.images(tally, packets=True):
                 times.append(reading.time)
                 logged.append(message.log_time)
             self.notes = [*bag.notes, *tally.notes()]
@@ -76,13 +76,11 @@ class BagVideo:
         if not indices:
             return images
         with BagReader(self.path, self.topic) as bag:
-            for index in indices:
-                log_time = int(self._logged[index])
-                message = next(bag.messages([self.topic], log_time, log_time + 1), None)
-                try:
-                    if message is None:
-                        raise FrameError(f"The image at {self._times[index]:.1f} s is damaged; leave it out.")
-                    images[index] = np.ascontiguousarray(bag.decode(message)[0])
-                except FrameError as error:
-                    self._bad[index] = error
+            found = bag.images_at({int(self._logged[index]) for index in indices})
+        for index in indices:
+            image = found[int(self._logged[index])]
+            if isinstance(image, FrameError):
+                self._bad[index] = image
+            else:
+                images[index] = np.ascontiguousarray(image)
         return images
