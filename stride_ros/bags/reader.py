@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stride_ros.activation.sampling import NANOSECONDS, Sampler, Verdict
-from stride_ros.bags.clock import LONGEST_PAUSE, Reading, StampClock, Tally
+from stride_ros.activation.clock import LONGEST_PAUSE, Reading
+from stride_ros.activation.intake import Intake, cdr_stamp
+from stride_ros.activation.notes import StreamNotes
+from stride_ros.activation.sampling import NANOSECONDS
 from stride_ros.bags.compression import decompress, kind_of
 from stride_ros.bags.files import open_recording
 from stride_ros.bags.messages import typestore
@@ -23,6 +25,7 @@ from stride_ros.bags.topics import choose
 from stride_ros.bags.types import IMAGE, IMAGE_TYPES, READABLE, MessageDecoder
 from stride_ros.errors import FrameError, SourceError
 from stride_ros.imaging.images import compressed_to_rgb, image_to_rgb
+from stride_ros.text.wording import time_label
 
 __all__ = ["BagMessage", "BagReader"]
 
@@ -125,18 +128,17 @@ class BagReader:
         data = message.data
         if kind_of(data):
             data = _unpacked(data)
+        if message.channel.encoding != "ros1":
+            return cdr_stamp(data)
         try:
-            if message.channel.encoding == "ros1":  # a sequence number, then the stamp
-                seconds, nanoseconds = struct.unpack_from("<II", data, 4)
-            else:  # four bytes of CDR, of which the second tells the byte order, then the stamp
-                seconds, nanoseconds = struct.unpack_from("<iI" if data[1] & 1 else ">iI", data, 4)
-        except (struct.error, IndexError) as error:
-            raise FrameError("An image message is cut off; record the bag again.") from error
+            seconds, nanoseconds = struct.unpack_from("<II", data, 4)  # behind a sequence number
+        except struct.error as error:
+            raise FrameError("An image message is cut off; check its publisher or recorder.") from error
         return int(seconds) * NANOSECONDS + int(nanoseconds)
 
     def images(
         self,
-        tally: Tally,
+        intake: Intake,
         start: int = EARLIEST,
         stop: int = LATEST,
         *,
@@ -146,47 +148,39 @@ class BagReader:
     ) -> Iterator[tuple[BagMessage, Reading]]:
         """The images between two log times (ns) with what counts as their stamps.
 
-        ``tally`` counts them and what is odd; those that are cut off are left out. ``clock``: stamps of the
-        "header" or the "log". All messages on ``topics`` are shown to ``other`` on the way.
+        ``intake`` judges them; its notes count what is odd. ``clock``: stamps of the "header" or the "log".
+        All messages on ``topics`` are shown to ``other`` on the way.
         """
-        watch = StampClock()
         for message in self.messages([self.image.topic, *topics], start, stop):
             if message.channel.topic in topics:
                 other(message)
             if message.channel.topic != self.image.topic:
                 continue
-            tally.images += 1
             try:
                 stamp = message.log_time if clock == "log" else self.stamp(message)
             except FrameError as error:
-                tally.bad.append(error)
+                intake.reject(error)
                 continue
-            reading = watch.read(stamp, message.log_time)
-            if clock != "log":
-                tally.read(reading)
-            yield message, reading
+            if (reading := intake.read(stamp, message.log_time)) is not None:
+                yield message, reading
 
-    def frames(self, rate: float, tally: Tally | None = None) -> Iterator[tuple[np.ndarray, float]]:
+    def frames(self, rate: float, notes: StreamNotes | None = None) -> Iterator[tuple[np.ndarray, float]]:
         """Images (H, W, 3) uint8 RGB, at most ``rate`` a second, with times in s from the first one.
 
         Images that cannot be used, and those whose time does not increase, are left out and counted in
-        ``tally``.
+        ``notes``.
         """
-        tally = Tally() if tally is None else tally
-        sampler, origin = Sampler(rate), None
-        for message, reading in self.images(tally):
+        intake, origin = Intake(rate, notes), None
+        for message, reading in self.images(intake):
             if reading.jump is not None:
-                tally.jumps.append(f"At {reading.time / 1e9:.1f} s {reading.jump}")
-                sampler.reset()
-            verdict = sampler.offer(reading.stamp)
-            if verdict in (Verdict.LATE, Verdict.DUPLICATE):
-                tally.late += 1
-            if verdict is not Verdict.KEEP:
+                at = time_label(reading.time / 1e9)
+                intake.notes.happened(f"At {at} {reading.jump}; times count on from there.")
+            if not intake.is_due(reading):
                 continue
             try:
                 image, _ = self.decode(message)
             except FrameError as error:
-                tally.bad.append(error)
+                intake.notes.reject(error)
                 continue
             origin = reading.time if origin is None else origin
             yield image, (reading.time - origin) / 1e9

@@ -95,7 +95,7 @@ def replay(
         with paused_collector():
             from stride_ros.activation.model import ActivationModel
             from stride_ros.replay.bag_output import BagOutput
-            from stride_ros.replay.player import Player
+            from stride_ros.replay.replayer import Replayer
 
             stack.enter_context(restored_threads())
             loaded = ActivationModel.load(model, device, threads=threads) if isinstance(model, str) else model
@@ -105,12 +105,12 @@ def replay(
 
             answerer = Answerer(responder, device=device, threads=threads)
             stack.callback(answerer.close)
-        sink = None
+        output = None
         if out is not None:
-            sink = BagOutput(out, storage, queries=queries, model=loaded.short_name)
-            stack.enter_context(sink)
-        player = Player(loaded, queries, config, rate=rate, clock=clock, answerer=answerer, sink=sink)
-        run = player.play(
+            output = BagOutput(out, storage, model=loaded.short_name)
+            stack.enter_context(output)
+        replayer = Replayer(loaded, queries, config, rate=rate, clock=clock, answerer=answerer, output=output)
+        run = replayer.replay(
             reader,
             topics=wanted,
             start=start,

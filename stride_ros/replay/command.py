@@ -136,7 +136,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _tell(result: Replay, seconds: float) -> None:
     from stride_ros.runs.expectations import TABLE_HANG
-    from stride_ros.runs.timeline import time_label
+    from stride_ros.text.wording import time_label
 
     style = Style(sys.stdout)
     for query, span in result.run.spans():

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from html import escape
 
 from stride_ros.runs.record import RETRACTED, QueryRun, Run, Span
+from stride_ros.text.wording import time_label
 
 _LABELS = 84  # px for the names of the rows
 _CHART, _ROW, _GAP, _FOOT = 96, 20, 8, 22  # heights in px
@@ -19,12 +20,6 @@ _LABEL_ROOM = 50  # px that a time needs
 _POINTS = 2000  # of a curve; more cannot be seen
 
 _STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14400, 21600, 43200)  # s
-
-
-def time_label(seconds: float) -> str:
-    """Minutes and seconds, like 1:05.2."""
-    minutes, rest = divmod(max(round(seconds, 1), 0.0), 60)
-    return f"{int(minutes)}:{rest:04.1f}"
 
 
 def tick_times(seconds: float) -> list[float]:

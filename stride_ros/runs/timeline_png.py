@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from stride_ros.runs.palette import LIGHT
 from stride_ros.runs.record import RETRACTED, Expected, QueryRun, Run, Span
-from stride_ros.runs.timeline import crowded, curves, tick_times, time_label
+from stride_ros.runs.timeline import crowded, curves, tick_times
 from stride_ros.terminal import one_line, wrapped
+from stride_ros.text.wording import time_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
