@@ -157,7 +157,8 @@ class BagReader:
             if message.channel.topic != self.image.topic:
                 continue
             try:
-                stamp = message.log_time if clock == "log" else self.stamp(message)
+                # A log that begins at 0 has a time there, unlike a header.
+                stamp = max(message.log_time, 1) if clock == "log" else self.stamp(message)
             except FrameError as error:
                 intake.reject(error)
                 continue

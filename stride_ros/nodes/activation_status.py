@@ -30,7 +30,7 @@ class ActivationStatus(DecisionSink[LiveFrame]):
         self.failure = ""  # of the last decision; empty once one works
         self.update: ActivationUpdate | None = None  # the last query's; the time in it is that of all
         self._passes = 0
-        self._rejection = ""
+        self._rejection = self._restart_reason = ""
         self._rejected_at = self._restarted_at = float("-inf")
 
     def decided(self, stream: str, frame: LiveFrame, decisions: Sequence[Decision]) -> None:
@@ -48,11 +48,12 @@ class ActivationStatus(DecisionSink[LiveFrame]):
 
     def note(self, stream: str, sentence: str) -> None:
         """Count a new start of the stream that the images led to."""
-        self.restart()
+        self.restart(sentence.rstrip("."))
 
-    def restart(self) -> None:
+    def restart(self, reason: str = "the stream started anew") -> None:
         """Count a new start of the stream."""
         self.restarts += 1
+        self._restart_reason = reason
         self._restarted_at = time.monotonic()
 
     def report(self, status: Status, source: ImageInput | None, values: Mapping[str, Any]) -> None:
@@ -102,7 +103,7 @@ class ActivationStatus(DecisionSink[LiveFrame]):
         if now - self._rejected_at < _RECENT:
             status.warn(f"images are skipped: {self._rejection}")
         if now - self._restarted_at < _RECENT:
-            status.warn("the stream started anew")
+            status.warn(self._restart_reason)
 
     def _judge_work(self, status: Status, update: ActivationUpdate, period: float) -> None:
         tick = update.timings["total"]

@@ -41,8 +41,9 @@ def picture(index: int) -> Image:
     return rgb_to_image(rgb, Header(stamp=to_time(ORIGIN + index * SECOND), frame_id="camera"))
 
 
+@pytest.mark.parametrize("between", [(), ("cleanup", "configure")], ids=["activated again", "and configured"])
 def test_a_worker_left_behind_touches_nothing_of_the_next_activation(
-    graph: Any, monkeypatch: pytest.MonkeyPatch
+    graph: Any, monkeypatch: pytest.MonkeyPatch, between: tuple[str, ...]
 ) -> None:
     windows = graph.collect(ActivationWindow, "activation/window", WINDOW_QOS)
     spans = graph.collect(ActivationSpan, "activation/span", SPAN_QOS)
@@ -81,6 +82,8 @@ def test_a_worker_left_behind_touches_nothing_of_the_next_activation(
         return {span.span_id for span in spans} - {span.span_id for span in spans if span.state in ENDS}
 
     graph.wait(lambda: not open_ids(), "the end of what was open when the worker was left behind")
+    for transition in between:
+        assert graph.transition("activation", transition)
     assert graph.transition("activation", "activate")
     graph.wait(camera.get_subscription_count, "the new subscription")
     for index in range(20, 28):
