@@ -75,6 +75,9 @@ class ImageClock:
         self._shift = 0  # from stamps to times
         self._lead = 0  # most that stamps have been ahead of the times of receipt since the clock was set
         self._doubted: int | None = None  # how far a doubted stamp is ahead of the time of receipt
+        self._interval = 0  # usual ns between stamps; 0: not known
+        self._steps = self._waits = 0  # ns between recent stamps, and between their times of receipt; faded
+        self._is_regular = False  # whether the newest image came with a newer stamp of its own
 
     @property
     def cameras_differ(self) -> bool:
@@ -93,7 +96,7 @@ class ImageClock:
                 return Reading(0, 0, received, missing=True, is_timeless=True)
             # However far the camera's clock is from that which tells the times of receipt.
             if self._begun and 0 <= waited <= LONGEST_PAUSE:
-                return self._reading(self._stamp + waited, received, None, missing)
+                return self._reading(self._stamp + self._elapsed(waited), received, None, missing)
             stamp = min(received, _END - 1)
         elif not self._cameras.accepts(stamp, received):
             return Reading(stamp, 0, received, is_foreign=True)
@@ -107,18 +110,35 @@ class ImageClock:
             known = self._doubted is not None and abs(ahead - self._doubted) <= JUMP
             if (forward or step < -JUMP) and not (known or self._cameras.is_switch):
                 self._doubted = ahead
-                return self._reading(self._stamp + waited, received, None, missing, odd=True)
+                return self._reading(self._stamp + self._elapsed(waited), received, None, missing, odd=True)
         else:
             forward, known = step > LONGEST_PAUSE, False
         self._doubted = None
         if forward or step <= -REORDER_TOLERANCE_NS:
-            later = waited if told else _USUAL_STEP
+            later = self._elapsed(waited) if told else _USUAL_STEP
             jump = Jump(step - later, later)
             self._shift += jump.by
             self._lead = ahead
             return self._reading(stamp, received, jump, missing, confirmed=known)
         self._lead = max(self._lead, ahead)
+        self._learn(step, waited)
         return self._reading(stamp, received, None, missing)
+
+    def _learn(self, step: int, waited: int) -> None:
+        if self._is_regular and step > 0:
+            # A pause makes no slow camera.
+            self._interval = min(step, self._interval * 5 // 4 or step)
+            self._steps = self._steps * 9 // 10 + step
+            self._waits = self._waits * 9 // 10 + waited
+
+    def _elapsed(self, waited: int) -> int:
+        """How much later (ns) an image is than the newest one, without its stamp.
+
+        A bag that is played fast, without /clock, has images that are further apart than the times of receipt
+        say; their usual interval tells more then, except after a pause.
+        """
+        is_fast = self._waits < self._steps // 2
+        return self._interval if is_fast and waited < 4 * self._interval else waited
 
     def _reading(
         self,
@@ -129,6 +149,7 @@ class ImageClock:
         odd: bool = False,
         confirmed: bool = False,
     ) -> Reading:
+        self._is_regular = not (missing or odd) and (jump is not None or stamp > self._stamp)
         # An image that comes out of order does not set the stream back.
         self._stamp = max(self._stamp, stamp) if jump is None else stamp
         self._received = received

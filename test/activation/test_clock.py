@@ -161,3 +161,13 @@ def test_a_pause_is_no_jump() -> None:
     stream = Stream().feed(images)
     assert stream.restarts == 0
     assert stream.readings[-1].time / SECOND == pytest.approx(images[-1][0])
+
+
+def test_a_bag_that_is_played_fast_keeps_its_pace_where_stamps_are_wrong() -> None:
+    """Without /clock, so that the times of receipt are much closer than the images were."""
+    stamps = [NOW - 1000 + i / 2 for i in range(60)]
+    wrong = {7: 0.0, 12: stamps[11], 14: stamps[13] - 0.1, 16: 2e9, 20: 0.0, 21: 0.0, 30: 0.0}
+    stream = Stream().feed((i / 50, wrong.get(i, stamps[i])) for i in range(60))
+    used = {**dict(enumerate(stamps)), 12: wrong[12], 14: wrong[14]}
+    assert stream.used == pytest.approx(list(used.values()), abs=1e-6)
+    assert stream.restarts == 0

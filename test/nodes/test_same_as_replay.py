@@ -43,7 +43,6 @@ PARAMETERS = {
     "queries": QUERIES,
     "unmasking_steps": 4,
     "trigger.min_confidence": 0.0,
-    "use_sim_time": True,
 }
 DEEP = QoSProfile(depth=200, reliability=QoSReliabilityPolicy.RELIABLE)
 
@@ -137,8 +136,13 @@ def by_topic(bag: Path) -> dict[str, list[Any]]:
     return topics
 
 
-@pytest.mark.parametrize("name", RECORDINGS)
-def test_node_and_replay_decide_and_note_the_same(graph: Any, tmp_path: Path, name: str) -> None:
+# Without /clock the pauses between images are not those of the recording: only stamps can tell.
+@pytest.mark.parametrize(
+    ("name", "has_clock"), [*((name, True) for name in RECORDINGS), ("odd stamps", False)]
+)
+def test_node_and_replay_decide_and_note_the_same(
+    graph: Any, tmp_path: Path, name: str, has_clock: bool
+) -> None:
     recording = write(tmp_path / "bag", RECORDINGS[name]())
     run = replay(recording, QUERIES, model=CHECKPOINT, config=CONFIG, device="cpu", out=tmp_path / "out").run
     offline = by_topic(tmp_path / "out")
@@ -147,16 +151,17 @@ def test_node_and_replay_decide_and_note_the_same(graph: Any, tmp_path: Path, na
     windows = graph.collect(ActivationWindow, "activation/window", QoSProfile(depth=1000))
     spans = graph.collect(ActivationSpan, "activation/span", QoSProfile(depth=1000))
     frames = graph.collect(Image, "frames", FRAMES_QOS)
-    node = graph.host(ActivationNode, PARAMETERS)
+    node = graph.host(ActivationNode, {**PARAMETERS, "use_sim_time": has_clock})
     assert graph.transition("activation", "configure")
     assert graph.transition("activation", "activate")
     camera = graph.publisher(Image, "image", DEEP)
-    clock = graph.publisher(Clock, "/clock")
+    clock = graph.publisher(Clock, "/clock", subscribers=int(has_clock))
     with BagReader(recording) as bag:
         recorded = [(message.log_time, message.data) for message in bag.messages(["/cam"])]
     for number, (logged, data) in enumerate(recorded, 1):
-        clock.publish(Clock(clock=to_time(logged)))
-        graph.wait(lambda t=logged: node.get_clock().now().nanoseconds == t, "the clock")
+        if has_clock:
+            clock.publish(Clock(clock=to_time(logged)))
+            graph.wait(lambda t=logged: node.get_clock().now().nanoseconds == t, "the clock")
         camera.publish(bytes(data))
         graph.wait(lambda n=number: node._notes.images == n and node._worker.is_idle, "the image to be taken")
     wanted = len(offline["/stride/activation/window"])
