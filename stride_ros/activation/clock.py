@@ -110,7 +110,10 @@ class ImageClock:
             known = self._doubted is not None and abs(ahead - self._doubted) <= JUMP
             if (forward or step < -JUMP) and not (known or self._cameras.is_switch):
                 self._doubted = ahead
-                return self._reading(self._stamp + self._elapsed(waited), received, None, missing, odd=True)
+                # A step of less than a day may be that of a bag that loops: if it is played fast, such an
+                # image is left out, and the next one tells.
+                elapsed = self._elapsed(waited) if abs(step) > LONGEST_PAUSE else waited
+                return self._reading(self._stamp + elapsed, received, None, missing, odd=True)
         else:
             forward, known = step > LONGEST_PAUSE, False
         self._doubted = None
