@@ -65,13 +65,13 @@ def upgraded(message: Any) -> Any:
 
 
 def header(stamp: int, frame_id: str) -> Any:
-    """A std_msgs/Header; ``stamp`` in ns."""
+    """A std_msgs/Header; `stamp` in ns."""
     types = typestore().types
     return types["std_msgs/msg/Header"](stamp=time(stamp), frame_id=frame_id)
 
 
 def time(stamp: int) -> Any:
-    """A builtin_interfaces/Time; ``stamp`` in ns."""
+    """A builtin_interfaces/Time; `stamp` in ns."""
     return typestore().types["builtin_interfaces/msg/Time"](sec=stamp // 10**9, nanosec=stamp % 10**9)
 
 
@@ -95,7 +95,7 @@ def image(frame: np.ndarray, stamp: int, frame_id: str) -> Any:
 
 
 def compressed_image(frame: np.ndarray, stamp: int, frame_id: str, quality: int = 90) -> Any:
-    """A JPEG CompressedImage; ``quality`` 1 to 100."""
+    """A JPEG CompressedImage; `quality` 1 to 100."""
     return typestore().types[COMPRESSED_IMAGE](
         header=header(stamp, frame_id),
         format="rgb8; jpeg compressed bgr8",
@@ -118,7 +118,7 @@ def span(
     watch: str = "",
     model: str = "",
 ) -> Any:
-    """An ActivationSpan; ``start``, ``end``, ``stamp`` and ``onset`` in ns."""
+    """An ActivationSpan; `start`, `end`, `stamp` and `onset` in ns."""
     return typestore().types[SPAN](
         header=header(stamp, frame_id),
         span_id=span_id,
@@ -148,7 +148,7 @@ def window(
     inference_time: float,
     watch: str = "",
 ) -> Any:
-    """An ActivationWindow; ``labels`` (W,) uint8, ``probabilities`` (W,), times in s, ``stamp`` in ns."""
+    """An ActivationWindow; `labels` (W,) uint8, `probabilities` (W,), times in s, `stamp` in ns."""
     return typestore().types[WINDOW](
         header=header(stamp, frame_id),
         query=query,
@@ -177,7 +177,7 @@ def commentary(
     watch: str = "",
     frame_stamps: Sequence[int] = (),
 ) -> Any:
-    """A Commentary; ``stamp`` and ``frame_stamps`` in ns, ``latency`` in s."""
+    """A Commentary; `stamp` and `frame_stamps` in ns, `latency` in s."""
     return typestore().types[COMMENTARY](
         header=header(stamp, frame_id),
         span_id=span_id,

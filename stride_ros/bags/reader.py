@@ -15,8 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stride_ros.activation.sampling import NANOSECONDS, Sampler, Verdict
-from stride_ros.bags.clock import LONGEST_PAUSE, Reading, StampClock, Tally
+from stride_ros.activation.clock import LONGEST_PAUSE, Reading
+from stride_ros.activation.intake import Intake, cdr_stamp
+from stride_ros.activation.notes import StreamNotes
+from stride_ros.activation.sampling import NANOSECONDS
 from stride_ros.bags.compression import decompress, kind_of
 from stride_ros.bags.files import open_recording
 from stride_ros.bags.messages import typestore
@@ -35,6 +37,7 @@ from stride_ros.bags.video import Packet, PacketStream, PictureMessage, packet_o
 from stride_ros.errors import FrameError, SourceError
 from stride_ros.imaging.images import compressed_to_rgb, image_to_rgb
 from stride_ros.imaging.video import frame_to_rgb
+from stride_ros.text.wording import time_label
 
 __all__ = ["BagMessage", "BagReader"]
 
@@ -45,11 +48,11 @@ _VIDEOS = (".mp4", ".mkv", ".avi", ".mov", ".webm")
 class BagReader:
     """An open recording, with one image topic chosen. Use it as a context manager.
 
-    ``image_topic`` None takes the only image topic there is; of one that was recorded compressed only, the
-    base name will do. ``option`` is what the user chooses it with, for messages. Raises SourceError when the
+    `image_topic` None takes the only image topic there is; of one that was recorded compressed only, the
+    base name will do. `option` is what the user chooses it with, for messages. Raises SourceError when the
     recording cannot be opened, or has no such topic or no image on it.
 
-    ``notes`` say what is odd about the recording; reading it may add some.
+    `notes` say what is odd about the recording; reading it may add some.
     """
 
     def __init__(
@@ -126,7 +129,7 @@ class BagReader:
     def messages(
         self, topics: Sequence[str], start: int = EARLIEST, stop: int = LATEST
     ) -> Iterator[BagMessage]:
-        """Messages on ``topics`` with ``start <= log time < stop`` (ns), in the order of the log.
+        """Messages on `topics` with `start <= log time < stop` (ns), in the order of the log.
 
         Damaged ones are left out; `notes` then say how many.
         """
@@ -138,19 +141,19 @@ class BagReader:
         data = message.data
         if kind_of(data):
             data = _unpacked(data)
+        if message.channel.encoding != "ros1":
+            return cdr_stamp(data)
         try:
-            if message.channel.encoding == "ros1":  # in a header a sequence number comes first
-                begin = 0 if message.channel.msgtype == COMPRESSED_VIDEO else 4
-                seconds, nanoseconds = struct.unpack_from("<II", data, begin)
-            else:  # four bytes of CDR, of which the second tells the byte order, then the stamp
-                seconds, nanoseconds = struct.unpack_from("<iI" if data[1] & 1 else ">iI", data, 4)
-        except (struct.error, IndexError) as error:
-            raise FrameError("An image message is cut off; record the bag again.") from error
+            # A sequence number comes first in a header.
+            begin = 0 if message.channel.msgtype == COMPRESSED_VIDEO else 4
+            seconds, nanoseconds = struct.unpack_from("<II", data, begin)
+        except struct.error as error:
+            raise FrameError("An image message is cut off; check its publisher or recorder.") from error
         return int(seconds) * NANOSECONDS + int(nanoseconds)
 
     def images(
         self,
-        tally: Tally,
+        intake: Intake,
         start: int = EARLIEST,
         stop: int = LATEST,
         *,
@@ -161,29 +164,26 @@ class BagReader:
     ) -> Iterator[tuple[BagMessage, Reading]]:
         """The images between two log times (ns) with what counts as their stamps.
 
-        ``tally`` counts them and what is odd; those that are cut off are left out. ``clock``: stamps of the
-        "header" or the "log". All messages on ``topics`` are shown to ``other`` on the way.
+        `intake` judges them; its notes count what is odd. `clock`: stamps of the "header" or the "log". All
+        messages on `topics` are shown to `other` on the way.
 
-        A video is decoded from the key frame before ``start`` on, and the messages are its pictures in the
-        order in which they are shown; packets of which none comes are counted as bad. With ``packets`` they
-        come as they are.
+        A video is decoded from the key frame before `start` on, and the messages are its pictures in the
+        order in which they are shown; packets of which none comes are counted as unusable. With `packets`
+        they come as they are.
         """
-        watch = StampClock()
         source = self._packets if packets else self._pictures
         for message in source(start, stop, topics, other):
-            tally.images += 1
             if isinstance(message, FrameError):
-                tally.bad.append(message)
+                intake.reject(message)
                 continue
             try:
-                stamp = message.log_time if clock == "log" else self.stamp(message)
+                # A log that begins at 0 has a time there, unlike a header.
+                stamp = max(message.log_time, 1) if clock == "log" else self.stamp(message)
             except FrameError as error:
-                tally.bad.append(error)
+                intake.reject(error)
                 continue
-            reading = watch.read(stamp, message.log_time)
-            if clock != "log":
-                tally.read(reading)
-            yield message, reading
+            if (reading := intake.read(stamp, message.log_time)) is not None:
+                yield message, reading
 
     def _packets(
         self, start: int, stop: int, topics: Sequence[str], other: Callable[[BagMessage], None]
@@ -270,27 +270,25 @@ class BagReader:
                     found.setdefault(log_time, FrameError("The image is damaged; leave it out."))
         return found
 
-    def frames(self, rate: float, tally: Tally | None = None) -> Iterator[tuple[NDArray[np.uint8], float]]:
-        """Images (H, W, 3) uint8 RGB, at most ``rate`` a second, with times in s from the first one.
+    def frames(
+        self, rate: float, notes: StreamNotes | None = None
+    ) -> Iterator[tuple[NDArray[np.uint8], float]]:
+        """Images (H, W, 3) uint8 RGB, at most `rate` a second, with times in s from the first one.
 
         Images that cannot be used, and those whose time does not increase, are left out and counted in
-        ``tally``.
+        `notes`.
         """
-        tally = Tally() if tally is None else tally
-        sampler, origin = Sampler(rate), None
-        for message, reading in self.images(tally):
+        intake, origin = Intake(rate, notes), None
+        for message, reading in self.images(intake):
             if reading.jump is not None:
-                tally.jumps.append(f"At {reading.time / 1e9:.1f} s {reading.jump}")
-                sampler.reset()
-            verdict = sampler.offer(reading.stamp)
-            if verdict in (Verdict.LATE, Verdict.DUPLICATE):
-                tally.late += 1
-            if verdict is not Verdict.KEEP:
+                at = time_label(reading.time / 1e9)
+                intake.notes.happened(f"At {at} {reading.jump}; times count on from there.")
+            if not intake.is_due(reading):
                 continue
             try:
                 image, _ = self.decode(message)
             except FrameError as error:
-                tally.bad.append(error)
+                intake.notes.reject(error)
                 continue
             origin = reading.time if origin is None else origin
             yield image, (reading.time - origin) / 1e9

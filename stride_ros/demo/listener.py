@@ -15,11 +15,11 @@ from stride_ros.imaging.images import image_to_rgb
 from stride_ros.msg import ActivationSpan, ActivationWindow, Commentary
 from stride_ros.nodes.messages import to_nanoseconds
 from stride_ros.nodes.qos import COMMENTARY_QOS, FRAMES_QOS, SPAN_QOS, WINDOW_QOS
-from stride_ros.runs.chart import time_label
 from stride_ros.runs.record import OFFSET, STATUSES, Expected, QueryRun, Run, Said
-from stride_ros.runs.recorder import Recorder
+from stride_ros.runs.recorder import RunRecorder
 from stride_ros.terminal import one_line
 from stride_ros.text import topics
+from stride_ros.text.wording import time_label
 
 TOLD = 16  # column at which what is told begins, after the time and the kind
 
@@ -33,7 +33,7 @@ class Listener(Node):  # type: ignore[misc]  # untyped library
         super().__init__("demo_listener", **node_options)
         self._tell = tell
         self._query = QueryRun(query, expected=list(expected))
-        self._recorder = Recorder([self._query])
+        self._recorder = RunRecorder([self._query])
         self._early: dict[int, Commentary] = {}  # finals that came before their ONSET, by span id
         self._newest_decision = 0
         self._last_heard = time.monotonic()

@@ -68,14 +68,14 @@ def replay(
 ) -> Replay:
     """Replay a recording offline, exactly as the nodes would see it.
 
-    ``bag``: a rosbag2 folder or file (sqlite3 or MCAP) or a ROS 1 .bag. ``query``: one or several; None takes
-    those of ``expect``. ``model``: name, folder or a loaded ActivationModel; ``config`` its settings.
-    ``responder``: name or folder of the model that says what happens, or a BackendConfig, None for nobody;
-    ``response`` its settings. ``rate``: frames a second taken. ``clock``: "header" stamps
-    or "log" times. ``start``, ``duration``: the part to play, s from the first image. ``expect``: a file of
-    ground truth, or an `Expectations`. ``threads``: of the CPU for models that are loaded here, 0 for as many
-    as their size is worth, None to leave PyTorch's setting alone. ``out``: a bag to write with the results
-    and the recorded ``topics`` (default: the images). ``progress(done, total)`` is told seconds of the
+    `bag`: a rosbag2 folder or file (sqlite3 or MCAP) or a ROS 1 .bag. `query`: one or several; None takes
+    those of `expect`. `model`: name, folder or a loaded ActivationModel; `config` its settings.
+    `responder`: name or folder of the model that says what happens, or a BackendConfig, None for nobody;
+    `response` its settings. `rate`: frames a second taken. `clock`: "header" stamps
+    or "log" times. `start`, `duration`: the part to play, s from the first image. `expect`: a file of
+    ground truth, or an `Expectations`. `threads`: of the CPU for models that are loaded here, 0 for as many
+    as their size is worth, None to leave PyTorch's setting alone. `out`: a bag to write with the results
+    and the recorded `topics` (default: the images). `progress(done, total)` is told seconds of the
     recording.
 
     The same arguments give the same result. Raises StrideError: SourceError for a recording that cannot be
@@ -98,7 +98,7 @@ def replay(
         with paused_collector():
             from stride_ros.activation.model import ActivationModel
             from stride_ros.replay.bag_output import BagOutput
-            from stride_ros.replay.player import Player
+            from stride_ros.replay.replayer import Replayer
 
             stack.enter_context(restored_threads())
             loaded = ActivationModel.load(model, device, threads=threads) if isinstance(model, str) else model
@@ -110,12 +110,12 @@ def replay(
                 responder = BackendConfig(model=responder, device=device, threads=threads)
             speaker = ReplayResponder(responder, response or ResponseConfig())
             stack.callback(speaker.close)
-        sink = None
+        output = None
         if out is not None:
-            sink = BagOutput(out, storage, queries=queries, model=loaded.short_name)
-            stack.enter_context(sink)
-        player = Player(loaded, queries, config, rate=rate, clock=clock, responder=speaker, sink=sink)
-        run = player.play(
+            output = BagOutput(out, storage, model=loaded.short_name)
+            stack.enter_context(output)
+        replayer = Replayer(loaded, queries, config, rate=rate, clock=clock, responder=speaker, output=output)
+        run = replayer.replay(
             reader,
             topics=wanted,
             start=start,

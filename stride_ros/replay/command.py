@@ -1,4 +1,4 @@
-"""``stride-ros replay``: a recording in, spans and commentary out, pass or fail against expectations."""
+"""`stride-ros replay`: a recording in, spans and commentary out, pass or fail against expectations."""
 
 from __future__ import annotations
 
@@ -164,8 +164,8 @@ def _backend(arguments: argparse.Namespace, tuning: Tuning) -> BackendConfig | N
 
 
 def _tell(result: Replay, seconds: float) -> None:
-    from stride_ros.runs.chart import time_label
     from stride_ros.runs.expectations import TABLE_HANG
+    from stride_ros.text.wording import time_label
 
     style = Style(sys.stdout)
     for query, span in result.run.spans():

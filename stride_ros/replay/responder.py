@@ -47,6 +47,7 @@ class ReplayResponder:
                 state=SpanState(int(event.event.state)),
                 span_id=event.event.span_id,
                 query=event.event.query,
+                watch=event.watch,
                 start=event.start_ns,
                 end=event.end_ns,
                 stamp=stamp,

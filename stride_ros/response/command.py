@@ -1,4 +1,4 @@
-"""``stride-ros respond``: ask a response backend about a stretch of video, without ROS."""
+"""`stride-ros respond`: ask a response backend about a stretch of video, without ROS."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def read_request(arguments: argparse.Namespace) -> ResponseRequest:
-    """The frames from ``start - pre_seconds`` to ``end``, chosen as the responder node does."""
+    """The frames from `start - pre_seconds` to `end`, chosen as the responder node does."""
     from stride_ros.response.frame_cache import FrameCache
     from stride_ros.response.request import make_request, nanoseconds
     from stride_ros.sources import open_source

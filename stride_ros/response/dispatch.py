@@ -19,9 +19,9 @@ class _OpenSpan:
 class AnswerDispatch:
     """Keeps account of the spans that still need an answer; call it from one thread.
 
-    ``respond_on``: ``onset`` answers when an event begins, ``offset`` when it is over, ``both`` twice: the
+    `respond_on`: `onset` answers when an event begins, `offset` when it is over, `both` twice: the
     answer at the onset is then published whole but not as final, since the final one follows at the offset.
-    Every onset gets exactly one final answer. ``key`` tells spans apart, ``watch`` what found them: a watch
+    Every onset gets exactly one final answer. `key` tells spans apart, `watch` what found them: a watch
     has one event at a time.
     """
 
@@ -38,7 +38,7 @@ class AnswerDispatch:
         arrival: float,
         context: object,
     ) -> None:
-        """An event began: ``request`` makes what the backend is asked, ``arrival`` is time.monotonic()."""
+        """An event began: `request` makes what the backend is asked, `arrival` is time.monotonic()."""
         for other, span in tuple(self._open.items()):
             if other == key or span.watch == watch:  # nobody reported its end
                 self._settle(other, "The next event began before the end of this one was reported.")
@@ -52,7 +52,7 @@ class AnswerDispatch:
             self._scheduler.submit(first)
 
     def offset(self, key: Hashable, request: Callable[[], ResponseRequest]) -> None:
-        """The event is over; ``request`` covers all of it. Nothing for a span whose onset is unknown."""
+        """The event is over; `request` covers all of it. Nothing for a span whose onset is unknown."""
         span = self._open.pop(key, None)
         if span is not None and span.second is not None:
             span.second.request = request
@@ -63,7 +63,7 @@ class AnswerDispatch:
         self._settle(key, "The event was a false alarm and was retracted.", cancel=True)
 
     def abandon(self, reason: str) -> None:
-        """End every answer that is owed, begun or not: SKIPPED, with ``reason``."""
+        """End every answer that is owed, begun or not: SKIPPED, with `reason`."""
         with self._scheduler.lock:
             for span in self._open.values():
                 self._skip_second(span, reason)
@@ -73,7 +73,7 @@ class AnswerDispatch:
     def _settle(self, key: Hashable, reason: str, *, cancel: bool = False) -> None:
         """Forget a span whose end will not come; an answer at its onset that has not ended is its last one.
 
-        ``cancel``: not even that answer is wanted, unless it has begun.
+        `cancel`: not even that answer is wanted, unless it has begun.
         """
         with self._scheduler.lock:
             span = self._open.pop(key, None)

@@ -25,15 +25,15 @@ _DEFAULT = BackendConfig()
 
 
 class HuggingFaceBackend:
-    """A local Video-LLM: Qwen3-VL, InternVL3 (``-hf`` checkpoints), Gemma 3 or a like image-text model.
+    """A local Video-LLM: Qwen3-VL, InternVL3 (`-hf` checkpoints), Gemma 3 or a like image-text model.
 
-    ``model`` is a directory or a repository id; weights are read from safetensors only and no code from
-    a checkpoint is run. ``device``: auto, cpu, cuda, cuda:N, or balanced (spread over all GPUs by
-    accelerate). ``dtype``: auto, float32, float16 or bfloat16. ``attention``: auto or a name that
-    transformers knows (sdpa, eager, flash_attention_2). ``quantization``: none, 8bit or 4bit (needs
-    bitsandbytes). ``frame_max_tokens`` bounds what a frame may cost where the family lets it vary.
-    ``threads``: of the CPU, 0 for as many as a model of this size is worth, None for PyTorch's own setting.
-    Decoding follows the model's own generation_config; ``temperature`` overrides it (0: greedy) unless
+    `model` is a directory or a repository id; weights are read from safetensors only and no code from
+    a checkpoint is run. `device`: auto, cpu, cuda, cuda:N, or balanced (spread over all GPUs by
+    accelerate). `dtype`: auto, float32, float16 or bfloat16. `attention`: auto or a name that
+    transformers knows (sdpa, eager, flash_attention_2). `quantization`: none, 8bit or 4bit (needs
+    bitsandbytes). `frame_max_tokens` bounds what a frame may cost where the family lets it vary.
+    `threads`: of the CPU, 0 for as many as a model of this size is worth, None for PyTorch's own setting.
+    Decoding follows the model's own generation_config; `temperature` overrides it (0: greedy) unless
     negative. Raises BackendError when the model cannot be loaded, ConfigError for an impossible option.
     """
 

@@ -13,11 +13,11 @@ Key = tuple[int, int]  # time of publication in ns, span id
 
 
 class KnownOnsets:
-    """The keys of the last ``size`` onsets, kept in a text file when ``path`` is given; safe to share.
+    """The keys of the last `size` onsets, kept in a text file when `path` is given; safe to share.
 
     Spans are kept by their publisher for late subscribers, so a responder that is started again receives old
     onsets once more; this tells those that were answered from those that were not. A file that cannot
-    be read counts as empty, a damaged line as none; ``problem`` says why one cannot be written.
+    be read counts as empty, a damaged line as none; `problem` says why one cannot be written.
     """
 
     def __init__(self, path: Path | None = None, size: int = 1000) -> None:

@@ -49,15 +49,15 @@ _DEFAULT = BackendConfig()
 class OpenAICompatibleBackend:
     """A Video-LLM on a server. Frames travel as JPEG data URLs, each with its time as text in front.
 
-    ``base_url`` ends in /v1 for most servers. The key is read from the environment variable that
-    ``api_key_env`` names (servers on your own network need none); it is never logged. ``image_size`` is the
-    longer side of a frame in px at most, ``jpeg_quality`` 1 to 100. Timeouts are in s: ``connect_timeout``
-    until the connection stands, ``read_timeout`` without text of the answer, ``answer_timeout`` for all of it
-    (0: twice ``read_timeout``). At most 16 characters for each of ``max_new_tokens`` are read. A request that
-    fails before its first text is tried again ``max_retries`` times, after 0.5, 1, 2 s ... or what the server
+    `base_url` ends in /v1 for most servers. The key is read from the environment variable that
+    `api_key_env` names (servers on your own network need none); it is never logged. `image_size` is the
+    longer side of a frame in px at most, `jpeg_quality` 1 to 100. Timeouts are in s: `connect_timeout`
+    until the connection stands, `read_timeout` without text of the answer, `answer_timeout` for all of it
+    (0: twice `read_timeout`). At most 16 characters for each of `max_new_tokens` are read. A request that
+    fails before its first text is tried again `max_retries` times, after 0.5, 1, 2 s ... or what the server
     asks, but not when no text came in time. An address, key or environment that cannot work is a ConfigError
     when the backend is made; whatever happens on the line is a BackendError when it is asked, since a server
-    may start after the robot. ``device`` and ``dtype`` are the server's business and ignored.
+    may start after the robot. `device` and `dtype` are the server's business and ignored.
 
     The first answer of a server is kept back until it ends or stalls: the prompts of some models open
     thoughts that the answer only closes. What it shows holds for the next answers.
@@ -205,7 +205,7 @@ class OpenAICompatibleBackend:
         raise self._failure(failure) from failure
 
     async def _ask(self, messages: list[dict[str, Any]], pieces: Queue[str | None]) -> None:
-        """Put the texts of an answer into ``pieces``, then None; tries again while that may help."""
+        """Put the texts of an answer into `pieces`, then None; tries again while that may help."""
 
         def say(text: str) -> None:
             self.last_tokens += 1  # most servers send a token at a time
@@ -234,7 +234,7 @@ class OpenAICompatibleBackend:
             pieces.put(None)
 
     async def _receive(self, messages: list[dict[str, Any]], reader: AnswerReader) -> None:
-        """Feed one answer to ``reader``; raises what the client and the reader do, and when time is up."""
+        """Feed one answer to `reader`; raises what the client and the reader do, and when time is up."""
         self._sent = None
         begun = self._loop.time()
         end = begun + self._connect_timeout + self._answer_timeout
@@ -285,7 +285,7 @@ class OpenAICompatibleBackend:
     async def _read(
         self, messages: list[dict[str, Any]], body: asyncio.Queue[bytes | Exception | None]
     ) -> None:
-        """Put the parts of one answer's body into ``body`` as they come, then None or what went wrong."""
+        """Put the parts of one answer's body into `body` as they come, then None or what went wrong."""
         try:
             async with (
                 self._chat.create(
@@ -313,6 +313,6 @@ class OpenAICompatibleBackend:
 
 
 def _data_url(image: NDArray[np.uint8], longest: int, quality: int) -> str:
-    """An (H, W, 3) uint8 RGB image as a JPEG data URL, its longer side at most ``longest`` px."""
+    """An (H, W, 3) uint8 RGB image as a JPEG data URL, its longer side at most `longest` px."""
     data = encode_jpeg(shrink(image, longest), quality)
     return "data:image/jpeg;base64," + base64.b64encode(data).decode()

@@ -34,10 +34,10 @@ class NothingToShow(StrideError):
 class Job:
     """One answer that is owed.
 
-    ``request`` is called on the worker when the answer begins; ``arrival`` is time.monotonic() of the
-    onset, from which latency counts; ``context`` is the caller's own. The end of a job that is not the
-    ``last`` for its onset is not published as final: another job follows, and once that one has ended,
-    nothing more of this one, its ``earlier``, is published.
+    `request` is called on the worker when the answer begins; `arrival` is time.monotonic() of the
+    onset, from which latency counts; `context` is the caller's own. The end of a job that is not the
+    `last` for its onset is not published as final: another job follows, and once that one has ended,
+    nothing more of this one, its `earlier`, is published.
     """
 
     request: Callable[[], ResponseRequest]
@@ -54,9 +54,9 @@ class Job:
 
 @dataclass(frozen=True)
 class Answer:
-    """What is known of an answer: all ``text`` so far; ``final`` is true exactly once for each last job.
+    """What is known of an answer: all `text` so far; `final` is true exactly once for each last job.
 
-    ``ended`` says that this job adds no more text. ``latency`` is in s from the job's arrival; ``error`` is
+    `ended` says that this job adds no more text. `latency` is in s from the job's arrival; `error` is
     one sentence unless the status is OK.
     """
 
@@ -166,13 +166,13 @@ class AnswerScheduler:
                 self._waiting.remove(job)
 
     def skip_all(self, reason: str) -> None:
-        """End every job now: SKIPPED, with ``reason``."""
+        """End every job now: SKIPPED, with `reason`."""
         with self._changed:
             for job in self._owed():
                 self._finish(job, AnswerStatus.SKIPPED, reason)
 
     def close(self, reason: str, timeout: float = 10.0) -> bool:
-        """Skip what is owed and stop the threads; False if the backend still held on after ``timeout`` s."""
+        """Skip what is owed and stop the threads; False if the backend still held on after `timeout` s."""
         self.skip_all(reason)
         with self._changed:
             self._stopping = True
@@ -183,7 +183,7 @@ class AnswerScheduler:
         return not any(thread.is_alive() for thread in self._threads)
 
     def wait_idle(self, timeout: float) -> bool:
-        """Wait until nothing waits or runs; False if ``timeout`` (s) passed first."""
+        """Wait until nothing waits or runs; False if `timeout` (s) passed first."""
         with self._changed:
             return self._changed.wait_for(lambda: not self._waiting and self._current is None, timeout)
 

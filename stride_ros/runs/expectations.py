@@ -21,12 +21,11 @@ from pathlib import Path
 from typing import Any
 
 from stride_ros.errors import ConfigError, SourceError
-from stride_ros.runs.chart import time_label
 from stride_ros.runs.matching import pair_up
 from stride_ros.runs.record import RETRACTED, Expected, Run, Span
 from stride_ros.terminal import one_line
 from stride_ros.text.foreign import visible
-from stride_ros.text.wording import counted, plural
+from stride_ros.text.wording import counted, plural, time_label
 from stride_ros.user_files.values import is_number, text_of
 from stride_ros.user_files.yaml_file import line_of, plain, read_yaml
 

@@ -15,7 +15,7 @@ _RECENT = 32  # frames kept for the onsets that are still to come
 _STATES = {2: OFFSET, 3: RETRACTED}  # of ActivationSpan
 
 
-class Recorder:
+class RunRecorder:
     """Collects frames, decisions, spans and answers; stamps are in ns, images (H, W, 3) uint8 RGB."""
 
     def __init__(self, queries: Sequence[QueryRun]) -> None:
@@ -35,11 +35,9 @@ class Recorder:
         """Length of what was seen in s; 0 before the first frame."""
         return 0.0 if self.newest is None else self.seconds(self.newest)
 
-    def go_on(self, stamp: int, period: float) -> None:
-        """The clock went back to `stamp`: times go on `period` s after the newest frame."""
-        if self._origin is not None and self.newest is not None:
-            self._origin += stamp - self.newest - round(period * 1e9)
-            self.newest = stamp
+    def count_on(self, stamp: int, time: int) -> None:
+        """The clock was set: from now on `stamp` stands for a `time` (ns) from the first frame."""
+        self._origin, self.newest = stamp - time, stamp
         self._recent.clear()
 
     def frame(self, stamp: int, image: np.ndarray) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stride_ros.bags.clock import Tally
+from stride_ros.activation.notes import StreamNotes
 from stride_ros.bags.reader import BagReader
 from stride_ros.errors import SourceError
 from stride_ros.sources.frames import SourceFrame, scaled
@@ -38,18 +38,18 @@ class BagSource:
             pass  # a bag that cannot be read fails now, not in a thread later
 
     def frames(self) -> Iterator[SourceFrame]:
-        tally, shown = Tally(), False
+        notes, shown = StreamNotes(), False
         with self._open() as bag:
             try:
-                for image, time in bag.frames(self._rate, tally):
+                for image, time in bag.frames(self._rate, notes):
                     if self._seconds and time >= self._seconds:
                         return
                     shown = True
                     yield SourceFrame(scaled(image, self._size), time)
             finally:
-                self.notes = [*bag.notes, *tally.notes()]
+                self.notes = [*bag.notes, *notes.sentences()]
         if not shown:
-            reason = tally.bad[0] if tally.bad else "it holds no whole picture."
+            reason = notes.unusable or "it holds no whole picture."
             raise SourceError(f"No image on {bag.image.topic} of {self.name} can be used: {reason}")
 
     def _open(self) -> BagReader:

@@ -1,4 +1,4 @@
-"""``stride-ros bag``: make a bag of a video, an image folder or a camera, to train on and to replay."""
+"""`stride-ros bag`: make a bag of a video, an image folder or a camera, to train on and to replay."""
 
 from __future__ import annotations
 

@@ -36,10 +36,10 @@ def write_bag(
     raw: bool = False,
     report: Report = lambda time: None,
 ) -> None:
-    """Write a bag at ``path``: the camera, and what truly happens.
+    """Write a bag at `path`: the camera, and what truly happens.
 
-    Images are JPEG on ``topic``/compressed, or raw on ``topic``. ``ground_truth`` has an ActivationSpan with
-    state ONSET where an event begins and OFFSET where it ends, ``ground_truth/commentary`` its sentence.
+    Images are JPEG on `topic`/compressed, or raw on `topic`. `ground_truth` has an ActivationSpan with
+    state ONSET where an event begins and OFFSET where it ends, `ground_truth/commentary` its sentence.
     Raises SourceError when the bag cannot be written.
     """
     truth = sorted(

@@ -1,4 +1,4 @@
-"""``stride-ros train``: fine-tune a checkpoint on the world, on annotated videos, or on a robot's own bag."""
+"""`stride-ros train`: fine-tune a checkpoint on the world, on annotated videos, or on a robot's own bag."""
 
 from __future__ import annotations
 

@@ -15,7 +15,6 @@ CODE = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
 # Files that a page tells the reader to make, and the frame path's that are still to come.
 ABSENT = {
     *("stride_ros/response/my_backend.py", "stride_ros/sources/my_source.py"),
-    "activation/intake.py",
 }
 
 

@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 
 from stride_ros.errors import SourceError
-from stride_ros.runs.chart import curves, tick_times, time_label
+from stride_ros.runs.chart import curves, tick_times
 from stride_ros.runs.matching import match_spans
 from stride_ros.runs.record import OFFSET, RETRACTED, Expected, QueryRun, Run, Said, Span, thumbnail
 from stride_ros.runs.report import report_html, write_report
+from stride_ros.text.wording import time_label
 
 QUERY = "Tell me when <b>a red ball</b> & more is on the table."
 

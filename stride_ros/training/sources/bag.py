@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from stride_ros.bags.clock import Tally
+from stride_ros.activation.intake import Intake
 from stride_ros.bags.reader import BagReader
 from stride_ros.errors import FrameError, SourceError
 
@@ -27,13 +27,13 @@ class BagVideo:
         self.path = path
         times: list[int] = []
         logged: list[int] = []
-        tally = Tally()
+        intake = Intake(rate=1.0)  # of which only the clock is used: every image has its time
         with BagReader(path, topic) as bag:
             self.topic = bag.image.topic
-            for message, reading in bag.images(tally, packets=True):
+            for message, reading in bag.images(intake, packets=True):
                 times.append(reading.time)
                 logged.append(message.log_time)
-            self.notes = [*bag.notes, *tally.notes()]
+            self.notes = [*bag.notes, *intake.notes.sentences()]
         self.name = f"{path} {self.topic}"
         if not times:
             raise SourceError(f"No image on {self.topic} in {path} can be used; choose another topic or bag.")
