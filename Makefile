@@ -1,5 +1,6 @@
 # make demo: the robot's camera narrates itself, on this machine.   make test: lint, types, tests.
-# Both set up all they need first; ARGS="..." is passed on, e.g. make demo ARGS="--source video.mp4".
+# make test-fast: the tests that need neither ROS nodes nor long, for a first answer; CONTRIBUTING.md says more.
+# All set up what they need first; ARGS="..." is passed on, e.g. make demo ARGS="--source video.mp4".
 # make PYTHON=python3.12 demo: with this Python, which later commands then use too.
 # ROS_DISTRO_PYPI=kilted make test: the tests on ROS 2 Kilted; lint and types are the same there.
 ARGS ?=
@@ -8,13 +9,16 @@ SUFFIX := $(if $(filter-out jazzy,$(ROS_DISTRO_PYPI)),-$(ROS_DISTRO_PYPI),)
 VENV := .venv$(SUFFIX)
 CHOSEN := $(shell cat $(VENV)/chosen-python 2>/dev/null)
 
-.PHONY: demo test lint setup lock clean
+.PHONY: demo test test-fast lint setup lock clean
 
 demo: setup
 	@$(VENV)/bin/stride-ros demo $(ARGS)
 
 test: $(if $(SUFFIX),setup,lint)
 	@$(VENV)/bin/python -m pytest $(TESTS) $(ARGS)
+
+test-fast: setup
+	@$(VENV)/bin/python -m pytest $(TESTS) -m "not slow and not ros" $(ARGS)
 
 lint: setup
 	@$(VENV)/bin/python -m ruff check .

@@ -10,6 +10,7 @@ from launch import LaunchContext, LaunchDescription
 from stride_ros.launching import arguments
 from stride_ros.launching.parameter_file import ParameterFile
 from stride_ros.launching.processes import WhenItEnds
+from stride_ros.text import topics
 
 SHARE = FindPackageShare("stride_ros")
 ARGUMENTS = [
@@ -39,7 +40,7 @@ ARGUMENTS = [
         description="Image-text model that speaks: directory, Hugging Face repository or stride-tiny; "
         "empty: as in params_file (stride-tiny).",
     ),
-    DeclareLaunchArgument("namespace", default_value="stride", description="Namespace of all names."),
+    DeclareLaunchArgument("namespace", default_value=topics.NAMESPACE, description="Namespace of all names."),
     DeclareLaunchArgument(
         "show", default_value="true", choices=["true", "false"], description="Print what is seen and said."
     ),
@@ -69,7 +70,7 @@ def camera(context: LaunchContext) -> list:
 
 def generate_launch_description() -> LaunchDescription:
     names = ("params_file", "query", "model", "responder_model", "namespace", "show")
-    passed_on = {name: LaunchConfiguration(name) for name in names} | {"image_topic": "image"}
+    passed_on = {name: LaunchConfiguration(name) for name in names} | {"image_topic": topics.IMAGE}
     nodes = IncludeLaunchDescription(
         PythonLaunchDescriptionSource(PathJoinSubstitution([SHARE, "launch", "stride.launch.py"])),
         launch_arguments=passed_on.items(),

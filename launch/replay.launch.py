@@ -31,14 +31,15 @@ from stride_ros.errors import ConfigError, SourceError
 from stride_ros.launching import arguments
 from stride_ros.launching.own_node import own_node
 from stride_ros.launching.processes import WhenItEnds
+from stride_ros.text import topics
 
 SHARE = FindPackageShare("stride_ros")
 LAST_WORDS = 10.0  # s for the last sentences after the bag has ended
 ANSWER = 2.0  # s to wait for a node's answer before it is asked again
 PASSED_ON = {  # arguments of stride.launch.py, with what stands here
     "params_file": PathJoinSubstitution([SHARE, "config", "stride.yaml"]),
-    "namespace": "stride",
-    "image_topic": "/camera/image_raw",
+    "namespace": topics.NAMESPACE,
+    "image_topic": topics.CAMERA,
     "image_transport": "",
     "query": "",
     "model": "",
@@ -143,12 +144,11 @@ def player_and_recorder(context: LaunchContext) -> list:
     begin = EventHandler(matcher=lambda event: isinstance(event, Ready), entities=[play], handle_once=True)
     actions = [RegisterEventHandler(begin), OpaqueCoroutine(coroutine=wait_until_active)]
     if record := arguments.text(context, "record"):
-        topics = ("frames", "activation/span", "activation/window", "commentary")
         actions.append(
             ExecuteProcess(
                 cmd=[
                     *("ros2", "bag", "record", "--use-sim-time", "-o", str(Path(record).expanduser())),
-                    *("--topics", *(f"{namespace}/{topic}" for topic in topics)),
+                    *("--topics", *(topics.under(namespace, topic) for topic in topics.RESULTS)),
                 ],
                 output="screen",
                 on_exit=WhenItEnds("`ros2 bag record`", shutdown=True),

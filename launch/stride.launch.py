@@ -9,9 +9,11 @@ from launch import LaunchContext, LaunchDescription
 from stride_ros.launching import arguments
 from stride_ros.launching.parameter_file import ParameterFile
 from stride_ros.launching.processes import WhenItEnds
+from stride_ros.nodes.compose import RESPONDER_LIMIT
+from stride_ros.parameters import activation, responder
+from stride_ros.parameters.table import default_of
+from stride_ros.text import topics
 
-# s the activation node waits for a responder before it decides: no onset comes before somebody can answer.
-WAIT_FOR_RESPONDER = 60.0
 BOOLEAN = ["true", "false"]
 AS_IN_FILE = ["", *BOOLEAN]
 ARGUMENTS = [
@@ -21,10 +23,12 @@ ARGUMENTS = [
         description="Parameters of the nodes (YAML); the arguments below win where they are given.",
     ),
     DeclareLaunchArgument(
-        "namespace", default_value="stride", description="Namespace of all names; one for each camera."
+        "namespace",
+        default_value=topics.NAMESPACE,
+        description="Namespace of all names; one for each camera.",
     ),
     DeclareLaunchArgument(
-        "image_topic", default_value="/camera/image_raw", description="Camera topic (sensor_msgs/Image)."
+        "image_topic", default_value=topics.CAMERA, description="Camera topic (sensor_msgs/Image)."
     ),
     DeclareLaunchArgument(
         "image_transport",
@@ -41,13 +45,13 @@ ARGUMENTS = [
         "model",
         default_value="",
         description="STRIDE checkpoint: directory, Hugging Face repository or stride-tiny; "
-        "empty: as in params_file (interlive/STRIDE-2B).",
+        f"empty: as in params_file ({default_of(activation.TABLE, 'model')}).",
     ),
     DeclareLaunchArgument(
         "responder_model",
         default_value="",
         description="Image-text model that speaks: stride-tiny, directory or Hugging Face repository; "
-        "empty: as in params_file (Qwen/Qwen3-VL-8B-Instruct).",
+        f"empty: as in params_file ({default_of(responder.TABLE, 'model')}).",
     ),
     DeclareLaunchArgument(
         "device",
@@ -62,7 +66,7 @@ ARGUMENTS = [
     ),
     DeclareLaunchArgument(
         "wait_for_responder",
-        default_value=str(WAIT_FOR_RESPONDER),
+        default_value=str(RESPONDER_LIMIT),
         description="Seconds the activation node waits for the responder to be ready before it decides; "
         "with use_responder:=false it is as in params_file (0).",
     ),
@@ -159,7 +163,7 @@ def bring_up(context: LaunchContext) -> list:
     if use_responder:
         given["wait_for_responder"] = arguments.number(context, "wait_for_responder", "seconds")
     image_topic = arguments.image_topic(context, nodes.namespace)
-    made = [nodes.make("activation", given, [("image", image_topic)])]
+    made = [nodes.make("activation", given, [(topics.IMAGE, image_topic)])]
     if use_responder:
         spoken = arguments.given_parameters(context, {"model": "responder_model", "device": "device"})
         made.append(nodes.make("responder", spoken, []))

@@ -1,4 +1,4 @@
-"""``python -m stride_ros``: the same command as ``stride-ros``."""
+"""`python -m stride_ros`: the same command as `stride-ros`."""
 
 from stride_ros.cli import main
 

@@ -1,7 +1,7 @@
-"""``stride-ros``: one command, its subcommands each in the room they belong to.
+"""`stride-ros`: one command, each subcommand in the package it belongs to.
 
-A command's module has ``add_parser(subparsers)``, which adds its parser with ``run`` as a default: a function
-from the parsed arguments to the exit code. Such modules import nothing heavy at their top, so that ``--help``
+A command's module has `add_parser(subparsers)`, which adds its parser with `run` as a default: a function
+from the parsed arguments to the exit code. Such modules import nothing heavy at their top, so that `--help`
 works without torch and without ROS.
 """
 

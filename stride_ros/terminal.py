@@ -46,10 +46,10 @@ def _cell(character: str) -> int:
 
 
 def wrapped(text: str, width: int, hang: int = 0, *, tear: bool = False) -> list[str]:
-    """The text in lines of at most ``width`` columns, broken at spaces or beside wide characters.
+    """The text in lines of at most `width` columns, broken at spaces or beside wide characters.
 
-    What goes on in a further line is indented by ``hang``, at most a third of the width. A word that is
-    longer than a line, such as a path, stays whole and can be copied, unless told to ``tear``.
+    What goes on in a further line is indented by `hang`, at most a third of the width. A word that is
+    longer than a line, such as a path, stays whole and can be copied, unless told to `tear`.
     """
     hang = min(hang, width // 3)
     lines: list[str] = []
@@ -71,7 +71,7 @@ def wrapped(text: str, width: int, hang: int = 0, *, tear: bool = False) -> list
 
 
 def _pieces(text: str, longest: int = 0) -> Iterator[str]:
-    """Runs of spaces, and what must not be torn apart: words (of ``longest`` characters), wide characters."""
+    """Runs of spaces, and what must not be torn apart: words (of `longest` characters), wide characters."""
     for word in re.findall(r" +|[^ ]+", text):
         start = 0
         for i in range(1, len(word)):
@@ -118,7 +118,7 @@ class Style:
         self.enabled = _steers(stream) and "NO_COLOR" not in os.environ
 
     def __call__(self, text: str, *names: str) -> str:
-        """Return ``text`` in the named styles (bold, dim, red, green, yellow, blue, cyan)."""
+        """Return `text` in the named styles (bold, dim, red, green, yellow, blue, cyan)."""
         if not self.enabled or not names:
             return text
         return f"\x1b[{';'.join(_CODES[name] for name in names)}m{text}\x1b[0m"
@@ -132,7 +132,7 @@ def _steers(stream: TextIO) -> bool:
 class Progress:
     """A progress bar with time left and a note; drawn only on a terminal, at most ten times a second.
 
-    ``total`` and the amounts given to `update` are in ``unit`` (s of video, or a noun such as "frame"); a
+    `total` and the amounts given to `update` are in `unit` (s of video, or a noun such as "frame"); a
     total of 0 is one that is not known.
     """
 
@@ -145,7 +145,7 @@ class Progress:
         self.enabled = _steers(self._stream)
 
     def update(self, done: float, note: str = "") -> None:
-        """Show that ``done`` of the total is finished."""
+        """Show that `done` of the total is finished."""
         now = time.monotonic()
         if not self.enabled or now - self._drawn < 0.1:
             return

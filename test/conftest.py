@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -20,6 +22,42 @@ os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 os.environ["ROS_LOCALHOST_ONLY"] = "1"
 BASE = 1_700_000_000 * 10**9  # ns, where the bags of `write_images` begin
+# Files and folders whose tests start ROS nodes or launch files: marked `ros`.
+ROS = (
+    "nodes",
+    "launch",
+    "demo",
+    "benchmark/test_responder_benchmark.py",
+    "packaging/test_colcon_test.py",
+    "replay/test_live.py",
+)
+SLOW_FILE = re.compile(r"^pytestmark = pytest\.mark\.slow$", re.MULTILINE)
+
+
+@cache
+def _marks(path: Path) -> frozenset[str]:
+    """Which of the markers `ros` and `slow` a whole file has, found without importing it."""
+    own = path.relative_to(Path(__file__).parent).as_posix()
+    starts_ros = own.startswith(tuple(part if part.endswith(".py") else f"{part}/" for part in ROS))
+    is_slow = SLOW_FILE.search(path.read_text(encoding="utf-8"))
+    return frozenset(["ros"] * starts_ros + ["slow"] * bool(is_slow))
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out files that `-m "not slow and not ros"` would deselect: importing them takes longest."""
+    wanted = config.getoption("markexpr").split(" and ")
+    excluded = {name for name in ("slow", "ros") if f"not {name}" in wanted}
+    if excluded and collection_path.name.startswith("test_") and collection_path.suffix == ".py":
+        return True if _marks(collection_path) & excluded else None
+    return None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what starts ROS nodes, before `-m` chooses."""
+    for item in items:
+        if "ros" in _marks(item.path):
+            item.add_marker(pytest.mark.ros)
 
 
 _PORTS = 7400, 250  # UDP port of domain 0, and ports of each domain (DDSI-RTPS 9.6.2.3)

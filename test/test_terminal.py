@@ -12,6 +12,8 @@ import pytest
 from stride_ros.terminal import Progress, columns, display_width, say, wrapped
 from stride_ros.text.wording import counted, plural
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[1]
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write config/stride.yaml and the README's parameter tables from the nodes' parameter tables.
+"""Write config/stride.yaml and docs/parameters.md from the nodes' parameter tables.
 
 python tools/write_parameters.py            write both files
 python tools/write_parameters.py --check    exit 1 if one of them is out of date
@@ -8,7 +8,6 @@ python tools/write_parameters.py --check    exit 1 if one of them is out of date
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 import textwrap
 from pathlib import Path
@@ -35,7 +34,22 @@ HEADER = """\
 # Images are subscribed to as their publishers offer. What you set per topic wins, for example:
 #   qos_overrides./camera/image_raw.subscription.reliability: best_effort
 """
-MARKS = ("<!-- parameters -->", "<!-- end of parameters -->")
+HEAD = "| parameter | default | allowed | applies | meaning |"
+PAGE = """\
+# Parameters
+
+<!-- Written by tools/write_parameters.py from the tables in stride_ros/parameters. -->
+
+All parameters of the three nodes. As a file to copy: [config/stride.yaml](../config/stride.yaml).
+
+    ros2 launch stride_ros stride.launch.py params_file:=my_robot.yaml      # a launch argument wins over it
+    ros2 run stride_ros activation_node --ros-args -p model:=stride-tiny    # one value
+    ros2 param set /stride/activation rate 2.0                              # while the node runs
+    stride-ros replay my_bag --query "..." --params-file my_robot.yaml      # the same settings, offline
+
+The column *applies* says when a change takes effect: *live* parameters may be set at any time and apply at
+the next tick, *configure* ones are read when the node is configured, *start* ones when it starts.
+"""
 
 
 def stride_yaml() -> str:
@@ -54,24 +68,18 @@ def stride_yaml() -> str:
     return "\n".join(lines)
 
 
-def readme_tables() -> str:
-    """Return the README's section between the marks."""
-    parts = [
-        "*live* parameters may be set at any time and apply at the next tick; *configure* ones are read when "
-        "the node is configured; *start* ones are fixed."
-    ]
+def parameters_page() -> str:
+    """Return the text of docs/parameters.md."""
+    parts = [PAGE]
     for node, table in NODES.items():
-        rows = [f"| `{node}` | default | allowed | applies | meaning |", "|---|---|---|---|---|"]
-        rows += [_row(spec) for spec in table]
-        parts.append("\n".join(rows))
-    return "\n\n".join(parts)
-
-
-def readme(text: str) -> str:
-    """Return the README with its parameter section renewed."""
-    pattern = re.escape(MARKS[0]) + ".*" + re.escape(MARKS[1])
-    section = f"{MARKS[0]}\n{readme_tables()}\n{MARKS[1]}"
-    return re.sub(pattern, lambda _: section, text, flags=re.DOTALL)
+        rows = [
+            f"## `{node}`",
+            "",
+            "| parameter | default | allowed | applies | meaning |",
+            "|---|---|---|---|---|",
+        ]
+        parts.append("\n".join([*rows, *(_row(spec) for spec in table), ""]))
+    return "\n".join(parts)
 
 
 def _row(spec: ParameterSpec) -> str:
@@ -79,7 +87,8 @@ def _row(spec: ParameterSpec) -> str:
     if len(default) > 60:
         default = "see config/stride.yaml"
     default = f"`{default}`; {spec.depends}" if spec.depends else f"`{default}`"
-    cells = (f"`{spec.name}`", default, spec.constraint, spec.applies, spec.description)
+    description = spec.description.replace("<", "&lt;")  # no HTML
+    cells = (f"`{spec.name}`", default, spec.constraint, spec.applies, description)
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
@@ -89,7 +98,7 @@ def main() -> int:
     check = parser.parse_args().check
     wanted = {
         ROOT / "config" / "stride.yaml": stride_yaml(),
-        ROOT / "README.md": readme((ROOT / "README.md").read_text()),
+        ROOT / "docs" / "parameters.md": parameters_page(),
     }
     stale = [path for path, text in wanted.items() if not path.exists() or path.read_text() != text]
     for path in stale:

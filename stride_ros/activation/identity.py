@@ -31,9 +31,11 @@ class SpanIds:
 
     def __init__(self) -> None:
         self._prefixes: list[int] = []
+        self.next = 1  # the lowest count that no span has had
 
     def __call__(self, count: int) -> int:
         """Return the id, above 0 and below 2^53, of the span with this count (from 1)."""
+        self.next = max(self.next, count + 1)
         overflows, number = divmod(count - 1, MAX_NUMBER)
         while len(self._prefixes) <= overflows:
             self._prefixes.append(self._new_prefix())

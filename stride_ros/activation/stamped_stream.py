@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from stride_ros.activation.config import ActivationConfig
+from stride_ros.activation.identity import watch_ids
 from stride_ros.activation.sampling import NANOSECONDS
 from stride_ros.activation.spans import SpanEvent, SpanState
 from stride_ros.activation.stream import ActivationStream, ActivationUpdate
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StampedEvent:
-    """A span event with its start, end and onset in ns on the clock of the image stamps.
+    """A span event of a watch with its start, end and onset in ns on the clock of the image stamps.
 
     The model's first slots end at the first frame and so begin before it; `start_ns` and `end_ns` do not: an
     event cannot begin before there was anything to see. `onset_ns` is the stamp of the newest frame of the
@@ -30,14 +31,20 @@ class StampedEvent:
     start_ns: int
     end_ns: int
     onset_ns: int
+    watch: str
 
 
 @dataclass(frozen=True)
 class Decision:
-    """One decision for one query, with its span events on the clock of the image stamps."""
+    """One decision for one watch, with its span events on the clock of the image stamps.
 
+    `span`: the newest event of the published span that goes on.
+    """
+
+    watch: str
     update: ActivationUpdate
     events: list[StampedEvent]
+    span: SpanEvent | None
 
 
 class StampedStream:
@@ -48,6 +55,7 @@ class StampedStream:
     ) -> None:
         """`first_id`: the id of the first span. Raises QueryError, ConfigError."""
         self._stream = ActivationStream(model, queries, config)
+        self._watches = _watches(self._stream.queries)
         self._id_offset = first_id - 1
         self._origin: int | None = None
         self._newest = 0
@@ -75,10 +83,6 @@ class StampedStream:
         """Bytes the stream's state takes at most with frames of this size (px)."""
         return self._stream.memory_limit(height, width)
 
-    def open_span(self, query: str) -> SpanEvent | None:
-        """The newest event of the query's published span that goes on now."""
-        return next((event for event, _ in self._open.values() if event.query == query), None)
-
     def apply(self, queries: Sequence[str], config: ActivationConfig) -> list[StampedEvent]:
         """Take over live changes before the next frame; other queries start the stream anew.
 
@@ -89,12 +93,17 @@ class StampedStream:
             self._stream.update_config(config)
         if tuple(queries) != self._stream.queries:
             events = self._stamped(self._stream.set_queries(queries))
+            self._watches = _watches(self._stream.queries)
             self._origin = None
         return events
 
-    def has_lost_sight(self, stamp_ns: int) -> bool:
-        """Whether nothing of the window will remain at this stamp: whatever was open has long ended."""
-        return self._origin is not None and stamp_ns - self._newest > self.window_seconds * NANOSECONDS
+    def lost_sight(self, stamp_ns: int) -> float | None:
+        """Seconds without a frame before this stamp, if nothing of the window will remain, else None.
+
+        Whatever was open then has long ended.
+        """
+        seconds = (stamp_ns - self._newest) / NANOSECONDS
+        return seconds if self._origin is not None and seconds > self.window_seconds else None
 
     def push(self, rgb: np.ndarray, stamp_ns: int) -> list[Decision]:
         """Show one frame (height, width, 3) uint8 RGB; return a decision for each query, if one was due.
@@ -105,7 +114,7 @@ class StampedStream:
         origin = stamp_ns if self._origin is None else self._origin
         updates = self._stream.push(rgb, (stamp_ns - origin) / NANOSECONDS)
         self._origin, self._newest = origin, stamp_ns
-        return [Decision(update, self._stamped(update.events)) for update in updates]
+        return [self._decision(update) for update in updates]
 
     def restart(self) -> list[StampedEvent]:
         """Forget the stream; published spans that go on are ended."""
@@ -121,6 +130,11 @@ class StampedStream:
         self._open.clear()
         return ended
 
+    def _decision(self, update: ActivationUpdate) -> Decision:
+        events = self._stamped(update.events)
+        span = next((event for event, _ in self._open.values() if event.query == update.query), None)
+        return Decision(self._watches[update.query], update, events, span)
+
     def _stamped(self, events: Iterable[SpanEvent]) -> list[StampedEvent]:
         stamped = []
         for event in events:
@@ -134,4 +148,9 @@ class StampedStream:
     def _stamp(self, event: SpanEvent, onset_ns: int) -> StampedEvent:
         origin = self._origin or 0
         start, end = (origin + max(0, round(seconds * NANOSECONDS)) for seconds in (event.start, event.end))
-        return StampedEvent(event, start, end, onset_ns)
+        return StampedEvent(event, start, end, onset_ns, self._watches[event.query])
+
+
+def _watches(queries: Sequence[str]) -> dict[str, str]:
+    """Ids of the watches by their queries."""
+    return dict(zip(queries, watch_ids(queries), strict=True))

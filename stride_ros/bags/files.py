@@ -13,6 +13,7 @@ from stride_ros.bags.compression import kind_of, unpack_file
 from stride_ros.bags.metadata import Metadata, read_metadata
 from stride_ros.bags.storage import Storage, StorageError
 from stride_ros.errors import SourceError
+from stride_ros.text.order import natural
 
 SUFFIXES = (".mcap", ".db3", ".bag")
 _PACKED = (".zstd", ".zst", ".lz4")
@@ -34,7 +35,7 @@ def storage_files(folder: Path) -> list[Path]:
         name = _plain_name(file)
         if name is not None and file.is_file():
             files.setdefault(name, file)
-    return sorted(files.values(), key=lambda file: (len(_plain_name(file) or ""), file.name))
+    return sorted(files.values(), key=lambda file: natural(_plain_name(file) or ""))
 
 
 def open_recording(path: Path, stack: ExitStack) -> tuple[list[Storage], list[str]]:

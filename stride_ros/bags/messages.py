@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stride_ros.errors import ConfigError, SourceError
+from stride_ros.imaging.picture_file import encode_jpeg
 from stride_ros.process.share import share_folders
 
 if TYPE_CHECKING:
@@ -57,20 +58,20 @@ def upgraded(message: Any) -> Any:
 
     Definitions only grow at their end. Two definitions of one type in a bag would make it unreadable.
     """
-    kind = typestore().types[message.__msgtype__]
+    kind: Any = typestore().types[message.__msgtype__]
     empty = {"watch": "", "camera": "", "respond": True, "model": "", "onset": time(0), "frame_stamps": []}
     fields = (field.name for field in dataclasses.fields(kind) if field.init)
     return kind(**{name: getattr(message, name, empty.get(name)) for name in fields})
 
 
 def header(stamp: int, frame_id: str) -> Any:
-    """A std_msgs/Header; ``stamp`` in ns."""
+    """A std_msgs/Header; `stamp` in ns."""
     types = typestore().types
     return types["std_msgs/msg/Header"](stamp=time(stamp), frame_id=frame_id)
 
 
 def time(stamp: int) -> Any:
-    """A builtin_interfaces/Time; ``stamp`` in ns."""
+    """A builtin_interfaces/Time; `stamp` in ns."""
     return typestore().types["builtin_interfaces/msg/Time"](sec=stamp // 10**9, nanosec=stamp % 10**9)
 
 
@@ -94,12 +95,11 @@ def image(frame: np.ndarray, stamp: int, frame_id: str) -> Any:
 
 
 def compressed_image(frame: np.ndarray, stamp: int, frame_id: str, quality: int = 90) -> Any:
-    """A JPEG CompressedImage; ``quality`` 1 to 100."""
-    import cv2
-
-    _, data = cv2.imencode(".jpg", frame[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+    """A JPEG CompressedImage; `quality` 1 to 100."""
     return typestore().types[COMPRESSED_IMAGE](
-        header=header(stamp, frame_id), format="rgb8; jpeg compressed bgr8", data=data.reshape(-1)
+        header=header(stamp, frame_id),
+        format="rgb8; jpeg compressed bgr8",
+        data=np.frombuffer(encode_jpeg(frame, quality), np.uint8),
     )
 
 
@@ -118,7 +118,7 @@ def span(
     watch: str = "",
     model: str = "",
 ) -> Any:
-    """An ActivationSpan; ``start``, ``end``, ``stamp`` and ``onset`` in ns."""
+    """An ActivationSpan; `start`, `end`, `stamp` and `onset` in ns."""
     return typestore().types[SPAN](
         header=header(stamp, frame_id),
         span_id=span_id,
@@ -148,7 +148,7 @@ def window(
     inference_time: float,
     watch: str = "",
 ) -> Any:
-    """An ActivationWindow; ``labels`` (W,) uint8, ``probabilities`` (W,), times in s, ``stamp`` in ns."""
+    """An ActivationWindow; `labels` (W,) uint8, `probabilities` (W,), times in s, `stamp` in ns."""
     return typestore().types[WINDOW](
         header=header(stamp, frame_id),
         query=query,
@@ -177,7 +177,7 @@ def commentary(
     watch: str = "",
     frame_stamps: Sequence[int] = (),
 ) -> Any:
-    """A Commentary; ``stamp`` and ``frame_stamps`` in ns, ``latency`` in s."""
+    """A Commentary; `stamp` and `frame_stamps` in ns, `latency` in s."""
     return typestore().types[COMMENTARY](
         header=header(stamp, frame_id),
         span_id=span_id,

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import heapq
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack
+from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -13,30 +15,44 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stride_ros.activation.sampling import NANOSECONDS, Sampler, Verdict
-from stride_ros.bags.clock import LONGEST_PAUSE, Reading, StampClock, Tally
+from stride_ros.activation.clock import LONGEST_PAUSE, Reading
+from stride_ros.activation.intake import Intake, cdr_stamp
+from stride_ros.activation.notes import StreamNotes
+from stride_ros.activation.sampling import NANOSECONDS
 from stride_ros.bags.compression import decompress, kind_of
 from stride_ros.bags.files import open_recording
 from stride_ros.bags.messages import typestore
 from stride_ros.bags.storage import EARLIEST, LATEST, BagMessage, Channel, Storage, StorageError
 from stride_ros.bags.topics import choose
-from stride_ros.bags.types import IMAGE, IMAGE_TYPES, READABLE, MessageDecoder
+from stride_ros.bags.types import (
+    COMPRESSED_IMAGE,
+    COMPRESSED_VIDEO,
+    IMAGE,
+    IMAGE_TYPES,
+    PACKET_TYPES,
+    READABLE,
+    MessageDecoder,
+)
+from stride_ros.bags.video import Packet, PacketStream, PictureMessage, packet_of
 from stride_ros.errors import FrameError, SourceError
 from stride_ros.imaging.images import compressed_to_rgb, image_to_rgb
+from stride_ros.imaging.video import frame_to_rgb
+from stride_ros.text.wording import time_label
 
 __all__ = ["BagMessage", "BagReader"]
 
+LEAD = 10 * NANOSECONDS  # how far before a time a video's key frame is looked for at first
 _VIDEOS = (".mp4", ".mkv", ".avi", ".mov", ".webm")
 
 
 class BagReader:
     """An open recording, with one image topic chosen. Use it as a context manager.
 
-    ``image_topic`` None takes the only image topic there is; of one that was recorded compressed only, the
-    base name will do. ``option`` is what the user chooses it with, for messages. Raises SourceError when the
+    `image_topic` None takes the only image topic there is; of one that was recorded compressed only, the
+    base name will do. `option` is what the user chooses it with, for messages. Raises SourceError when the
     recording cannot be opened, or has no such topic or no image on it.
 
-    ``notes`` say what is odd about the recording; reading it may add some.
+    `notes` say what is odd about the recording; reading it may add some.
     """
 
     def __init__(
@@ -113,7 +129,7 @@ class BagReader:
     def messages(
         self, topics: Sequence[str], start: int = EARLIEST, stop: int = LATEST
     ) -> Iterator[BagMessage]:
-        """Messages on ``topics`` with ``start <= log time < stop`` (ns), in the order of the log.
+        """Messages on `topics` with `start <= log time < stop` (ns), in the order of the log.
 
         Damaged ones are left out; `notes` then say how many.
         """
@@ -125,84 +141,175 @@ class BagReader:
         data = message.data
         if kind_of(data):
             data = _unpacked(data)
+        if message.channel.encoding != "ros1":
+            return cdr_stamp(data)
         try:
-            if message.channel.encoding == "ros1":  # a sequence number, then the stamp
-                seconds, nanoseconds = struct.unpack_from("<II", data, 4)
-            else:  # four bytes of CDR, of which the second tells the byte order, then the stamp
-                seconds, nanoseconds = struct.unpack_from("<iI" if data[1] & 1 else ">iI", data, 4)
-        except (struct.error, IndexError) as error:
-            raise FrameError("An image message is cut off; record the bag again.") from error
+            # A sequence number comes first in a header.
+            begin = 0 if message.channel.msgtype == COMPRESSED_VIDEO else 4
+            seconds, nanoseconds = struct.unpack_from("<II", data, begin)
+        except struct.error as error:
+            raise FrameError("An image message is cut off; check its publisher or recorder.") from error
         return int(seconds) * NANOSECONDS + int(nanoseconds)
 
     def images(
         self,
-        tally: Tally,
+        intake: Intake,
         start: int = EARLIEST,
         stop: int = LATEST,
         *,
         topics: Sequence[str] = (),
         clock: str = "header",
         other: Callable[[BagMessage], None] = lambda message: None,
+        packets: bool = False,
     ) -> Iterator[tuple[BagMessage, Reading]]:
         """The images between two log times (ns) with what counts as their stamps.
 
-        ``tally`` counts them and what is odd; those that are cut off are left out. ``clock``: stamps of the
-        "header" or the "log". All messages on ``topics`` are shown to ``other`` on the way.
+        `intake` judges them; its notes count what is odd. `clock`: stamps of the "header" or the "log". All
+        messages on `topics` are shown to `other` on the way.
+
+        A video is decoded from the key frame before `start` on, and the messages are its pictures in the
+        order in which they are shown; packets of which none comes are counted as unusable. With `packets`
+        they come as they are.
         """
-        watch = StampClock()
+        source = self._packets if packets else self._pictures
+        for message in source(start, stop, topics, other):
+            if isinstance(message, FrameError):
+                intake.reject(message)
+                continue
+            try:
+                # A log that begins at 0 has a time there, unlike a header.
+                stamp = max(message.log_time, 1) if clock == "log" else self.stamp(message)
+            except FrameError as error:
+                intake.reject(error)
+                continue
+            if (reading := intake.read(stamp, message.log_time)) is not None:
+                yield message, reading
+
+    def _packets(
+        self, start: int, stop: int, topics: Sequence[str], other: Callable[[BagMessage], None]
+    ) -> Iterator[BagMessage]:
+        """The messages on the image topic."""
         for message in self.messages([self.image.topic, *topics], start, stop):
             if message.channel.topic in topics:
                 other(message)
-            if message.channel.topic != self.image.topic:
-                continue
-            tally.images += 1
-            try:
-                stamp = message.log_time if clock == "log" else self.stamp(message)
-            except FrameError as error:
-                tally.bad.append(error)
-                continue
-            reading = watch.read(stamp, message.log_time)
-            if clock != "log":
-                tally.read(reading)
-            yield message, reading
+            if message.channel.topic == self.image.topic:
+                yield message
 
-    def frames(self, rate: float, tally: Tally | None = None) -> Iterator[tuple[np.ndarray, float]]:
-        """Images (H, W, 3) uint8 RGB, at most ``rate`` a second, with times in s from the first one.
+    def _pictures(
+        self, start: int, stop: int, topics: Sequence[str], other: Callable[[BagMessage], None]
+    ) -> Iterator[BagMessage | FrameError]:
+        """The same with the packets of a video decoded."""
+        if not self.is_video:
+            yield from self._packets(start, stop, topics, other)
+            return
+        stream = PacketStream(self._packet, start)
+        for message in chain(self._lead(start), self._packets(start, stop, topics, other)):
+            yield from stream.push(message)
+        yield from stream.end()
+
+    @cached_property
+    def is_video(self) -> bool:
+        """Whether the image topic has packets of a video, each of which needs those before it."""
+        if self.image.msgtype != COMPRESSED_IMAGE:
+            return self.image.msgtype in PACKET_TYPES
+        for message in self.messages([self.image.topic]):
+            try:
+                return self._packet(message).codec is not None
+            except FrameError:
+                continue
+        return False
+
+    def _packet(self, message: BagMessage) -> Packet:
+        return packet_of(self._deserialised(message), message.channel.msgtype)
+
+    def _lead(self, start: int) -> Iterator[BagMessage]:
+        """The packets of a video from a key frame before a log time (ns) on, up to that time.
+
+        It is the last but one: pictures around a key frame may need the one before it.
+        """
+        if start <= self.start:
+            return
+        keys: list[int] = []
+        reach, begin = LEAD, start
+        while begin > self.start and len(keys) < 2:
+            later, begin, reach = begin, max(self.start, start - reach), reach * 4
+            found = self.messages([self.image.topic], begin, later)
+            keys = [*(message.log_time for message in found if self._is_key(message)), *keys]
+        yield from self.messages([self.image.topic], keys[-2:][0] if keys else start, start)
+
+    def _is_key(self, message: BagMessage) -> bool:
+        try:
+            return self._packet(message).is_key
+        except FrameError:
+            return False
+
+    def images_at(self, log_times: Collection[int]) -> dict[int, NDArray[np.uint8] | FrameError]:
+        """The images with these log times (ns), (H, W, 3) uint8 RGB, or why one cannot be used.
+
+        Those of a video are decoded from the key frame before on, in one go where they are near each other.
+        """
+        wanted = sorted(log_times)
+        found: dict[int, NDArray[np.uint8] | FrameError] = {}
+        for i, first in enumerate(wanted):
+            if first in found:
+                continue
+            last = first
+            if self.is_video:
+                near = [a for a, b in zip(wanted[i:], wanted[i + 1 :], strict=False) if b - a > LEAD]
+                last = near[0] if near else wanted[-1]
+            for message in self._pictures(first, last + 1, (), lambda message: None):
+                if isinstance(message, FrameError) or message.log_time in found:
+                    continue
+                if message.log_time in log_times:
+                    try:
+                        found[message.log_time] = self.decode(message)[0]
+                    except FrameError as error:
+                        found[message.log_time] = error
+            for log_time in wanted[i:]:
+                if log_time <= last:
+                    found.setdefault(log_time, FrameError("The image is damaged; leave it out."))
+        return found
+
+    def frames(
+        self, rate: float, notes: StreamNotes | None = None
+    ) -> Iterator[tuple[NDArray[np.uint8], float]]:
+        """Images (H, W, 3) uint8 RGB, at most `rate` a second, with times in s from the first one.
 
         Images that cannot be used, and those whose time does not increase, are left out and counted in
-        ``tally``.
+        `notes`.
         """
-        tally = Tally() if tally is None else tally
-        sampler, origin = Sampler(rate), None
-        for message, reading in self.images(tally):
+        intake, origin = Intake(rate, notes), None
+        for message, reading in self.images(intake):
             if reading.jump is not None:
-                tally.jumps.append(f"At {reading.time / 1e9:.1f} s {reading.jump}")
-                sampler.reset()
-            verdict = sampler.offer(reading.stamp)
-            if verdict in (Verdict.LATE, Verdict.DUPLICATE):
-                tally.late += 1
-            if verdict is not Verdict.KEEP:
+                at = time_label(reading.time / 1e9)
+                intake.notes.happened(f"At {at} {reading.jump}; times count on from there.")
+            if not intake.is_due(reading):
                 continue
             try:
                 image, _ = self.decode(message)
             except FrameError as error:
-                tally.bad.append(error)
+                intake.notes.reject(error)
                 continue
             origin = reading.time if origin is None else origin
             yield image, (reading.time - origin) / 1e9
 
-    def decode(self, message: BagMessage) -> tuple[np.ndarray, str]:
+    def decode(self, message: BagMessage) -> tuple[NDArray[np.uint8], str]:
         """An image as (H, W, 3) uint8 RGB, and its frame_id. Raises FrameError."""
+        if isinstance(message, PictureMessage):
+            return frame_to_rgb(message.picture), message.frame_id
+        image = self._deserialised(message)
+        convert = image_to_rgb if message.channel.msgtype == IMAGE else compressed_to_rgb
+        return convert(image), str(image.header.frame_id)
+
+    def _deserialised(self, message: BagMessage) -> Any:
         channel, data = message.channel, message.data
         if kind_of(data):
             data = _unpacked(data)
         decoder = self._decoders.setdefault(channel, MessageDecoder(channel))
         try:
-            image: Any = decoder(data)
+            return decoder(data)
         except Exception as error:  # the deserialisers fail in many ways on data that is cut off
             raise FrameError("An image message cannot be deserialised; check its publisher.") from error
-        convert = image_to_rgb if channel.msgtype == IMAGE else compressed_to_rgb
-        return np.asarray(convert(image)), str(image.header.frame_id)
 
     def _channels(self, storage: Storage, topics: Sequence[str]) -> list[Channel]:
         """The channels of a file on these topics; of the image topic only those with images."""

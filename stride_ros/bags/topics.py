@@ -6,11 +6,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from stride_ros.bags.storage import Channel
-from stride_ros.bags.types import IMAGE_TYPES, READABLE
+from stride_ros.bags.types import IMAGE_TYPES, PACKET_TYPES, READABLE
 from stride_ros.errors import SourceError
 
 _LISTED = 10
-# Types whose messages are packets of a video stream, by the last part of their name.
+# What image_transport's plugins append to the name of a camera's topic.
+_TRANSPORTS = ("compressed", "ffmpeg", "foxglove")
+# Types whose messages are packets of a video stream that cannot be read, by the last part of their name.
 _VIDEO_PACKETS = ("CompressedVideo", "FFMPEGPacket")
 
 
@@ -27,6 +29,9 @@ def choose(
     names = list(dict.fromkeys(sorted(channel.topic for channel in recorded)))
     if topic is not None:
         return _named("/" + topic.strip("/"), channels, names, path, notes)
+    pictures = [channel for channel in recorded if channel.msgtype not in PACKET_TYPES]
+    if len({channel.topic for channel in pictures}) == 1:
+        return pictures[0]  # beside it may be a video of the same camera
     if len(names) == 1:
         return next(channel for channel in recorded if channel.topic == names[0])
     if names:
@@ -46,8 +51,11 @@ def _named(
 ) -> Channel:
     there = [channel for channel in channels if channel.topic.strip("/") == topic.strip("/")]
     if not any(channel.msgtype in IMAGE_TYPES for channel in there):
-        # Named as image_transport names it.
-        there = [c for c in channels if c.topic.strip("/") == f"{topic}/compressed".strip("/")] or there
+        for transport in _TRANSPORTS:  # named as image_transport names it
+            found = [c for c in channels if c.topic.strip("/") == f"{topic}/{transport}".strip("/")]
+            if any(channel.msgtype in IMAGE_TYPES for channel in found):
+                there = found
+                break
     images = [channel for channel in there if channel.msgtype in IMAGE_TYPES]
     choice = f"choose one of its image topics: {_list(names)}." if names else _instead(channels)
     if not there:

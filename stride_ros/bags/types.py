@@ -11,11 +11,23 @@ if TYPE_CHECKING:
     from rosbags.typesys.store import Typestore
 
 IMAGE, COMPRESSED_IMAGE = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
-IMAGE_TYPES = (IMAGE, COMPRESSED_IMAGE)
+# Packets of a video stream, one a message.
+COMPRESSED_VIDEO = "foxglove_msgs/msg/CompressedVideo"
+FFMPEG_PACKET = "ffmpeg_image_transport_msgs/msg/FFMPEGPacket"
+PACKET_TYPES = (COMPRESSED_VIDEO, FFMPEG_PACKET)
+IMAGE_TYPES = (IMAGE, COMPRESSED_IMAGE, *PACKET_TYPES)
 READABLE = ("cdr", "ros1")  # encodings of messages
 _FIELDS = {
     IMAGE: {"header", "height", "width", "encoding", "is_bigendian", "step", "data"},
     COMPRESSED_IMAGE: {"header", "format", "data"},
+    COMPRESSED_VIDEO: {"frame_id", "data", "format"},
+    FFMPEG_PACKET: {"header", "encoding", "data"},
+}
+# Of the types that do not come with ROS, for recordings without definitions. ROS 1 has `time` for the stamp.
+_FOREIGN = {
+    COMPRESSED_VIDEO: "builtin_interfaces/Time timestamp\nstring frame_id\nuint8[] data\nstring format\n",
+    FFMPEG_PACKET: "std_msgs/Header header\nint32 width\nint32 height\nstring encoding\nuint64 pts\n"
+    "uint8 flags\nbool is_bigendian\nuint8[] data\n",
 }
 _RULE = "=" * 80 + "\n"
 
@@ -43,10 +55,13 @@ class MessageDecoder:
 
 @lru_cache(maxsize=2)
 def common_types(ros1: bool = False) -> Typestore:
-    """The types that come with ROS."""
-    from rosbags.typesys import Stores, get_typestore
+    """The types that come with ROS, and those of video packets."""
+    from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
-    return get_typestore(Stores.ROS1_NOETIC if ros1 else Stores.ROS2_JAZZY)
+    store = get_typestore(Stores.ROS1_NOETIC if ros1 else Stores.ROS2_JAZZY)
+    for name, text in _FOREIGN.items():
+        store.register(get_types_from_msg(text, name))
+    return store
 
 
 def _own_types(channel: Channel) -> Typestore | None:

@@ -16,6 +16,7 @@ from stride_ros.bags.storage import Channel
 from stride_ros.bags.storage_writers import metadata_of, new_storage, write_metadata
 from stride_ros.bags.types import common_types
 from stride_ros.errors import SourceError
+from stride_ros.text import topics
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,9 +28,9 @@ START_STAMP = 1_700_000_000 * 10**9  # ns, of what has no time of its own: bags 
 
 
 class BagWriter:
-    """A new bag at ``path`` (a folder that must not exist). Use it as a context manager.
+    """A new bag at `path` (a folder that must not exist). Use it as a context manager.
 
-    It is written beside ``path`` and takes its place when it is complete and reads back; an error inside the
+    It is written beside `path` and takes its place when it is complete and reads back; an error inside the
     with block leaves nothing. Raises SourceError when the folder exists or cannot be written.
     """
 
@@ -55,7 +56,7 @@ class BagWriter:
             raise self._failure(error) from error
 
     def write(self, topic: str, message: Any, stamp: int) -> None:
-        """Append a message of `stride_ros.bags.messages`; ``stamp`` is its log time in ns."""
+        """Append a message of `stride_ros.bags.messages`; `stamp` is its log time in ns."""
         kind = message.__msgtype__
         if topic not in self._topics:
             text, _ = self._store.generate_msgdef(kind, ros_version=2)
@@ -66,11 +67,11 @@ class BagWriter:
     def write_image(
         self, topic: str, frame: NDArray[np.uint8], stamp: int, *, frame_id: str = "camera", raw: bool = False
     ) -> None:
-        """Append a picture (H, W, 3) uint8 RGB: JPEG on ``topic``/compressed, or raw on ``topic``."""
+        """Append a picture (H, W, 3) uint8 RGB: JPEG on `topic`/compressed, or raw on `topic`."""
         if raw:
             self.write(topic, messages.image(frame, stamp, frame_id), stamp)
         else:
-            self.write(f"{topic}/compressed", messages.compressed_image(frame, stamp, frame_id), stamp)
+            self.write(topics.compressed(topic), messages.compressed_image(frame, stamp, frame_id), stamp)
 
     def copy(self, original: Channel, data: bytes, stamp: int) -> None:
         """Append a message as another bag has it, with that bag's definition.

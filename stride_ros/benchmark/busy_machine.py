@@ -30,6 +30,9 @@ from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 
+from stride_ros.qwen3_vl.checkpoint import EMBEDDED
+from stride_ros.text import topics
+
 ROOT = Path(__file__).resolve().parents[2]
 QUERY = "Tell me when a red ball is on the table."
 CHOICES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
@@ -89,10 +92,10 @@ def watch(root: Path, rate: float, decisions: int) -> str:
     observer = Observer()
     camera = Camera(observer.node, case)
     values = {
-        "model": "stride-tiny",
+        "model": EMBEDDED,
         "rate": rate,
-        "qos_overrides./image.subscription.reliability": "reliable",
-        "qos_overrides./image.subscription.depth": 10,
+        f"qos_overrides./{topics.IMAGE}.subscription.reliability": "reliable",
+        f"qos_overrides./{topics.IMAGE}.subscription.depth": 10,
     }
     parameters = [word for name, value in values.items() for word in ("-p", f"{name}:={value}")]
     command = [sys.executable, str(root / "scripts" / "activation_node"), "--ros-args", *parameters]

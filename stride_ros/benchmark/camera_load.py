@@ -43,6 +43,8 @@ from stride_ros.imaging.images import rgb_to_compressed, rgb_to_image
 from stride_ros.msg import ActivationWindow
 from stride_ros.nodes.messages import to_nanoseconds
 from stride_ros.nodes.qos import CAMERA_QOS, DIAGNOSTICS_QOS, WINDOW_QOS
+from stride_ros.qwen3_vl.checkpoint import EMBEDDED
+from stride_ros.text import topics
 
 ROOT = Path(__file__).resolve().parents[2]
 SECOND = 10**9  # ns
@@ -61,6 +63,10 @@ class Case:
     transport: str = "raw"
     camera: str = "reliable"
     node: str = ""
+
+    @property
+    def topic(self) -> str:
+        return topics.IMAGE if self.transport == "raw" else topics.compressed(topics.IMAGE)
 
     def __str__(self) -> str:
         size = f"{self.size[0]}x{self.size[1]} at {self.rate:g} Hz, {self.transport}"
@@ -85,8 +91,8 @@ class Observer:
         self.node = rclpy.create_node("camera_load")
         self.decided: list[int] = []  # stamps (ns)
         self.values: dict[str, str] = {}  # of the newest status
-        self.node.create_subscription(ActivationWindow, "activation/window", self._on_window, WINDOW_QOS)
-        self.node.create_subscription(DiagnosticArray, "/diagnostics", self._on_status, DIAGNOSTICS_QOS)
+        self.node.create_subscription(ActivationWindow, topics.WINDOW, self._on_window, WINDOW_QOS)
+        self.node.create_subscription(DiagnosticArray, topics.DIAGNOSTICS, self._on_status, DIAGNOSTICS_QOS)
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self.node)
         self._thread = threading.Thread(target=self._spin, daemon=True)
@@ -127,16 +133,16 @@ class Camera:
         scene = np.stack([x * 255 // width, y * 255 // height, (x + y) % 256], axis=-1).astype(np.uint8)
         header = Header(frame_id="camera")
         if case.transport == "raw":
-            kind, topic, message = Image, "image", rgb_to_image(scene, header)
+            kind, message = Image, rgb_to_image(scene, header)
         else:
-            kind, topic, message = CompressedImage, "image/compressed", rgb_to_compressed(scene, header)
+            kind, message = CompressedImage, rgb_to_compressed(scene, header)
         data = serialize_message(message)
         # CDR: 4 bytes of encapsulation, then header.stamp; the second byte tells the byte order.
         self._head, self._tail = data[:4], data[12:]
         self._stamp = struct.Struct("<iI" if data[1] & 1 else ">iI")
         self.megabytes = len(data) / 1e6
         qos = QoSProfile(depth=CAMERA_QOS.depth, reliability=QoSReliabilityPolicy[case.camera.upper()])
-        self.publisher = node.create_publisher(kind, topic, qos)
+        self.publisher = node.create_publisher(kind, case.topic, qos)
         self._period = 1.0 / case.rate
 
     def play(self, seconds: float) -> list[int]:
@@ -167,8 +173,7 @@ def activation_node(case: Case, model: str) -> Iterator[subprocess.Popen[bytes]]
         "image_transport": case.transport,
     }
     if case.node:
-        topic = "/image" if case.transport == "raw" else "/image/compressed"
-        parameters[f"qos_overrides.{topic}.subscription.reliability"] = case.node
+        parameters[f"qos_overrides./{case.topic}.subscription.reliability"] = case.node
     arguments = [word for name, value in parameters.items() for word in ("-p", f"{name}:={value}")]
     command = [sys.executable, str(ROOT / "scripts" / "activation_node"), "--ros-args", *arguments]
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
@@ -242,7 +247,7 @@ def main() -> int:
     parser.add_argument("--camera", choices=choices, default="reliable", help="what it offers")
     parser.add_argument("--node", choices=choices, default="", help="what the node asks for, if not the same")
     parser.add_argument("--seconds", type=float, default=20.0, help="for each case (default: %(default)s)")
-    parser.add_argument("--model", default="stride-tiny", help="checkpoint (default: %(default)s)")
+    parser.add_argument("--model", default=EMBEDDED, help="checkpoint (default: %(default)s)")
     arguments = parser.parse_args()
     cases = CASES
     if arguments.size:

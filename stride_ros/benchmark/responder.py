@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from stride_ros.errors import BackendError, ConfigError
+from stride_ros.text import topics
 from stride_ros.text.wording import counted
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ _SIZE = (640, 480)  # of the frames, (width, height)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """``stride-ros benchmark --responder M``: measure, print a table, write the numbers."""
+    """`stride-ros benchmark --responder M`: measure, print a table, write the numbers."""
     from stride_ros.terminal import Progress, say
 
     parameters = {
@@ -58,11 +59,11 @@ def measure_responder(
     rounds: int = 20,
     on_round: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
-    """Publish ``rounds`` onsets, one after the other, and time the answers on both sides of the backend.
+    """Publish `rounds` onsets, one after the other, and time the answers on both sides of the backend.
 
-    ``parameters`` are those of the responder node. Returns times in ms with median and p95: ``first_text_ms``
-    and ``final_ms`` hold ``node``, from the onset's publication until a listener has the text, and ``model``,
-    what the same call to the backend took by itself; ``overhead_first_text_ms`` and ``overhead_final_ms`` are
+    `parameters` are those of the responder node. Returns times in ms with median and p95: `first_text_ms`
+    and `final_ms` hold `node`, from the onset's publication until a listener has the text, and `model`,
+    what the same call to the backend took by itself; `overhead_first_text_ms` and `overhead_final_ms` are
     their differences, answer by answer. Raises BackendError when the model cannot answer.
     """
     if frames < 1 or rounds < 1:
@@ -100,7 +101,7 @@ def table(report: dict[str, Any]) -> str:
 
 
 class _Clock:
-    """Takes the place of a backend's ``stream`` and times it: ms to the first text and to the end."""
+    """Takes the place of a backend's `stream` and times it: ms to the first text and to the end."""
 
     def __init__(self, stream: Callable[..., Iterator[str]]) -> None:
         self._stream = stream
@@ -143,9 +144,9 @@ class _Bench:
         self._peer = rclpy.create_node("benchmark", **place)
         self._heard: list[tuple[float, Any]] = []
         self._changed = threading.Condition()
-        self._peer.create_subscription(Commentary, "commentary", self._hear, COMMENTARY_QOS)
-        self._frames = self._peer.create_publisher(Image, "frames", FRAMES_QOS)
-        self._spans = self._peer.create_publisher(ActivationSpan, "activation/span", SPAN_QOS)
+        self._peer.create_subscription(Commentary, topics.COMMENTARY, self._hear, COMMENTARY_QOS)
+        self._frames = self._peer.create_publisher(Image, topics.FRAMES, FRAMES_QOS)
+        self._spans = self._peer.create_publisher(ActivationSpan, topics.SPAN, SPAN_QOS)
         self._executors = [SingleThreadedExecutor(context=self._context) for _ in range(2)]
         world = World(0, float(frames), _SIZE, 1.0)
         self._pictures = [world.frame(float(second)) for second in range(frames)]

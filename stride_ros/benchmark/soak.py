@@ -33,6 +33,8 @@ from stride_ros.nodes.activation_node import ActivationNode
 from stride_ros.nodes.diagnostics import process_memory
 from stride_ros.nodes.messages import to_time
 from stride_ros.nodes.qos import SPAN_QOS, WINDOW_QOS
+from stride_ros.qwen3_vl.checkpoint import EMBEDDED
+from stride_ros.text import topics
 
 SECOND = 10**9
 ORIGIN = 1_700_000_000 * SECOND
@@ -50,8 +52,8 @@ class Checks:
         self.spans = 0
         self._open: set[int] = set()
         self._decided = threading.Event()
-        node.create_subscription(ActivationWindow, "activation/window", self._on_window, WINDOW_QOS)
-        node.create_subscription(ActivationSpan, "activation/span", self._on_span, SPAN_QOS)
+        node.create_subscription(ActivationWindow, topics.WINDOW, self._on_window, WINDOW_QOS)
+        node.create_subscription(ActivationSpan, topics.SPAN, self._on_span, SPAN_QOS)
 
     def wait(self) -> bool:
         decided = self._decided.wait(60)
@@ -87,12 +89,12 @@ def soak(ticks: int, model: str, steps: int) -> int:
         "unmasking_steps": steps,
         "trigger.min_confidence": 0.0,
         "autostart": False,
-        "qos_overrides./image.subscription.reliability": "reliable",
+        f"qos_overrides./{topics.IMAGE}.subscription.reliability": "reliable",
     }
     node = ActivationNode(parameter_overrides=[Parameter(k, value=v) for k, v in overrides.items()])
     observer = rclpy.create_node("observer")
     checks = Checks(observer)
-    camera = observer.create_publisher(Image, "image", QoSProfile(depth=10))
+    camera = observer.create_publisher(Image, topics.IMAGE, QoSProfile(depth=10))
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     executor.add_node(observer)
@@ -137,7 +139,7 @@ def soak(ticks: int, model: str, steps: int) -> int:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--hours", type=float, default=24.0, help="simulated time (default: %(default)s)")
-    parser.add_argument("--model", default="stride-tiny", help="checkpoint (default: %(default)s)")
+    parser.add_argument("--model", default=EMBEDDED, help="checkpoint (default: %(default)s)")
     parser.add_argument("--steps", type=int, default=2, help="unmasking steps (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=1, help="threads of torch (default: %(default)s)")
     arguments = parser.parse_args()

@@ -26,6 +26,8 @@ import rclpy
 
 from stride_ros.benchmark.busy_machine import QUERY, ROOT, environment, replay_seconds
 from stride_ros.benchmark.camera_load import Camera, Case, Observer, cpu_seconds
+from stride_ros.qwen3_vl.checkpoint import EMBEDDED
+from stride_ros.text import topics
 
 Figures = tuple[float, float]  # CPU s, s
 
@@ -35,9 +37,9 @@ def start_node(root: Path) -> Figures:
     observer = Observer()
     camera = Camera(observer.node, Case((640, 480), 10.0))
     values = {
-        "model": "stride-tiny",
+        "model": EMBEDDED,
         "query": QUERY,
-        "qos_overrides./image.subscription.reliability": "reliable",
+        f"qos_overrides./{topics.IMAGE}.subscription.reliability": "reliable",
     }
     parameters = [word for name, value in values.items() for word in ("-p", f"{name}:={value}")]
     command = [sys.executable, str(root / "scripts" / "activation_node"), "--ros-args", *parameters]

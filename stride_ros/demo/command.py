@@ -1,4 +1,4 @@
-"""``stride-ros demo``: the whole graph on one machine, commentary in the terminal, then a report.
+"""`stride-ros demo`: the whole graph on one machine, commentary in the terminal, then a report.
 
 The nodes are the real ones and talk over DDS: this process hosts the camera and a listener, a second one the
 activation and the responder node. What the listener hears becomes report.html, timeline.png and events.json
@@ -17,14 +17,15 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from stride_ros.errors import ConfigError
+from stride_ros.parameters.activation import DEFAULT_QUERY
 from stride_ros.process.threads import add_threads_option
+from stride_ros.qwen3_vl.checkpoint import EMBEDDED
 from stride_ros.sources.bag_command import add_image_topic
 
 if TYPE_CHECKING:
     from stride_ros.world.story import WorldEvent
 
-DEFAULT_MODEL = "stride-tiny"
-DEFAULT_FILE_QUERY = "Tell me when a person is in view."
+DEFAULT_MODEL = EMBEDDED
 DEFAULT_WORLD_SECONDS = 60.0
 
 
@@ -125,7 +126,7 @@ def _need_ros() -> None:
 def _query_and_truth(arguments: argparse.Namespace) -> tuple[str, tuple[WorldEvent, ...]]:
     """The query, and what truly happens for it where that is known."""
     if arguments.source != "world":
-        return arguments.query or DEFAULT_FILE_QUERY, ()
+        return arguments.query or DEFAULT_QUERY, ()
     from stride_ros.world import World
 
     world = World(arguments.seed, arguments.seconds, (64, 48))

@@ -23,16 +23,18 @@ from rclpy.parameter import Parameter
 from rclpy.signals import SignalHandlerOptions
 
 from stride_ros.demo.listener import TOLD, Listener
-from stride_ros.errors import BackendError
+from stride_ros.errors import BackendError, SourceError
 from stride_ros.nodes.camera_node import CameraNode
+from stride_ros.qwen3_vl.checkpoint import EMBEDDED
 from stride_ros.runs.record import Expected, Run
 from stride_ros.terminal import Progress, Style, one_line, say
+from stride_ros.text import topics
 from stride_ros.text.wording import counted, plural
 
 if TYPE_CHECKING:
     from stride_ros.world.story import WorldEvent
 
-NAMESPACE = "/stride"
+NAMESPACE = f"/{topics.NAMESPACE}"
 CAMERA_RATE = 5.0  # Hz of the scene's time; the activation node takes one frame a second of it
 _START_LIMIT = 600.0  # s for the models to load; a first download may take long
 _QUIET = 1.5  # s without a decision after the last frame: there is no more to come
@@ -45,7 +47,7 @@ _ANSWER_LIMIT = 120.0  # s to wait for the last sentences
 
 @dataclass(frozen=True)
 class GraphSettings:
-    """What to play and ask; ``seconds`` 0 plays all, ``responder_model`` None leaves the responder out."""
+    """What to play and ask; `seconds` 0 plays all, `responder_model` None leaves the responder out."""
 
     source: str
     image_topic: str | None
@@ -62,7 +64,7 @@ class GraphSettings:
     @property
     def beyond_the_model(self) -> bool:
         """Whether the embedded checkpoint is shown something that it was not trained on."""
-        return self.model == "stride-tiny" and self.source != "world"
+        return self.model == EMBEDDED and self.source != "world"
 
 
 class Graph:
@@ -184,7 +186,7 @@ class Graph:
         common = {"device": settings.device, "threads": settings.threads}
         activation: dict[str, Any] = {"query": settings.query, "model": settings.model, **common}
         # Many times real time on a busy machine, images would be lost on the way.
-        image = f"qos_overrides.{NAMESPACE}/image.subscription"
+        image = f"qos_overrides.{topics.under(NAMESPACE, topics.IMAGE)}.subscription"
         activation |= {f"{image}.reliability": "reliable", f"{image}.depth": 10}
         parameters = {"activation": activation}
         nodes = ["activation"]
@@ -221,7 +223,7 @@ class Graph:
     # Waiting
 
     def _wait(self, done: Callable[[], bool], limit: float | None, what: str, give_up: bool = False) -> None:
-        """Spin until ``done``. When ``limit`` (s) is over: BackendError, or return if ``give_up``."""
+        """Spin until `done`. When `limit` (s) is over: BackendError, or return if `give_up`."""
         begun = time.monotonic()
         while not done():
             self._executor.spin_once(timeout_sec=0.05)
@@ -264,14 +266,13 @@ class Graph:
 
     def _length(self) -> float:
         """Length of the source in s for the progress bar; 0 where it is not known."""
-        import av
+        from stride_ros.sources.video_file import VideoReader
 
-        if self._settings.source.startswith("/dev/"):
+        if not Path(self._settings.source).is_file():
             return 0.0
         try:
-            with av.open(self._settings.source) as container:
-                return (container.duration or 0) / 1e6
-        except (av.FFmpegError, OSError):
+            return VideoReader(self._settings.source).end
+        except SourceError:
             return 0.0
 
     def _print(self, text: str, *styles: str) -> None:

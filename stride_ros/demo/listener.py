@@ -15,16 +15,17 @@ from stride_ros.imaging.images import image_to_rgb
 from stride_ros.msg import ActivationSpan, ActivationWindow, Commentary
 from stride_ros.nodes.messages import to_nanoseconds
 from stride_ros.nodes.qos import COMMENTARY_QOS, FRAMES_QOS, SPAN_QOS, WINDOW_QOS
-from stride_ros.runs.chart import time_label
 from stride_ros.runs.record import OFFSET, STATUSES, Expected, QueryRun, Run, Said
-from stride_ros.runs.recorder import Recorder
+from stride_ros.runs.recorder import RunRecorder
 from stride_ros.terminal import one_line
+from stride_ros.text import topics
+from stride_ros.text.wording import time_label
 
 TOLD = 16  # column at which what is told begins, after the time and the kind
 
 
 class Listener(Node):  # type: ignore[misc]  # untyped library
-    """Subscribes to everything the graph says; ``tell(text, *styles)`` prints a line."""
+    """Subscribes to everything the graph says; `tell(text, *styles)` prints a line."""
 
     def __init__(
         self, query: str, expected: Sequence[Expected], tell: Callable[..., None], **node_options: Any
@@ -32,14 +33,14 @@ class Listener(Node):  # type: ignore[misc]  # untyped library
         super().__init__("demo_listener", **node_options)
         self._tell = tell
         self._query = QueryRun(query, expected=list(expected))
-        self._recorder = Recorder([self._query])
+        self._recorder = RunRecorder([self._query])
         self._early: dict[int, Commentary] = {}  # finals that came before their ONSET, by span id
         self._newest_decision = 0
         self._last_heard = time.monotonic()
-        self.create_subscription(Image, "frames", self._on_frame, FRAMES_QOS)
-        self.create_subscription(ActivationWindow, "activation/window", self._on_window, WINDOW_QOS)
-        self.create_subscription(ActivationSpan, "activation/span", self._on_span, SPAN_QOS)
-        self.create_subscription(Commentary, "commentary", self._on_commentary, COMMENTARY_QOS)
+        self.create_subscription(Image, topics.FRAMES, self._on_frame, FRAMES_QOS)
+        self.create_subscription(ActivationWindow, topics.WINDOW, self._on_window, WINDOW_QOS)
+        self.create_subscription(ActivationSpan, topics.SPAN, self._on_span, SPAN_QOS)
+        self.create_subscription(Commentary, topics.COMMENTARY, self._on_commentary, COMMENTARY_QOS)
 
     @property
     def begun(self) -> bool:
@@ -65,7 +66,7 @@ class Listener(Node):  # type: ignore[misc]  # untyped library
 
     def answered(self) -> bool:
         """Whether every onset has its final commentary, or nobody answers."""
-        answers = self.count_publishers("commentary") > 0
+        answers = self.count_publishers(topics.COMMENTARY) > 0
         return not answers or all(span.said is not None for span in self._query.spans)
 
     def result(self, name: str) -> Run:

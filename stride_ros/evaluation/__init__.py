@@ -1,0 +1,1 @@
+"""How well a model decides on held-out clips, beside simpler ways to decide."""

@@ -1,4 +1,4 @@
-"""``stride-ros evaluate``: how well a model tells onsets, spans and sentences on held-out clips."""
+"""`stride-ros evaluate`: how well a model tells onsets, spans and sentences on held-out clips."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from stride_ros.errors import ConfigError, SourceError
 from stride_ros.process.threads import add_threads_option
+from stride_ros.qwen3_vl.checkpoint import EMBEDDED
 from stride_ros.terminal import say
 from stride_ros.text.wording import counted, plural
 
@@ -31,7 +32,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument("--clips", type=int, default=20, help="number of clips (default 20)")
     parser.add_argument("--seconds", type=float, default=60.0, help="length of a clip (s, default 60)")
     parser.add_argument("--queries", type=int, default=4, help="watched in each clip, one of them never met")
-    parser.add_argument("--model", default="stride-tiny", help="checkpoint (default stride-tiny)")
+    parser.add_argument("--model", default=EMBEDDED, help="checkpoint (default %(default)s)")
     parser.add_argument("--no-sentences", action="store_true", help="leave the sentences out")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default auto)")
     add_threads_option(parser)
@@ -63,14 +64,14 @@ def run(arguments: argparse.Namespace) -> int:
     rivals = [_rival(text) for text in arguments.rival]
     from stride_ros.activation.model import ActivationModel
     from stride_ros.evaluation.detectors import Session
-    from stride_ros.evaluation.sentences import Sayer
+    from stride_ros.evaluation.sentences import SentenceScorer
 
     model = ActivationModel.load(arguments.model, arguments.device, threads=arguments.threads)
     session = Session(model)
-    sayer = None
+    scorer = None
     if not arguments.no_sentences:
-        sayer = Sayer(arguments.model, device=arguments.device, threads=arguments.threads)
-    tally = _score(session, sayer, arguments, "Evaluating")
+        scorer = SentenceScorer(arguments.model, device=arguments.device, threads=arguments.threads)
+    tally = _score(session, scorer, arguments, "Evaluating")
     metrics = tally.metrics()
     result = {
         "data": arguments.data,
@@ -105,13 +106,13 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _score(detector: Detector, sayer: Any, arguments: argparse.Namespace, label: str) -> Tally:
+def _score(detector: Detector, scorer: Any, arguments: argparse.Namespace, label: str) -> Tally:
     from stride_ros.evaluation.world import clips, score
     from stride_ros.terminal import Progress
 
     with Progress(label, arguments.clips, "clip") as progress:
         data = clips(arguments.seed, arguments.clips, arguments.queries, arguments.seconds)
-        return score(detector, data, sayer, progress.update)
+        return score(detector, data, scorer, progress.update)
 
 
 def _tick_ms(detector: Detector) -> float:

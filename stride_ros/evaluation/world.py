@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from stride_ros.evaluation.detectors import Detection, Detector
 from stride_ros.evaluation.metrics import Outcome, Tally, match_onsets
-from stride_ros.evaluation.sentences import Sayer
+from stride_ros.evaluation.sentences import SentenceScorer
 from stride_ros.world.story import WorldConfig, WorldEvent
 from stride_ros.world.world import USUAL, World
 
@@ -64,10 +64,10 @@ def clips(
 def score(
     detector: Detector,
     clips: Iterator[Clip] | Sequence[Clip],
-    sayer: Sayer | None = None,
+    scorer: SentenceScorer | None = None,
     report: Callable[[int], None] = lambda done: None,
 ) -> Tally:
-    """Watch every clip and count. With `sayer` each onset that is right is put into words, and the words are
+    """Watch every clip and count. With `scorer` each onset that is right is put into words, and the words are
     judged; `report` is told the number of clips done."""
     tally = Tally()
     for done, clip in enumerate(clips, 1):
@@ -75,10 +75,10 @@ def score(
         for query, detection in zip(clip.queries, found, strict=True):
             outcome = clip.outcome(query, detection)
             tally.add(outcome)
-            if sayer is not None:
+            if scorer is not None:
                 events = clip.events_for(query)
-                for i, j in match_onsets(outcome.truth, outcome.onsets)[: sayer.per_query]:
-                    accuracy = sayer.judge(query, events[i], clip.frames, clip.times, detection.onsets[j])
+                for i, j in match_onsets(outcome.truth, outcome.onsets)[: scorer.per_query]:
+                    accuracy = scorer.judge(query, events[i], clip.frames, clip.times, detection.onsets[j])
                     tally.word_accuracies.append(accuracy)
         report(done)
     return tally

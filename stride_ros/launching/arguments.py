@@ -14,6 +14,7 @@ from rclpy.validate_namespace import validate_namespace
 
 from launch import LaunchContext
 from stride_ros.errors import ConfigError
+from stride_ros.text import topics
 
 
 def text(context: LaunchContext, name: str) -> str:
@@ -59,7 +60,7 @@ def image_topic(context: LaunchContext, full_namespace: str) -> str:
     try:
         validate_full_topic_name(expand_topic_name(given, "activation", full_namespace))
     except Exception as error:
-        message = f"image_topic cannot be '{given}' ({_reason(error)}); use a name like /camera/image_raw."
+        message = f"image_topic cannot be '{given}' ({_reason(error)}); use a name like {topics.CAMERA}."
         raise ConfigError(message) from None
     return given
 

@@ -11,6 +11,7 @@ from rclpy.node import Node
 from launch import LaunchContext
 from stride_ros.activation.identity import span_number
 from stride_ros.launching.own_node import own_node
+from stride_ros.text import topics
 
 _EPOCH = 1e8  # s; later stamps are times of day, earlier ones are simulated time
 
@@ -20,8 +21,8 @@ def show(context: LaunchContext, namespace: str) -> None:
     from stride_ros.msg import ActivationSpan, Commentary
     from stride_ros.nodes.qos import COMMENTARY_QOS, SPAN_QOS
 
-    prefix = namespace.rstrip("/")
-    logger = get_logger(prefix.strip("/").replace("/", ".") or "stride")
+    logger = get_logger(namespace.strip("/").replace("/", ".") or topics.NAMESPACE)
+    spans, commentary = (topics.under(namespace, name) for name in (topics.SPAN, topics.COMMENTARY))
 
     def tell(sentence: str | None) -> None:
         if sentence:
@@ -34,8 +35,8 @@ def show(context: LaunchContext, namespace: str) -> None:
         tell(commentary_sentence(message))
 
     def subscribe(node: Node) -> None:
-        node.create_subscription(ActivationSpan, f"{prefix}/activation/span", on_span, SPAN_QOS)
-        node.create_subscription(Commentary, f"{prefix}/commentary", on_commentary, COMMENTARY_QOS)
+        node.create_subscription(ActivationSpan, spans, on_span, SPAN_QOS)
+        node.create_subscription(Commentary, commentary, on_commentary, COMMENTARY_QOS)
 
     own_node(context, subscribe)
 

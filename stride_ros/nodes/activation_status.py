@@ -6,7 +6,9 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from stride_ros.activation.frame_path import DecisionSink
 from stride_ros.nodes.diagnostics import Rate, Status, gpu_memory, process_memory
+from stride_ros.nodes.image_input import LiveFrame
 from stride_ros.nodes.qos import describe_qos, loss_remedy
 
 if TYPE_CHECKING:
@@ -18,33 +20,40 @@ _RECENT = 10.0  # s; how long a skipped image or a restart is remembered
 _STAMP_AGE_LIMITS = (-0.5, 5.0)  # s; beyond, clocks differ or images are late
 
 
-class ActivationStatus:
+class ActivationStatus(DecisionSink[LiveFrame]):
     """Counters since the start of the node. Written by the worker's thread, read by the executor's."""
 
     def __init__(self) -> None:
         self.decisions = Rate()
-        self.rejected = 0
+        self.rejections = 0
         self.restarts = 0
         self.failure = ""  # of the last decision; empty once one works
         self.update: ActivationUpdate | None = None  # the last query's; the time in it is that of all
         self._passes = 0
-        self._rejection = ""
+        self._rejection = self._restart_reason = ""
         self._rejected_at = self._restarted_at = float("-inf")
 
-    def decided(self, decisions: Sequence[Decision]) -> None:
+    def decided(self, stream: str, frame: LiveFrame, decisions: Sequence[Decision]) -> None:
         """Count the decision on a frame, made for one or more queries."""
-        self.decisions.tick()
-        self._passes = sum(decision.update.steps for decision in decisions)
-        self.update = decisions[-1].update
+        self.failure = ""
+        if decisions:
+            self.decisions.tick()
+            self._passes = sum(decision.update.steps for decision in decisions)
+            self.update = decisions[-1].update
 
-    def reject(self, reason: str) -> None:
+    def rejected(self, stream: str, error: Exception) -> None:
         """Count an image that cannot be used."""
-        self.rejected += 1
-        self._rejection, self._rejected_at = reason, time.monotonic()
+        self.rejections += 1
+        self._rejection, self._rejected_at = str(error), time.monotonic()
 
-    def restart(self) -> None:
+    def note(self, stream: str, sentence: str) -> None:
+        """Count a new start of the stream that the images led to."""
+        self.restart(sentence.rstrip("."))
+
+    def restart(self, reason: str = "the stream started anew") -> None:
         """Count a new start of the stream."""
         self.restarts += 1
+        self._restart_reason = reason
         self._restarted_at = time.monotonic()
 
     def report(self, status: Status, source: ImageInput | None, values: Mapping[str, Any]) -> None:
@@ -63,7 +72,7 @@ class ActivationStatus:
             status.add("decode (ms)", 1e3 * source.decoding.seconds)
         status.add("decisions (Hz)", self.decisions.hertz)
         status.add("decisions", self.decisions.count)
-        status.add("rejected", self.rejected)
+        status.add("rejected", self.rejections)
         status.add("restarts", self.restarts)
         if self.update is not None:
             self._judge_work(status, self.update, 1.0 / values["rate"])
@@ -94,7 +103,7 @@ class ActivationStatus:
         if now - self._rejected_at < _RECENT:
             status.warn(f"images are skipped: {self._rejection}")
         if now - self._restarted_at < _RECENT:
-            status.warn("the stream started anew")
+            status.warn(self._restart_reason)
 
     def _judge_work(self, status: Status, update: ActivationUpdate, period: float) -> None:
         tick = update.timings["total"]

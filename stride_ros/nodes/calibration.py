@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stride_ros.errors import ConfigError, SourceError
+from stride_ros.text import topics
 from stride_ros.user_files.yaml_file import plain, read_yaml
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def uncalibrated(header: Header, size: tuple[int, int]) -> CameraInfo:
 
 def camera_info_topic(image_topic: str) -> str:
     """Name of the topic beside an image topic, as image_transport's subscribers expect it."""
-    return f"{image_topic.rpartition('/')[0]}/camera_info"
+    return f"{image_topic.rpartition('/')[0]}/{topics.CAMERA_INFO}"
 
 
 def _path(url: str) -> Path:

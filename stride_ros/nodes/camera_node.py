@@ -21,6 +21,7 @@ from stride_ros.nodes.qos import CAMERA_QOS, SPAN_QOS
 from stride_ros.nodes.runner import run
 from stride_ros.parameters.camera import TABLE
 from stride_ros.sources import FrameSource, open_source
+from stride_ros.text import topics
 from stride_ros.text.wording import counted, escaped
 
 
@@ -44,14 +45,14 @@ class CameraNode(Node):  # type: ignore[misc]  # untyped library
         except StrideError:
             super().destroy_node()
             raise
-        self._images = self.create_publisher(Image, "image", CAMERA_QOS)
+        self._images = self.create_publisher(Image, topics.IMAGE, CAMERA_QOS)
         self._info = self.create_publisher(CameraInfo, self._info_topic(), CAMERA_QOS)
         self._compressed = None
         if self.parameters["compressed"]:
-            topic = f"{self.resolve_topic_name('image')}/compressed"
+            topic = topics.compressed(self.resolve_topic_name(topics.IMAGE))
             self._compressed = self.create_publisher(CompressedImage, topic, CAMERA_QOS)
         self._truth = (
-            self.create_publisher(ActivationSpan, "ground_truth", SPAN_QOS) if source.events else None
+            self.create_publisher(ActivationSpan, topics.GROUND_TRUTH, SPAN_QOS) if source.events else None
         )
         self._next_span_id = 1
         self._stopping = threading.Event()
@@ -83,10 +84,10 @@ class CameraNode(Node):  # type: ignore[misc]  # untyped library
 
     def _info_topic(self) -> str:
         """`camera_info` as it was remapped, else beside the image topic."""
-        name = "camera_info"
+        name = topics.CAMERA_INFO
         if self.resolve_topic_name(name) != self.resolve_topic_name(name, only_expand=True):
             return name
-        return camera_info_topic(self.resolve_topic_name("image"))
+        return camera_info_topic(self.resolve_topic_name(topics.IMAGE))
 
     # The camera's thread
 

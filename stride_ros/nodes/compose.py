@@ -17,7 +17,8 @@ from stride_ros.nodes.runner import run
 if TYPE_CHECKING:
     from rclpy.node import Node
 
-RESPONDER_LIMIT = 60.0  # s, as in launch/stride.launch.py
+# s the activation node waits for a responder before it decides: no onset comes before somebody can answer.
+RESPONDER_LIMIT = 60.0
 NODES = {
     "activation": "stride_ros.nodes.activation_node:ActivationNode",
     "responder": "stride_ros.nodes.responder_node:ResponderNode",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from stride_ros.imaging.resize import resize
 from stride_ros.text.wording import counted
 
 if TYPE_CHECKING:
@@ -55,10 +56,7 @@ def _fit(rgb: np.ndarray) -> np.ndarray:
     if wanted == width and height >= _TOP + _BOTTOM:
         return np.array(rgb, order="C")
     size = (wanted, max(round(height * wanted / width), _TOP + _BOTTOM))
-    fitted: np.ndarray = cv2.resize(
-        rgb, size, interpolation=cv2.INTER_AREA if wanted < width else cv2.INTER_LINEAR
-    )
-    return fitted
+    return resize(rgb, size)
 
 
 def _shade(picture: np.ndarray, top: int, bottom: int) -> None:

@@ -14,6 +14,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.clock import Clock, ClockType
 
 from stride_ros.nodes.qos import DIAGNOSTICS_QOS
+from stride_ros.text import topics
 
 if TYPE_CHECKING:
     from rclpy.node import Node
@@ -55,7 +56,7 @@ class Diagnostics:
         self._node = node
         self._fill = fill
         self._hardware_id = hardware_id
-        self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", DIAGNOSTICS_QOS)
+        self._publisher = node.create_publisher(DiagnosticArray, topics.DIAGNOSTICS, DIAGNOSTICS_QOS)
         self._clock = Clock(clock_type=ClockType.STEADY_TIME)
         self._timer = node.create_timer(1.0, self.publish, clock=self._clock)
 

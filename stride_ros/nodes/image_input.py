@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,22 +10,27 @@ from typing import TYPE_CHECKING, Any
 from rclpy.clock import Clock, ClockType
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Header
 
-from stride_ros.activation.sampling import NANOSECONDS, Sampler, Verdict
+from stride_ros.activation.frame_path import Frame
+from stride_ros.activation.intake import Intake, cdr_stamp
+from stride_ros.activation.sampling import NANOSECONDS
 from stride_ros.errors import FrameError
 from stride_ros.imaging.images import compressed_to_rgb, image_to_rgb
-from stride_ros.nodes.clocks import Clocks
 from stride_ros.nodes.diagnostics import Rate
 from stride_ros.nodes.image_subscription import ImageSubscription
+from stride_ros.nodes.messages import to_nanoseconds, to_time
 from stride_ros.nodes.publishers import describe_silence, names_of, publishers_of, type_name
 from stride_ros.nodes.pulse import Pulse, Stopwatch
 from stride_ros.nodes.qos import describe_qos
+from stride_ros.text import topics
 
 if TYPE_CHECKING:
-    import numpy as np
     from rclpy.node import Node
     from rclpy.qos import QoSProfile
-    from std_msgs.msg import Header
+
+    from stride_ros.activation.clock import Reading
+    from stride_ros.activation.notes import StreamNotes
 
 _REPEAT_WARNING = 30.0  # s
 _CHECK_PERIOD = 0.25  # s between looks at what the publishers offer: a camera's first images count
@@ -34,16 +38,23 @@ _LONG_PAUSE = 3.0  # s without a callback that are worth a word
 
 
 @dataclass(frozen=True)
-class Sample:
-    """One frame that was due, still serialised: most frames of a fast camera are never decoded."""
+class LiveFrame(Frame):
+    """A frame from the topic.
 
-    data: bytes
-    stamp_ns: int
-    arrival: float  # s, time.monotonic()
+    `header`: with the stamp that counts. `arrival`: time.monotonic() in s. `raw`: the same frame as a
+    serialised Image, if it came as one.
+    """
+
+    header: Header
+    arrival: float
+    raw: bytes | None
 
 
 class ImageInput:
-    """The images on `image` or `image/compressed`; calls back for samples and for restarts of time."""
+    """The images on `image` or `image/compressed`; calls back for frames that are due, and where time jumps.
+
+    The images stay serialised until a frame is due: most of a fast camera are never decoded.
+    """
 
     def __init__(
         self,
@@ -51,32 +62,33 @@ class ImageInput:
         *,
         transport: str,
         rate: Callable[[], float],
-        on_sample: Callable[[Sample], None],
-        on_restart: Callable[[str], None],
+        notes: StreamNotes,
+        on_due: Callable[[Callable[[], LiveFrame]], None],
+        on_jump: Callable[[Reading], None],
     ) -> None:
-        """Subscribe. `rate()`: frames a second wanted now; `on_restart(reason)`: time went back.
+        """Subscribe. `rate()`: frames a second wanted now; `notes`: counts what is odd about the images.
 
-        Raises ConfigError for QoS overrides that are none.
+        `on_due(decode)`: a frame is due, which `decode` makes in any thread, or raises FrameError.
+        `on_jump(reading)`: the clock was set before the frame that is due next. Raises ConfigError for QoS
+        overrides that are none.
         """
         self._node = node
         self._rate = rate
-        self._on_sample = on_sample
-        self._on_restart = on_restart
-        self._sampler = Sampler(rate())
-        self._clocks = Clocks()
+        self._on_due = on_due
+        self._on_jump = on_jump
+        self._notes = notes
+        self._intake = Intake(rate(), notes)
         self._type: Any = Image if transport == "raw" else CompressedImage
         self.received = Rate()
         self.sampled = Rate()
         self.decoding = Stopwatch()
         self.stamp_age = 0.0  # s, node clock minus stamp of the newest frame
-        self.out_of_order = 0
         self.paused = False
-        self._last_arrival = self._last_sample = time.monotonic()
+        self._last_arrival = self._last_due = time.monotonic()
         self._first_arrival = float("inf")
         self._last_warning = self._last_clash_warning = float("-inf")
-        self._zero_stamps_told = False
-        base = node.resolve_topic_name("image")
-        topic = base if transport == "raw" else f"{base}/compressed"
+        base = node.resolve_topic_name(topics.IMAGE)
+        topic = base if transport == "raw" else topics.compressed(base)
         self._subscription = ImageSubscription(node, self._type, topic, self._receive)
         self.topic = self._subscription.topic
         self.pulse = Pulse(_CHECK_PERIOD)
@@ -91,8 +103,7 @@ class ImageInput:
 
     def restart(self) -> None:
         """Take the next frame as the first one."""
-        self._sampler.reset()
-        self._clocks.reset()
+        self._intake.reset()
 
     @property
     def qos(self) -> QoSProfile:
@@ -112,17 +123,22 @@ class ImageInput:
     @property
     def standstill(self) -> float:
         """Seconds of real time since the last image whose stamp made it due."""
-        return self.pulse.time_since(self._last_sample)
+        return self.pulse.time_since(self._last_due)
 
     @property
     def ignored(self) -> int:
         """Number of images of other clocks than the one that is followed."""
-        return self._clocks.ignored
+        return self._notes.count("foreign")
+
+    @property
+    def out_of_order(self) -> int:
+        """Number of images with the stamp of an earlier one, or a slightly older one."""
+        return self._notes.count("late")
 
     @property
     def clash(self) -> str:
         """Who sends images with stamps of different clocks; empty while there is one clock."""
-        if not self._clocks.differ:
+        if not self._intake.cameras_differ:
             return ""
         found = self.publishers
         return (
@@ -148,22 +164,6 @@ class ImageInput:
                 reason = f"the node has been decoding an image for {busy:.0f} s"
             self._node.get_logger().warning(f"No images on {self.topic} for {self.silence:.0f} s: {reason}.")
 
-    def decode(self, sample: Sample) -> tuple[np.ndarray, Header, bytes | None]:
-        """Return a sample as RGB (height, width, 3) uint8, its header, and the raw Image if it came as one.
-
-        That is still serialised, to be published as it came. Raises FrameError.
-        """
-        with self.decoding:
-            try:
-                message = deserialize_message(sample.data, self._type)
-            except Exception as error:  # the middleware raises its own types
-                raise FrameError("An image message cannot be deserialised; check its publisher.") from error
-            if self._type is Image:
-                rgb, raw = image_to_rgb(message), sample.data
-            else:
-                rgb, raw = compressed_to_rgb(message), None
-        return rgb, message.header, raw
-
     def _check(self) -> None:
         self._check_pulse()
         if self._subscription.follow():
@@ -184,60 +184,59 @@ class ImageInput:
         self.received.tick()
         if self.paused:
             return
-        stamp = self._stamp(data)
-        if stamp is None:
+        self._intake.rate = self._rate()
+        if (reading := self._read(data, arrival)) is None or not self._intake.is_due(reading):
             return
-        self._sampler.rate = self._rate()
-        went_back = self._sampler.is_back(stamp)
-        if went_back and self._subscription.may_replay:
-            return
-        if not self._follows(stamp, arrival, went_back):
-            return
-        if went_back:
-            self._sampler.reset()
-            self._on_restart("the images' time went back")
-        verdict = self._sampler.offer(stamp)
-        if verdict is Verdict.KEEP:
-            self.sampled.tick()
-            self._last_sample = arrival
-            self._on_sample(Sample(data, stamp, arrival))
-        elif verdict in (Verdict.LATE, Verdict.DUPLICATE):
-            self.out_of_order += 1
+        if reading.jump is not None:
+            self._on_jump(reading)
+        self.sampled.tick()
+        self._last_due = arrival
+        self._on_due(lambda: self._decode(data, reading, arrival))
 
-    def _follows(self, stamp: int, arrival: float, went_back: bool) -> bool:
-        """Whether the image is of the clock that is followed; if not, tell who else publishes."""
+    def _read(self, data: bytes, arrival: float) -> Reading | None:
+        """Judge an image by its stamp; None for one that is left out."""
         now = self._node.get_clock().now().nanoseconds
-        if self._clocks.accepts(stamp, arrival, now, went_back):
-            return True
+        try:
+            stamp = cdr_stamp(data)
+        except FrameError as error:
+            self._intake.reject(error)
+            return None
+        if self._intake.is_back(stamp) and self._subscription.may_replay:
+            return None
+        self.stamp_age = (now - stamp) / NANOSECONDS if stamp > 0 else 0.0
+        reading = self._intake.read(stamp, now)
+        for sentence in self._notes.news():
+            self._node.get_logger().warning(sentence)
+        if reading is None and self._intake.cameras_differ:
+            self._tell_clash(arrival)
+        elif reading is None:
+            self._node.get_logger().warning(
+                "Images have no stamp and simulated time has not started; publish /clock.",
+                throttle_duration_sec=10.0,
+            )
+        return reading
+
+    def _tell_clash(self, arrival: float) -> None:
         if arrival - self._last_clash_warning > _REPEAT_WARNING:
             self._last_clash_warning = arrival
             self._node.get_logger().warning(
                 f"{self.clash}: only the images nearest to this node's clock are used. Stop the other "
                 "publisher, or give each camera a topic of its own."
             )
-        return False
 
-    def _stamp(self, data: bytes) -> int | None:
-        """Read the stamp (ns) from the start of the serialised message, or use the receive time for zero."""
-        if len(data) < 12:
-            return None
-        # CDR: 4 bytes of encapsulation, the second tells the byte order, then header.stamp.
-        seconds, nanoseconds = struct.unpack_from("<iI" if data[1] & 1 else ">iI", data, 4)
-        stamp = seconds * NANOSECONDS + nanoseconds
-        now = self._node.get_clock().now().nanoseconds
-        if stamp > 0:
-            self.stamp_age = (now - stamp) / NANOSECONDS
-            return stamp
-        if not self._zero_stamps_told:
-            self._zero_stamps_told = True
-            self._node.get_logger().warning(
-                f"Images on {self.topic} have no stamp: the receive time is used; let the driver stamp them."
-            )
-        if now <= 0:
-            self._node.get_logger().warning(
-                "Images have no stamp and simulated time has not started; publish /clock.",
-                throttle_duration_sec=10.0,
-            )
-            return None
-        self.stamp_age = 0.0
-        return now
+    def _decode(self, data: bytes, reading: Reading, arrival: float) -> LiveFrame:
+        """Make a frame of an image. Raises FrameError."""
+        with self.decoding:
+            try:
+                message = deserialize_message(data, self._type)
+            except Exception as error:  # the middleware raises its own types
+                raise FrameError("An image message cannot be deserialised; check its publisher.") from error
+            raw: bytes | None = None
+            if self._type is Image:
+                rgb, raw = image_to_rgb(message), data
+            else:
+                rgb = compressed_to_rgb(message)
+        header = message.header
+        if to_nanoseconds(header.stamp) != reading.stamp:
+            header, raw = Header(stamp=to_time(reading.stamp), frame_id=header.frame_id), None
+        return LiveFrame(reading, rgb, header.frame_id, header, arrival, raw)

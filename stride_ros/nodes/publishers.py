@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rclpy.qos import QoSCompatibility, QoSProfile, qos_check_compatible
 
 from stride_ros.nodes.qos import loss_remedy
+from stride_ros.text import topics
 
 if TYPE_CHECKING:
     from rclpy.node import Node
@@ -84,8 +85,10 @@ def _nobody(node: Node, topic: str, kind: str) -> str:
         return f"nobody publishes it, but {base} carries {RAW}; set image_transport to raw"
     if kind == COMPRESSED and is_compressed and publishers_of(node, base, COMPRESSED):
         return f"nobody publishes it, but {_plain_compressed(base)}"
-    if kind == RAW and publishers_of(node, f"{topic}/compressed", COMPRESSED):
-        return f"nobody publishes it, but {topic}/compressed is there; set image_transport to compressed"
+    if kind == RAW and publishers_of(node, topics.compressed(topic), COMPRESSED):
+        return (
+            f"nobody publishes it, but {topics.compressed(topic)} is there; set image_transport to compressed"
+        )
     remedy = "check image_topic and that the camera runs in the same ROS_DOMAIN_ID"
     if others := _topics_with(node, kind):
         remedy = f"check image_topic: {_listed(others)} {'carries' if len(others) == 1 else 'carry'} {kind}"

@@ -3,79 +3,68 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Mapping
 from copy import copy
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from builtin_interfaces.msg import Time
 from sensor_msgs.msg import Image
-from std_msgs.msg import Header, String
 from std_srvs.srv import SetBool, Trigger
 
-from stride_ros.activation.identity import span_number
-from stride_ros.activation.sampling import NANOSECONDS
 from stride_ros.errors import StrideError
 from stride_ros.imaging.images import image_to_rgb
-from stride_ros.msg import ActivationSpan, Commentary
+from stride_ros.msg import ActivationSpan
+from stride_ros.nodes.commentary_output import CommentaryOutput
 from stride_ros.nodes.diagnostics import Diagnostics, Rate, Status, gpu_memory, process_memory
 from stride_ros.nodes.lifecycle import ManagedNode
-from stride_ros.nodes.messages import to_nanoseconds, to_time
-from stride_ros.nodes.qos import COMMENTARY_QOS, FRAMES_QOS, SPAN_QOS, TEXT_QOS
+from stride_ros.nodes.messages import to_nanoseconds
+from stride_ros.nodes.qos import FRAMES_QOS, SPAN_QOS
 from stride_ros.nodes.runner import run
 from stride_ros.nodes.worker import call_in_thread
-from stride_ros.parameters.responder import MAX_HISTORY, TABLE, backend_options
-from stride_ros.response.backend import ResponseBackend, ResponseRequest, load_backend
-from stride_ros.response.desk import SpanDesk
-from stride_ros.response.frame_cache import FrameCache, TimedFrame, shrink
-from stride_ros.response.ledger import Key, Ledger
-from stride_ros.response.scheduler import Answer, AnswerScheduler, Figures, Job, NothingToShow, Outcome
-from stride_ros.text.foreign import mended
+from stride_ros.parameters.responder import TABLE, to_backend, to_config
+from stride_ros.response.backend import ResponseBackend
+from stride_ros.response.commentary import SpanReport, SpanState
+from stride_ros.response.config import LIVE, BackendConfig
+from stride_ros.response.known_onsets import KnownOnsets
+from stride_ros.response.responder import Responder
+from stride_ros.response.scheduler import Figures
+from stride_ros.text import topics
 from stride_ros.text.wording import counted, escaped, plural
 
 # Deeper than what publishers keep, so that no onset is lost while frames are converted.
 _SPAN_QOS = copy(SPAN_QOS)
 _SPAN_QOS.depth = 100
-_FRAME_WAIT = 1.0  # s; a decision's frame is published before its span, but may arrive after it
-_HISTORY_WAIT = 1.0  # s
-_LATE_FRAME_WAIT = 5.0  # s; who joins late has missed that frame, and the next one may take a while
 _JOIN_TIMEOUT = 10.0  # s; reading the frames in (prefill) cannot be interrupted
 _WARNING_PERIOD = 5.0  # s between repeated warnings
 
-Event = tuple[str, int]  # query and span id
+
+@dataclass(frozen=True)
+class _Configured:
+    """What `configure` makes and `cleanup` gives back."""
+
+    backend: ResponseBackend
+    responder: Responder
+    output: CommentaryOutput
+    diagnostics: Diagnostics
 
 
 class ResponderNode(ManagedNode):
     """`frames` and `activation/span` in; `commentary`, `commentary/text` and /diagnostics out.
 
-    Callbacks store frames and queue work. The worker thread of an AnswerScheduler talks to the backend; it
-    and the executor's thread publish. Each ONSET gets exactly one final Commentary.
+    Everything here happens in the executor's thread. What it hears goes to a Responder, whose own thread
+    talks to the backend and hands over to a CommentaryOutput. Each ONSET gets exactly one final Commentary.
     """
 
     def __init__(self, **node_options: Any) -> None:
         """`node_options` go to rclpy's Node: context, namespace, parameter_overrides, cli_args ..."""
-        self._backend: ResponseBackend | None = None
-        self._cache: FrameCache | None = None
-        self._scheduler: AnswerScheduler | None = None
-        self._desk: SpanDesk | None = None
-        self._diagnostics: Diagnostics | None = None
-        self._publishers_made: list[Any] = []
+        self._configured: _Configured | None = None
         self._entities: list[tuple[Any, Any]] = []  # (what destroys it, the entity), made by activate
-        self._enabled = True
-        self._origin_ns = 0  # stamp of the cache's time 0: floats are too coarse for time since the epoch
-        self._newest_ns: int | None = None
-        self._history: deque[str] = deque(maxlen=MAX_HISTORY)
-        self._seen = Ledger()  # onsets of this life of the node
-        # Events that were joined at an UPDATE and are going on; each is set when it is over.
-        self._late: dict[Event, threading.Event] = {}
-        self._ledger = Ledger()  # onsets that were answered, in earlier lives too
+        self._heard = KnownOnsets()  # in this life of the node
         self._frames = Rate()
-        self._onsets = 0
         self._rejected = 0
-        super().__init__("responder", TABLE, **node_options)
+        super().__init__("responder", TABLE, _check, **node_options)
 
     # Transitions
 
@@ -83,31 +72,26 @@ class ResponderNode(ManagedNode):
         values = self.parameters.values()
         self.get_logger().info(f"Loading {escaped(values['model'])} ...")
         started = time.monotonic()
-        self._backend = call_in_thread(lambda: self._load(values), keep_waiting=self.may_wait)
-        self._ledger = self._open_ledger()
-        self._cache = FrameCache(values["cache_seconds"], values["cache_frames"])
-        self._commentary_publisher = self._publisher(Commentary, "commentary", COMMENTARY_QOS)
-        self._text_publisher = self._publisher(String, "commentary/text", TEXT_QOS)
-        self._scheduler = AnswerScheduler(
-            self._backend,
-            self._publish,
-            policy=values["busy_policy"],
-            max_queue=values["max_queue"],
-            deadline=values["deadline"],
-            partial_rate=values["partial_rate"],
+        backend = call_in_thread(
+            lambda: self._load(to_backend(values), values["warm_up"]), keep_waiting=self.may_wait
         )
-        self._desk = SpanDesk(self._scheduler, values["respond_on"])
-        self._diagnostics = Diagnostics(self, self._fill_status, hardware_id=values["device"])
+        output = CommentaryOutput(self)
+        self._configured = _Configured(
+            backend,
+            Responder(backend, to_config(values), output, heard=self._heard, answered=self._open_answered()),
+            output,
+            Diagnostics(self, self._fill_status, hardware_id=values["device"]),
+        )
         self.get_logger().info(
-            f"{self._backend.name} ({values['backend']}) is ready after {time.monotonic() - started:.1f} s."
+            f"{backend.name} ({values['backend']}) is ready after {time.monotonic() - started:.1f} s."
         )
 
     def activate(self) -> None:
         self._entities = [
             (self.destroy_subscription, subscription)
             for subscription in (
-                self.create_subscription(Image, "frames", self._on_frame, FRAMES_QOS),
-                self.create_subscription(ActivationSpan, "activation/span", self._on_span, _SPAN_QOS),
+                self.create_subscription(Image, topics.FRAMES, self._on_frame, FRAMES_QOS),
+                self.create_subscription(ActivationSpan, topics.SPAN, self._on_span, _SPAN_QOS),
             )
         ]
         self._entities += [
@@ -122,38 +106,25 @@ class ResponderNode(ManagedNode):
         for destroy, entity in self._entities:
             destroy(entity)
         self._entities = []
-        if self._desk is not None:
-            self._desk.abandon("The responder was deactivated before the answer was finished.")
-        self._late.clear()
-        self._forget_frames()
+        if self._configured is not None:
+            self._responder.stop("The responder was deactivated before the answer was finished.")
 
     def cleanup(self) -> None:
-        if self._diagnostics is not None:
-            self._diagnostics.destroy()
-            self._diagnostics = None
-        stopped = True
-        if self._scheduler is not None:
-            stopped = self._scheduler.close("The responder is shutting down.", _JOIN_TIMEOUT)
-            self._scheduler = self._desk = None
-        if self._backend is not None:
-            if stopped:
-                self._backend.close()
-            else:
-                self.get_logger().error(
-                    f"{self._backend.name} has not returned for {_JOIN_TIMEOUT:.0f} s; leaving it behind."
-                )
-            self._backend = None
-        for publisher in self._publishers_made:
-            self.destroy_publisher(publisher)
-        self._publishers_made = []
-        self._cache = None
-        self._history.clear()
+        configured, self._configured = self._configured, None
+        if configured is None:
+            return
+        configured.diagnostics.destroy()
+        if configured.responder.close("The responder is shutting down.", _JOIN_TIMEOUT):
+            configured.backend.close()
+        else:
+            self.get_logger().error(
+                f"{configured.backend.name} has not returned for {_JOIN_TIMEOUT:.0f} s; leaving it behind."
+            )
+        configured.output.destroy()
 
-    def _load(self, values: dict[str, Any]) -> ResponseBackend:
-        backend = load_backend(
-            values["backend"], values["model"], values["device"], values["dtype"], **backend_options(values)
-        )
-        if values["warm_up"]:
+    def _load(self, config: BackendConfig, warm_up: bool) -> ResponseBackend:
+        backend = config.load()
+        if warm_up:
             try:
                 backend.warm_up()
             except StrideError as error:
@@ -163,146 +134,86 @@ class ResponderNode(ManagedNode):
                 self.get_logger().warning(f"Not ready yet, going on: {error}")
         return backend
 
+    def _open_answered(self) -> KnownOnsets:
+        """The onsets that were answered, in earlier lives of the node too."""
+        if not self.parameters["remember"]:
+            return KnownOnsets()
+        name = self.get_fully_qualified_name().strip("/").replace("/", ".")
+        home = Path(os.environ.get("ROS_HOME") or Path.home() / ".ros")
+        answered = KnownOnsets(home / "stride_ros" / f"{name}.{self.context.get_domain_id()}.answered")
+        if answered.problem:
+            self.get_logger().warning(
+                f"Answers are forgotten at exit ({answered.problem}): set ROS_HOME to a writable folder."
+            )
+        return answered
+
+    # What can be seen of it
+
     @property
     def backend(self) -> ResponseBackend | None:
         """What answers; None unless the node is configured."""
-        return self._backend
+        return self._configured.backend if self._configured is not None else None
 
     @property
     def frames_kept(self) -> int:
         """Number of frames that an answer could be shown now."""
-        return len(self._cache) if self._cache is not None else 0
+        return self._responder.frames_kept if self._configured is not None else 0
 
-    # The executor's thread
+    @property
+    def onsets(self) -> int:
+        """Number of events that were taken on since the node was configured."""
+        return self._responder.onsets if self._configured is not None else 0
+
+    @property
+    def _responder(self) -> Responder:
+        assert self._configured is not None, "subscriptions and services exist only while configured"
+        return self._configured.responder
+
+    # What comes in
 
     def _on_frame(self, message: Image) -> None:
         self._frames.tick()
-        if not self._enabled:
-            return
-        stamp = to_nanoseconds(message.header.stamp)
-        if self._newest_ns is not None and stamp < self._newest_ns:
-            self._forget_frames()  # a bag looped or the clock was set
-        if self._newest_ns is None:
-            self._origin_ns = stamp
-        if stamp == self._newest_ns:
+        if not self._responder.enabled:
             return
         try:
-            image = shrink(image_to_rgb(message), self.parameters["cache_size"])
-            self._cache.add(image, (stamp - self._origin_ns) / NANOSECONDS)
-            self._newest_ns = stamp
+            image = image_to_rgb(message)
         except StrideError as error:
             self._rejected += 1
             self.last_error = str(error)
             self.get_logger().warning(f"Skipped a frame: {error}", throttle_duration_sec=_WARNING_PERIOD)
+            return
+        self._responder.frame(image, to_nanoseconds(message.header.stamp))
 
     def _on_span(self, span: ActivationSpan, info: Any) -> None:
-        event = (span.query, span.span_id)  # publishers of other makes may count the same
-        key = (info["source_timestamp"], span.span_id)
-        if span.state == ActivationSpan.ONSET:
-            # Spans are kept by their publisher, so a new subscription gets old ones. No time: not known.
-            if not (key[0] and (key in self._seen or key in self._ledger)):
-                self._begin(span, key, self._asker(span, span.header.stamp))
-        elif not (self._seen.has_span(span.span_id) or self._ledger.has_span(span.span_id)):
-            self._join(span, event, key)
-        elif span.state in (ActivationSpan.OFFSET, ActivationSpan.RETRACTED):
-            if event in self._late:
-                self._late.pop(event).set()
-            if span.state == ActivationSpan.OFFSET:
-                self._desk.offset(event, self._asker(span, span.end))
-            else:
-                self._desk.retracted(event)
-
-    def _begin(
-        self, span: ActivationSpan, key: Key, request: Callable[[], ResponseRequest], refusal: str = ""
-    ) -> None:
-        """Owe an event its answer, or refuse it with the reason: one final Commentary in either case."""
-        self._seen.add(key)
-        self._onsets += 1
-        arrival = time.monotonic()
-        if not refusal and not span.respond:
-            refusal = "Its watch wants no commentary."
-        if not refusal and not self._enabled:
-            refusal = "The responder is disabled."
-        if refusal:
-            self._scheduler.skip(Job(request, arrival, (span, key)), refusal)
-        else:
-            self._desk.onset((span.query, span.span_id), span.query, request, arrival, (span, key))
-
-    def _join(self, span: ActivationSpan, event: Event, key: Key) -> None:
-        """An event whose ONSET never came: pushed out by its own UPDATEs, or published too long ago."""
-        request = self._asker(span, span.end)
-        if span.state == ActivationSpan.UPDATE:
-            over = self._late[event] = threading.Event()
-            self._begin(span, key, self._late_asker(span, over))
-        elif span.state == ActivationSpan.OFFSET and self.parameters["respond_on"] != "onset":
-            self._begin(span, key, request)
-            self._desk.offset(event, request)
-        else:
-            self._begin(span, key, request, "The event was over before the responder heard of it.")
-
-    def _late_asker(self, span: ActivationSpan, over: threading.Event) -> Callable[[], ResponseRequest]:
-        """What makes the request about an event that is going on and began before this node listened."""
-
-        def ask() -> ResponseRequest:
-            # What the publisher has kept comes at once, and the end of the event may be among it.
-            if not over.wait(_HISTORY_WAIT):
-                self._cache.wait_for(float("-inf"), _LATE_FRAME_WAIT)
-            if over.is_set():
-                raise NothingToShow("The event was over before the responder could answer it.")
-            begin = to_nanoseconds(span.start)
-            origin, frames = self._show(begin, self._newest_ns or begin)
-            if not frames:
-                raise NothingToShow("No frame of the event has arrived: check that `frames` is connected.")
-            return self._request(span.query, frames, begin, origin)
-
-        return ask
-
-    def _asker(self, span: ActivationSpan, until: Time) -> Callable[[], ResponseRequest]:
-        """What makes the request when the answer begins; frames that are here now stay with it."""
-        begin, end = to_nanoseconds(span.start), to_nanoseconds(until)
-        kept = self._show(begin, end)
-
-        def ask() -> ResponseRequest:
-            origin, frames = kept
-            if not frames or frames[-1].time < (end - origin) / NANOSECONDS:
-                self._cache.wait_for((end - self._origin_ns) / NANOSECONDS, _FRAME_WAIT)
-                latest = self._show(begin, end)
-                if not frames or latest[0] == origin:
-                    origin, frames = latest
-            if not frames:
-                raise NothingToShow("No frame of the event has arrived: check that `frames` is connected.")
-            return self._request(span.query, frames, begin, origin)
-
-        return ask
-
-    def _show(self, begin: int, end: int) -> tuple[int, list[TimedFrame]]:
-        """The frames to show of the event from begin to end (ns), and the stamp of their time 0."""
-        origin = self._origin_ns
-        start = (begin - origin) / NANOSECONDS - self.parameters["pre_seconds"]
-        frames = self._cache.select(start, (end - origin) / NANOSECONDS, self.parameters["max_frames"])
-        return origin, frames
-
-    def _request(self, query: str, frames: list[TimedFrame], begin: int, origin: int) -> ResponseRequest:
-        told = self.parameters["history"]
-        return ResponseRequest(
-            query=query,
-            frames=tuple(frames),
-            span_start=(begin - origin) / NANOSECONDS,
-            history=tuple(self._history)[-told:] if told else (),
-            system_prompt=self.parameters["system_prompt"],
-            frame_stamps=tuple(origin + round(frame.time * NANOSECONDS) for frame in frames),
+        if span.state > ActivationSpan.RETRACTED:
+            self.get_logger().warning(
+                f"Ignored a span of the unknown state {span.state}.", throttle_duration_sec=_WARNING_PERIOD
+            )
+            return
+        live = {name: self.parameters[name] for name in LIVE}
+        self._responder.apply(replace(self._responder.config, **live))
+        self._responder.span(
+            SpanReport(
+                state=SpanState(span.state),
+                span_id=span.span_id,
+                query=span.query,
+                start=to_nanoseconds(span.start),
+                end=to_nanoseconds(span.end),
+                stamp=to_nanoseconds(span.header.stamp),
+                onset=to_nanoseconds(span.onset),
+                frame_id=span.header.frame_id,
+                watch=span.watch,
+                camera=span.camera,
+                respond=span.respond,
+                published=info["source_timestamp"],
+            )
         )
 
-    def _forget_frames(self) -> None:
-        if self._cache is not None:
-            self._cache.clear()
-        self._newest_ns = None
-
     def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
-        self._enabled = request.data
-        if not request.data:
-            self._desk.abandon("The responder was disabled before the answer was finished.")
-            self._forget_frames()
+        if request.data:
+            self._responder.enable()
+        else:
+            self._responder.disable()
         response.success = True
         response.message = (
             "enabled" if request.data else "disabled: events are skipped, the model stays loaded"
@@ -310,64 +221,23 @@ class ResponderNode(ManagedNode):
         return response
 
     def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        self._desk.abandon("The responder was reset before the answer was finished.")
-        self._forget_frames()
-        self._history.clear()
+        self._responder.reset()
         response.success = True
         response.message = "frames, queue and past commentaries are forgotten"
         return response
 
-    # Either thread
-
-    def _publish(self, job: Job, answer: Answer) -> None:
-        span, key = job.context
-        text = mended(answer.text)
-        # The ONSET's header, also where only an UPDATE of the span was heard.
-        onset = span.onset if to_nanoseconds(span.onset) else span.header.stamp
-        message = Commentary(
-            header=Header(stamp=onset, frame_id=span.header.frame_id),
-            span_id=span.span_id,
-            query=span.query,
-            text=text,
-            final=answer.final,
-            model=self._backend.name,
-            latency=answer.latency,
-            status=int(answer.outcome),
-            error=mended(answer.error),
-            watch=span.watch,
-            camera=span.camera,
-            frame_stamps=[to_time(stamp) for stamp in job.frame_stamps],
-        )
-        try:
-            self._commentary_publisher.publish(message)
-            if answer.ended and answer.outcome is Outcome.OK:
-                self._text_publisher.publish(String(data=text))
-                self._history.append(text)  # only what could be published
-        except Exception:  # on Ctrl-C the middleware may be gone before the last answers are
-            if self.context.ok():
-                raise
-        if answer.final and key[0]:
-            self._ledger.add(key)
-        if answer.outcome is Outcome.ERROR:
-            self.last_error = answer.error
-            self.get_logger().error(answer.error, throttle_duration_sec=_WARNING_PERIOD)
-        elif answer.outcome is Outcome.SKIPPED:
-            self.get_logger().warning(
-                f"Span {span_number(span.span_id)} was not answered: {answer.error}",
-                throttle_duration_sec=_WARNING_PERIOD,
-            )
-
     def _fill_status(self, status: Status) -> None:
         """Report the state; docs/diagnostics.md tells the rules."""
-        backend, scheduler = self._backend, self._scheduler
-        figures = scheduler.figures() if scheduler is not None else Figures()
+        backend = self.backend
+        figures = self._responder.figures() if self._configured is not None else Figures()
         if figures.last_error:
             status.error(f"the latest answer failed: {figures.last_error}")
         if figures.waiting >= self.parameters["max_queue"]:
             waiting = f"{counted(figures.waiting, 'event')} {plural(figures.waiting, 'waits', 'wait')}"
             status.warn(f"{waiting} for an answer, and the next one pushes the oldest out")
         active = bool(self._entities)
-        status.add("state", "inactive" if not active else "active" if self._enabled else "disabled")
+        enabled = active and self._responder.enabled
+        status.add("state", "inactive" if not active else "active" if enabled else "disabled")
         status.add("backend", self.parameters["backend"])
         status.add("backend health", "failing" if figures.last_error else "ok" if backend else "none")
         status.add("model", backend.name if backend is not None else "none")
@@ -375,7 +245,7 @@ class ResponderNode(ManagedNode):
         status.add("frames (Hz)", self._frames.hertz)
         status.add("frames kept", self.frames_kept)
         status.add("frames rejected", self._rejected)
-        status.add("onsets", self._onsets)
+        status.add("onsets", self.onsets)
         status.add("answered", figures.answered)
         status.add("errors", figures.errors)
         status.add("skipped", figures.skipped)
@@ -387,24 +257,10 @@ class ResponderNode(ManagedNode):
         status.add("GPU memory (MB)", gpu_memory() / 1e6)
         status.add("last error", self.last_error or "none")
 
-    # Making things
 
-    def _open_ledger(self) -> Ledger:
-        if not self.parameters["remember"]:
-            return Ledger()
-        name = self.get_fully_qualified_name().strip("/").replace("/", ".")
-        home = Path(os.environ.get("ROS_HOME") or Path.home() / ".ros")
-        ledger = Ledger(home / "stride_ros" / f"{name}.{self.context.get_domain_id()}.answered")
-        if ledger.problem:
-            self.get_logger().warning(
-                f"Answers are forgotten at exit ({ledger.problem}): set ROS_HOME to a writable folder."
-            )
-        return ledger
-
-    def _publisher(self, message_type: Any, topic: str, qos: Any) -> Any:
-        publisher = self.create_publisher(message_type, topic, qos)
-        self._publishers_made.append(publisher)
-        return publisher
+def _check(values: Mapping[str, Any]) -> None:
+    """Raise ConfigError when the parameters do not go together."""
+    to_config(values)
 
 
 def main() -> int:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from rclpy.clock import Clock, ClockType
 
+from stride_ros.text import topics
+
 if TYPE_CHECKING:
     from rclpy.node import Node
 
@@ -22,7 +24,7 @@ class ResponderWait:
 
     def __init__(self, node: Node, publishers: list[Any], limit: float, on_end: Callable[[], None]) -> None:
         self._node, self._publishers, self._limit, self._on_end = node, publishers, limit, on_end
-        self._commentary = node.resolve_topic_name("commentary")
+        self._commentary = node.resolve_topic_name(topics.COMMENTARY)
         self._started = time.monotonic()
         # Real time: simulated time may not have begun.
         self._clock = Clock(clock_type=ClockType.STEADY_TIME)

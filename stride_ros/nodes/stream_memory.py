@@ -24,25 +24,21 @@ class StreamMemory:
         self.bytes = 0
         self.limit = 0  # 0: not known before the first frame
 
-    def measure(self, stream: StampedStream, height: int, width: int) -> None:
-        """Take the figures of a stream of frames of this size (px) after it has taken one in."""
-        self.refresh(stream)
-        known = (height, width, stream.queries, stream.config)
-        if known == self._known:
+    def measure(self, stream: StampedStream, size: tuple[int, int] | None) -> None:
+        """Take the figures of a stream; `size`: height and width (px) of the newest frame it took in."""
+        self.bytes = stream.memory_bytes
+        known = (size, stream.queries, stream.config)
+        if size is None or known == self._known:
             return
-        self._known, limit = known, stream.memory_limit(height, width)
+        self._known, limit = known, stream.memory_limit(*size)
         if limit != self.limit:
             self.limit = limit
             queries = counted(len(stream.queries), "query", "queries")
             frames = counted(stream.config.max_frames, "frame")
             self._log(
-                f"With images of {width}x{height}, {queries} and {frames} in context, "
+                f"With images of {size[1]}x{size[0]}, {queries} and {frames} in context, "
                 f"the stream takes at most {limit / _MB:.1f} MB beside the model."
             )
-
-    def refresh(self, stream: StampedStream) -> None:
-        """Take what the state takes now."""
-        self.bytes = stream.memory_bytes
 
     def forget(self) -> None:
         """There is no state any more."""

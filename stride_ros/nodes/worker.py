@@ -24,11 +24,18 @@ class LatestWorker(Generic[T]):
         self._item: T | None = None
         self._tasks: deque[Callable[[], None]] = deque()
         self._stopping = False
+        self._working = False
         self.dropped = 0
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
         self._thread.start()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether all that was submitted and posted is done."""
+        with self._wake:
+            return not self._tasks and self._item is None and not self._working
 
     def submit(self, item: T) -> None:
         """Offer an item; one that still waits is dropped in its favour."""
@@ -59,6 +66,7 @@ class LatestWorker(Generic[T]):
     def _run(self) -> None:
         while True:
             with self._wake:
+                self._working = False
                 self._wake.wait_for(lambda: self._tasks or self._item is not None or self._stopping)
                 if self._tasks:
                     job: Callable[[], None] = self._tasks.popleft()
@@ -67,6 +75,7 @@ class LatestWorker(Generic[T]):
                     job = _bind(self._work, item)
                 else:
                     return
+                self._working = True
             try:
                 job()
             except Exception as error:  # the thread must outlive any single frame

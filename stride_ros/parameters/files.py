@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stride_ros.errors import ConfigError
+from stride_ros.text import topics
 from stride_ros.text.foreign import visible
 from stride_ros.user_files.yaml_file import line_of, plain, read_yaml
 
@@ -21,46 +22,70 @@ if TYPE_CHECKING:
 
 _PARAMETERS = "ros__parameters"
 _REMEDY = "write it like config/stride.yaml"
-_DEFAULT_NAMESPACE = "/stride"  # of launch/stride.launch.py
+_DEFAULT_NAMESPACE = f"/{topics.NAMESPACE}"  # of launch/stride.launch.py
 
 
-def node_parameters(file: Path, name: str, node: str | None = None) -> dict[str, Any]:
-    """The parameters that a file sets for a node called `name`, nested names joined with dots.
+class ParameterFile:
+    """The sections of one file, by the names of the nodes that they are about."""
 
-    `node` is its full name (/front/activation), needed where the file has sections for several such nodes.
-    Raises SourceError when the file cannot be read, ConfigError when it is no parameter file or leaves open
-    which node is meant.
-    """
-    sections = _read(file)
-    full = _chosen(sections, name, node, file)
-    found: dict[str, yaml.Node] = {}
-    for pattern, parameters in sections.items():
-        if _matches(pattern, full):
-            found.update(parameters)
-    return {name: _value(value, name, file) for name, value in found.items()}
+    def __init__(self, path: Path) -> None:
+        """SourceError when the file cannot be read, ConfigError when it is no parameter file."""
+        self._path = path
+        self._sections = _read(path)
 
+    def full_name(self, name: str, node: str | None = None, beside: str = "") -> str:
+        """The full name of the node called `name` that the file is about, like /front/activation.
 
-def _chosen(sections: dict[str, dict[str, yaml.Node]], name: str, node: str | None, file: Path) -> str:
-    """The full name of the node whose sections count."""
-    if node is not None:
-        full = "/" + node.strip("/")
-        if not any(_matches(pattern, full) for pattern in sections):
-            raise ConfigError(f"{file} has no parameters for {full}; it has {_list(list(sections))}.")
+        `node` says which. Where no section spells its name out, it is in the namespace of the node
+        called `beside`. ConfigError when the file has nothing for it, or has sections for several such nodes
+        and leaves open which is meant.
+        """
+        if node is not None:
+            full = "/" + node.strip("/")
+            if not self._about(full):
+                raise ConfigError(f"{self._path} has no parameters for {full}; it has {self._names()}.")
+            return full
+        found = self._named(name, beside)
+        if len(found) > 1:
+            raise ConfigError(
+                f"{self._path} has parameters for {_list(found)}; say with --node which one is meant."
+            )
+        full = found[0] if found else f"{_DEFAULT_NAMESPACE}/{name}"
+        if not self._about(full):
+            raise ConfigError(
+                f"{self._path} has no parameters for a node {name}; it has {self._names()}: name one with"
+                " --node."
+            )
         return full
-    exact = [pattern for pattern in sections if "*" not in pattern and pattern.endswith(f"/{name}")]
-    if not exact:  # /front/* means the node in /front
-        exact = [
-            pattern[:-1] + name for pattern in sections if pattern.endswith("/*") and "*" not in pattern[:-1]
-        ]
-    if len(exact) > 1:
-        raise ConfigError(f"{file} has parameters for {_list(exact)}; say with --node which one is meant.")
-    full = exact[0] if exact else f"{_DEFAULT_NAMESPACE}/{name}"
-    if not any(_matches(pattern, full) for pattern in sections):
-        raise ConfigError(
-            f"{file} has no parameters for a node {name}; it has {_list(list(sections))}: name one with"
-            " --node."
-        )
-    return full
+
+    def parameters(self, full: str) -> dict[str, Any]:
+        """What the file sets for the node of this full name, nested names joined with dots."""
+        found: dict[str, yaml.Node] = {}
+        for pattern, parameters in self._sections.items():
+            if _matches(pattern, full):
+                found.update(parameters)
+        return {name: _value(value, name, self._path) for name, value in found.items()}
+
+    def _named(self, name: str, beside: str) -> list[str]:
+        """The nodes of this name that sections are about, those that are spelt out before others."""
+        exact = self._exact(name)
+        if exact:
+            return exact
+        neighbours = [f"{p.rpartition('/')[0]}/{name}" for p in self._exact(beside)]
+        if about := [full for full in neighbours if self._about(full)]:
+            return about
+        # /front/* and /front/** mean the node in /front; /** alone means any.
+        spaces = [p.rstrip("*") for p in self._sections if p.endswith(("/*", "/**")) and p != "/**"]
+        return list(dict.fromkeys(space + name for space in spaces if "*" not in space))
+
+    def _exact(self, name: str) -> list[str]:
+        return [p for p in self._sections if "*" not in p and p.endswith(f"/{name}")]
+
+    def _about(self, full: str) -> bool:
+        return any(_matches(pattern, full) for pattern in self._sections)
+
+    def _names(self) -> str:
+        return _list(list(self._sections))
 
 
 def _matches(pattern: str, full: str) -> bool:

@@ -1,4 +1,4 @@
-"""Tables of parameters: the one source of declarations, checks, config/stride.yaml and the README's tables.
+"""Tables of parameters: the one source of declarations, checks, config/stride.yaml and docs/parameters.md.
 
 Needs no ROS, so that tools and launch files can read the tables; nodes/parameters.py declares them.
 """
@@ -87,6 +87,11 @@ Table = tuple[ParameterSpec, ...]
 def with_default(table: Table, name: str, default: Value) -> Table:
     """Return the table with another default for one of its parameters."""
     return tuple(replace(spec, default=default) if spec.name == name else spec for spec in table)
+
+
+def default_of(table: Table, name: str) -> Value:
+    """Return the default of one of a table's parameters."""
+    return next(spec.default for spec in table if spec.name == name)
 
 
 THREADS = ParameterSpec(

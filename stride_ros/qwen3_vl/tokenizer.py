@@ -116,7 +116,7 @@ def transformers_tokenizer(folder: Path) -> Any:
 
     tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
     if not tokenizer.chat_template:
-        tokenizer.chat_template = _legacy_template(folder)
+        tokenizer.chat_template = legacy_template(folder)
     if not tokenizer.chat_template:
         raise CheckpointError(
             f"{folder} has no chat template; add the chat_template.jinja it was published with, or choose "
@@ -134,10 +134,11 @@ def _template(folder: Path, config: Mapping[str, Any]) -> str | None:
     if file.is_file():
         return file.read_text(encoding="utf-8")
     own = config.get("chat_template")
-    return own if isinstance(own, str) else None if own else _legacy_template(folder)
+    return own if isinstance(own, str) else None if own else legacy_template(folder)
 
 
-def _legacy_template(folder: Path) -> str | None:
+def legacy_template(folder: Path) -> str | None:
+    """The chat template in chat_template.json, where older checkpoints have it; None without one."""
     template = _read_json(folder / "chat_template.json").get("chat_template")
     return template if isinstance(template, str) else None
 

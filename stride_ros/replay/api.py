@@ -13,6 +13,7 @@ from stride_ros.bags.reader import BagReader
 from stride_ros.errors import ConfigError, SourceError
 from stride_ros.process.collector import paused_collector
 from stride_ros.process.threads import AUTO, restored_threads
+from stride_ros.response.config import BackendConfig, ResponseConfig
 from stride_ros.runs.expectations import Expectations, Verdict, add_to, judge, read_expectations
 from stride_ros.runs.record import Run, Span
 
@@ -50,8 +51,9 @@ def replay(
     *,
     image_topic: str | None = None,
     model: str | ActivationModel = DEFAULT_MODEL,
-    responder: str | None = None,
+    responder: str | BackendConfig | None = None,
     config: ActivationConfig | None = None,
+    response: ResponseConfig | None = None,
     rate: float = 1.0,
     clock: str = "header",
     start: float = 0.0,
@@ -66,13 +68,14 @@ def replay(
 ) -> Replay:
     """Replay a recording offline, exactly as the nodes would see it.
 
-    ``bag``: a rosbag2 folder or file (sqlite3 or MCAP) or a ROS 1 .bag. ``query``: one or several; None takes
-    those of ``expect``. ``model``: name, folder or a loaded ActivationModel; ``responder``: name or folder of
-    the model that answers onsets, None for none. ``rate``: frames a second taken. ``clock``: "header" stamps
-    or "log" times. ``start``, ``duration``: the part to play, s from the first image. ``expect``: a file of
-    ground truth, or an `Expectations`. ``threads``: of the CPU for models that are loaded here, 0 for as many
-    as their size is worth, None to leave PyTorch's setting alone. ``out``: a bag to write with the results
-    and the recorded ``topics`` (default: the images). ``progress(done, total)`` is told seconds of the
+    `bag`: a rosbag2 folder or file (sqlite3 or MCAP) or a ROS 1 .bag. `query`: one or several; None takes
+    those of `expect`. `model`: name, folder or a loaded ActivationModel; `config` its settings.
+    `responder`: name or folder of the model that says what happens, or a BackendConfig, None for nobody;
+    `response` its settings. `rate`: frames a second taken. `clock`: "header" stamps
+    or "log" times. `start`, `duration`: the part to play, s from the first image. `expect`: a file of
+    ground truth, or an `Expectations`. `threads`: of the CPU for models that are loaded here, 0 for as many
+    as their size is worth, None to leave PyTorch's setting alone. `out`: a bag to write with the results
+    and the recorded `topics` (default: the images). `progress(done, total)` is told seconds of the
     recording.
 
     The same arguments give the same result. Raises StrideError: SourceError for a recording that cannot be
@@ -95,35 +98,38 @@ def replay(
         with paused_collector():
             from stride_ros.activation.model import ActivationModel
             from stride_ros.replay.bag_output import BagOutput
-            from stride_ros.replay.player import Player
+            from stride_ros.replay.replayer import Replayer
 
             stack.enter_context(restored_threads())
             loaded = ActivationModel.load(model, device, threads=threads) if isinstance(model, str) else model
-        answerer = None
+        speaker = None
         if responder is not None:
-            from stride_ros.replay.answers import Answerer
+            from stride_ros.replay.responder import ReplayResponder
 
-            answerer = Answerer(responder, device=device, threads=threads)
-            stack.callback(answerer.close)
-        sink = None
+            if isinstance(responder, str):
+                responder = BackendConfig(model=responder, device=device, threads=threads)
+            speaker = ReplayResponder(responder, response or ResponseConfig())
+            stack.callback(speaker.close)
+        output = None
         if out is not None:
-            sink = BagOutput(out, storage, queries=queries, model=loaded.short_name)
-            stack.enter_context(sink)
-        player = Player(loaded, queries, config, rate=rate, clock=clock, answerer=answerer, sink=sink)
-        run = player.play(
+            output = BagOutput(out, storage, model=loaded.short_name)
+            stack.enter_context(output)
+        replayer = Replayer(loaded, queries, config, rate=rate, clock=clock, responder=speaker, output=output)
+        run = replayer.replay(
             reader,
             topics=wanted,
             start=start,
             duration=duration,
             progress=lambda done: progress(done, total),
         )
-        run.responder = answerer.name if answerer is not None else ""
+        run.responder = speaker.name if speaker is not None else ""
         run.source = {"image topic": reader.image.topic, "start": start, "duration": duration, "clock": clock}
         run.settings = {
             "model": loaded.name,
             "responder": run.responder or "none",
             "rate": rate,
-            **_changed(config or ActivationConfig()),
+            **_changed(config or ActivationConfig(), ActivationConfig()),
+            **_changed(response or ResponseConfig(), ResponseConfig(), "responder."),
         }
     if expectations is None:
         return Replay(run)
@@ -143,10 +149,10 @@ def _copied(image_topic: str, topics: Sequence[str] | None) -> list[str]:
     return list(topics)
 
 
-def _changed(config: ActivationConfig) -> dict[str, Any]:
-    """The settings that are not the default ones."""
-    default = asdict(ActivationConfig())
-    return {name: value for name, value in asdict(config).items() if value != default[name]}
+def _changed(config: Any, default: Any, prefix: str = "") -> dict[str, Any]:
+    """The settings that are not the default ones, by name."""
+    usual = asdict(default)
+    return {f"{prefix}{name}": value for name, value in asdict(config).items() if value != usual[name]}
 
 
 def _queries(query: str | Sequence[str] | None, expectations: Expectations | None) -> list[str]:

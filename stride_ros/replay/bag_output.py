@@ -6,38 +6,35 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stride_ros.activation.identity import watch_ids
+from stride_ros.activation.frame_path import DecisionSink, Frame
 from stride_ros.bags import messages
 from stride_ros.bags.types import MessageDecoder
 from stride_ros.bags.writer import BagWriter
 from stride_ros.errors import SourceError
-from stride_ros.replay.player import Moment
-from stride_ros.runs.record import STATUSES, Said
+from stride_ros.text import topics
 
 if TYPE_CHECKING:
-    from stride_ros.activation.session import ActivationUpdate
-    from stride_ros.activation.stamped_stream import StampedEvent
+    from stride_ros.activation.stamped_stream import Decision, StampedEvent
     from stride_ros.bags.storage import BagMessage, Channel
+    from stride_ros.response.commentary import Commentary
 
 # As under the namespace of launch/stride.launch.py.
-FRAMES, WINDOW = "/stride/frames", "/stride/activation/window"
-SPAN, COMMENTARY = "/stride/activation/span", "/stride/commentary"
-OUTPUT_TOPICS = (FRAMES, WINDOW, SPAN, COMMENTARY)
+OUTPUT_TOPICS = FRAMES, WINDOW, SPAN, COMMENTARY = tuple(
+    topics.under(topics.NAMESPACE, name) for name in topics.RESULTS
+)
 
 
-class BagOutput(BagWriter):
-    """A `Sink` that writes; log times are those of the frame that each message is about."""
+class BagOutput(BagWriter, DecisionSink[Frame]):
+    """A sink that writes; log times are those of the frame that each message is about."""
 
-    def __init__(
-        self, path: str | Path, storage: str = "mcap", *, queries: Sequence[str], model: str
-    ) -> None:
+    def __init__(self, path: str | Path, storage: str = "mcap", *, model: str) -> None:
         """`model`: name of the activation model, as written with every span."""
         super().__init__(path, storage)
         self._model = model
-        self._watches = dict(zip(queries, watch_ids(queries), strict=True))
         self._decoders: dict[Channel, MessageDecoder] = {}
 
     def recorded(self, message: BagMessage) -> None:
+        """Copy a message of the recording."""
         channel = message.channel
         if channel.msgtype not in messages.OWN or channel.encoding != "cdr":
             self.copy(channel, message.data, message.log_time)
@@ -51,52 +48,62 @@ class BagOutput(BagWriter):
             ) from error
         self.write(channel.topic, own, message.log_time)
 
-    def frame(self, moment: Moment) -> None:
-        image = messages.image(moment.image, moment.stamp, moment.frame_id)
-        self.write(FRAMES, image, moment.log_time)
+    def frame(self, stream: str, frame: Frame) -> None:
+        """Write a frame as the activation node passes it on."""
+        image = messages.image(frame.image, frame.stamp, frame.frame_id)
+        self.write(FRAMES, image, frame.reading.received)
 
-    def window(self, query: str, moment: Moment, update: ActivationUpdate) -> None:
+    def decision(self, stream: str, frame: Frame, decision: Decision) -> None:
+        """Write a window, and the changes of spans it leads to."""
+        update = decision.update
         window = messages.window(
-            query,
-            stamp=moment.stamp,
-            frame_id=moment.frame_id,
+            update.query,
+            stamp=frame.stamp,
+            frame_id=frame.frame_id,
             resolution=update.resolution,
             labels=update.labels,
             probabilities=update.probabilities,
             steps=update.steps,
             inference_time=update.timings["total"],
-            watch=self._watches[query],
+            watch=decision.watch,
         )
-        self.write(WINDOW, window, moment.log_time)
+        self.write(WINDOW, window, frame.reading.received)
+        self.events(stream, frame, decision.events)
 
-    def span(self, span_id: int, moment: Moment, event: StampedEvent) -> None:
-        span = messages.span(
-            span_id,
-            int(event.event.state),
-            event.event.query,
-            start=event.start_ns,
-            end=event.end_ns,
-            stamp=moment.stamp,
-            frame_id=moment.frame_id,
-            confidence=float(event.event.confidence),
-            onset=event.onset_ns,
-            watch=self._watches[event.event.query],
-            model=self._model,
-        )
-        self.write(SPAN, span, moment.log_time)
+    def events(self, stream: str, frame: Frame, events: Sequence[StampedEvent]) -> None:
+        """Write changes of spans."""
+        for stamped in events:
+            event = stamped.event
+            span = messages.span(
+                event.span_id,
+                int(event.state),
+                event.query,
+                start=stamped.start_ns,
+                end=stamped.end_ns,
+                stamp=frame.stamp,
+                frame_id=frame.frame_id,
+                confidence=float(event.confidence),
+                onset=stamped.onset_ns,
+                watch=stamped.watch,
+                model=self._model,
+            )
+            self.write(SPAN, span, frame.reading.received)
 
-    def commentary(self, span_id: int, query: str, moment: Moment, said: Said) -> None:
-        commentary = messages.commentary(
-            span_id,
-            query,
-            said.text,
-            stamp=moment.stamp,
-            frame_id=moment.frame_id,
-            model=said.model,
-            latency=said.latency or 0.0,
-            status=STATUSES.index(said.status),
-            error=said.error,
-            watch=self._watches[query],
-            frame_stamps=said.frame_stamps,
+    def commentary(self, frame: Frame, commentary: Commentary) -> None:
+        """Write what was said about an event, final or not."""
+        span = commentary.span
+        message = messages.commentary(
+            span.span_id,
+            span.query,
+            commentary.text,
+            stamp=commentary.onset,
+            frame_id=span.frame_id,
+            model=commentary.model,
+            final=commentary.final,
+            latency=commentary.latency,
+            status=int(commentary.status),
+            error=commentary.error,
+            watch=span.watch,
+            frame_stamps=commentary.frame_stamps,
         )
-        self.write(COMMENTARY, commentary, moment.log_time)
+        self.write(COMMENTARY, message, frame.reading.received)

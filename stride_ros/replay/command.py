@@ -1,10 +1,11 @@
-"""``stride-ros replay``: a recording in, spans and commentary out, pass or fail against expectations."""
+"""`stride-ros replay`: a recording in, spans and commentary out, pass or fail against expectations."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,9 @@ from stride_ros.terminal import Progress, Style, one_line, say, tell_notes
 from stride_ros.text.wording import counted
 
 if TYPE_CHECKING:
+    from stride_ros.parameters.tuning import Tuning
     from stride_ros.replay.api import Replay
+    from stride_ros.response.config import BackendConfig
 
 
 def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
@@ -33,7 +36,13 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         help="what to be told about; repeat for several (default: those of --expect)",
     )
     parser.add_argument("--model", help="decides when: name or folder (default stride-tiny)")
-    parser.add_argument("--responder", metavar="MODEL", help="says what: name or folder (default: nobody)")
+    parser.add_argument(
+        "--responder",
+        metavar="MODEL",
+        nargs="?",
+        const="",
+        help="says what: name or folder; without MODEL that of --params-file (default: nobody)",
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default auto)")
     add_threads_option(parser)
     parser.add_argument(
@@ -46,19 +55,22 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         "--params-file",
         type=Path,
         metavar="FILE",
-        help="take query, model, rate and thresholds of the activation node from a robot's parameter file",
+        help="take query, model, rate and thresholds of the activation node, and the responder's settings,"
+        " from a robot's parameter file",
     )
     parser.add_argument(
         "--node",
         metavar="NAME",
-        help="whose parameters they are, for example /front/activation, where FILE has several nodes'",
+        help="whose parameters they are, for example /front/activation, where FILE has several nodes'; the"
+        " responder is the one in that namespace",
     )
     parser.add_argument(
         "--set",
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="set one of its parameters, for example trigger.min_confidence=0.7; repeat for several",
+        help="set one of its parameters, for example trigger.min_confidence=0.7, or of the responder's, for"
+        " example responder.history=0; repeat for several",
     )
     results = parser.add_argument_group("results")
     results.add_argument(
@@ -116,7 +128,8 @@ def run(arguments: argparse.Namespace) -> int:
             image_topic=arguments.image_topic,
             model=arguments.model or given.get("model", DEFAULT_MODEL),
             config=tuning.config,
-            responder=arguments.responder,
+            responder=_backend(arguments, tuning),
+            response=tuning.response,
             rate=given.get("rate", 1.0) if arguments.rate is None else arguments.rate,
             clock=arguments.clock,
             start=arguments.start,
@@ -134,9 +147,25 @@ def run(arguments: argparse.Namespace) -> int:
     return 0 if result.ok else 1
 
 
+def _backend(arguments: argparse.Namespace, tuning: Tuning) -> BackendConfig | None:
+    """What says what happens: the responder's backend in the parameter file, with what is given beside it."""
+    if arguments.responder is None:
+        return None
+    if not arguments.responder and "model" not in tuning.responder:
+        raise ConfigError(
+            "--responder names no model and no --params-file does for the responder; write --responder MODEL."
+        )
+    given: dict[str, Any] = {"model": arguments.responder} if arguments.responder else {}
+    if arguments.device != "auto":
+        given["device"] = arguments.device
+    if arguments.threads:
+        given["threads"] = arguments.threads
+    return replace(tuning.backend, **given)
+
+
 def _tell(result: Replay, seconds: float) -> None:
-    from stride_ros.runs.chart import time_label
     from stride_ros.runs.expectations import TABLE_HANG
+    from stride_ros.text.wording import time_label
 
     style = Style(sys.stdout)
     for query, span in result.run.spans():

@@ -1,10 +1,10 @@
-"""Fixtures for tests on recordings. In conftest.py: ``pytest_plugins = ["stride_ros.replay.pytest_plugin"]``.
+"""Fixtures for tests on recordings. In conftest.py: `pytest_plugins = ["stride_ros.replay.pytest_plugin"]`.
 
     def test_the_robot_tells_of_visitors(replay_bag):
         result = replay_bag("drives/lobby", expect="drives/lobby.spans.yaml")
         assert result.ok, result.table
 
-The model is loaded once for all tests; the command line option ``--stride-model`` chooses it.
+The model is loaded once for all tests; the command line option `--stride-model` chooses it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture(scope="session")
 def stride_model(request: pytest.FixtureRequest) -> ActivationModel:
-    """The activation model of ``--stride-model``, loaded once."""
+    """The activation model of `--stride-model`, loaded once."""
     from stride_ros.activation.model import ActivationModel
 
     return ActivationModel.load(request.config.getoption("--stride-model"), threads=AUTO)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 
 from stride_ros.response.chat_stream import COMPLETE, ChatReader, Piece, ServerSaidError, error_of, words_of
 from stride_ros.response.event_stream import Event, EventReader
-from stride_ros.response.thoughts import ThoughtFilter
+from stride_ros.response.reasoning import ReasoningFilter
 from stride_ros.text.foreign import Mender
 
 LETTERS_PER_TOKEN = 16  # more than any tokenizer gives on average
@@ -23,7 +23,7 @@ class NotAChatError(Exception):
 
 
 class UnfinishedError(Exception):
-    """The server ended the answer before the model did; ``reason`` is the finish reason."""
+    """The server ended the answer before the model did; `reason` is the finish reason."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -43,13 +43,13 @@ class RefusedError(Exception):
 
 
 class AnswerReader:
-    """Reads the body of one answer and hands each piece of text that is to be spoken to ``say``.
+    """Reads the body of one answer and hands each piece of text that is to be spoken to `say`.
 
-    Text has no thoughts in it and can be published. ``opened`` is what is known of this server's answers:
-    whether they begin inside of thoughts that the prompt opened, None when nothing is known yet; ``learned``
-    is what is known at the end. At most ``longest`` characters are read. ``heard`` grows with each piece
-    that is neither thoughts nor white space; ``over`` says that the answer is complete although the
-    connection may stay open, ``done`` that nothing at all follows.
+    Text has no thoughts in it and can be published. `opened` is what is known of this server's answers:
+    whether they begin inside of thoughts that the prompt opened, None when nothing is known yet; `learned`
+    is what is known at the end. At most `longest` characters are read. `heard` grows with each piece
+    that is neither thoughts nor white space; `over` says that the answer is complete although the
+    connection may stay open, `done` that nothing at all follows.
     """
 
     def __init__(self, say: Callable[[str], None], *, opened: bool | None = None, longest: int) -> None:
@@ -62,7 +62,7 @@ class AnswerReader:
         self._events = EventReader()
         self._chat = ChatReader()
         self._mender = Mender()
-        self._thoughts = ThoughtFilter(False if opened is False else None)
+        self._thoughts = ReasoningFilter(False if opened is False else None)
         self._words = ""  # the beginning of what is no JSON
         self._foreign = ""  # the beginning of JSON that is no chat completion
         self._thought = False

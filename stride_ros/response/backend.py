@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Protocol, cast
 
+import numpy as np
+from numpy.typing import NDArray
+
 from stride_ros.errors import ConfigError
 from stride_ros.process.import_lock import IMPORT_LOCK
-from stride_ros.response.frame_cache import TimedFrame
 
 # Module and class of each kind; imported on demand because each needs its own libraries.
 BACKENDS = {
@@ -23,13 +25,21 @@ QUANTIZATIONS = ("none", "8bit", "4bit")
 
 
 @dataclass(frozen=True)
+class TimedFrame:
+    """One frame as it is shown: `image` (H, W, 3) uint8 RGB, `time` in s on the request's clock."""
+
+    image: NDArray[np.uint8]
+    time: float
+
+
+@dataclass(frozen=True)
 class ResponseRequest:
     """What a backend is asked about one event.
 
-    ``query`` is what the user wants to be told about, ``frames`` are oldest first, ``span_start`` is the
-    event's start in s on the frames' clock. ``history`` holds the last commentaries, oldest first, so
-    that the model does not repeat itself; ``system_prompt`` sets style, language and length ("" for none).
-    ``frame_stamps`` are the frames' stamps in ns, for the record of what was shown; no backend reads them.
+    `query` is what the user wants to be told about, `frames` are oldest first, `span_start` is the
+    event's start in s on the frames' clock. `history` holds the last commentaries, oldest first, so
+    that the model does not repeat itself; `system_prompt` sets style, language and length ("" for none).
+    `frame_stamps` are the frames' stamps in ns, for the record of what was shown; no backend reads them.
     """
 
     query: str
@@ -63,7 +73,7 @@ class ResponseBackend(Protocol):
         """
 
     def stream(self, request: ResponseRequest, cancelled: Callable[[], bool]) -> Iterator[str]:
-        """Yield the answer in increments of text; end early, without an error, once ``cancelled()``.
+        """Yield the answer in increments of text; end early, without an error, once `cancelled()`.
 
         Raises BackendError when the model cannot answer.
         """
@@ -75,7 +85,7 @@ class ResponseBackend(Protocol):
 def load_backend(
     kind: str, model: str, device: str = "auto", dtype: str = "auto", **options: Any
 ) -> ResponseBackend:
-    """Load the backend ``kind`` with ``model``; ``options`` are the keyword arguments of its class.
+    """Load the backend `kind` with `model`; `options` are the keyword arguments of its class.
 
     Raises ConfigError for an unknown kind and BackendError when the model cannot be loaded.
     """

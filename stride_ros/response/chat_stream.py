@@ -47,7 +47,7 @@ _CODE_KEYS = ("code", "status", "status_code", "type", "error_code", "errorCode"
 
 
 class ServerSaidError(Exception):
-    """The server says in its answer what is wrong: ``words``, and a ``code`` or "" when it gives none."""
+    """The server says in its answer what is wrong: `words`, and a `code` or "" when it gives none."""
 
     def __init__(self, words: str, code: str = "") -> None:
         super().__init__(words)
@@ -66,10 +66,10 @@ class Piece:
 class ChatReader:
     """Reads the values of one answer in turn and remembers how it ended.
 
-    Of several choices the one that came first is read. In a choice a ``delta`` is a piece; a ``message``
-    is a piece too, unless it holds the whole answer once more. ``finish`` is "" until the server names a
+    Of several choices the one that came first is read. In a choice a `delta` is a piece; a `message`
+    is a piece too, unless it holds the whole answer once more. `finish` is "" until the server names a
     reason, in lower case; text after a reason takes it back, since some servers name it in every chunk.
-    ``refusal`` is what the model says instead of an answer, ``tools`` tells that it called some, ``tokens``
+    `refusal` is what the model says instead of an answer, `tools` tells that it called some, `tokens`
     is the server's count, 0 when it gives none.
     """
 

@@ -1,4 +1,4 @@
-"""``stride-ros respond``: ask a response backend about a stretch of video, without ROS."""
+"""`stride-ros respond`: ask a response backend about a stretch of video, without ROS."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from stride_ros.text.wording import counted
 
 if TYPE_CHECKING:
     from stride_ros.response.backend import ResponseBackend, ResponseRequest
+    from stride_ros.response.config import ResponseConfig
 
 DESCRIPTION = """Show frames of a video to a model, as the responder node does at an onset, and print what it
 says. Times are in s from the start of the video."""
@@ -65,16 +66,22 @@ def run(arguments: argparse.Namespace) -> int:
     """Ask once; the text goes to stdout as it comes, the figures to stderr."""
     _check(arguments)
     request = read_request(arguments)
-    from stride_ros.response.backend import load_backend
+    from stride_ros.response.config import BackendConfig
 
     kind = arguments.backend or ("openai" if arguments.base_url else "huggingface")
-    options = {"max_new_tokens": arguments.max_new_tokens, "temperature": arguments.temperature}
-    if arguments.base_url:
-        options["base_url"] = arguments.base_url
+    given = {"base_url": arguments.base_url} if arguments.base_url else {}
+    config = BackendConfig(
+        kind,
+        arguments.model,
+        arguments.device,
+        arguments.dtype,
+        arguments.threads,
+        max_new_tokens=arguments.max_new_tokens,
+        temperature=arguments.temperature,
+        **given,
+    )
     say(f"Loading {arguments.model} ...", stream=sys.stderr)
-    if kind == "huggingface":
-        options["threads"] = arguments.threads
-    backend = load_backend(kind, arguments.model, arguments.device, arguments.dtype, **options)
+    backend = config.load()
     try:
         answer = _ask(backend, request)
     finally:
@@ -92,7 +99,7 @@ def run(arguments: argparse.Namespace) -> int:
             "query": request.query,
             "from": arguments.start,
             "to": arguments.end,
-            "frame_times": [frame.time for frame in request.frames],
+            "frame_times": [stamp / 1e9 for stamp in request.frame_stamps],
             **answer,
         }
         arguments.json.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -100,13 +107,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def read_request(arguments: argparse.Namespace) -> ResponseRequest:
-    """The frames from ``start - pre_seconds`` to ``end``, chosen as the responder node does."""
-    from stride_ros.response.backend import ResponseRequest
+    """The frames from `start - pre_seconds` to `end`, chosen as the responder node does."""
     from stride_ros.response.frame_cache import FrameCache
-    from stride_ros.response.prompt import DEFAULT_SYSTEM_PROMPT
+    from stride_ros.response.request import make_request, nanoseconds
     from stride_ros.sources import open_source
     from stride_ros.terminal import tell_notes
 
+    config = _config(arguments)
     begin = arguments.start - arguments.pre_seconds
     # A frame's length more, because a source ends before its length.
     source = open_source(
@@ -115,20 +122,34 @@ def read_request(arguments: argparse.Namespace) -> ResponseRequest:
         seconds=arguments.end + 1 / arguments.rate,
         image_topic=arguments.image_topic,
     )
-    cache = FrameCache(arguments.end - begin + 1.0, 4096)
+    cache = FrameCache(config)
     for frame in source.frames():
         if frame.time > arguments.end:
             break
         if frame.time >= begin:
-            cache.add(frame.image, frame.time)
+            cache.add(frame.image, nanoseconds(frame.time))
     tell_notes(source.notes)
-    frames = tuple(cache.select(begin, arguments.end, arguments.max_frames))
-    if not frames:
+    start, end = nanoseconds(arguments.start), nanoseconds(arguments.end)
+    selection = cache.select(start - nanoseconds(config.pre_seconds), end, config.max_frames)
+    if not selection.frames:
         raise SourceError(
             f"{arguments.video} has no frame from {begin:g} to {arguments.end:g} s: correct --from and --to."
         )
-    system_prompt = DEFAULT_SYSTEM_PROMPT if arguments.system_prompt is None else arguments.system_prompt
-    return ResponseRequest(arguments.query, frames, arguments.start, system_prompt=system_prompt)
+    return make_request(config, arguments.query, selection.frames, start)
+
+
+def _config(arguments: argparse.Namespace) -> ResponseConfig:
+    """The settings, with room for all frames of the stretch."""
+    from stride_ros.response.config import ResponseConfig
+
+    given = {} if arguments.system_prompt is None else {"system_prompt": arguments.system_prompt}
+    return ResponseConfig(
+        pre_seconds=arguments.pre_seconds,
+        max_frames=arguments.max_frames,
+        cache_seconds=arguments.end - arguments.start + arguments.pre_seconds + 1.0,
+        cache_frames=4096,
+        **given,
+    )
 
 
 def _ask(backend: ResponseBackend, request: ResponseRequest) -> dict[str, Any]:

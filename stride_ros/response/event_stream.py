@@ -21,9 +21,9 @@ class TooLongError(Exception):
 
 @dataclass(frozen=True)
 class Event:
-    """What a body holds: ``json`` (a value), ``error`` (a value or words), ``done``, or what is no JSON:
+    """What a body holds: `json` (a value), `error` (a value or words), `done`, or what is no JSON:
 
-    ``broken`` begins like it, ``words`` do not.
+    `broken` begins like it, `words` do not.
     """
 
     kind: Literal["json", "error", "done", "broken", "words"]
@@ -53,7 +53,7 @@ class EventReader:
         self._other_length = 0
 
     def feed(self, data: bytes) -> list[Event]:
-        """Return the events that ``data`` completes. Raises TooLongError."""
+        """Return the events that `data` completes. Raises TooLongError."""
         return self._read(self._decoder.decode(data))
 
     def settle(self) -> list[Event]:
@@ -188,7 +188,7 @@ def _done(text: str) -> bool:
 
 
 def _parse(text: str) -> Any | None:
-    """The object or list that ``text`` spells, None when it spells none."""
+    """The object or list that `text` spells, None when it spells none."""
     if text.lstrip()[:1] not in ("{", "["):
         return None
     try:

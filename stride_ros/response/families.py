@@ -13,7 +13,7 @@ from stride_ros.response.prompt import frame_times, question
 
 
 class PromptBuilder(Protocol):
-    """Turns a request into the tensors that ``generate`` takes, batch size 1."""
+    """Turns a request into the tensors that `generate` takes, batch size 1."""
 
     tokenizer: Any
 
@@ -22,7 +22,7 @@ class PromptBuilder(Protocol):
 
 
 def prompt_builder(directory: Path, config: Any, frame_max_tokens: int) -> PromptBuilder:
-    """The builder for the checkpoint in ``directory`` whose configuration is ``config``."""
+    """The builder for the checkpoint in `directory` whose configuration is `config`."""
     try:
         if config.model_type in ("qwen3_vl", "qwen3_vl_moe"):
             from stride_ros.response.qwen3_vl import Qwen3VLPrompt

@@ -4,96 +4,114 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stride_ros.errors import ConfigError, TimeError
+from stride_ros.imaging.resize import shrink
+from stride_ros.response.config import ResponseConfig
+
+NANOSECONDS = 1_000_000_000
 
 
 @dataclass(frozen=True)
-class TimedFrame:
-    """One frame: ``image`` (H, W, 3) uint8 RGB, ``time`` in s on the stream's clock."""
+class StampedFrame:
+    """One frame: `image` (H, W, 3) uint8 RGB, `stamp` in ns."""
 
     image: NDArray[np.uint8]
-    time: float
+    stamp: int
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Frames of one interval, oldest first; `life` tells the stream before a step back in time from after."""
+
+    life: int
+    frames: tuple[StampedFrame, ...]
+
+    def reaches(self, stamp: int) -> bool:
+        """Whether there is a frame at or after `stamp` (ns)."""
+        return bool(self.frames) and self.frames[-1].stamp >= stamp
 
 
 class FrameCache:
-    """A bounded, thread-safe history of frames: at most ``seconds`` long and ``max_frames`` many.
+    """A bounded, thread-safe history of frames, no larger than the configuration says.
 
-    Images are kept by reference and never copied; the caller must not write to them afterwards.
+    Images that are small enough are kept by reference; the caller must not write to them afterwards.
     """
 
-    def __init__(self, seconds: float, max_frames: int) -> None:
-        if not seconds > 0:
-            raise ConfigError(f"A frame cache of {seconds} s can hold nothing: give a length above 0 s.")
-        if max_frames < 1:
-            raise ConfigError(f"A frame cache of {max_frames} frames can hold nothing: give at least 1.")
-        self._seconds = seconds
-        self._frames: deque[TimedFrame] = deque(maxlen=max_frames)
+    def __init__(self, config: ResponseConfig) -> None:
+        self._size, self._length = config.cache_size, round(config.cache_seconds * NANOSECONDS)
+        self._frames: deque[StampedFrame] = deque(maxlen=config.cache_frames)
+        self._newest: int | None = None
+        self._life = 0
         self._changed = threading.Condition()
 
-    def add(self, image: NDArray[np.uint8], time: float) -> None:
-        """Append a frame; raise TimeError when ``time`` (s) is not after the newest one."""
+    def add(self, image: NDArray[np.uint8], stamp: int) -> None:
+        """Keep an (H, W, 3) uint8 RGB image with its stamp in ns.
+
+        A step back in time (a bag that loops, a clock that was set) forgets all frames before it; a stamp
+        that repeats adds nothing.
+        """
+        frame = StampedFrame(shrink(image, self._size), stamp)
         with self._changed:
-            if self._frames and time <= self._frames[-1].time:
-                raise TimeError(
-                    f"A frame at {time:.3f} s came after one at {self._frames[-1].time:.3f} s: "
-                    "clear the cache to start over."
-                )
-            self._frames.append(TimedFrame(image, time))
-            while self._frames[0].time < time - self._seconds:
+            if self._newest is not None and stamp < self._newest:
+                self._forget()
+            if stamp == self._newest:
+                return
+            self._frames.append(frame)
+            self._newest = stamp
+            while self._frames[0].stamp < stamp - self._length:
                 self._frames.popleft()
             self._changed.notify_all()
 
-    def select(self, start: float, end: float, max_frames: int) -> list[TimedFrame]:
-        """The frames with ``start <= time <= end`` (s), oldest first, thinned evenly to ``max_frames``.
-
-        The first and the newest frame of the interval stay; with ``max_frames`` 1 it is the newest.
-        """
+    def select(self, start: int, end: int, max_frames: int) -> Selection:
+        """The frames with `start <= stamp <= end` (ns), thinned evenly to `max_frames`."""
         with self._changed:
-            inside = [frame for frame in self._frames if start <= frame.time <= end]
-        return [inside[index] for index in evenly(len(inside), max_frames)]
+            return Selection(self._life, within(self._frames, start, end, max_frames))
 
-    def wait_for(self, time: float, timeout: float) -> bool:
-        """Wait until a frame at or after ``time`` (s) is here; False if ``timeout`` (s) passed first."""
+    def wait_for(self, stamp: int | None, timeout: float) -> bool:
+        """Wait until a frame at or after `stamp` (ns; None: any) is here; False if `timeout` (s) passed."""
+
+        def arrived() -> bool:
+            return self._newest is not None and (stamp is None or self._newest >= stamp)
+
         with self._changed:
-            return self._changed.wait_for(
-                lambda: bool(self._frames) and self._frames[-1].time >= time, timeout
-            )
+            return self._changed.wait_for(arrived, timeout)
 
     def clear(self) -> None:
-        """Forget every frame, so that times may start anew."""
+        """Forget every frame, so that stamps may start anew."""
         with self._changed:
-            self._frames.clear()
+            self._forget()
 
     @property
-    def newest(self) -> float | None:
-        """Time of the newest frame in s, None while empty."""
+    def newest(self) -> int | None:
+        """Stamp of the newest frame in ns, None while empty."""
         with self._changed:
-            return self._frames[-1].time if self._frames else None
+            return self._newest
 
     def __len__(self) -> int:
         return len(self._frames)
 
+    def _forget(self) -> None:
+        self._frames.clear()
+        self._newest = None
+        self._life += 1
 
-def shrink(image: NDArray[np.uint8], longest: int) -> NDArray[np.uint8]:
-    """An (H, W, 3) uint8 image with its longer side at most ``longest`` px; itself if it is small enough."""
-    height, width = image.shape[:2]
-    scale = longest / max(height, width)
-    if scale >= 1:
-        return image
-    import cv2
 
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    small: NDArray[np.uint8] = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    return small
+def within(frames: Iterable[StampedFrame], start: int, end: int, max_frames: int) -> tuple[StampedFrame, ...]:
+    """The frames with `start <= stamp <= end` (ns), thinned evenly to `max_frames`.
+
+    The first and the newest frame of the interval stay; with `max_frames` 1 it is the newest.
+    """
+    inside = [frame for frame in frames if start <= frame.stamp <= end]
+    return tuple(inside[index] for index in evenly(len(inside), max_frames))
 
 
 def evenly(count: int, wanted: int) -> list[int]:
-    """At most ``wanted`` indices spread evenly over ``range(count)``, the last one always among them."""
+    """At most `wanted` indices spread evenly over `range(count)`, the last one always among them."""
     if count <= wanted:
         return list(range(count))
     if wanted <= 1:

@@ -15,10 +15,10 @@ from stride_ros.process.threads import use_threads
 
 
 class StreamedGeneration:
-    """Runs ``model.generate`` on a thread of its own and hands out the text as it grows.
+    """Runs `model.generate` on a thread of its own and hands out the text as it grows.
 
     One thread for the life of the object: on a CPU every new thread would start its own pool of workers, of
-    ``threads`` threads.
+    `threads` threads.
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class StreamedGeneration:
         self.last_tokens = 0
 
     def stream(self, inputs: dict[str, Any], cancelled: Callable[[], bool]) -> Iterator[str]:
-        """Yield the generated text in increments; what ``generate`` raises is raised here."""
+        """Yield the generated text in increments; what `generate` raises is raised here."""
         pieces: Queue[str | None] = Queue()
         abandoned = threading.Event()
         streamer = _QueueStreamer(self._tokenizer, pieces)
@@ -90,7 +90,7 @@ class _QueueStreamer(TextStreamer):  # type: ignore[misc]
 
 
 class _StopWhen(StoppingCriteria):  # type: ignore[misc]
-    """Ends generation after the current token once ``condition`` holds."""
+    """Ends generation after the current token once `condition` holds."""
 
     def __init__(self, condition: Callable[[], bool]) -> None:
         self._condition = condition

@@ -11,27 +11,29 @@ import torch
 
 from stride_ros.errors import BackendError
 from stride_ros.process.threads import choose_threads, use_threads
-from stride_ros.response.backend import ResponseRequest
+from stride_ros.response.backend import ResponseRequest, TimedFrame
+from stride_ros.response.config import BackendConfig
 from stride_ros.response.families import prompt_builder
-from stride_ros.response.frame_cache import TimedFrame
 from stride_ros.response.generation import StreamedGeneration
 from stride_ros.response.loading import load_image_text_model, resolve_checkpoint
-from stride_ros.response.thoughts import OPEN, without_thoughts
+from stride_ros.response.reasoning import OPEN, without_reasoning
 from stride_ros.text.wording import counted
 
 _WARM_UP_SIDE = 448  # px
 
+_DEFAULT = BackendConfig()
+
 
 class HuggingFaceBackend:
-    """A local Video-LLM: Qwen3-VL, InternVL3 (``-hf`` checkpoints), Gemma 3 or a like image-text model.
+    """A local Video-LLM: Qwen3-VL, InternVL3 (`-hf` checkpoints), Gemma 3 or a like image-text model.
 
-    ``model`` is a directory or a repository id; weights are read from safetensors only and no code from
-    a checkpoint is run. ``device``: auto, cpu, cuda, cuda:N, or balanced (spread over all GPUs by
-    accelerate). ``dtype``: auto, float32, float16 or bfloat16. ``attention``: auto or a name that
-    transformers knows (sdpa, eager, flash_attention_2). ``quantization``: none, 8bit or 4bit (needs
-    bitsandbytes). ``frame_max_tokens`` bounds what a frame may cost where the family lets it vary.
-    ``threads``: of the CPU, 0 for as many as a model of this size is worth, None for PyTorch's own setting.
-    Decoding follows the model's own generation_config; ``temperature`` overrides it (0: greedy) unless
+    `model` is a directory or a repository id; weights are read from safetensors only and no code from
+    a checkpoint is run. `device`: auto, cpu, cuda, cuda:N, or balanced (spread over all GPUs by
+    accelerate). `dtype`: auto, float32, float16 or bfloat16. `attention`: auto or a name that
+    transformers knows (sdpa, eager, flash_attention_2). `quantization`: none, 8bit or 4bit (needs
+    bitsandbytes). `frame_max_tokens` bounds what a frame may cost where the family lets it vary.
+    `threads`: of the CPU, 0 for as many as a model of this size is worth, None for PyTorch's own setting.
+    Decoding follows the model's own generation_config; `temperature` overrides it (0: greedy) unless
     negative. Raises BackendError when the model cannot be loaded, ConfigError for an impossible option.
     """
 
@@ -40,14 +42,14 @@ class HuggingFaceBackend:
     def __init__(
         self,
         model: str,
-        device: str = "auto",
-        dtype: str = "auto",
+        device: str = _DEFAULT.device,
+        dtype: str = _DEFAULT.dtype,
         *,
-        max_new_tokens: int = 128,
-        temperature: float = -1.0,
-        frame_max_tokens: int = 256,
-        attention: str = "auto",
-        quantization: str = "none",
+        max_new_tokens: int = _DEFAULT.max_new_tokens,
+        temperature: float = _DEFAULT.temperature,
+        frame_max_tokens: int = _DEFAULT.frame_max_tokens,
+        attention: str = _DEFAULT.attention,
+        quantization: str = _DEFAULT.quantization,
         threads: int | None = None,
     ) -> None:
         self.name = model.rstrip("/").rsplit("/", 1)[-1]
@@ -90,8 +92,8 @@ class HuggingFaceBackend:
                 key: value.to(device, dtype) if value.is_floating_point() else value.to(device)
                 for key, value in self._checked(self._prompt.inputs(request)).items()
             }
-            yield from without_thoughts(
-                self._generation.stream(inputs, cancelled), self._opens_thoughts(inputs["input_ids"])
+            yield from without_reasoning(
+                self._generation.stream(inputs, cancelled), self._opens_reasoning(inputs["input_ids"])
             )
         except torch.OutOfMemoryError as error:
             _release(device)
@@ -110,7 +112,7 @@ class HuggingFaceBackend:
             )
         return inputs
 
-    def _opens_thoughts(self, ids: torch.Tensor) -> bool:
+    def _opens_reasoning(self, ids: torch.Tensor) -> bool:
         return str(self._prompt.tokenizer.decode(ids[0, -8:])).rstrip().endswith(OPEN)
 
     def close(self) -> None:

@@ -38,7 +38,7 @@ def load_image_text_model(
     attention: str = "auto",
     quantization: str = "none",
 ) -> Any:
-    """Load the image-text model in ``directory`` for inference (arguments as in HuggingFaceBackend).
+    """Load the image-text model in `directory` for inference (arguments as in HuggingFaceBackend).
 
     Raises ConfigError for an argument that is not possible, BackendError when the checkpoint is of another
     architecture, has weights that are missing, damaged or not finite, or does not fit into memory.

@@ -28,5 +28,5 @@ def model_names(body: bytes) -> list[str]:
 
 
 def is_name(model: str, listed: str) -> bool:
-    """Whether a server that lists ``listed`` knows ``model``: Ollama adds a tag, Gemini a folder."""
+    """Whether a server that lists `listed` knows `model`: Ollama adds a tag, Gemini a folder."""
     return listed in (model, f"{model}:latest", f"models/{model}")

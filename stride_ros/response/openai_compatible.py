@@ -15,10 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stride_ros.errors import BackendError, ConfigError
+from stride_ros.imaging.picture_file import encode_jpeg
+from stride_ros.imaging.resize import shrink
 from stride_ros.response.answer_reader import LETTERS_PER_TOKEN, AnswerReader
 from stride_ros.response.backend import ResponseRequest
+from stride_ros.response.config import BackendConfig
 from stride_ros.response.event_stream import TooLongError
-from stride_ros.response.frame_cache import shrink
 from stride_ros.response.model_list import is_name, model_names
 from stride_ros.response.prompt import frame_times, question
 from stride_ros.response.server_client import Secrets, StatusError, make_client, read_address, read_key
@@ -41,19 +43,21 @@ _LISTING = 10.0  # s that a list of models may take at most
 _DRAIN = 0.1  # s to wait for the end of a body after [DONE], so that the connection can be used again
 _CLOSING = 5.0  # s that closing the connections may take
 
+_DEFAULT = BackendConfig()
+
 
 class OpenAICompatibleBackend:
     """A Video-LLM on a server. Frames travel as JPEG data URLs, each with its time as text in front.
 
-    ``base_url`` ends in /v1 for most servers. The key is read from the environment variable that
-    ``api_key_env`` names (servers on your own network need none); it is never logged. ``image_size`` is the
-    longer side of a frame in px at most, ``jpeg_quality`` 1 to 100. Timeouts are in s: ``connect_timeout``
-    until the connection stands, ``read_timeout`` without text of the answer, ``answer_timeout`` for all of it
-    (0: twice ``read_timeout``). At most 16 characters for each of ``max_new_tokens`` are read. A request that
-    fails before its first text is tried again ``max_retries`` times, after 0.5, 1, 2 s ... or what the server
+    `base_url` ends in /v1 for most servers. The key is read from the environment variable that
+    `api_key_env` names (servers on your own network need none); it is never logged. `image_size` is the
+    longer side of a frame in px at most, `jpeg_quality` 1 to 100. Timeouts are in s: `connect_timeout`
+    until the connection stands, `read_timeout` without text of the answer, `answer_timeout` for all of it
+    (0: twice `read_timeout`). At most 16 characters for each of `max_new_tokens` are read. A request that
+    fails before its first text is tried again `max_retries` times, after 0.5, 1, 2 s ... or what the server
     asks, but not when no text came in time. An address, key or environment that cannot work is a ConfigError
     when the backend is made; whatever happens on the line is a BackendError when it is asked, since a server
-    may start after the robot. ``device`` and ``dtype`` are the server's business and ignored.
+    may start after the robot. `device` and `dtype` are the server's business and ignored.
 
     The first answer of a server is kept back until it ends or stalls: the prompts of some models open
     thoughts that the answer only closes. What it shows holds for the next answers.
@@ -64,19 +68,19 @@ class OpenAICompatibleBackend:
     def __init__(
         self,
         model: str,
-        device: str = "auto",
-        dtype: str = "auto",
+        device: str = _DEFAULT.device,
+        dtype: str = _DEFAULT.dtype,
         *,
-        base_url: str = "http://localhost:8000/v1",
-        api_key_env: str = "OPENAI_API_KEY",
-        max_new_tokens: int = 128,
-        temperature: float = -1.0,
-        image_size: int = 768,
-        jpeg_quality: int = 85,
-        connect_timeout: float = 5.0,
-        read_timeout: float = 30.0,
-        answer_timeout: float = 0.0,
-        max_retries: int = 2,
+        base_url: str = _DEFAULT.base_url,
+        api_key_env: str = _DEFAULT.api_key_env,
+        max_new_tokens: int = _DEFAULT.max_new_tokens,
+        temperature: float = _DEFAULT.temperature,
+        image_size: int = _DEFAULT.image_size,
+        jpeg_quality: int = _DEFAULT.jpeg_quality,
+        connect_timeout: float = _DEFAULT.connect_timeout,
+        read_timeout: float = _DEFAULT.read_timeout,
+        answer_timeout: float = _DEFAULT.answer_timeout,
+        max_retries: int = _DEFAULT.max_retries,
     ) -> None:
         address = read_address(base_url)
         if not model:
@@ -201,7 +205,7 @@ class OpenAICompatibleBackend:
         raise self._failure(failure) from failure
 
     async def _ask(self, messages: list[dict[str, Any]], pieces: Queue[str | None]) -> None:
-        """Put the texts of an answer into ``pieces``, then None; tries again while that may help."""
+        """Put the texts of an answer into `pieces`, then None; tries again while that may help."""
 
         def say(text: str) -> None:
             self.last_tokens += 1  # most servers send a token at a time
@@ -230,7 +234,7 @@ class OpenAICompatibleBackend:
             pieces.put(None)
 
     async def _receive(self, messages: list[dict[str, Any]], reader: AnswerReader) -> None:
-        """Feed one answer to ``reader``; raises what the client and the reader do, and when time is up."""
+        """Feed one answer to `reader`; raises what the client and the reader do, and when time is up."""
         self._sent = None
         begun = self._loop.time()
         end = begun + self._connect_timeout + self._answer_timeout
@@ -281,7 +285,7 @@ class OpenAICompatibleBackend:
     async def _read(
         self, messages: list[dict[str, Any]], body: asyncio.Queue[bytes | Exception | None]
     ) -> None:
-        """Put the parts of one answer's body into ``body`` as they come, then None or what went wrong."""
+        """Put the parts of one answer's body into `body` as they come, then None or what went wrong."""
         try:
             async with (
                 self._chat.create(
@@ -309,9 +313,6 @@ class OpenAICompatibleBackend:
 
 
 def _data_url(image: NDArray[np.uint8], longest: int, quality: int) -> str:
-    """An (H, W, 3) uint8 RGB image as a JPEG data URL, its longer side at most ``longest`` px."""
-    import cv2
-
-    image = shrink(image, longest)
-    _, data = cv2.imencode(".jpg", image[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode()
+    """An (H, W, 3) uint8 RGB image as a JPEG data URL, its longer side at most `longest` px."""
+    data = encode_jpeg(shrink(image, longest), quality)
+    return "data:image/jpeg;base64," + base64.b64encode(data).decode()

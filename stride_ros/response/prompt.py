@@ -23,7 +23,7 @@ def frame_times(request: ResponseRequest) -> list[float]:
 def question(request: ResponseRequest, forbidden: Iterable[str] = ()) -> str:
     """The user's turn after the frames: what was asked, when the event began, what was said before.
 
-    ``forbidden`` are the model's control tokens: they are removed from the user's text, since they would
+    `forbidden` are the model's control tokens: they are removed from the user's text, since they would
     end the turn or ask for an image that is not there. Raises QueryError for an empty query.
     """
     query = _plain(request.query, forbidden)

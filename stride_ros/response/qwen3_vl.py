@@ -20,7 +20,7 @@ class Qwen3VLPrompt:
     """Native video input: the layout of Qwen3VLProcessor, without its video half, which needs torchvision.
 
     Frames are merged two by two (a last odd one with itself); the time of a pair is the mean of its two
-    times, with one decimal. A pair costs at most ``frame_max_tokens`` tokens, or what the checkpoint
+    times, with one decimal. A pair costs at most `frame_max_tokens` tokens, or what the checkpoint
     says it was made for, if that is less.
     """
 
@@ -41,7 +41,7 @@ class Qwen3VLPrompt:
         return with_system_prompt(request, content)
 
     def text(self, request: ResponseRequest, pair_tokens: int) -> str:
-        """The prompt with every video token written out, ``pair_tokens`` for each pair of frames."""
+        """The prompt with every video token written out, `pair_tokens` for each pair of frames."""
         template = self.tokenizer.apply_chat_template(
             self.messages(request), tokenize=False, add_generation_prompt=True
         )
@@ -55,7 +55,7 @@ class Qwen3VLPrompt:
         return str(template).replace(_PLACEHOLDER, video, 1)
 
     def inputs(self, request: ResponseRequest) -> dict[str, Any]:
-        """See PromptBuilder; the positions follow from ``mm_token_type_ids`` (2 for video tokens)."""
+        """See PromptBuilder; the positions follow from `mm_token_type_ids` (2 for video tokens)."""
         frames = [prepare(request.frames[0].image, self._max_tokens)]
         size = frames[0].shape[:2]
         frames += [prepare(frame.image, self._max_tokens, size) for frame in request.frames[1:]]

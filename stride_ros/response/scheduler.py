@@ -1,4 +1,4 @@
-"""Who is answered when: one worker thread, a bounded queue, and one last word for every question."""
+"""Who is answered when: one answer at a time, a bounded queue, and exactly one end for every job."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import IntEnum
 
-from stride_ros.errors import ConfigError, StrideError
+from stride_ros.errors import StrideError
 from stride_ros.response.backend import ResponseBackend, ResponseRequest, brief
+from stride_ros.response.config import ResponseConfig
 from stride_ros.text.wording import counted
 
-POLICIES = ("queue", "latest", "interrupt")
 _LOG = logging.getLogger(__name__)
 
 
-class Outcome(IntEnum):
+class AnswerStatus(IntEnum):
     """How an answer ended; the numbers are those of Commentary.status."""
 
     OK = 0
@@ -34,10 +34,10 @@ class NothingToShow(StrideError):
 class Job:
     """One answer that is owed.
 
-    ``request`` is called on the worker when the answer begins; ``arrival`` is time.monotonic() of the
-    onset, from which latency counts; ``context`` is the caller's own. The end of a job that is not the
-    ``last`` for its onset is not published as final: another job follows, and once that one has ended,
-    nothing more of this one, its ``earlier``, is published.
+    `request` is called on the worker when the answer begins; `arrival` is time.monotonic() of the
+    onset, from which latency counts; `context` is the caller's own. The end of a job that is not the
+    `last` for its onset is not published as final: another job follows, and once that one has ended,
+    nothing more of this one, its `earlier`, is published.
     """
 
     request: Callable[[], ResponseRequest]
@@ -54,16 +54,16 @@ class Job:
 
 @dataclass(frozen=True)
 class Answer:
-    """What is known of an answer: all ``text`` so far; ``final`` is true exactly once for each last job.
+    """What is known of an answer: all `text` so far; `final` is true exactly once for each last job.
 
-    ``ended`` says that this job adds no more text. ``latency`` is in s from the job's arrival; ``error`` is
-    one sentence unless the outcome is OK.
+    `ended` says that this job adds no more text. `latency` is in s from the job's arrival; `error` is
+    one sentence unless the status is OK.
     """
 
     text: str
     ended: bool
     final: bool
-    outcome: Outcome
+    status: AnswerStatus
     error: str
     latency: float
 
@@ -83,79 +83,80 @@ class Figures:
 
 
 class AnswerScheduler:
-    """Runs jobs on one worker thread and reports through ``publish(job, answer)``.
+    """Runs jobs one after the other and reports through `publish(job, answer)`.
 
     Every submitted job ends exactly once, whatever the backend does: OK, ERROR with the reason, or
-    SKIPPED with the reason. ``publish`` is called from several threads, one call at a time, and must
+    SKIPPED with the reason. `publish` is called from several threads, one call at a time, and must
     not call back into the scheduler.
 
-    ``policy`` says what a new job does to others: ``queue`` waits its turn (when ``max_queue`` wait, the
-    oldest of them is skipped), ``latest`` replaces whatever waits, ``interrupt`` also stops the answer
-    under way. ``deadline`` in s from a job's submission, 0 for none: what is not answered by then is
-    skipped, also when the backend hangs. Partial answers are published at most ``partial_rate`` times
-    a second.
+    `config` says what a new job does to others (`busy_policy`, `max_queue`), after how many seconds from its
+    submission a job is skipped, also when the backend hangs (`deadline`), and how often partial answers are
+    published at most (`partial_rate`).
+
+    A thread of its own answers. With `inline` there is none: `submit` returns when the job has ended, and no
+    deadline counts, so that the same jobs give the same answers.
     """
 
     def __init__(
         self,
         backend: ResponseBackend,
         publish: Callable[[Job, Answer], None],
+        config: ResponseConfig,
         *,
-        policy: str = "queue",
-        max_queue: int = 8,
-        deadline: float = 0.0,
-        partial_rate: float = 5.0,
+        inline: bool = False,
     ) -> None:
-        if policy not in POLICIES:
-            raise ConfigError(f"There is no busy policy {policy!r}: choose one of {', '.join(POLICIES)}.")
-        if max_queue < 1:
-            raise ConfigError(f"A queue of {max_queue} answers can hold nothing: give at least 1.")
-        if deadline < 0 or partial_rate <= 0:
-            raise ConfigError("The deadline must be 0 s or more and the partial rate above 0 a second.")
         self._backend = backend
         self._publish = publish
-        self._policy = policy
-        self._max_queue = max_queue
-        self._deadline = deadline
-        self._partial_interval = 1.0 / partial_rate
+        self._policy = config.busy_policy
+        self._max_queue = config.max_queue
+        self._deadline = 0.0 if inline else config.deadline
+        self._partial_interval = 1.0 / config.partial_rate
         self._waiting: deque[Job] = deque()
         self._current: Job | None = None
         self._stopping = False
         self._changed = threading.Condition()
         self.lock = self._changed  # reentrant; while it is held nothing begins, ends or is published
         self._figures = Figures()
-        self._threads = [threading.Thread(target=self._work, name="stride-responder", daemon=True)]
-        if deadline:
-            self._threads.append(threading.Thread(target=self._watch, name="stride-deadline", daemon=True))
-        for thread in self._threads:
-            thread.start()
+        self._inline = inline
+        self._threads: list[threading.Thread] = []
+        if not inline:
+            self._start("stride-responder", self._work)
+        if self._deadline:
+            self._start("stride-deadline", self._watch)
+
+    def _start(self, name: str, target: Callable[[], None]) -> None:
+        thread = threading.Thread(target=target, name=name, daemon=True)
+        self._threads.append(thread)
+        thread.start()
 
     def submit(self, job: Job) -> None:
-        """Take on a job; never blocks on the backend."""
+        """Take on a job; never blocks on the backend, unless jobs are answered inline."""
         with self._changed:
             if self._stopping:
-                self._finish(job, Outcome.SKIPPED, "The responder is shutting down.")
+                self._finish(job, AnswerStatus.SKIPPED, "The responder is shutting down.")
                 return
             if self._policy != "queue":
                 for waiting in tuple(self._waiting):
-                    self._finish(waiting, Outcome.SKIPPED, "A newer event came before the answer began.")
+                    self._finish(waiting, AnswerStatus.SKIPPED, "A newer event came before the answer began.")
                 if self._policy == "interrupt" and self._current is not None:
-                    self._finish(self._current, Outcome.SKIPPED, "A newer event interrupted the answer.")
+                    self._finish(self._current, AnswerStatus.SKIPPED, "A newer event interrupted the answer.")
             elif len(self._waiting) >= self._max_queue:
                 self._finish(
                     self._waiting[0],
-                    Outcome.SKIPPED,
+                    AnswerStatus.SKIPPED,
                     f"More than {counted(self._max_queue, 'event')} waited for an answer, and this was "
                     "the oldest.",
                 )
             job.submitted = time.monotonic()
             self._waiting.append(job)
             self._changed.notify_all()
+        if self._inline:
+            self._answer_next()
 
     def skip(self, job: Job, reason: str) -> None:
         """End a job, submitted or not, without an answer; nothing if it has ended already."""
         with self._changed:
-            self._finish(job, Outcome.SKIPPED, reason)
+            self._finish(job, AnswerStatus.SKIPPED, reason)
 
     def drop(self, job: Job) -> None:
         """Stop a job and publish nothing more of it: another one has the last word."""
@@ -165,13 +166,13 @@ class AnswerScheduler:
                 self._waiting.remove(job)
 
     def skip_all(self, reason: str) -> None:
-        """End every job now: SKIPPED, with ``reason``."""
+        """End every job now: SKIPPED, with `reason`."""
         with self._changed:
             for job in self._owed():
-                self._finish(job, Outcome.SKIPPED, reason)
+                self._finish(job, AnswerStatus.SKIPPED, reason)
 
     def close(self, reason: str, timeout: float = 10.0) -> bool:
-        """Skip what is owed and stop the threads; False if the backend still held on after ``timeout`` s."""
+        """Skip what is owed and stop the threads; False if the backend still held on after `timeout` s."""
         self.skip_all(reason)
         with self._changed:
             self._stopping = True
@@ -182,7 +183,7 @@ class AnswerScheduler:
         return not any(thread.is_alive() for thread in self._threads)
 
     def wait_idle(self, timeout: float) -> bool:
-        """Wait until nothing waits or runs; False if ``timeout`` (s) passed first."""
+        """Wait until nothing waits or runs; False if `timeout` (s) passed first."""
         with self._changed:
             return self._changed.wait_for(lambda: not self._waiting and self._current is None, timeout)
 
@@ -195,14 +196,23 @@ class AnswerScheduler:
     def _work(self) -> None:
         while True:
             with self._changed:
-                self._current = None
-                self._changed.notify_all()
                 self._changed.wait_for(lambda: bool(self._waiting) or self._stopping)
                 if not self._waiting:
                     return
-                job = self._current = self._waiting.popleft()
-                job.begun = True
+            self._answer_next()
+
+    def _answer_next(self) -> None:
+        with self._changed:
+            if not self._waiting:  # it was skipped in the meantime
+                return
+            job = self._current = self._waiting.popleft()
+            job.begun = True
+        try:
             self._answer(job)
+        finally:
+            with self._changed:
+                self._current = None
+                self._changed.notify_all()
 
     def _answer(self, job: Job) -> None:
         if job.closed:
@@ -222,29 +232,29 @@ class AnswerScheduler:
                 if job.closed:
                     break
         except NothingToShow as reason:
-            self._finish(job, Outcome.SKIPPED, str(reason))
+            self._finish(job, AnswerStatus.SKIPPED, str(reason))
         except StrideError as error:
-            self._finish(job, Outcome.ERROR, str(error))
+            self._finish(job, AnswerStatus.ERROR, str(error))
         except Exception as error:  # the worker must outlive whatever a model does
             _LOG.exception("The response backend %s failed.", self._backend.name)
-            self._finish(job, Outcome.ERROR, _unexpected(self._backend.name, error))
+            self._finish(job, AnswerStatus.ERROR, _unexpected(self._backend.name, error))
         else:
             self._measure(job, started)
             if job.text.strip():
-                self._finish(job, Outcome.OK, "")
+                self._finish(job, AnswerStatus.OK, "")
             else:
                 self._finish(
                     job,
-                    Outcome.ERROR,
+                    AnswerStatus.ERROR,
                     f"{self._backend.name} gave an empty text: try another model or prompt.",
                 )
 
     def _partial(self, job: Job) -> None:
         with self._changed:
             if not job.closed:
-                self._tell(job, _answer_of(job, False, Outcome.OK, ""))
+                self._tell(job, _answer_of(job, False, AnswerStatus.OK, ""))
 
-    def _finish(self, job: Job, outcome: Outcome, error: str) -> None:
+    def _finish(self, job: Job, status: AnswerStatus, error: str) -> None:
         """Publish the end of a job; whoever comes second does nothing."""
         with self._changed:
             if job.closed:
@@ -255,12 +265,12 @@ class AnswerScheduler:
             if job.earlier is not None:
                 self.drop(job.earlier)
             figures = self._figures
-            figures.answered += outcome is Outcome.OK
-            figures.errors += outcome is Outcome.ERROR
-            figures.skipped += outcome is Outcome.SKIPPED
-            if outcome is not Outcome.SKIPPED:
+            figures.answered += status is AnswerStatus.OK
+            figures.errors += status is AnswerStatus.ERROR
+            figures.skipped += status is AnswerStatus.SKIPPED
+            if status is not AnswerStatus.SKIPPED:
                 figures.last_error = error
-            self._tell(job, _answer_of(job, True, outcome, error))
+            self._tell(job, _answer_of(job, True, status, error))
             self._changed.notify_all()
 
     def _tell(self, job: Job, answer: Answer) -> None:
@@ -284,7 +294,9 @@ class AnswerScheduler:
                 now = time.monotonic()
                 for job in self._owed():
                     if now - job.submitted >= self._deadline:
-                        self._finish(job, Outcome.SKIPPED, f"The deadline of {self._deadline:g} s passed.")
+                        self._finish(
+                            job, AnswerStatus.SKIPPED, f"The deadline of {self._deadline:g} s passed."
+                        )
                 ends = [job.submitted + self._deadline for job in self._owed()]
                 self._changed.wait(max(0.0, min(ends) - time.monotonic()) if ends else None)
 
@@ -293,9 +305,9 @@ class AnswerScheduler:
         return [*running, *self._waiting]
 
 
-def _answer_of(job: Job, ended: bool, outcome: Outcome, error: str) -> Answer:
+def _answer_of(job: Job, ended: bool, status: AnswerStatus, error: str) -> Answer:
     latency = time.monotonic() - job.arrival
-    return Answer(job.text.strip(), ended, ended and job.last, outcome, error, latency)
+    return Answer(job.text.strip(), ended, ended and job.last, status, error, latency)
 
 
 def _unexpected(name: str, error: Exception) -> str:

@@ -24,7 +24,7 @@ _HIDDEN = "***"
 
 
 class StatusError(Exception):
-    """The server answered with an HTTP status that is no success; ``body`` is what it said."""
+    """The server answered with an HTTP status that is no success; `body` is what it said."""
 
     def __init__(self, status: int, headers: dict[str, str], body: str) -> None:
         super().__init__(f"{status}: {body}")
@@ -51,7 +51,7 @@ class RedirectError(Exception):
 
 @dataclass(frozen=True)
 class Address:
-    """A server's address: ``url`` for the client, ``query`` (Azure's api-version), ``shown`` in texts."""
+    """A server's address: `url` for the client, `query` (Azure's api-version), `shown` in texts."""
 
     url: str
     query: dict[str, str]
@@ -109,7 +109,7 @@ def read_address(base_url: str) -> Address:
 
 
 def read_key(name: str) -> str:
-    """The key in the environment variable ``name``, "" for none; ConfigError for an impossible one."""
+    """The key in the environment variable `name`, "" for none; ConfigError for an impossible one."""
     key = (os.environ.get(name, "") if "\0" not in name else "").strip()
     if len(key) > 1 and key[0] == key[-1] and key[0] in "'\"":
         key = key[1:-1].strip()
@@ -134,7 +134,7 @@ class Secrets:
         self._spellings = sorted(spellings, key=len, reverse=True)
 
     def remove(self, text: str) -> str:
-        """Return ``text`` without them. Do this before anything is cut off: half a key is one too."""
+        """Return `text` without them. Do this before anything is cut off: half a key is one too."""
         for spelling in self._spellings:
             text = text.replace(spelling, _HIDDEN)
         return text
@@ -148,7 +148,7 @@ def make_client(
     connect_timeout: float,
     read_timeout: float,
 ) -> Any:
-    """An openai.AsyncOpenAI that talks to the one server at ``address``; timeouts in s.
+    """An openai.AsyncOpenAI that talks to the one server at `address`; timeouts in s.
 
     It uses the environment's proxies, except for this machine, and certificates (SSL_CERT_FILE,
     SSL_CERT_DIR). It follows a redirect only to the same scheme, host and port, and never retries. `on_sent`

@@ -38,7 +38,7 @@ _QUOTA = re.compile(
 
 
 class NoTextError(Exception):
-    """No text came for ``seconds``; ``thinking`` when thoughts did, ``begun`` when some text was before."""
+    """No text came for `seconds`; `thinking` when thoughts did, `begun` when some text was before."""
 
     def __init__(self, seconds: float, *, thinking: bool = False, begun: bool = False) -> None:
         super().__init__(seconds)
@@ -57,7 +57,7 @@ class TooSlowError(Exception):
 
 @dataclass(frozen=True)
 class ServerFacts:
-    """What the sentences about a server name; ``has_key`` tells whether one is sent."""
+    """What the sentences about a server name; `has_key` tells whether one is sent."""
 
     address: Address
     model: str
@@ -109,7 +109,7 @@ def retry_after(error: Exception) -> float:
 
 
 def reason(error: Exception, facts: ServerFacts) -> str:
-    """One sentence about ``error``, ending with the remedy."""
+    """One sentence about `error`, ending with the remedy."""
     where = facts.address.shown
     for kind, sentence in _SENTENCES.items():
         if isinstance(error, kind):
@@ -320,7 +320,7 @@ def _page_or_words(text: str, facts: ServerFacts) -> str:
 
 
 def _page_title(text: str) -> str | None:
-    """The title of a web page, else its first words; None when ``text`` is no page."""
+    """The title of a web page, else its first words; None when `text` is no page."""
     if not text.lstrip().startswith("<"):
         return None
     found = re.search(r"<title[^>]*>(.{1,300}?)</title", text, re.IGNORECASE | re.DOTALL)

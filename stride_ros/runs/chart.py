@@ -6,18 +6,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from stride_ros.runs.record import RETRACTED, Expected, QueryRun, Run, Span
+from stride_ros.text.wording import time_label
 
 Kind = Literal["activity", "span", "retracted", "truth", "onset"]
 
 _CROWD = 60  # spans; the onsets of more would hide the curve
 _POINTS = 2000  # of a curve; more cannot be seen
 _STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14400, 21600, 43200)  # s
-
-
-def time_label(seconds: float) -> str:
-    """Minutes and seconds, like 1:05.2."""
-    minutes, rest = divmod(max(round(seconds, 1), 0.0), 60)
-    return f"{int(minutes)}:{rest:04.1f}"
 
 
 def tick_times(seconds: float) -> list[float]:
@@ -42,7 +37,7 @@ def curves(query: QueryRun, seconds: float) -> list[list[tuple[float, float]]]:
 
 
 def _thinned(line: list[tuple[float, float]], column: float) -> list[tuple[float, float]]:
-    """The lowest and the highest point in each ``column`` of time (s), in order, and both ends."""
+    """The lowest and the highest point in each `column` of time (s), in order, and both ends."""
     columns: dict[int, list[tuple[float, float]]] = {}
     for point in line:
         columns.setdefault(int(point[0] / column), []).append(point)

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from stride_ros.errors import ConfigError
-from stride_ros.runs.chart import time_label
 from stride_ros.runs.intervals import overlap
 from stride_ros.runs.record import SCHEMA
+from stride_ros.text.wording import time_label
 from stride_ros.user_files.json_file import locate, read_json
 from stride_ros.user_files.shape import OrNull, misfit, spelled
 

@@ -7,9 +7,9 @@ The file is a list of items:
     - {query: "Tell me when the light is off.", none: [0, 60]}               # nothing may be found there
     - thresholds: {recall: 1.0, precision: 1.0, iou: 0.5}                    # these are the defaults
 
-An event of the ground truth is found when a span overlaps it with at least ``iou``, or, with a
-``tolerance``, when its start and end are each within so many seconds. ``recall`` is the share of events
-found, ``precision`` the share of spans that are events; spans in a ``none`` stretch always fail. A ``text``
+An event of the ground truth is found when a span overlaps it with at least `iou`, or, with a
+`tolerance`, when its start and end are each within so many seconds. `recall` is the share of events
+found, `precision` the share of spans that are events; spans in a `none` stretch always fail. A `text`
 is kept for the report, so that the labels of `stride-ros world --labels` can be used as they are.
 """
 
@@ -21,12 +21,11 @@ from pathlib import Path
 from typing import Any
 
 from stride_ros.errors import ConfigError, SourceError
-from stride_ros.runs.chart import time_label
 from stride_ros.runs.matching import pair_up
 from stride_ros.runs.record import RETRACTED, Expected, Run, Span
 from stride_ros.terminal import one_line
 from stride_ros.text.foreign import visible
-from stride_ros.text.wording import counted, plural
+from stride_ros.text.wording import counted, plural, time_label
 from stride_ros.user_files.values import is_number, text_of
 from stride_ros.user_files.yaml_file import line_of, plain, read_yaml
 
@@ -37,7 +36,7 @@ _NONE_KEYS = {"query", "none"}
 
 @dataclass(frozen=True)
 class ExpectedSpan:
-    """A span that should be found; ``tolerance`` in s, or None to go by the overlap."""
+    """A span that should be found; `tolerance` in s, or None to go by the overlap."""
 
     query: str
     start: float
@@ -46,7 +45,7 @@ class ExpectedSpan:
     text: str = ""
 
     def accepts(self, span: Span, iou: float, least: float) -> bool:
-        """Whether a span that overlaps by ``iou`` is this one; ``least`` is the overlap to reach."""
+        """Whether a span that overlaps by `iou` is this one; `least` is the overlap to reach."""
         if self.tolerance is None:
             return iou > 0 and iou >= least
         return abs(span.start - self.start) <= self.tolerance and abs(span.end - self.end) <= self.tolerance
@@ -54,7 +53,7 @@ class ExpectedSpan:
 
 @dataclass(frozen=True)
 class Quiet:
-    """A stretch from ``start`` to ``end`` (s) in which nothing may be found for the query."""
+    """A stretch from `start` to `end` (s) in which nothing may be found for the query."""
 
     query: str
     start: float
@@ -265,7 +264,7 @@ def _start(line: Line) -> tuple[float, str]:
 
 
 def write_expectations(run: Run, path: str | Path) -> None:
-    """Write the run's spans as ground truth, to be edited; a query without any becomes a ``none``."""
+    """Write the run's spans as ground truth, to be edited; a query without any becomes a `none`."""
     lines = ["# Ground truth of this recording; correct it, then pass it to `stride-ros replay --expect`.\n"]
     for query in run.queries:
         quoted = _quoted(query.query)

@@ -61,7 +61,7 @@ def pair_up(
 ) -> dict[int, int]:
     """Index of the found span by index of the expected one, each span once, the largest overlaps first.
 
-    ``accept(expected, span, iou)`` says whether the two may be paired.
+    `accept(expected, span, iou)` says whether the two may be paired.
     """
 
     def score(i: int, j: int) -> float | None:

@@ -100,7 +100,7 @@ footer { color: var(--soft); font-size: 13px; margin-top: 36px; }
 
 
 def page(title: str, body: str) -> str:
-    """A whole HTML document around ``body``."""
+    """A whole HTML document around `body`."""
     # The empty icon keeps browsers from asking for favicon.ico.
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'

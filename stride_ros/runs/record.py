@@ -1,20 +1,20 @@
 """What one run over a stream decided and said: kept in memory, written as JSON.
 
-All times are in seconds from the first frame of the stream. The JSON (`events.json` of the demo, ``--json``
+All times are in seconds from the first frame of the stream. The JSON (`events.json` of the demo, `--json`
 of `stride-ros replay`) is:
 
-``schema``        "stride_ros/run/1"
-``source``        what was watched: ``name``, ``seconds``, and what else describes it
-``settings``      what was set, name to value
-``notes``         what was odd about the stream, sentences
-``queries``       one entry a query: ``query``, and
-  ``spans``         ``id``, ``start``, ``end``, ``state`` ("offset", "retracted", or "open" at the end of the
-                    run), ``onset`` (time of the newest frame when the trigger was met), ``confidence``,
-                    ``commentary`` (null, or ``text``, ``status`` "ok", "error" or "skipped", ``error``,
-                    ``model``)
-  ``expected``      ground truth, where there is any: ``start``, ``end``, ``text``
-  ``activity``      [start, end, P(active)] of one stretch after another, by the first decision on it
-``latencies``     measured seconds, only where asked for: ``decision``, ``onset`` and ``commentary`` lists
+`schema`        "stride_ros/run/1"
+`source`        what was watched: `name`, `seconds`, and what else describes it
+`settings`      what was set, name to value
+`notes`         what was odd about the stream, sentences
+`queries`       one entry a query: `query`, and
+  `spans`         `id`, `start`, `end`, `state` ("offset", "retracted", or "open" at the end of the
+                  run), `onset` (time of the newest frame when the trigger was met), `confidence`,
+                  `commentary` (null, or `text`, `status` "ok", "error" or "skipped", `error`,
+                  `model`)
+  `expected`      ground truth, where there is any: `start`, `end`, `text`
+  `activity`      [start, end, P(active)] of one stretch after another, by the first decision on it
+`latencies`     measured seconds, only where asked for: `decision`, `onset` and `commentary` lists
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ from typing import Any
 import numpy as np
 
 from stride_ros.errors import SourceError
+from stride_ros.imaging.picture_file import encode_jpeg
+from stride_ros.imaging.resize import resize
 
 SCHEMA = "stride_ros/run/1"
 OPEN, OFFSET, RETRACTED = "open", "offset", "retracted"
@@ -37,9 +39,9 @@ STATUSES = ("ok", "error", "skipped")
 
 @dataclass
 class Said:
-    """The answer to one onset; ``latency`` in s from the onset to the whole answer.
+    """The answer to one onset; `latency` in s from the onset to the whole answer.
 
-    ``frame_stamps``: stamps in ns of the frames that the model was shown; not in the JSON.
+    `frame_stamps`: stamps in ns of the frames that the model was shown; not in the JSON.
     """
 
     text: str
@@ -52,7 +54,7 @@ class Said:
 
 @dataclass
 class Span:
-    """One published span; ``onset`` is the time of the frame at which the trigger was met."""
+    """One published span; `onset` is the time of the frame at which the trigger was met."""
 
     id: int
     start: float
@@ -87,7 +89,7 @@ class QueryRun:
     def decided(
         self, time: float, labels: np.ndarray, probabilities: np.ndarray, resolution: float, seconds: float
     ) -> None:
-        """Take over one decision: the window that ends at ``time``, and the ``seconds`` it took."""
+        """Take over one decision: the window that ends at `time`, and the `seconds` it took."""
         self.decision_seconds.append(seconds)
         count = len(labels)
         # Slots that no pass decided (unseen, or before a completed span) have probability 0. Frames that are
@@ -114,7 +116,7 @@ class QueryRun:
 
 @dataclass
 class Run:
-    """One run of one or several queries over a stream of ``seconds``."""
+    """One run of one or several queries over a stream of `seconds`."""
 
     name: str
     seconds: float
@@ -136,7 +138,7 @@ class Run:
         return sorted(every, key=lambda pair: (pair[1].onset, pair[0].query, pair[1].id))
 
     def to_json(self, *, latencies: bool) -> str:
-        """The run as JSON; without measured ``latencies`` the same decisions give the same bytes."""
+        """The run as JSON; without measured `latencies` the same decisions give the same bytes."""
         document: dict[str, Any] = {
             "schema": SCHEMA,
             "source": {"name": self.name, "seconds": _short(self.seconds), **self.source},
@@ -200,11 +202,7 @@ def _short(value: float) -> float:
 
 
 def thumbnail(frame: np.ndarray, width: int = 320) -> bytes:
-    """A JPEG of an (H, W, 3) uint8 RGB frame, at most ``width`` pixels wide."""
-    import cv2
-
+    """A JPEG of an (H, W, 3) uint8 RGB frame, at most `width` pixels wide."""
     if frame.shape[1] > width:
-        height = max(1, round(frame.shape[0] * width / frame.shape[1]))
-        frame = cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA)
-    _, data = cv2.imencode(".jpg", np.ascontiguousarray(frame[:, :, ::-1]), [cv2.IMWRITE_JPEG_QUALITY, 82])
-    return data.tobytes()
+        frame = resize(frame, (width, max(1, round(frame.shape[0] * width / frame.shape[1]))))
+    return encode_jpeg(frame, 82)

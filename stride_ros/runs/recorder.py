@@ -15,7 +15,7 @@ _RECENT = 32  # frames kept for the onsets that are still to come
 _STATES = {2: OFFSET, 3: RETRACTED}  # of ActivationSpan
 
 
-class Recorder:
+class RunRecorder:
     """Collects frames, decisions, spans and answers; stamps are in ns, images (H, W, 3) uint8 RGB."""
 
     def __init__(self, queries: Sequence[QueryRun]) -> None:
@@ -35,11 +35,9 @@ class Recorder:
         """Length of what was seen in s; 0 before the first frame."""
         return 0.0 if self.newest is None else self.seconds(self.newest)
 
-    def go_on(self, stamp: int, period: float) -> None:
-        """The clock went back to ``stamp``: times go on ``period`` s after the newest frame."""
-        if self._origin is not None and self.newest is not None:
-            self._origin += stamp - self.newest - round(period * 1e9)
-            self.newest = stamp
+    def count_on(self, stamp: int, time: int) -> None:
+        """The clock was set: from now on `stamp` stands for a `time` (ns) from the first frame."""
+        self._origin, self.newest = stamp - time, stamp
         self._recent.clear()
 
     def frame(self, stamp: int, image: np.ndarray) -> None:
@@ -67,7 +65,7 @@ class Recorder:
         resolution: float,
         seconds: float,
     ) -> None:
-        """The window that ends at ``stamp`` was decided in ``seconds``."""
+        """The window that ends at `stamp` was decided in `seconds`."""
         self._begin(stamp)
         self.queries[query].decided(self.seconds(stamp), labels, probabilities, resolution, seconds)
 
@@ -82,7 +80,7 @@ class Recorder:
         confidence: float,
         latency: float | None = None,
     ) -> Span | None:
-        """A span began or changed (``state`` of ActivationSpan); None for one that is not known."""
+        """A span began or changed (`state` of ActivationSpan); None for one that is not known."""
         if state == 0:
             span = Span(span_id, 0.0, 0.0, self.seconds(stamp), confidence, latency=latency)
             self.queries[query].spans.append(span)
@@ -113,7 +111,7 @@ class Recorder:
         return next((span for span in reversed(self.queries[query].spans) if span.id == span_id), None)
 
     def run(self, name: str, period: float) -> Run:
-        """The record so far; frames come every ``period`` s."""
+        """The record so far; frames come every `period` s."""
         run = Run(name, self.duration() + period if self._frames else 0.0, list(self.queries.values()))
         chosen = np.linspace(0, len(self._strip) - 1, min(STRIP, len(self._strip))).round().astype(int)
         run.strip = [self._strip[i] for i in chosen]

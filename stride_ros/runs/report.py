@@ -11,17 +11,16 @@ from typing import Any
 import numpy as np
 
 from stride_ros.errors import SourceError
-from stride_ros.runs.chart import time_label
 from stride_ros.runs.matching import match_spans
 from stride_ros.runs.page import page
 from stride_ros.runs.record import OFFSET, OPEN, RETRACTED, Expected, QueryRun, Run, Span
 from stride_ros.runs.timeline import legend_html, timeline_svg
 from stride_ros.runs.timeline_png import write_timeline_png
-from stride_ros.text.wording import counted, plural
+from stride_ros.text.wording import counted, plural, time_label
 
 
 def write_report(run: Run, folder: str | Path) -> None:
-    """Write report.html and timeline.png into ``folder``, which is made; SourceError when that fails."""
+    """Write report.html and timeline.png into `folder`, which is made; SourceError when that fails."""
     folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 from stride_ros.bags.files import is_recording
 from stride_ros.errors import SourceError
 from stride_ros.sources.camera import CameraSource
-from stride_ros.sources.folder import IMAGE_SUFFIXES, FolderSource
+from stride_ros.sources.folder import IMAGE_SUFFIXES, FolderSource, is_image
 from stride_ros.sources.frames import FrameSource, SourceFrame
 from stride_ros.sources.video import VideoSource
 from stride_ros.sources.world import WorldSource
@@ -51,6 +51,6 @@ def open_source(
         from stride_ros.sources.bag import BagSource
 
         return BagSource(path, rate, seconds, size, image_topic or None, topic_option)
-    if path.is_dir():
+    if path.is_dir() or is_image(path):
         return FolderSource(path, rate, seconds, size)
     return VideoSource(path, rate, seconds, size)

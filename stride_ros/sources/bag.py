@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from stride_ros.bags.clock import Tally
+from stride_ros.activation.notes import StreamNotes
 from stride_ros.bags.reader import BagReader
 from stride_ros.errors import SourceError
 from stride_ros.sources.frames import SourceFrame, scaled
+
+if TYPE_CHECKING:
+    from stride_ros.world import WorldEvent
 
 
 class BagSource:
     """The images of one topic of a bag, at the times of their stamps, thinned to `rate`."""
 
     live = False
-    events = ()
+    events: tuple[WorldEvent, ...] = ()
 
     def __init__(
         self,
@@ -34,18 +38,19 @@ class BagSource:
             pass  # a bag that cannot be read fails now, not in a thread later
 
     def frames(self) -> Iterator[SourceFrame]:
-        tally, shown = Tally(), False
+        notes, shown = StreamNotes(), False
         with self._open() as bag:
             try:
-                for image, time in bag.frames(self._rate, tally):
+                for image, time in bag.frames(self._rate, notes):
                     if self._seconds and time >= self._seconds:
                         return
                     shown = True
                     yield SourceFrame(scaled(image, self._size), time)
             finally:
-                self.notes = [*bag.notes, *tally.notes()]
-        if tally.bad and not shown:
-            raise SourceError(f"No image on {bag.image.topic} of {self.name} can be used: {tally.bad[0]}")
+                self.notes = [*bag.notes, *notes.sentences()]
+        if not shown:
+            reason = notes.unusable or "it holds no whole picture."
+            raise SourceError(f"No image on {bag.image.topic} of {self.name} can be used: {reason}")
 
     def _open(self) -> BagReader:
         return BagReader(self.name, self._topic, option=self._option)

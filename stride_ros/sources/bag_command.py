@@ -1,4 +1,4 @@
-"""``stride-ros bag``: make a bag of a video, an image folder or a camera, to train on and to replay."""
+"""`stride-ros bag`: make a bag of a video, an image folder or a camera, to train on and to replay."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from stride_ros.errors import ConfigError, SourceError
 from stride_ros.terminal import say
+from stride_ros.text import topics
 from stride_ros.text.wording import counted
 
 if TYPE_CHECKING:
@@ -43,9 +44,7 @@ def add_bag_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--storage", choices=("mcap", "sqlite3"), default="mcap", help="kind of bag (default mcap)"
     )
-    parser.add_argument(
-        "--topic", default="/camera/image_raw", help="image topic (default /camera/image_raw)"
-    )
+    parser.add_argument("--topic", default=topics.CAMERA, help="image topic (default %(default)s)")
     parser.add_argument(
         "--raw", action="store_true", help="raw images on TOPIC instead of JPEG on TOPIC/compressed"
     )

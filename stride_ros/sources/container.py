@@ -1,30 +1,78 @@
-"""Pictures of video files and cameras, decoded by FFmpeg."""
+"""Open video files and cameras with FFmpeg, and choose the stream to watch."""
 
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from stride_ros.errors import SourceError
 
+if TYPE_CHECKING:
+    from av import VideoStream
+    from av.container import InputContainer
 
-def open_container(name: str, **options: Any) -> Any:
+# A stream that is marked as the default wins over one with up to this many more pixels, as in FFmpeg.
+_DEFAULT_BONUS = 5_000_000
+
+
+def open_container(name: str, **options: Any) -> InputContainer:
     """Open a container that has a video stream, or raise SourceError with the reason."""
     try:
         import av
     except ImportError as error:
         raise SourceError("Reading videos and cameras needs PyAV; install it with: pip install av") from error
     try:
-        container = av.open(name, **options)
+        container: InputContainer = av.open(name, **options)
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise SourceError(_reason(name, error, is_device="format" in options)) from error
-    if not container.streams.video:
+    if not _moving(container):
+        cover = ", only a cover picture" if container.streams.video else ""
         container.close()
-        raise SourceError(f"{name} has no video stream; choose another file.")
+        raise SourceError(f"{name} has no video stream{cover}; choose another file.")
+    if not _decodable(container):
+        container.close()
+        raise SourceError(f"{name} has a video that FFmpeg cannot decode; convert it, for example to H.264.")
     return container
+
+
+def choose_stream(container: InputContainer) -> VideoStream:
+    """The stream that a player shows: the default one, else the largest, else the first.
+
+    Cover pictures and thumbnails are none, nor are streams that cannot be decoded.
+    """
+
+    def rank(stream: VideoStream) -> int:
+        pixels = (stream.codec_context.width or 0) * (stream.codec_context.height or 0)
+        return pixels + (_DEFAULT_BONUS if _marked(stream, "default") else 0)
+
+    return max(_decodable(container), key=rank)
+
+
+def streams_note(container: InputContainer, name: str) -> str:
+    """Which of several video streams is watched; empty where there is one."""
+    found = _moving(container)
+    if len(found) < 2:
+        return ""
+    chosen = choose_stream(container)
+    size = f"{chosen.codec_context.width}x{chosen.codec_context.height}"
+    return f"{name} has {len(found)} video streams; stream {chosen.index} ({size}) is used."
+
+
+def _moving(container: InputContainer) -> list[VideoStream]:
+    return [
+        stream
+        for stream in container.streams.video
+        if not _marked(stream, "attached_pic") and not _marked(stream, "timed_thumbnails")
+    ]
+
+
+def _decodable(container: InputContainer) -> list[VideoStream]:
+    return [stream for stream in _moving(container) if stream.codec_context is not None]
+
+
+def _marked(stream: VideoStream, name: str) -> bool:
+    disposition = getattr(stream, "disposition", None)  # PyAV before 14 does not tell
+    return disposition is not None and bool(disposition & getattr(type(disposition), name))
 
 
 def _reason(name: str, error: Exception, is_device: bool) -> str:
@@ -39,40 +87,3 @@ def _reason(name: str, error: Exception, is_device: bool) -> str:
         detail = getattr(error, "strerror", None) or error
         return f"{name} is not a working V4L2 camera ({detail}); try another /dev/videoN."
     return f"{name} is not a readable video; convert it, for example to MP4 with H.264."
-
-
-def decoded(container: Any, name: str) -> Iterator[tuple[np.ndarray, float]]:
-    """Yield pictures (height, width, 3) uint8 RGB with their times (s from the first), never going back."""
-    import av
-
-    stream = container.streams.video[0]
-    stream.thread_type = "AUTO"
-    first: float | None = None
-    newest = -1.0
-    count = 0
-    try:
-        for frame in container.decode(stream):
-            time = frame.time
-            if time is None:  # a raw stream without times: the nominal rate is all there is
-                time = count / float(stream.average_rate or 25)
-            count += 1
-            first = time if first is None else first
-            if time - first <= newest:
-                continue
-            newest = time - first
-            yield _upright(frame), newest
-    except av.error.FFmpegError as error:
-        if count == 0:
-            raise SourceError(
-                f"{name} has no decodable picture; convert it, for example to H.264."
-            ) from error
-        raise SourceError(f"{name} is damaged after {newest:.1f} s; repair it or cut it there.") from error
-    if count == 0:
-        raise SourceError(f"{name} has no decodable picture; convert it, for example to H.264.")
-
-
-def _upright(frame: Any) -> np.ndarray:
-    """Return a decoded frame as RGB, turned as its rotation mark says (phones film sideways)."""
-    image = frame.to_ndarray(format="rgb24")
-    quarter_turns = round(getattr(frame, "rotation", 0) / 90) % 4
-    return np.ascontiguousarray(np.rot90(image, quarter_turns)) if quarter_turns else image

@@ -7,16 +7,23 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
+
+from stride_ros.imaging.resize import resize
 
 if TYPE_CHECKING:
+    from stride_ros.sources.pictures import Picture
     from stride_ros.world import WorldEvent
+
+_GRID = 1e-6  # s; a frame that is this much early is due
+_MOST_STILL = 1.0  # s that a picture may stay before it is shown again
 
 
 @dataclass(frozen=True)
 class SourceFrame:
     """One picture. `image`: (height, width, 3) uint8 RGB. `time`: s since the source's first frame."""
 
-    image: np.ndarray
+    image: NDArray[np.uint8]
     time: float
 
 
@@ -25,27 +32,53 @@ class FrameSource(Protocol):
 
     name: str  # for messages to the user
     live: bool  # the source sets the pace itself
-    events: tuple[WorldEvent, ...]  # exact ground truth, by start time; empty where unknown
-    notes: Sequence[str]  # what was left out or odd, a sentence each; complete once the frames were read
+
+    @property
+    def events(self) -> tuple[WorldEvent, ...]:
+        """Exact ground truth, by start time; empty where unknown."""
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What was left out or odd, a sentence each; complete once the frames were read."""
 
     def frames(self) -> Iterator[SourceFrame]:
         """Read from the start. Raises SourceError when reading fails."""
 
 
-def thinned(frames: Iterator[tuple[np.ndarray, float]], rate: float) -> Iterator[tuple[np.ndarray, float]]:
-    """Keep at most `rate` frames a second, on a steady grid."""
-    due = 0.0
-    for image, time in frames:
-        if time + 1e-6 >= due:
-            yield image, time
-            due = max(due + 1 / rate, time)
+def paced(pictures: Iterator[Picture], rate: float) -> Iterator[tuple[Picture, float]]:
+    """At most `rate` pictures a second on a steady grid, with the times (s) at which they are shown.
+
+    A picture keeps its own time. One that stays for long, as where a screen is recorded or a camera sends
+    only what changes, is shown again as often as pictures came before, at least once a second or at `rate`.
+    """
+    period = 1 / rate
+    due, shown, usual = 0.0, 0.0, _MOST_STILL
+    held: Picture | None = None
+    for picture in pictures:
+        if held is not None:
+            step = max(period, min(usual, _MOST_STILL))
+            while picture.time - shown > 1.5 * step:
+                shown += step
+                due = max(due + period, shown)
+                yield held, shown
+            usual = _usual(usual, picture.time - held.time)
+        if picture.time + _GRID >= due:
+            yield picture, picture.time
+            shown, due = picture.time, max(due + period, picture.time)
+        held = picture
+    if held is None:
+        return
+    step = max(period, min(usual, _MOST_STILL))
+    while shown + step + _GRID < held.time + held.duration:
+        shown += step
+        yield held, shown
 
 
-def scaled(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    width, height = size[0] or image.shape[1], size[1] or image.shape[0]
-    if (height, width) == image.shape[:2]:
-        return image
-    import cv2
+def _usual(before: float, step: float) -> float:
+    """The usual step between pictures (s): follows shorter ones at once, and longer ones gradually."""
+    return step if step <= before else min(step, before * 1.25)
 
-    shrinks = width < image.shape[1] and height < image.shape[0]
-    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+
+def scaled(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """An (H, W, 3) image at `size` (width, height), of which 0 is the image's own."""
+    return resize(image, (size[0] or image.shape[1], size[1] or image.shape[0]))

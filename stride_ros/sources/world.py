@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from stride_ros.sources.frames import SourceFrame
 
@@ -11,7 +11,7 @@ class WorldSource:
     """The synthetic table top, with ground truth."""
 
     live = False
-    notes = ()
+    notes: Sequence[str] = ()
 
     def __init__(self, seed: int, seconds: float, rate: float, size: tuple[int, int]) -> None:
         from stride_ros.world import World

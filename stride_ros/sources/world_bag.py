@@ -11,6 +11,7 @@ import numpy as np
 from stride_ros.bags import messages
 from stride_ros.bags.writer import START_STAMP, BagWriter
 from stride_ros.errors import SourceError
+from stride_ros.text import topics
 from stride_ros.world.world import World
 
 FRAME_ID = "camera"
@@ -30,15 +31,15 @@ def write_bag(
     world: World,
     path: str | Path,
     *,
-    topic: str = "/camera/image_raw",
+    topic: str = topics.CAMERA,
     storage: str = "mcap",
     raw: bool = False,
     report: Report = lambda time: None,
 ) -> None:
-    """Write a bag at ``path``: the camera, and what truly happens.
+    """Write a bag at `path`: the camera, and what truly happens.
 
-    Images are JPEG on ``topic``/compressed, or raw on ``topic``. ``ground_truth`` has an ActivationSpan with
-    state ONSET where an event begins and OFFSET where it ends, ``ground_truth/commentary`` its sentence.
+    Images are JPEG on `topic`/compressed, or raw on `topic`. `ground_truth` has an ActivationSpan with
+    state ONSET where an event begins and OFFSET where it ends, `ground_truth/commentary` its sentence.
     Raises SourceError when the bag cannot be written.
     """
     truth = sorted(
@@ -75,12 +76,12 @@ def _write_truth(bag: BagWriter, world: World, now: int, state: int, index: int)
         onset=stamp(event.start),
         model="world",
     )
-    bag.write("/ground_truth", span, now)
+    bag.write(f"/{topics.GROUND_TRUTH}", span, now)
     if state == 0:
         said = messages.commentary(
             index + 1, event.query, event.text, stamp=now, frame_id=FRAME_ID, model="world"
         )
-        bag.write("/ground_truth/commentary", said, now)
+        bag.write(f"/{topics.GROUND_TRUTH_COMMENTARY}", said, now)
 
 
 def write_video(world: World, path: str | Path, report: Report = lambda time: None) -> None:

@@ -1,4 +1,4 @@
-"""``stride-ros world``: see what a synthetic clip holds, or record it as a bag or a video."""
+"""`stride-ros world`: see what a synthetic clip holds, or record it as a bag or a video."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Words in sentences, and text from outside."""
+"""Words in sentences, text from outside, and the names of topics."""

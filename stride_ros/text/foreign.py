@@ -8,7 +8,7 @@ UNKNOWN = "\ufffd"  # what Unicode puts in place of what cannot be read
 
 
 def mended(text: str) -> str:
-    """Return ``text`` with halves of surrogate pairs joined, and lone halves and NUL replaced by U+FFFD.
+    """Return `text` with halves of surrogate pairs joined, and lone halves and NUL replaced by U+FFFD.
 
     JSON can spell both; a ROS string, which is UTF-8 that ends at NUL, can hold neither.
     """
@@ -37,9 +37,9 @@ class Mender:
 
 
 def visible(text: str, longest: int = 300) -> str:
-    """Return ``text`` on one line for use inside a sentence: white space joined, control characters escaped.
+    """Return `text` on one line for use inside a sentence: white space joined, control characters escaped.
 
-    It is cut after ``longest`` characters.
+    It is cut after `longest` characters.
     """
     line = " ".join(mended(text[: 8 * longest]).split())
     line = escaped(line)

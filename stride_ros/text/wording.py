@@ -24,10 +24,16 @@ def _acts(letter: str) -> bool:
 
 
 def plural(number: float, one: str, many: str = "") -> str:
-    """The noun for a number: ``one`` for exactly 1, else ``many`` (``one`` with an s unless given)."""
+    """The noun for a number: `one` for exactly 1, else `many` (`one` with an s unless given)."""
     return one if number == 1 else many or f"{one}s"
 
 
 def counted(number: int, one: str, many: str = "") -> str:
     """A number with its noun, such as "1 span" or "2 spans"."""
     return f"{number} {plural(number, one, many)}"
+
+
+def time_label(seconds: float) -> str:
+    """Minutes and seconds, like 1:05.2."""
+    minutes, rest = divmod(max(round(seconds, 1), 0.0), 60)
+    return f"{int(minutes)}:{rest:04.1f}"

@@ -1,0 +1,1 @@
+"""Fine-tune an activation model on the world, annotated videos or a robot's own recordings."""

@@ -113,8 +113,11 @@ def create_checkpoint(
     return folder
 
 
-def save_weights(model: Any, folder: Path, dtype: Any = None) -> None:
-    """Write model.safetensors (tied lm_head left out, as published), in `dtype` when given."""
+def save_weights(model: Any, folder: Path, dtype: Any = None) -> Path:
+    """Write model.safetensors (tied lm_head left out, as published), in `dtype` when given; its path.
+
+    One that is there is replaced only when the new one is whole.
+    """
     from safetensors.torch import save_file
 
     tied = model.config.tie_word_embeddings
@@ -123,10 +126,15 @@ def save_weights(model: Any, folder: Path, dtype: Any = None) -> None:
         for name, value in model.state_dict().items()
         if not (tied and name == "lm_head.weight")
     }
-    file = folder / "model.safetensors"
-    save_file(state, str(file), metadata={"format": "pt"})
-    # Some releases of safetensors write for the owner alone; nodes may run as another user.
-    copymode(folder / "config.json", file)
+    file, part = folder / "model.safetensors", folder / "model.safetensors.part"
+    try:
+        save_file(state, str(part), metadata={"format": "pt"})
+        # Some releases of safetensors write for the owner alone; nodes may run as another user.
+        copymode(folder / "config.json", part)
+        part.replace(file)
+    finally:
+        part.unlink(missing_ok=True)
+    return file
 
 
 def write_processor_configs(folder: Path) -> None:

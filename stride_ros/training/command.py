@@ -1,4 +1,4 @@
-"""``stride-ros train``: fine-tune a checkpoint on the world, on annotated videos, or on a robot's own bag."""
+"""`stride-ros train`: fine-tune a checkpoint on the world, on annotated videos, or on a robot's own bag."""
 
 from __future__ import annotations
 
@@ -122,16 +122,18 @@ def run(arguments: argparse.Namespace) -> int:
     from stride_ros.training.dataset import Sampling, StrideDataset, make_samples
     from stride_ros.training.examples import SentenceExamples, WindowExamples
     from stride_ros.training.model import WindowKeys, prepare
-    from stride_ros.training.sources.bag import BagVideo
+    from stride_ros.training.output import check_data, fingerprint, make_folder
     from stride_ros.training.sources.recording import Intake
     from stride_ros.training.trainer import train
 
+    make_folder(arguments.out)  # before the data are read and the model is loaded
     intake = Intake()
     recordings = _recordings(arguments, intake)
     modes = tuple(arguments.mask_modes) if arguments.mask_modes else None
     keys = WindowKeys(
         arguments.window, arguments.resolution, modes, arguments.single_sequence, arguments.frame_max_tokens
     )
+    check_data(arguments.out, fingerprint(recordings), not arguments.no_resume)
     model, tokenizer = prepare(arguments.model, arguments.out, keys)
     config = model.config
     weights = sum(parameter.numel() for parameter in model.parameters())
@@ -160,8 +162,7 @@ def run(arguments: argparse.Namespace) -> int:
     metrics = train(model, tokenizer, dataset, _plan(arguments))
     broken = f", {counted(dataset.unreadable, 'video')} unreadable" if dataset.unreadable else ""
     loss = metrics.get("train_loss", 0.0)
-    if recordings and isinstance(recordings[0].video, BagVideo):
-        tell_notes(recordings[0].video.unusable)
+    tell_notes(_unusable(recordings))
     say(f"Trained with a mean loss of {loss:.4f}{broken}; written to {arguments.out}.")
     return 0
 
@@ -198,12 +199,21 @@ def _recordings(arguments: argparse.Namespace, intake: Intake) -> list[Recording
     return recordings
 
 
+def _unusable(recordings: list[Recording]) -> list[str]:
+    """What could not be decoded of the videos, a sentence each."""
+    videos = {recording.video.name: recording.video for recording in recordings}
+    return [note for video in videos.values() for note in getattr(video, "unusable", ())]
+
+
 def _labelled_video(arguments: argparse.Namespace) -> Video:
+    from stride_ros.terminal import tell_notes
+
     if arguments.data == "video":
         from stride_ros.training.sources.video import VideoFile
 
-        return VideoFile(arguments.video, arguments.until)
-    from stride_ros.terminal import tell_notes
+        film = VideoFile(arguments.video, arguments.until)
+        tell_notes(film.notes)
+        return film
     from stride_ros.training.sources.bag import BagVideo
 
     video = BagVideo(arguments.bag, arguments.image_topic, arguments.until)

@@ -14,14 +14,14 @@ import torch
 from torch.utils.data import Dataset, Sampler
 
 from stride_ros.errors import FrameError, SourceError
-from stride_ros.response.backend import ResponseRequest
-from stride_ros.response.frame_cache import TimedFrame
-from stride_ros.response.prompt import DEFAULT_SYSTEM_PROMPT
+from stride_ros.response.config import ResponseConfig
+from stride_ros.response.request import make_request, nanoseconds, stamped
 from stride_ros.training.examples import IGNORED, Example, SentenceExamples, WindowExamples
 from stride_ros.training.samples import Cut, Event, cut_samples, quiet_cut
 from stride_ros.training.sources.recording import Recording
 
-PRE_SECONDS, POST_SECONDS = 2.0, 2.0  # what the responder is shown around an onset
+RESPONSE = ResponseConfig()  # what the responder is shown about an event
+POST_SECONDS = 2.0  # it is asked so long after the event began, at most
 LOAD_TRIES = 8
 PAD_TO = 8  # lengths are rounded up, so that fewer shapes occur
 
@@ -148,14 +148,17 @@ class StrideDataset(Dataset[Example]):
     def _load_sentence(
         self, query: str, event: Event, recording: Recording, rng: np.random.Generator
     ) -> Example:
-        start = max(recording.video.start, event.start - PRE_SECONDS)
+        start = max(recording.video.start, event.start - RESPONSE.pre_seconds)
         end = min(recording.video.end, event.start + rng.uniform(0.5, POST_SECONDS))
         count = max(1, round((end - start) * self._sampling.fps) + 1)
         images, times = recording.video.read(np.linspace(start, end, count).tolist())
-        frames = tuple(TimedFrame(image, time) for image, time in zip(images, times, strict=True))
         earlier = [other.text for other in recording.events if other.text and other.start < event.start]
-        request = ResponseRequest(
-            query, frames, event.start, tuple(earlier[-int(rng.integers(1, 3)) :]), DEFAULT_SYSTEM_PROMPT
+        request = make_request(
+            RESPONSE,
+            query,
+            stamped(RESPONSE, images, times),
+            nanoseconds(event.start),
+            earlier[-int(rng.integers(1, 3)) :],
         )
         return self._sentences.build(request, event.text)
 

@@ -24,10 +24,12 @@ from stride_ros.qwen3_vl.checkpoint import (
     usable_architecture,
 )
 from stride_ros.qwen3_vl.pretrained import check_files, load_pretrained
+from stride_ros.qwen3_vl.tokenizer import legacy_template
 from stride_ros.qwen3_vl.weights import short_name
 from stride_ros.training.checkpoint import save_weights, write_processor_configs
 from stride_ros.training.examples import IGNORED
 from stride_ros.training.masking import check_modes
+from stride_ros.training.output import make_folder, writing
 from stride_ros.training.tokenizer import ACTIVATION_TOKENS
 
 PARTS = ("language", "embedding", "merger", "vision")
@@ -133,12 +135,13 @@ def prepare(source: str, folder: Path, keys: WindowKeys) -> tuple[StrideForTrain
         if name.startswith("trigger_") or name in ("mask_modes", "single_sequence", "frame_max_tokens"):
             setattr(model.config, name, value)
     model.slot_token_ids = tuple(tokenizer.convert_tokens_to_ids(token) for token in SLOT_TOKENS)
-    folder.mkdir(parents=True, exist_ok=True)
-    tokenizer.save_pretrained(str(folder))
-    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    write_processor_configs(folder)
-    if (start / "generation_config.json").is_file() and start.resolve() != folder.resolve():
-        shutil.copyfile(start / "generation_config.json", folder / "generation_config.json")
+    make_folder(folder)
+    with writing(folder):
+        tokenizer.save_pretrained(str(folder))
+        (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        write_processor_configs(folder)
+        if (start / "generation_config.json").is_file() and start.resolve() != folder.resolve():
+            shutil.copyfile(start / "generation_config.json", folder / "generation_config.json")
     return model, tokenizer
 
 
@@ -149,6 +152,8 @@ def _tokenizer(start: Path) -> Any:
         raise CheckpointError(
             f"{start} has no usable tokenizer ({type(error).__name__}); download it again."
         ) from error
+    if tokenizer.chat_template is None:  # older checkpoints have it in a file that transformers passes over
+        tokenizer.chat_template = legacy_template(start)
     for how in ("is_local", "local_files_only"):  # how it was read is no part of what is written
         tokenizer.init_kwargs.pop(how, None)
     return tokenizer
@@ -182,17 +187,25 @@ def _window_keys(config: dict[str, Any], keys: WindowKeys) -> dict[str, Any]:
 
 
 def write_weights(model: StrideForTraining, folder: Path, dtype: torch.dtype) -> None:
-    """Write the weights beside what `prepare` wrote, replacing any that are there."""
-    for old in folder.glob("*.safetensors"):
-        old.unlink()
-    for old in folder.glob("*.safetensors.index.json"):
-        old.unlink()
-    save_weights(model, folder, dtype)
-    file = folder / "config.json"
-    config = json.loads(file.read_text(encoding="utf-8"))
-    config["dtype"] = str(dtype).removeprefix("torch.")
-    config["architectures"] = ["Qwen3VLForConditionalGeneration"]
-    file.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    """Write the weights beside what `prepare` wrote, replacing any that are there.
+
+    Until the new ones are whole the old ones stay. Raises CheckpointError when they cannot be written.
+    """
+    with writing(folder):
+        written = save_weights(model, folder, dtype)
+        for old in [*folder.glob("*.safetensors"), *folder.glob("*.safetensors.index.json")]:
+            if old != written:
+                old.unlink()
+        file = folder / "config.json"
+        config = json.loads(file.read_text(encoding="utf-8"))
+        config["dtype"] = str(dtype).removeprefix("torch.")
+        config["architectures"] = ["Qwen3VLForConditionalGeneration"]
+        file.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+
+def is_finite(model: torch.nn.Module) -> bool:
+    """Whether every parameter is a number."""
+    return all(bool(torch.isfinite(parameter).all()) for parameter in model.parameters())
 
 
 def trainable_names(model: StrideForTraining) -> Iterator[str]:

@@ -13,8 +13,10 @@ import torch
 from transformers import Trainer, TrainingArguments, set_seed
 
 from stride_ros.errors import CheckpointError, ConfigError
+from stride_ros.terminal import say
 from stride_ros.training.dataset import Collator, LengthGroupedSampler, StrideDataset
-from stride_ros.training.model import PARTS, StrideForTraining, write_weights
+from stride_ros.training.model import PARTS, StrideForTraining, is_finite, write_weights
+from stride_ros.training.output import checkpoints, torn_checkpoints, writing
 
 # The paper's recipe: the language model learns, its embeddings faster; what sees stays as it is.
 LEARNING_RATES = {"language": 1e-5, "embedding": 3e-5, "merger": 0.0, "vision": 0.0}
@@ -82,9 +84,12 @@ def train(
         train_dataset=dataset,
         data_collator=Collator(tokenizer.pad_token_id or 0, model.config.video_token_id),
     )
-    found = sorted(plan.output.glob("checkpoint-*")) if plan.resume else []
+    found = checkpoints(plan.output) if plan.resume else []
+    for torn in torn_checkpoints(plan.output) if plan.resume else []:
+        say(f"{torn} is not whole and is left out.")
     try:
-        result = trainer.train(resume_from_checkpoint=True if found else None)
+        result = trainer.train(resume_from_checkpoint=str(found[0]) if found else None)
+        trainer.check_weights()
     except (ValueError, RuntimeError) as error:
         if not found:
             raise
@@ -92,6 +97,8 @@ def train(
             f"The run in {plan.output} cannot be resumed ({error}); start over with --no-resume, or "
             "use another --out."
         ) from error
+    finally:
+        trainer.close_progress()
     if trainer.is_world_process_zero():
         write_weights(trainer.accelerator.unwrap_model(trainer.model), plan.output, _DTYPES[plan.dtype])
     trainer.accelerator.wait_for_everyone()
@@ -139,7 +146,34 @@ class StrideTrainer(Trainer):  # type: ignore[misc]  # untyped library
         outputs = model(**inputs)
         for name, values in self._losses.items():
             values.append(float(outputs[name]))
+        if not bool(torch.isfinite(outputs["loss"].detach()).all()):
+            raise self._diverged("the loss is not a number")
         return (outputs["loss"], outputs) if return_outputs else outputs["loss"]
+
+    def close_progress(self) -> None:
+        """End the line of the progress bar, so that what is said next begins a line."""
+        for callback in self.callback_handler.callbacks:
+            bar = getattr(callback, "training_bar", None)
+            if bar is not None:
+                bar.close()
+
+    def check_weights(self) -> None:
+        """Raise CheckpointError when training has diverged, so that such weights are not written."""
+        if not is_finite(self.accelerator.unwrap_model(self.model)):
+            raise self._diverged("weights are not numbers")
+
+    def _save_checkpoint(self, *arguments: Any, **options: Any) -> None:
+        self.check_weights()
+        with writing(self._plan.output):
+            super()._save_checkpoint(*arguments, **options)
+
+    def _diverged(self, what: str) -> CheckpointError:
+        good = checkpoints(self._plan.output)
+        kept = f"the last good weights are in {good[0]}" if good else "no weights were written"
+        return CheckpointError(
+            f"Training diverged at step {self.state.global_step}: {what}; {kept}. Lower --learning-rate, or"
+            " raise --warmup-steps."
+        )
 
     def log(self, logs: dict[str, float], *arguments: Any, **options: Any) -> None:
         """Add the means of the two losses since the last line."""

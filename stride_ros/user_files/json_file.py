@@ -34,7 +34,7 @@ def read_json(path: str | Path, name: str = "") -> tuple[Any, str]:
 
 
 def parse_json(text: str, name: str, first: int = 1) -> Any:
-    """The value of a JSON text, whose first line is line ``first`` of the file called ``name``.
+    """The value of a JSON text, whose first line is line `first` of the file called `name`.
 
     Halves of surrogate pairs, as in names of files that are no text, stay the escapes as which they are
     written: nothing could print them. Raises ConfigError.
@@ -70,7 +70,7 @@ def parse_json(text: str, name: str, first: int = 1) -> Any:
 
 
 class _Wrong(Exception):
-    """A part that JSON's grammar allows and nothing can use; ``token`` is as it is written, or a key."""
+    """A part that JSON's grammar allows and nothing can use; `token` is as it is written, or a key."""
 
     def __init__(self, text: str, token: str = "", key: str | None = None) -> None:
         super().__init__(text)
@@ -120,7 +120,7 @@ def _deep(value: Any) -> bool:
 
 
 def locate(text: str, path: Sequence[str | int]) -> int:
-    """The line of the value at ``path`` (keys and indices), or of the last part of it that is there."""
+    """The line of the value at `path` (keys and indices), or of the last part of it that is there."""
     wanted, best, length = tuple(path), 1, 0
     for here, line in _walk(text):
         if len(here) >= length and here == wanted[: len(here)]:

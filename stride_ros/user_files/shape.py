@@ -27,7 +27,7 @@ class Misfit(NamedTuple):
 
 
 def misfit(value: Any, shape: Any, path: tuple[str | int, ...] = ()) -> Misfit | None:
-    """The first part of ``value`` that has not its shape, or None."""
+    """The first part of `value` that has not its shape, or None."""
     if isinstance(shape, OrNull):
         return None if value is None else misfit(value, shape.shape, path)
     if shape is float:

@@ -24,9 +24,9 @@ _UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\x80-\x84\x86-\x9f\uff
 
 
 def read_text(path: str | Path, largest: int, name: str = "") -> str:
-    """The text of a file of at most ``largest`` bytes, without a byte order mark.
+    """The text of a file of at most `largest` bytes, without a byte order mark.
 
-    ``name`` is what a sentence calls the file (default: its path). Raises SourceError for a file that cannot
+    `name` is what a sentence calls the file (default: its path). Raises SourceError for a file that cannot
     be read, ConfigError for one that is too large, not UTF-8, or no text.
     """
     name = name or str(path)
@@ -36,7 +36,7 @@ def read_text(path: str | Path, largest: int, name: str = "") -> str:
 
 
 def read_bytes(path: str | Path, largest: int, name: str) -> bytes:
-    """The bytes of a file of at most ``largest`` bytes. Raises SourceError and ConfigError."""
+    """The bytes of a file of at most `largest` bytes. Raises SourceError and ConfigError."""
     with open_bytes(path, name) as file:
         data = file.read(largest + 1)
     if len(data) > largest:
@@ -75,7 +75,7 @@ def refuse_encoding(head: bytes, name: str) -> None:
 
 
 def decoded(data: bytes, name: str, first: int = 1) -> str:
-    """The text of ``data``, whose first line is line ``first`` of the file. Raises ConfigError."""
+    """The text of `data`, whose first line is line `first` of the file. Raises ConfigError."""
     try:
         text = data.removeprefix(_UTF8_MARK).decode("utf-8")
     except UnicodeDecodeError as error:

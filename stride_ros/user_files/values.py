@@ -27,7 +27,7 @@ def shown(value: Any) -> str:
 
 
 def text_of(value: Any, name: str, *, empty: bool = False) -> str:
-    """A text, blank only if it may be ``empty``. ConfigError when it is none, too long, or unprintable."""
+    """A text, blank only if it may be `empty`. ConfigError when it is none, too long, or unprintable."""
     if not isinstance(value, str):
         raise ConfigError(f"{name} is {shown(value)} and not text; write it in quotes.")
     if len(value) > LONGEST_TEXT:

@@ -32,7 +32,7 @@ def read_yaml(path: str | Path, name: str = "") -> yaml.Node | None:
 
 
 def parse_yaml(text: str, name: str) -> yaml.Node | None:
-    """The root of the only document in ``text``; ``name`` begins the sentence of a ConfigError."""
+    """The root of the only document in `text`; `name` begins the sentence of a ConfigError."""
     import yaml
 
     refuse_unprintable(text, name)

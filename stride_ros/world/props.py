@@ -1,7 +1,7 @@
 """Drawing of single things at sub-pixel positions: ball, box, cone, ring, hand and the toy mouse.
 
-All functions draw in place into (H, W, 3) uint8 RGB images; positions and sizes are float pixels, ``x`` and
-``y`` the point where the thing stands. Nothing here depends on the size of the picture.
+All functions draw in place into (H, W, 3) uint8 RGB images; positions and sizes are float pixels, `x` and
+`y` the point where the thing stands. Nothing here depends on the size of the picture.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def _fixed(*values: float) -> tuple[int, ...]:
 def disc(
     image: np.ndarray, x: float, y: float, rx: float, ry: float, colour: Colour, angle: float = 0.0
 ) -> None:
-    """A filled ellipse with half axes ``rx`` and ``ry``, turned by ``angle`` degrees."""
+    """A filled ellipse with half axes `rx` and `ry`, turned by `angle` degrees."""
     axes = _fixed(max(rx, 0.3), max(ry, 0.3))
     cv2.ellipse(image, _fixed(x, y), axes, angle, 0, 360, colour, -1, cv2.LINE_AA, _SHIFT)
 
@@ -61,7 +61,7 @@ def shade(colour: Colour, factor: float) -> Colour:
 
 
 def shadow(image: np.ndarray, x: float, y: float, rx: float, ry: float, strength: float) -> None:
-    """A soft dark ellipse; ``strength`` 0 to 1."""
+    """A soft dark ellipse; `strength` 0 to 1."""
     height, width = image.shape[:2]
     left, right = max(0, int(x - rx) - 1), min(width, int(x + rx) + 2)
     top, bottom = max(0, int(y - ry) - 1), min(height, int(y + ry) + 2)
@@ -75,7 +75,7 @@ def shadow(image: np.ndarray, x: float, y: float, rx: float, ry: float, strength
 
 
 def ball(image: np.ndarray, x: float, y: float, size: float, colour: Colour, turn: float) -> None:
-    """A glossy ball of diameter ``size``; ``turn`` (radians) moves its stripe as it rolls."""
+    """A glossy ball of diameter `size`; `turn` (radians) moves its stripe as it rolls."""
     radius = size / 2
     y -= radius
     disc(image, x, y, radius, radius, shade(colour, 0.72))
@@ -114,7 +114,7 @@ def box(image: np.ndarray, x: float, y: float, size: float, colour: Colour) -> N
 
 
 def cone(image: np.ndarray, x: float, y: float, size: float, colour: Colour) -> None:
-    """A cone with a round foot, as tall as ``size`` and a quarter."""
+    """A cone with a round foot, as tall as `size` and a quarter."""
     half, foot, tip = size * 0.48, size * 0.13, y - size * 1.15
     disc(image, x, y - foot, half, foot, shade(colour, 0.75))
     polygon(image, [(x - half, y - foot), (x + half, y - foot), (x, tip)], shade(colour, 0.78))
@@ -151,9 +151,9 @@ def ring(image: np.ndarray, x: float, y: float, size: float, colour: Colour) -> 
 def hand(
     image: np.ndarray, x: float, y: float, size: float, skin: Colour, sleeve: Colour, grip: float
 ) -> None:
-    """An arm from the top edge with a hand whose fingertips are at (``x``, ``y``).
+    """An arm from the top edge with a hand whose fingertips are at (`x`, `y`).
 
-    ``grip`` 0 is an open hand with spread fingers, 1 a hand closed around a thing below it.
+    `grip` 0 is an open hand with spread fingers, 1 a hand closed around a thing below it.
     """
     palm_y = y - size * 0.62
     wrist = (x + size * 0.1, palm_y - size * 0.3)
@@ -178,7 +178,7 @@ def hand(
 
 
 def mouse(image: np.ndarray, x: float, y: float, size: float, heading: float) -> None:
-    """A small grey toy mouse; ``heading`` 1 runs right, -1 left."""
+    """A small grey toy mouse; `heading` 1 runs right, -1 left."""
     grey = (92.0, 90.0, 88.0)
     stroke(
         image,

@@ -46,10 +46,10 @@ LANES = (-0.62, 0.0, 0.62)  # middle of each lane, in half picture widths from t
 class WorldConfig:
     """What may happen and how hard it is to see.
 
-    ``colours``, ``shapes`` and ``kinds`` (of ``vocabulary.KINDS`` and ``LATE_KINDS``; ``on_table`` is always
-    there) choose the vocabulary, ``lanes`` (1 to 3) the number of objects at one time. ``shake``, ``noise``
-    and ``light`` scale camera shake, sensor noise and the drift of brightness and tint (1 is usual, 0 is
-    none); ``clutter`` puts neutral things on the table and lets a toy mouse run by. ``min_gap`` is the least
+    `colours`, `shapes` and `kinds` (of `vocabulary.KINDS` and `LATE_KINDS`; `on_table` is always
+    there) choose the vocabulary, `lanes` (1 to 3) the number of objects at one time. `shake`, `noise`
+    and `light` scale camera shake, sensor noise and the drift of brightness and tint (1 is usual, 0 is
+    none); `clutter` puts neutral things on the table and lets a toy mouse run by. `min_gap` is the least
     time in seconds between two events of one query.
     """
 
@@ -85,7 +85,7 @@ class WorldConfig:
 
 @dataclass(frozen=True)
 class WorldEvent:
-    """Ground truth: what ``query`` asks about is so from ``start`` to ``end`` (s); ``text`` says it."""
+    """Ground truth: what `query` asks about is so from `start` to `end` (s); `text` says it."""
 
     query: str
     start: float
@@ -97,7 +97,7 @@ class WorldEvent:
 
 @dataclass(frozen=True)
 class Lift:
-    """A hand holds the object up between ``start`` and ``end`` (s); it is off the table meanwhile."""
+    """A hand holds the object up between `start` and `end` (s); it is off the table meanwhile."""
 
     start: float
     end: float
@@ -105,7 +105,7 @@ class Lift:
 
 @dataclass(frozen=True)
 class Contact:
-    """The object of the middle lane stands at visit ``neighbour`` from ``start`` to ``end`` (s)."""
+    """The object of the middle lane stands at visit `neighbour` from `start` to `end` (s)."""
 
     start: float
     end: float
@@ -114,11 +114,11 @@ class Contact:
 
 @dataclass
 class Visit:
-    """One object on the table from ``start`` to ``end`` (s) at (``u``, ``v``).
+    """One object on the table from `start` to `end` (s) at (`u`, `v`).
 
-    ``u`` is in half picture widths from the centre, ``v`` the depth from 0 (front) to 1 (back).
-    ``entry`` and ``exit``: "side", "front", "hand", or "there" (before the clip began, after it ends); an
-    exit may also be "taken", by a hand that has been there since ``awaited`` (s). ``hesitations``: when a
+    `u` is in half picture widths from the centre, `v` the depth from 0 (front) to 1 (back).
+    `entry` and `exit`: "side", "front", "hand", or "there" (before the clip began, after it ends); an
+    exit may also be "taken", by a hand that has been there since `awaited` (s). `hesitations`: when a
     hand is at the object and leaves it after all (start, end).
     """
 
@@ -151,7 +151,7 @@ class Visit:
 
 @dataclass(frozen=True)
 class Hand:
-    """A hand is in view from ``start`` to ``end`` (s); ``visit`` is what it handles, if anything."""
+    """A hand is in view from `start` to `end` (s); `visit` is what it handles, if anything."""
 
     start: float
     end: float
@@ -251,7 +251,7 @@ class _Planner:
         return free[int(self.rng.integers(len(free)))] if free else None
 
     def _way(self, visit: Visit, start: float, end: float) -> str:
-        """How the object comes or goes; a hand is busy with it from ``start`` to ``end``."""
+        """How the object comes or goes; a hand is busy with it from `start` to `end`."""
         hand_wanted = HAND in self.config.kinds and self.rng.random() < 0.35
         if hand_wanted and start > 0 and end < self.seconds and self._take_hand(visit, start, end):
             return "hand"

@@ -31,12 +31,12 @@ _QUERIES = {
 
 
 def query_for(kind: str, subject: str) -> str:
-    """The query that an event of ``kind`` about ``subject`` ("red ball") answers."""
+    """The query that an event of `kind` about `subject` ("red ball") answers."""
     return f"Tell me when a {subject} is on the table." if kind == ON_TABLE else _QUERIES[kind]
 
 
 def sentence_for(kind: str, subject: str, other: str = "") -> str:
-    """What a good commentator says about an event; ``other`` is the second object of a touch."""
+    """What a good commentator says about an event; `other` is the second object of a touch."""
     return {
         ON_TABLE: f"A {subject} is on the table.",
         HELD: f"A hand holds up the {subject}.",

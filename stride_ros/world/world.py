@@ -36,9 +36,9 @@ USUAL = WorldConfig()
 class World:
     """A table top seen by a robot's camera.
 
-    ``size`` is (width, height) in pixels, ``seconds`` the length, ``fps`` the rate of recordings made of it
-    (``frame`` takes any time). The same arguments give the same pictures and events. Frames are drawn at
-    ``size`` directly, so small ones for training cost little.
+    `size` is (width, height) in pixels, `seconds` the length, `fps` the rate of recordings made of it
+    (`frame` takes any time). The same arguments give the same pictures and events. Frames are drawn at
+    `size` directly, so small ones for training cost little.
     """
 
     def __init__(
@@ -88,11 +88,11 @@ class World:
         return tuple(query for query in known if query not in present)
 
     def events_for(self, query: str) -> tuple[WorldEvent, ...]:
-        """The events that ``query`` asks for, by start time; empty for a query without any."""
+        """The events that `query` asks for, by start time; empty for a query without any."""
         return tuple(event for event in self.events if event.query == query)
 
     def frame(self, t: float) -> np.ndarray:
-        """The picture at ``t`` seconds, (height, width, 3) uint8 RGB. Raises TimeError outside the clip."""
+        """The picture at `t` seconds, (height, width, 3) uint8 RGB. Raises TimeError outside the clip."""
         if not 0 <= t <= self.seconds:
             raise TimeError(f"The world has no frame at {t} s; ask for a time from 0 to {self.seconds:g} s.")
         image = self._backdrop.copy()
@@ -120,7 +120,7 @@ class World:
         return x, y, self._unit * (1.0 - 0.2 * v)
 
     def _pose(self, visit: Visit, t: float) -> _Pose | None:
-        """Where the object stands at ``t``, None while it is out of the picture."""
+        """Where the object stands at `t`, None while it is out of the picture."""
         x, y, unit = self._project(visit.u, visit.v)
         lift = 0.0
         for way, since in ((visit.entry, t - visit.start), (visit.exit, visit.end - t)):
@@ -134,9 +134,9 @@ class World:
                 lift += _smooth(-since / seconds) * (y / self._unit + 0.1)
             else:
                 rest = _slide_rest(since / SLIDE_SECONDS)
-                if way == "front":  # its middle crosses the lower edge of the picture when ``since`` is 0
+                if way == "front":  # its middle crosses the lower edge of the picture when `since` is 0
                     y += (self._height + 0.5 * OBJECT_SIZE * unit - y) * rest
-                else:  # its middle crosses the nearer side of the picture when ``since`` is 0
+                else:  # its middle crosses the nearer side of the picture when `since` is 0
                     x += ((self._width if visit.u > 0 else 0.0) - x) * rest
         for held in visit.lifts:
             if held.start < t < held.end:

@@ -11,6 +11,8 @@ from stride_ros.activation.config import ActivationConfig
 from stride_ros.activation.engine import ActivationEngine
 from stride_ros.activation.reference import RebuiltPrompt, RecomputedPrompt
 
+pytestmark = pytest.mark.slow
+
 QUERIES = ("Tell me when a person is in view.", "A red ball is on the table.", "Does the lamp go out?")
 CONFIG = ActivationConfig(max_frames=12, drop_frames=4, unmasking_steps=3)
 

@@ -21,6 +21,8 @@ from stride_ros.activation.model import ActivationModel
 from stride_ros.activation.passes import FramePair
 from stride_ros.qwen3_vl.kv_cache import PARTS
 
+pytestmark = pytest.mark.slow
+
 QUERIES = ("Tell me when a person is in view.", "A red ball is on the table.")
 CONFIG = ActivationConfig(max_frames=32, drop_frames=8, unmasking_steps=3)
 

@@ -16,6 +16,8 @@ from stride_ros.errors import CheckpointError, ConfigError
 from stride_ros.qwen3_vl import patches as frames
 from stride_ros.training.checkpoint import create_checkpoint
 
+pytestmark = pytest.mark.slow
+
 QUERY = "Tell me when a person is in view."
 
 

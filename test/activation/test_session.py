@@ -77,6 +77,7 @@ def test_a_provisional_pair_leaves_no_trace(model, make_frames):
         np.testing.assert_array_equal(left.labels, right.labels)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("selection", ["topk", "pool"])
 def test_the_same_input_gives_the_same_output(model, make_frames, selection):
     config = dataclasses.replace(SMALL, selection=selection, seed=3)
@@ -85,6 +86,7 @@ def test_the_same_input_gives_the_same_output(model, make_frames, selection):
     assert same(first, second)
 
 
+@pytest.mark.slow
 def test_another_seed_draws_other_slots(model, make_frames):
     images = make_frames(30)
     config = dataclasses.replace(SMALL, selection="pool", confidence_threshold=None)
@@ -109,6 +111,7 @@ def test_a_reset_session_is_like_a_new_one_but_for_its_ids(model, make_frames):
     assert min(later) > max(ids)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("span_mode", ["hull", "runs"])
 @pytest.mark.parametrize("seed", range(3))
 def test_every_published_span_begins_and_ends_once(model, make_frames, span_mode, seed):
@@ -146,6 +149,7 @@ def test_a_session_for_one_event_stops_after_it(model, make_frames):
     assert session.push(images[0], 0.0) is not None
 
 
+@pytest.mark.slow
 def test_a_session_for_one_event_leaves_no_other_span_open(make_model, make_frames):
     """The earlier span leaves the view, which ends the session, while another one is found."""
     config = dataclasses.replace(

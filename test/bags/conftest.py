@@ -124,13 +124,13 @@ def insert(
 
 def read(path: Path, topic: str | None = None) -> tuple[list[int], list[str]]:
     """The numbers of the pictures that the package reads, and its notes."""
-    from stride_ros.bags.clock import Tally
+    from stride_ros.activation.notes import StreamNotes
     from stride_ros.bags.reader import BagReader
 
-    tally = Tally()
+    noted = StreamNotes()
     with BagReader(path, topic) as bag:
-        numbers = [int(frame[0, 0, 0]) for frame, _ in bag.frames(1000.0, tally)]
-        return numbers, [*bag.notes, *tally.notes()]
+        numbers = [int(frame[0, 0, 0]) for frame, _ in bag.frames(1000.0, noted)]
+        return numbers, [*bag.notes, *noted.sentences()]
 
 
 @pytest.fixture(scope="session")

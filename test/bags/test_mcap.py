@@ -7,6 +7,8 @@ import pytest
 from stride_ros.bags.reader import BagReader
 from stride_ros.errors import SourceError
 
+pytestmark = pytest.mark.slow
+
 THING = "my_msgs/msg/Thing"
 RULE = "=" * 80 + "\n"
 FOREIGN = {

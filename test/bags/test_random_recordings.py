@@ -16,6 +16,8 @@ pytest.importorskip("hypothesis", reason="hypothesis is missing")
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = int(os.environ.get("HYPOTHESIS_EXAMPLES", "50"))
 
 FOREIGN = [

@@ -8,6 +8,8 @@ import yaml
 from stride_ros.bags.reader import BagReader
 from stride_ros.errors import SourceError
 
+pytestmark = pytest.mark.slow
+
 
 def images(path, topic=None):
     """(number of images read, notes) of a recording."""

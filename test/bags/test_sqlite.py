@@ -70,6 +70,7 @@ def test_a_write_ahead_log_is_read_and_nothing_is_written(forge, tmp_path, ends,
     assert listing(folder) == before
 
 
+@pytest.mark.slow
 def test_a_journal_of_a_killed_recorder_is_rolled_back(forge, tmp_path):
     folder = killed(forge, tmp_path / "bag", "delete", ("", "-journal"))
     before = listing(folder)
@@ -107,6 +108,7 @@ def test_a_database_that_is_being_written_is_read(forge, tmp_path):
         live.close()
 
 
+@pytest.mark.slow
 def test_damage_in_the_middle_costs_little(forge, tmp_path):
     count = 200
     path = forge.database(tmp_path / "x.db3", [forge.Topic(messages=forge.images(count))])

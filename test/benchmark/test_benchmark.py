@@ -9,6 +9,8 @@ import torch
 from stride_ros.benchmark.measure import WARM_UP, Settings, measure, typical_ticks
 from stride_ros.cli import main
 
+pytestmark = pytest.mark.slow
+
 TINY = ["benchmark", "--window", "4", "--frames", "8", "--tokens", "4", "--ticks", "6", "--threads", "1"]
 
 

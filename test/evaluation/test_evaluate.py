@@ -7,6 +7,8 @@ import pytest
 
 from stride_ros.cli import main
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("transformers", reason="transformers is not installed")
 

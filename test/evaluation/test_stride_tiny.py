@@ -7,15 +7,18 @@ pytest.importorskip("transformers", reason="transformers is not installed")
 
 from stride_ros.activation.model import ActivationModel  # noqa: E402
 from stride_ros.evaluation.detectors import Session  # noqa: E402
-from stride_ros.evaluation.sentences import Sayer  # noqa: E402
+from stride_ros.evaluation.sentences import SentenceScorer  # noqa: E402
 from stride_ros.evaluation.world import clips, score  # noqa: E402
+
+pytestmark = pytest.mark.slow
 
 torch.set_num_threads(1)
 
 
 def test_stride_tiny_finds_the_events_of_held_out_clips_and_names_them():
     model = ActivationModel.load("stride-tiny", device="cpu")
-    tally = score(Session(model), clips(seed=4, count=4, queries=4), Sayer("stride-tiny", device="cpu"))
+    scorer = SentenceScorer("stride-tiny", device="cpu")
+    tally = score(Session(model), clips(seed=4, count=4, queries=4), scorer)
     metrics = tally.metrics()
     assert tally.events >= 20
     assert metrics["span_f1_50"] >= 0.85

@@ -78,7 +78,7 @@ def test_16_bit_colour_keeps_the_high_byte_in_either_byte_order(encoding: str, b
     assert np.array_equal(image_to_rgb(image), rgb)
 
 
-@pytest.mark.parametrize(("encoding", "big"), [("mono8", 0), ("8UC1", 0), ("mono16", 0), ("mono16", 1)])
+@pytest.mark.parametrize(("encoding", "big"), [("mono8", 0), ("8UC1", 0)])
 def test_grey_encodings_give_three_equal_channels(encoding: str, big: int) -> None:
     rgb = smooth_picture()
     grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
@@ -190,11 +190,46 @@ def test_compressed_formats_decode(kind: str) -> None:
     assert np.abs(out.astype(int) - rgb).mean() < 3
 
 
-def test_16_bit_grey_png_keeps_the_high_byte() -> None:
-    grey = np.arange(HEIGHT * WIDTH, dtype=np.uint16).reshape(HEIGHT, WIDTH) * 20
-    _, data = cv2.imencode(".png", grey)
-    out = compressed_to_rgb(CompressedImage(format="png", data=array.array("B", data.tobytes())))
-    assert np.array_equal(out, np.stack([grey >> 8] * 3, -1))
+RANGES = {  # the values of a picture, and what is expected of the grey levels
+    "thermal": (7_000, 8_000, 0, 255),
+    "whole": (0, 65_535, 0, 255),
+    "above the middle": (40_000, 60_000, 0, 255),
+    "flat": (9_000, 9_050, 0, 50),  # noise is not blown up
+}
+
+
+def ramp(low: int, high: int) -> np.ndarray:
+    return np.linspace(low, high, HEIGHT * WIDTH).reshape(HEIGHT, WIDTH).astype(np.uint16)
+
+
+@pytest.mark.parametrize("name", RANGES)
+@pytest.mark.parametrize("kind", ["raw", "raw, big-endian", "png", "tiff"])
+def test_16_bit_grey_is_shown_by_the_range_of_its_values(kind: str, name: str) -> None:
+    low, high, darkest, brightest = RANGES[name]
+    grey = ramp(low, high)
+    if kind.startswith("raw"):
+        big = kind != "raw"
+        rows = grey.astype(">u2" if big else "<u2").view(np.uint8)
+        out = image_to_rgb(message("mono16", rows, padding=3, big=int(big)))
+    else:
+        data = cv2.imencode(f".{kind}", grey)[1].tobytes()
+        out = compressed_to_rgb(compressed(data, f"mono16; {kind} compressed "))
+    assert out.shape == (HEIGHT, WIDTH, 3)
+    assert np.array_equal(out[..., 0], out[..., 1])
+    assert np.array_equal(out[..., 0], out[..., 2])
+    expected = darkest + (grey.astype(float) - low) * (brightest - darkest) / (high - low)
+    assert np.abs(out[..., 0] - expected).max() <= 2
+
+
+def test_dead_pixels_do_not_darken_a_thermal_picture() -> None:
+    grey = ramp(7_000, 8_000)
+    clean = image_to_rgb(message("mono16", grey.view(np.uint8)))
+    grey[0, 0], grey[3, 5] = 0, 65_535
+    out = image_to_rgb(message("mono16", grey.view(np.uint8)))
+    assert (
+        np.abs(np.delete(out.reshape(-1, 3).astype(int) - clean.reshape(-1, 3), [0, 3 * WIDTH + 5], 0)).max()
+        <= 2
+    )
 
 
 def compressed(data: bytes, image_format: str = "jpeg") -> CompressedImage:
@@ -354,3 +389,14 @@ def test_rgb_survives_the_way_through_a_message() -> None:
     assert image.header.frame_id == "camera"
     jpeg = rgb_to_compressed(rgb, header)
     assert np.abs(compressed_to_rgb(jpeg).astype(int) - rgb).mean() < 3
+
+
+@pytest.mark.parametrize("image_format", ["h264", "hevc", "av1", "libx264;yuv420p;bgr8"])
+def test_a_video_packet_is_told_from_an_image(image_format: str) -> None:
+    with pytest.raises(FrameError, match="packet of a video, which is no image by itself; republish"):
+        compressed_to_rgb(compressed(b"\0\0\0\1\x67", image_format))
+
+
+def test_16_bit_depth_names_the_encoding_for_thermal_images() -> None:
+    with pytest.raises(FrameError, match="publish thermal images as mono16"):
+        image_to_rgb(message("16UC1", ramp(7_000, 8_000).view(np.uint8)))

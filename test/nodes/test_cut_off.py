@@ -122,7 +122,7 @@ def expected(frames: list[dict[str, Any]]) -> tuple[list[list[int]], list[tuple[
     labels, events = [], []
     for frame in frames:
         rgb = np.frombuffer(base64.b64decode(frame["pixels"]), np.uint8).reshape(frame["shape"])
-        if stream.has_lost_sight(frame["stamp"]):
+        if stream.lost_sight(frame["stamp"]) is not None:
             events += stream.restart()
         (decision,) = stream.push(rgb, frame["stamp"])
         labels.append(decision.update.labels.tolist())

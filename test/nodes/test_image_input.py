@@ -21,6 +21,8 @@ from rclpy.qos import (  # noqa: E402
 from sensor_msgs.msg import Image  # noqa: E402
 from std_msgs.msg import Header  # noqa: E402
 
+from stride_ros.activation.clock import Reading  # noqa: E402
+from stride_ros.activation.notes import StreamNotes  # noqa: E402
 from stride_ros.errors import ConfigError  # noqa: E402
 from stride_ros.nodes.image_input import ImageInput  # noqa: E402
 from stride_ros.nodes.messages import to_time  # noqa: E402
@@ -38,7 +40,7 @@ class Watcher(Node):
     def __init__(self, **options: Any) -> None:
         super().__init__("watcher", **options)
         self.stamps: list[int] = []
-        self.restarts: list[str] = []
+        self.jumps: list[Reading] = []
         self.watch()
 
     def watch(self) -> None:
@@ -46,8 +48,9 @@ class Watcher(Node):
             self,
             transport="raw",
             rate=lambda: 1000.0,
-            on_sample=lambda sample: self.stamps.append(sample.stamp_ns),
-            on_restart=self.restarts.append,
+            notes=StreamNotes(),
+            on_due=lambda decode: self.stamps.append(decode().stamp),
+            on_jump=self.jumps.append,
         )
 
     @property
@@ -81,7 +84,7 @@ def test_camera_that_comes_later_is_followed(graph: Any, reliability: QoSReliabi
     publisher = camera(graph, reliability)
     wait_for(graph, watcher, reliability)
     show(graph, watcher, publisher, 0)
-    assert not watcher.restarts
+    assert not watcher.jumps
 
 
 def test_camera_that_was_there_before_is_asked_for_what_it_offers_at_once(graph: Any) -> None:
@@ -93,8 +96,9 @@ def test_camera_that_was_there_before_is_asked_for_what_it_offers_at_once(graph:
         watcher,
         transport="raw",
         rate=lambda: 1000.0,
-        on_sample=lambda sample: stamps.append(sample.stamp_ns),
-        on_restart=lambda _: None,
+        notes=StreamNotes(),
+        on_due=lambda decode: stamps.append(decode().stamp),
+        on_jump=lambda _: None,
     )
     assert source.qos.reliability == RELIABLE
     graph.send(publisher, image(0), lambda: stamps, "the image")
@@ -115,7 +119,7 @@ def test_mixed_publishers_are_all_heard(graph: Any) -> None:
     graph.observer.destroy_publisher(reliable)
     show(graph, watcher, camera(graph, BEST_EFFORT), 3)
     assert watcher.reliability == BEST_EFFORT
-    assert not watcher.restarts
+    assert not watcher.jumps
 
 
 def test_changing_the_subscription_loses_nothing_and_is_no_restart(graph: Any) -> None:
@@ -133,7 +137,7 @@ def test_changing_the_subscription_loses_nothing_and_is_no_restart(graph: Any) -
         threading.Event().wait(0.02)
     graph.observer.destroy_publisher(other)
     assert watcher.stamps == [ORIGIN + i * SECOND for i in range(sent + 1)]
-    assert not watcher.restarts
+    assert not watcher.jumps
     assert watcher.input.out_of_order == 0
 
 
@@ -157,7 +161,7 @@ def test_old_images_of_a_transient_local_camera_are_no_restart(graph: Any) -> No
     graph.wait(lambda: watcher.input.qos.durability == TRANSIENT, "the new subscription")
     show(graph, watcher, publisher, 10)
     assert watcher.stamps == [ORIGIN + i * SECOND for i in range(11)]
-    assert not watcher.restarts
+    assert not watcher.jumps
 
 
 def test_offers_of_deadline_and_liveliness_match(graph: Any) -> None:
@@ -247,7 +251,7 @@ def test_two_cameras_with_different_clocks_are_named_and_one_is_followed(graph: 
         pace.wait(0.05)
     assert "2 publishers are on /image (/observer, /rear_camera)" in warning()
     graph.wait(lambda: watcher.stamps[-1] == sent[-1], "the last image")
-    assert len(watcher.restarts) <= 2
+    assert len(watcher.jumps) <= 2
     assert watcher.stamps[-10:] == sent[-10:], "the clock nearest to the node's is followed"
     graph.observer.destroy_publisher(publisher)
     before, index = len(watcher.stamps), 0

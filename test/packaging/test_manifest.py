@@ -13,6 +13,8 @@ from xml.etree import ElementTree
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 MANIFEST = ElementTree.parse(ROOT / "package.xml").getroot()
 # Where the name of an import is neither a ROS package nor python3-<import>, the rosdep key.

@@ -1,4 +1,4 @@
-"""Parameters of the activation node for a replay: a robot's file, single values, and what is refused."""
+"""The nodes' parameters for a replay: a robot's file, single values, and what is refused."""
 
 import json
 from pathlib import Path
@@ -8,6 +8,7 @@ import pytest
 from stride_ros.cli import main
 from stride_ros.errors import ConfigError, SourceError
 from stride_ros.parameters.tuning import read_tuning
+from stride_ros.response.config import BackendConfig, ResponseConfig
 
 CONFIG = Path(__file__).resolve().parents[2] / "config"
 
@@ -64,6 +65,9 @@ def test_a_smaller_context_is_enough_to_set(tmp_path):
         ("/*: {ros__parameters: {max_gap: 2.0}}", None),
         ("/**: {ros__parameters: {max_gap: 2.0}}", None),
         ("/**/activation: {ros__parameters: {max_gap: 2.0}}", None),
+        ("/front/*: {ros__parameters: {max_gap: 2.0}}", None),
+        ("/front/**: {ros__parameters: {max_gap: 2.0}}", None),
+        ("front: {'*': {ros__parameters: {max_gap: 2.0}}}", None),
         ("a: {b: {activation: {ros__parameters: {max_gap: 2.0}}}}", None),
         ("/front/watcher: {ros__parameters: {max_gap: 2.0}}", "front/watcher"),
         (
@@ -80,6 +84,60 @@ def test_a_smaller_context_is_enough_to_set(tmp_path):
 def test_names_of_nodes_are_read_as_ros_reads_them(tmp_path, text, node):
     (tmp_path / "x.yaml").write_text(text)
     assert read_tuning(tmp_path / "x.yaml", node=node).given == {"max_gap": 2.0}
+
+
+@pytest.mark.parametrize(
+    ("text", "node"),
+    [
+        ("stride: {activation: {ros__parameters: {}}, responder: {ros__parameters: {history: 7}}}", None),
+        ("/stride/*: {ros__parameters: {history: 7}}", None),
+        ("/*: {ros__parameters: {history: 7}}", "/activation"),
+        ("/**: {ros__parameters: {history: 7}}", None),
+        ("{/a/activation: {ros__parameters: {}}, /**/responder: {ros__parameters: {history: 7}}}", None),
+        (
+            "{a: {b: {activation: {ros__parameters: {}}}},"
+            " '/a/*/responder': {ros__parameters: {history: 7}}}",
+            None,
+        ),
+        (
+            "{/a/activation: {ros__parameters: {}}, /a/responder: {ros__parameters: {history: 5}},"
+            " /b/activation: {ros__parameters: {}}, /b/responder: {ros__parameters: {history: 7}}}",
+            "/b/activation",
+        ),
+        (
+            "{/a/activation: {ros__parameters: {}}, /b/responder: {ros__parameters: {history: 5}},"
+            " /**: {ros__parameters: {history: 7}}}",
+            None,
+        ),
+        ("{/a/responder: {ros__parameters: {history: 7}}, /**: {ros__parameters: {rate: 2.0}}}", None),
+        (
+            "{/a/responder: {ros__parameters: {history: 3}}, a: {responder: {ros__parameters: {history: 7}}},"
+            " /a/activation: {ros__parameters: {}}}",
+            None,
+        ),
+    ],
+)
+def test_the_responder_is_the_one_beside_the_activation_node(tmp_path, text, node):
+    (tmp_path / "x.yaml").write_text(text)
+    tuning = read_tuning(tmp_path / "x.yaml", node=node)
+    assert tuning.responder == {"history": 7}
+    assert tuning.response == ResponseConfig(history=7)
+
+
+def test_without_a_section_of_its_own_the_responder_has_its_defaults(tmp_path):
+    (tmp_path / "x.yaml").write_text(
+        "{/a/activation: {ros__parameters: {}}, /b/responder: {ros__parameters: {history: 5}}}"
+    )
+    tuning = read_tuning(tmp_path / "x.yaml")
+    assert (tuning.response, tuning.backend) == (ResponseConfig(), BackendConfig())
+
+
+def test_the_responders_parameters_are_set_one_by_one_too(tmp_path):
+    (tmp_path / "x.yaml").write_text("/**: {ros__parameters: {max_frames: 12, backend: openai}}")
+    tuning = read_tuning(tmp_path / "x.yaml", ["responder.max_frames=3", "responder.model=tiny"])
+    assert tuning.response.max_frames == 3
+    assert tuning.config.max_frames == 12
+    assert (tuning.backend.kind, tuning.backend.model) == ("openai", "tiny")
 
 
 def test_sections_of_one_node_add_up_and_the_last_wins(tmp_path):
@@ -132,6 +190,9 @@ def test_lists_are_read_as_the_node_reads_them(tmp_path):
         ("max_gap=-1", "0.0 to 60.0"),
         ("unmasking_steps=2.5", "integer"),
         ("max_gap=[", "no plain value"),
+        ("responder.max_gap=1", "names no parameter"),
+        ("responder.respond_on=later", "onset, offset, both"),
+        ("responder.history=2.5", "integer"),
     ],
 )
 def test_wrong_values_are_refused(assignment, said):

@@ -22,6 +22,8 @@ from stride_ros.process.threads import (
     prepare_process,
 )
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 CHECKPOINT = str(ROOT / "test" / "golden" / "checkpoint_single")
 VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
@@ -277,8 +279,7 @@ def test_results_are_those_of_any_number_of_threads():
 def test_a_local_responder_computes_with_its_own_number_of_threads():
     torch = pytest.importorskip("torch")
     pytest.importorskip("transformers")
-    from stride_ros.response.backend import ResponseRequest, load_backend
-    from stride_ros.response.frame_cache import TimedFrame
+    from stride_ros.response.backend import ResponseRequest, TimedFrame, load_backend
 
     backend = load_backend("huggingface", CHECKPOINT, "cpu", max_new_tokens=2, threads=2)
     frame = TimedFrame(np.zeros((64, 64, 3), np.uint8), 0.0)

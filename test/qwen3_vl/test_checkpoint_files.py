@@ -16,6 +16,8 @@ from stride_ros.qwen3_vl import checkpoint
 from stride_ros.qwen3_vl.architecture import parse_architecture
 from stride_ros.qwen3_vl.tokenizer import PlainTokenizer, load_tokenizer
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 CHECKPOINTS = [
     ROOT / "models" / "stride-tiny",

@@ -16,6 +16,8 @@ from stride_ros.response.loading import load_image_text_model
 from stride_ros.training.checkpoint import create_checkpoint
 from stride_ros.training.model import WindowKeys, prepare
 
+pytestmark = pytest.mark.slow
+
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 EMBEDDING = "model.language_model.embed_tokens.weight"
 LINEAR = "model.language_model.layers.1.mlp.down_proj.weight"

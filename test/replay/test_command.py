@@ -10,6 +10,8 @@ import pytest
 
 from stride_ros.cli import main
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 QUERY = "Tell me when a red box is on the table."
 
@@ -56,6 +58,51 @@ def test_what_it_wrote_as_expectations_is_met(first, world_bag, checkpoint, caps
     told = capsys.readouterr().out
     assert "Met." in told
     assert "\n1 span in 0:41.0, replayed" in told
+
+
+def robot(chat_server, **settings) -> str:
+    """A robot's parameter file, whose responder asks a server."""
+    responder = {"backend": "openai", "base_url": chat_server.url, "model": "tiny", **settings}
+    sections = {
+        "activation": {"ros__parameters": {"query": QUERY}},
+        "responder": {"ros__parameters": responder},
+    }
+    return json.dumps({"front": sections})
+
+
+def test_the_responder_of_a_robots_file_answers_with_its_settings(
+    world_bag, checkpoint, chat_server, tmp_path
+):
+    pytest.importorskip("openai", reason="openai is not installed: run `python3 -m pip install openai`")
+    settings = {"max_frames": 2, "system_prompt": "Sing it.", "respond_on": "offset", "max_new_tokens": 9}
+    file = tmp_path / "robot.yaml"
+    file.write_text(robot(chat_server, **settings))
+    written = tmp_path / "run.json"
+    options = ("--params-file", file, "--set", "responder.max_frames=3", "--json", written, "--responder")
+    assert again(world_bag, checkpoint, *options) == 0
+    assert chat_server.requests
+    for request in chat_server.requests:
+        system, user = request["messages"]
+        assert system["content"] == "Sing it."
+        assert sum(part["type"] == "image_url" for part in user["content"]) == 3
+        assert (request["max_tokens"], request["temperature"]) == (9, 0.0)
+    document = json.loads(written.read_text())
+    assert document["settings"]["responder"] == "tiny"
+    assert document["settings"]["responder.respond_on"] == "offset"
+    (query,) = document["queries"]
+    spoken = [span["commentary"]["text"] for span in query["spans"] if span["state"] == "offset"]
+    assert spoken == ["A cup falls."] * len(chat_server.requests)
+
+
+def test_with_a_file_nobody_answers_unless_asked_to(world_bag, checkpoint, chat_server, tmp_path):
+    (tmp_path / "robot.yaml").write_text(robot(chat_server))
+    assert again(world_bag, checkpoint, "--params-file", tmp_path / "robot.yaml") == 0
+    assert chat_server.requests == []
+
+
+def test_a_responder_without_a_model_is_refused_with_the_remedy(world_bag, checkpoint, capsys):
+    assert again(world_bag, checkpoint, "--query", QUERY, "--responder") == 2
+    assert "write --responder MODEL" in capsys.readouterr().err
 
 
 def test_unmet_expectations_end_with_1_and_say_what_was_missed(world_bag, checkpoint, tmp_path, capsys):

@@ -10,6 +10,8 @@ from stride_ros.errors import ConfigError, QueryError, SourceError
 from stride_ros.replay import replay
 from stride_ros.runs.expectations import Expectations, ExpectedSpan
 
+pytestmark = pytest.mark.slow
+
 QUERY = "Tell me when a red box is on the table."
 OTHER = "Tell me when a hand is in view."
 RECORDED_0_1_0 = Path(__file__).parent / "recorded_0_1_0"

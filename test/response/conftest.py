@@ -14,8 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stride_ros.response.backend import ResponseRequest
-from stride_ros.response.frame_cache import TimedFrame
+from stride_ros.response.backend import ResponseRequest, TimedFrame
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 PATIENCE = 30.0  # s that a test waits for an event before it fails
@@ -105,12 +104,13 @@ def record() -> Record:
 @pytest.fixture
 def scheduler_of(backend, record) -> Iterator[Callable[..., object]]:
     """Makes schedulers on the scripted backend and closes them."""
+    from stride_ros.response.config import ResponseConfig
     from stride_ros.response.scheduler import AnswerScheduler
 
     made = []
 
-    def make(**options: object) -> AnswerScheduler:
-        made.append(AnswerScheduler(backend, record, **options))
+    def make(*, inline: bool = False, **settings: object) -> AnswerScheduler:
+        made.append(AnswerScheduler(backend, record, ResponseConfig(**settings), inline=inline))
         return made[-1]
 
     yield make

@@ -66,3 +66,55 @@ def test_a_missing_video_is_said(respond):
     code, _, err = respond("--to", "4", "--query", "q", "--model", "m", video="/nowhere.mp4")
     assert code == 2
     assert "does not exist" in err
+
+
+def test_the_request_is_that_of_a_responder_with_the_same_frames(tmp_path):
+    """Also of a recording with larger frames than a responder remembers."""
+    import argparse
+
+    import numpy as np
+
+    pytest.importorskip("rosbags", reason="rosbags is missing; install it with: pip install rosbags")
+    from stride_ros.response.command import add_parser, read_request
+    from stride_ros.response.commentary import SpanReport, SpanState
+    from stride_ros.response.config import ResponseConfig
+    from stride_ros.response.responder import Responder
+    from stride_ros.sources import open_source
+    from stride_ros.sources.world_bag import write_bag
+    from stride_ros.world import World
+
+    class Asked:
+        """A backend, and the sink, that only notes what it was asked."""
+
+        name, last_tokens = "asked", 0
+
+        def __init__(self) -> None:
+            self.requests = []
+
+        def stream(self, request, cancelled):
+            self.requests.append(request)
+            yield "Seen."
+
+        def commentary(self, commentary) -> None:
+            pass
+
+    bag = tmp_path / "bag"
+    write_bag(World(seed=1, seconds=9, size=(1400, 700), fps=1), bag)
+    parser = argparse.ArgumentParser()
+    add_parser(parser.add_subparsers())
+    options = ("--from", "4", "--to", "7", "--query", "q", "--model", "m", "--max-frames", "4")
+    one = read_request(parser.parse_args(["respond", str(bag), *options]))
+
+    asked = Asked()
+    responder = Responder(asked, ResponseConfig(max_frames=4), asked, inline=True)
+    for frame in open_source(str(bag), rate=1.0, seconds=8.0).frames():
+        responder.frame(frame.image, round(frame.time * 1e9))
+    responder.span(SpanReport(SpanState.ONSET, 1, "q", start=4 * 10**9, end=7 * 10**9, stamp=7 * 10**9))
+    (other,) = asked.requests
+    assert [frame.time for frame in one.frames] == [frame.time for frame in other.frames]
+    assert len(one.frames) == 4
+    assert one.frames[0].image.shape == (512, 1024, 3)
+    for frame, same in zip(one.frames, other.frames, strict=True):
+        assert np.array_equal(frame.image, same.image)
+    words = ("query", "span_start", "history", "system_prompt", "frame_stamps")
+    assert [getattr(one, name) for name in words] == [getattr(other, name) for name in words]

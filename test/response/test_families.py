@@ -6,6 +6,8 @@ import pytest
 
 from stride_ros.response.backend import load_backend
 
+pytestmark = pytest.mark.slow
+
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
 

@@ -10,6 +10,8 @@ import pytest
 from stride_ros.errors import BackendError, ConfigError, FrameError
 from stride_ros.response.backend import load_backend
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("torch", reason="torch is not installed")
 
 

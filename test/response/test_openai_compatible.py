@@ -62,8 +62,7 @@ def test_colours_survive_the_journey(chat_server, connect):
     import cv2
     import numpy as np
 
-    from stride_ros.response.backend import ResponseRequest
-    from stride_ros.response.frame_cache import TimedFrame
+    from stride_ros.response.backend import ResponseRequest, TimedFrame
 
     red = np.zeros((32, 32, 3), np.uint8)
     red[..., 0] = 255
@@ -176,6 +175,7 @@ def test_text_that_was_spoken_is_not_spoken_again(chat_server, connect, make_req
     assert len(chat_server.requests) == 1
 
 
+@pytest.mark.slow
 def test_a_cancelled_request_ends_although_the_server_hangs(chat_server, connect, make_request):
     chat_server.then("stall The cup")
     said: list[str] = []

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from stride_ros.errors import BackendError, ConfigError
-from stride_ros.response.scheduler import AnswerScheduler, Job, NothingToShow, Outcome
+from stride_ros.errors import BackendError
+from stride_ros.response.config import ResponseConfig
+from stride_ros.response.scheduler import AnswerScheduler, AnswerStatus, Job, NothingToShow
 
 
 @pytest.fixture
@@ -28,8 +29,8 @@ def test_an_answer_grows_and_ends_with_its_whole_text(scheduler_of, backend, rec
     backend.say("falls. ", None)
     record.wait_for(lambda r: r.final("a"))
     first, *_, last = record.of("a")
-    assert (first.text, first.final, first.outcome) == ("A cup", False, Outcome.OK)
-    assert (last.text, last.outcome, last.error) == ("A cup falls.", Outcome.OK, "")
+    assert (first.text, first.final, first.status) == ("A cup", False, AnswerStatus.OK)
+    assert (last.text, last.status, last.error) == ("A cup falls.", AnswerStatus.OK, "")
     assert last.latency >= first.latency > 0
 
 
@@ -58,23 +59,23 @@ def test_a_full_queue_skips_its_oldest(scheduler_of, backend, record, job_of):
         scheduler.submit(job_of(name))
     backend.say("x", None, "y", None, "z", None)
     record.wait_for(lambda r: r.final("d"))
-    assert [record.final(name).outcome for name in "abcd"] == [2, 2, 0, 0]
+    assert [record.final(name).status for name in "abcd"] == [2, 2, 0, 0]
     assert "More than 2 events" in record.final("a").error
 
 
 def test_latest_replaces_what_waits_and_lets_the_running_answer_end(scheduler_of, backend, record, job_of):
-    scheduler = scheduler_of(policy="latest")
+    scheduler = scheduler_of(busy_policy="latest")
     scheduler.submit(job_of("running"))
     backend.wait_for_requests(1)
     scheduler.submit(job_of("old"))
     scheduler.submit(job_of("new"))
     backend.say("x", None, "y", None)
     record.wait_for(lambda r: r.final("new"))
-    assert [record.final(name).outcome for name in ("running", "old", "new")] == [0, 2, 0]
+    assert [record.final(name).status for name in ("running", "old", "new")] == [0, 2, 0]
 
 
 def test_interrupt_also_stops_the_running_answer(scheduler_of, backend, record, job_of):
-    scheduler = scheduler_of(policy="interrupt", partial_rate=1000.0)
+    scheduler = scheduler_of(busy_policy="interrupt", partial_rate=1000.0)
     backend.say("half an ")
     scheduler.submit(job_of("running"))
     record.wait_for(lambda r: r.of("running"))
@@ -83,7 +84,7 @@ def test_interrupt_also_stops_the_running_answer(scheduler_of, backend, record, 
     backend.say("whole", None)
     record.wait_for(lambda r: r.final("new"))
     assert backend.stopped_early == 1
-    assert record.final("running").outcome == Outcome.SKIPPED
+    assert record.final("running").status == AnswerStatus.SKIPPED
     assert record.final("running").text == "half an"
     assert record.final("new").text == "whole"
 
@@ -93,7 +94,7 @@ def test_a_deadline_ends_waiting_and_hanging_answers(scheduler_of, backend, reco
     scheduler.submit(job_of("hangs"))
     scheduler.submit(job_of("waits"))
     record.wait_for(lambda r: r.final("hangs") and r.final("waits"))
-    assert record.final("hangs").outcome == record.final("waits").outcome == Outcome.SKIPPED
+    assert record.final("hangs").status == record.final("waits").status == AnswerStatus.SKIPPED
     assert "deadline of 0.05 s" in record.final("waits").error
 
 
@@ -104,8 +105,8 @@ def test_a_backend_error_is_the_final_answer_and_the_next_one_works(scheduler_of
     scheduler.submit(job_of("b"))
     record.wait_for(lambda r: r.final("b"))
     failed = record.final("a")
-    assert (failed.outcome, failed.text, failed.error) == (1, "So far", "The server is gone: start it.")
-    assert record.final("b").outcome == Outcome.OK
+    assert (failed.status, failed.text, failed.error) == (1, "So far", "The server is gone: start it.")
+    assert record.final("b").status == AnswerStatus.OK
     assert scheduler.figures().last_error == ""
 
 
@@ -124,7 +125,7 @@ def test_an_answer_that_cannot_be_published_does_not_kill_the_worker(backend, re
             raise RuntimeError("no middleware")
         record(job, answer)
 
-    scheduler = AnswerScheduler(backend, publish)
+    scheduler = AnswerScheduler(backend, publish, ResponseConfig())
     backend.say("lost", None, "fine", None)
     scheduler.submit(job_of("a"))
     scheduler.submit(job_of("b"))
@@ -138,7 +139,7 @@ def test_an_empty_text_is_an_error(scheduler_of, backend, record, job_of, text):
     backend.say(text, None)
     scheduler.submit(job_of("a"))
     record.wait_for(lambda r: r.final("a"))
-    assert record.final("a").outcome == Outcome.ERROR
+    assert record.final("a").status == AnswerStatus.ERROR
     assert "empty text" in record.final("a").error
 
 
@@ -148,7 +149,7 @@ def test_nothing_to_show_is_skipped(scheduler_of, backend, record, monotonic):
 
     scheduler_of().submit(Job(nothing, monotonic(), "a"))
     record.wait_for(lambda r: r.final("a"))
-    assert (record.final("a").outcome, record.final("a").error) == (2, "No frame has arrived.")
+    assert (record.final("a").status, record.final("a").error) == (2, "No frame has arrived.")
     assert backend.requests == []
 
 
@@ -168,7 +169,7 @@ def test_after_close_a_job_is_skipped(scheduler_of, record, job_of):
     scheduler = scheduler_of()
     assert scheduler.close("over", 30.0)
     scheduler.submit(job_of("late"))
-    assert record.final("late").outcome == Outcome.SKIPPED
+    assert record.final("late").status == AnswerStatus.SKIPPED
 
 
 def test_figures_count_every_end(scheduler_of, backend, record, job_of):
@@ -185,9 +186,11 @@ def test_figures_count_every_end(scheduler_of, backend, record, job_of):
     assert figures.tokens_per_second > 0
 
 
-@pytest.mark.parametrize(
-    "options", [{"policy": "never"}, {"max_queue": 0}, {"deadline": -1.0}, {"partial_rate": 0.0}]
-)
-def test_impossible_settings_are_refused(scheduler_of, options):
-    with pytest.raises(ConfigError):
-        scheduler_of(**options)
+def test_inline_a_job_has_ended_when_submit_returns(scheduler_of, backend, record, job_of):
+    scheduler = scheduler_of(inline=True, deadline=1e-9)
+    backend.say("A cup ", "falls.", None, BackendError("no: do."))
+    scheduler.submit(job_of("a"))
+    assert (record.final("a").status, record.final("a").text) == (AnswerStatus.OK, "A cup falls.")
+    scheduler.submit(job_of("b"))
+    assert (record.final("b").status, record.final("b").error) == (AnswerStatus.ERROR, "no: do.")
+    assert not scheduler.figures().busy

@@ -131,6 +131,7 @@ ANSWERS = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sent", ANSWERS.values(), ids=ANSWERS)
 def test_the_text_is_told_once_and_whole(raw_server, ask, sent):
     raw_server.then(sent)
@@ -215,7 +216,7 @@ def test_a_text_that_cannot_be_published_is_mended(raw_server, ask, escapes):
     assert ask() == (f"A {expected} waves.", "")
 
 
-def test_a_server_that_opens_thoughts_in_its_prompt_is_remembered(raw_server, ask):
+def test_a_server_that_opens_reasoning_in_its_prompt_is_remembered(raw_server, ask):
     """Cut before the thoughts end: all of it may be thoughts, and once that is known it is."""
     thoughts = [HEAD, event(chunk("Okay, so")), event(chunk(finish="length"))]
     raw_server.then([HEAD, event(chunk("Okay.</think>")), *TEXT, STOP, DONE], thoughts)

@@ -15,6 +15,8 @@ import pytest
 from stride_ros.errors import BackendError, ConfigError
 from stride_ros.response.backend import load_backend
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("openai", reason="openai is not installed: run `python3 -m pip install openai`")
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
@@ -441,7 +443,7 @@ def test_no_task_is_left_at_the_end_of_a_process(raw_server, tmp_path):
     code = f"""
 import numpy as np
 from stride_ros.response.backend import ResponseRequest, load_backend
-from stride_ros.response.frame_cache import TimedFrame
+from stride_ros.response.backend import TimedFrame
 backend = load_backend("openai", "m", base_url={raw_server.url!r}, read_timeout=0.5)
 request = ResponseRequest("q", (TimedFrame(np.zeros((8, 8, 3), np.uint8), 0.0),), 0.0)
 try:

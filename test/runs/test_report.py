@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 
 from stride_ros.errors import SourceError
-from stride_ros.runs.chart import curves, tick_times, time_label
+from stride_ros.runs.chart import curves, tick_times
 from stride_ros.runs.matching import match_spans
 from stride_ros.runs.record import OFFSET, RETRACTED, Expected, QueryRun, Run, Said, Span, thumbnail
 from stride_ros.runs.report import report_html, write_report
+from stride_ros.text.wording import time_label
 
 QUERY = "Tell me when <b>a red ball</b> & more is on the table."
 
@@ -217,6 +218,7 @@ def test_without_a_responder_nothing_is_about_what_was_said(run):
     assert "No answer was asked for or came in time." in report_html(run)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["from $HOME_ to $PWD_", "$x^{$", "\udce4.mcap", "a\x07b\nc", "x" * 900])
 def test_any_text_makes_a_report(name, tmp_path):
     queries = [f"Tell me when {name} is in view."]
@@ -282,6 +284,7 @@ def browser():
     process.communicate(timeout=30)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [320, 400, 1200])
 def test_the_page_fits_screens_of_any_width(run, browser, width, tmp_path):
     run.queries[0].spans[0].said = Said("word" * 200, "a/long/path" * 30, latency=0.4)

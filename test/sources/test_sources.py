@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -127,9 +128,90 @@ def test_busy_and_forbidden_cameras_are_told_apart(monkeypatch: pytest.MonkeyPat
             open_source("/dev/video0")
 
 
-def test_damage_in_the_middle_is_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize("damage", [b"", b"no picture", b"\xff\xd8\xff\xe0 JPEG", None])
+def test_an_image_that_cannot_be_read_is_left_out_and_told(tmp_path: Path, damage: bytes | None) -> None:
+    folder = write_folder(tmp_path / "images", ["1.png", "2.png", "3.png"])
+    whole = (folder / "2.png").read_bytes()
+    (folder / "2.png").write_bytes(whole[: len(whole) // 2] if damage is None else damage)
+    source = open_source(str(folder), rate=1.0)
+    assert [frame.time for frame in source.frames()] == [0.0, 2.0]
+    (note,) = source.notes
+    assert "1 of 3 images could not be used" in note
+    assert "2.png cannot be read" in note
+
+
+def test_a_folder_without_a_readable_image_is_an_error(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "images", ["1.png", "2.png"])
-    (folder / "2.png").write_bytes(b"")
-    source = open_source(str(folder))
-    with pytest.raises(SourceError, match=r"2\.png cannot be read"):
-        list(source.frames())
+    for path in folder.iterdir():
+        path.write_bytes(b"")
+    with pytest.raises(SourceError, match=r"No image of .* can be used: .*1\.png cannot be read"):
+        read(str(folder))
+
+
+ORIENTED = {  # EXIF orientation: how the stored picture must be turned to be upright
+    1: lambda image: image,
+    2: lambda image: image[:, ::-1],
+    3: lambda image: image[::-1, ::-1],
+    4: lambda image: image[::-1],
+    5: lambda image: image.transpose(1, 0, 2),
+    6: lambda image: np.rot90(image, -1),
+    7: lambda image: image.transpose(1, 0, 2)[::-1, ::-1],
+    8: lambda image: np.rot90(image, 1),
+    99: lambda image: image,
+}
+
+
+@pytest.mark.parametrize("orientation", ORIENTED)
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tiff"])
+def test_images_are_turned_upright_by_their_exif_orientation(
+    tmp_path: Path, suffix: str, orientation: int
+) -> None:
+    from PIL import Image
+
+    y, x = np.mgrid[0:40, 0:60]
+    stored = np.stack([4 * x, 6 * y, 255 - 4 * x], -1).astype(np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(stored).save(tmp_path / f"a.{suffix}", exif=exif, quality=95)
+    expected = ORIENTED[orientation](stored)
+    for source in (str(tmp_path), str(tmp_path / f"a.{suffix}")):  # the folder, and the file by itself
+        (frame,) = read(source)
+        assert frame.image.shape == expected.shape
+        assert np.abs(frame.image.astype(int) - expected).mean() < 8
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "RGBA", "LA", "1", "CMYK", "I;16", "RGB"])
+def test_images_of_every_mode_become_colour(tmp_path: Path, mode: str) -> None:
+    from PIL import Image
+
+    ramp = np.repeat(np.linspace(0, 255, 64)[None].astype(np.uint8), 48, 0)
+    if mode == "I;16":
+        image = Image.fromarray(ramp.astype(np.uint16) * 10 + 7000)  # thermal: black by its high byte
+    else:
+        image = Image.fromarray(ramp).convert("RGB" if mode in ("P", "CMYK") else mode)
+        image = image.convert(mode)
+    image.save(tmp_path / ("a.tiff" if mode == "CMYK" else "a.png"))
+    (frame,) = read(str(tmp_path))
+    assert frame.image.shape == (48, 64, 3)
+    assert frame.image[:, :4].mean() < 40
+    assert frame.image[:, -4:].mean() > 215
+
+
+@pytest.mark.parametrize(
+    ("side", "claim"), [(8_100, "claims 8100x8100 pixels"), (20_000, r"claims more than \d+ pixels")]
+)
+def test_an_image_that_claims_too_many_pixels_is_told(tmp_path: Path, side: int, claim: str) -> None:
+    import struct
+    import zlib
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    (tmp_path / "1.png").write_bytes(
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(100)))
+    )
+    cv2.imwrite(str(tmp_path / "2.png"), np.zeros((8, 8, 3), np.uint8))
+    source = open_source(str(tmp_path))
+    assert len(list(source.frames())) == 1
+    assert re.search(claim, source.notes[0])

@@ -10,6 +10,8 @@ from pathlib import Path
 import pip
 import pytest
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 # What the index offers: newer than anything that is there, and what else requirements.txt asks for.
 OFFERED = {

@@ -7,6 +7,8 @@ import pytest
 from stride_ros.errors import ConfigError
 from stride_ros.training.checkpoint import create_checkpoint
 
+pytestmark = pytest.mark.slow
+
 torch = pytest.importorskip("torch", reason="torch is not installed")
 transformers = pytest.importorskip("transformers", reason="transformers is not installed")
 

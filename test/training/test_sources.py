@@ -178,7 +178,7 @@ def test_annotations_that_are_wrong_are_told_with_their_line_and_the_rest_is_use
     told = dict(message.removeprefix("skipped ").split(": ", 1) for message in intake.messages)
     assert "is not JSON" in told[f"{path}:2"]
     assert "absent.mp4 is not below" in told[f"{path}:3"]
-    assert "cannot be opened" in told[f"{path}:4"]
+    assert "is not a readable video" in told[f"{path}:4"]
     assert "does not fit the video's" in told[f"{path}:5"]
     assert "not after the start" in told[f"{path}:6, segment 1"]
     assert "no query" in told[f"{path}:7"]

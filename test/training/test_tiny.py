@@ -22,6 +22,8 @@ from stride_ros.training.tiny.recipe import Recipe, make, start  # noqa: E402
 from stride_ros.training.tiny.vision import PairSet, encode_pairs  # noqa: E402
 from stride_ros.world.story import WorldConfig, WorldEvent  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 SLOTS = 16
 STRIDE_TINY = find("stride-tiny")
 NEXT_TO_NOTHING = {"clips": 1, "vision_steps": 1, "pair_steps": 1, "short_steps": 1, "long_steps": 1}

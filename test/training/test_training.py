@@ -14,8 +14,7 @@ pytest.importorskip("transformers", reason="transformers is not installed")
 
 from stride_ros.activation.model import ActivationModel  # noqa: E402
 from stride_ros.activation.prompt import Prompt  # noqa: E402
-from stride_ros.response.backend import ResponseRequest  # noqa: E402
-from stride_ros.response.frame_cache import TimedFrame  # noqa: E402
+from stride_ros.response.backend import ResponseRequest, TimedFrame  # noqa: E402
 from stride_ros.response.qwen3_vl import Qwen3VLPrompt  # noqa: E402
 from stride_ros.training.dataset import Collator, LengthGroupedSampler, Sampling, StrideDataset, make_samples  # noqa: E402
 from stride_ros.training.examples import IGNORED, SentenceExamples, WindowExamples  # noqa: E402
@@ -24,6 +23,8 @@ from stride_ros.training.model import WindowKeys, prepare  # noqa: E402
 from stride_ros.training.samples import Event  # noqa: E402
 from stride_ros.training.sources.recording import Recording  # noqa: E402
 from stride_ros.training.trainer import TrainingPlan, train  # noqa: E402
+
+pytestmark = pytest.mark.slow
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 CASES = json.loads((GOLDEN / "cases.json").read_text())

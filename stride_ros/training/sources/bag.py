@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from stride_ros.bags.clock import Tally
+from stride_ros.activation.intake import Intake
 from stride_ros.bags.reader import BagReader
 from stride_ros.errors import FrameError, SourceError
 
@@ -27,13 +27,13 @@ class BagVideo:
         self.path = path
         times: list[int] = []
         logged: list[int] = []
-        tally = Tally()
+        intake = Intake(rate=1.0)  # of which only the clock is used: every image has its time
         with BagReader(path, topic) as bag:
             self.topic = bag.image.topic
-            for message, reading in bag.images(tally):
+            for message, reading in bag.images(intake, packets=True):
                 times.append(reading.time)
                 logged.append(message.log_time)
-            self.notes = [*bag.notes, *tally.notes()]
+            self.notes = [*bag.notes, *intake.notes.sentences()]
         self.name = f"{path} {self.topic}"
         if not times:
             raise SourceError(f"No image on {self.topic} in {path} can be used; choose another topic or bag.")
@@ -76,13 +76,11 @@ class BagVideo:
         if not indices:
             return images
         with BagReader(self.path, self.topic) as bag:
-            for index in indices:
-                log_time = int(self._logged[index])
-                message = next(bag.messages([self.topic], log_time, log_time + 1), None)
-                try:
-                    if message is None:
-                        raise FrameError(f"The image at {self._times[index]:.1f} s is damaged; leave it out.")
-                    images[index] = np.ascontiguousarray(bag.decode(message)[0])
-                except FrameError as error:
-                    self._bad[index] = error
+            found = bag.images_at({int(self._logged[index]) for index in indices})
+        for index in indices:
+            image = found[int(self._logged[index])]
+            if isinstance(image, FrameError):
+                self._bad[index] = image
+            else:
+                images[index] = np.ascontiguousarray(image)
         return images

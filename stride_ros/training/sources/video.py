@@ -4,81 +4,58 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stride_ros.errors import SourceError
-
-_SEEK_AHEAD = 4.0  # s; decoding on is quicker than seeking when the next frame is this near
+from stride_ros.errors import FrameError, SourceError
+from stride_ros.sources.pictures import ReadingLog
+from stride_ros.sources.video_file import VideoReader
 
 
 class VideoFile:
-    """One video file (see recording.Video); times in s from its first frame.
+    """One video file (see recording.Video); times in s from its first picture, decoded as where it is played.
 
-    `until` (s) leaves out what follows. SourceError when it cannot be read.
+    `until` (s) leaves out what follows. `notes` say what is odd about the file, `unusable` what could not be
+    decoded. SourceError when it cannot be read.
     """
 
     def __init__(self, path: Path, until: float | None = None) -> None:
         self.path, self.name = path, str(path)
         if not path.is_file():
             raise SourceError(f"The video {path} does not exist; check the video root.")
-        with _open(path) as container:
-            stream = container.streams.video[0]
-            length = (
-                stream.duration * stream.time_base if stream.duration else (container.duration or 0) / 1e6
-            )
-            frames = next(container.decode(stream), None)
-            if frames is None or not length:
-                raise SourceError(f"The video {path} holds no frames; copy or convert it again.")
-            self.rate = float(stream.average_rate or 1)
-            self.height, self.width = frames.height, frames.width
-        last = max(0.0, float(length) - 1.0 / self.rate)
-        self.start, self.end = 0.0, last if until is None else min(until, last)
+        self._reader = VideoReader(self.name)
+        self._log = ReadingLog(self.name)
+        self.notes = self._reader.notes
+        end = self._reader.end
+        self.start, self.end = 0.0, end if until is None else min(until, end)
 
     def read(self, times: Sequence[float]) -> tuple[list[NDArray[np.uint8]], list[float]]:
-        """The first frame at or after each of `times` (s)."""
+        """The pictures that are shown at `times` (s, ascending), each with its own time; one that stays is
+        given again, at the time asked for.
+        """
+        stays = min(1.0, 1.5 / self._reader.rate)  # s; later it is shown again where the video is played
         images: list[NDArray[np.uint8]] = []
         found: list[float] = []
-        try:
-            with _open(self.path) as container:
-                stream = container.streams.video[0]
-                origin = float((stream.start_time or 0) * stream.time_base)
-                half = 0.5 / self.rate
-                frames = container.decode(stream)
-                position = 0.0
-                for time in times:
-                    if time > position + _SEEK_AHEAD:
-                        container.seek(int((time + origin) / stream.time_base), stream=stream)
-                        frames = container.decode(stream)
-                    for frame in frames:
-                        position = float(frame.time) - origin
-                        if position >= time - half:
-                            images.append(frame.to_ndarray(format="rgb24"))
-                            found.append(position)
-                            break
-        except SourceError:
-            raise
-        except Exception as error:  # av raises a family of its own, the system's and ValueError
-            raise SourceError(
-                f"The video {self.path} does not decode ({error}); copy or convert it again."
-            ) from error
+        last = None
+        for time, picture in zip(times, self._reader.shown(times, self._log), strict=True):
+            if picture is None:
+                continue
+            own = picture.time if picture is not last and time - picture.time < 1.0 else time
+            if picture is last and time - found[-1] < stays:
+                continue
+            try:
+                images.append(images[-1] if picture is last else picture.rgb())
+            except FrameError as error:
+                self._log.fail(error)
+                continue
+            found.append(own)
+            last = picture
         if not images:
-            raise SourceError(f"The video {self.path} has no frames at {times[0]:.1f} s; check its labels.")
+            raise SourceError(f"The video {self.path} has no picture at {times[0]:.1f} s; check its labels.")
         return images, found
 
-
-def _open(path: Path) -> Any:
-    import av
-
-    try:
-        container = av.open(str(path))
-    except Exception as error:
-        raise SourceError(
-            f"The video {path} cannot be opened ({error}); copy or convert it again."
-        ) from error
-    if not container.streams.video:
-        container.close()
-        raise SourceError(f"{path} has no video stream; give a video file.")
-    return container
+    @property
+    def unusable(self) -> list[str]:
+        """What could not be decoded so far, a sentence each."""
+        return self._log.notes()

@@ -1,4 +1,4 @@
-"""``python -m stride_ros.training.tiny --out models/stride-tiny``: make the embedded checkpoint, or one like
+"""`python -m stride_ros.training.tiny --out models/stride-tiny`: make the embedded checkpoint, or one like
 it to compare it with.
 """
 

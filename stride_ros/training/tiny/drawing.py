@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from stride_ros.response.backend import ResponseRequest
-from stride_ros.response.frame_cache import TimedFrame
-from stride_ros.response.prompt import DEFAULT_SYSTEM_PROMPT
+from stride_ros.response.config import ResponseConfig
+from stride_ros.response.frame_cache import evenly
+from stride_ros.response.request import make_request, nanoseconds, stamped
 from stride_ros.training.examples import IGNORED, SentenceExamples
 from stride_ros.training.tiny.clips import Clip
 from stride_ros.training.tiny.packing import Batch, PackedSequence, Packer, holding
@@ -21,7 +21,7 @@ from stride_ros.training.tiny.vision import encode_clip
 from stride_ros.world.story import WorldEvent
 from stride_ros.world.vocabulary import HAND, HELD, ON_TABLE, TAKEN, all_queries, query_for
 
-SHOWN_FRAMES = 16  # what the responder shows at most
+RESPONSE = ResponseConfig()  # what the responder is shown about an event
 # The hardest queries: a hand that brings or takes a thing looks much like one that holds it up, and a hand at
 # a thing may take it or leave it.
 HARD = {kind: query_for(kind, "") for kind in (HELD, TAKEN)}
@@ -141,17 +141,18 @@ class Drawer:
             began = event.start + rng.uniform(-1.0, 0.6)
             before = 2.0 if rng.random() < 0.7 else rng.uniform(0.0, 6.0)
             shown = (clip.times >= began - before) & (clip.times <= min(told, event.end + 0.5))
-            indices = np.flatnonzero(shown)[-SHOWN_FRAMES:].tolist()
-            if indices:
+            if shown.any():
                 break
-        frames = tuple(TimedFrame(clip.frames[i], float(clip.times[i])) for i in indices)
+        inside = np.flatnonzero(shown).tolist()
+        indices = [inside[i] for i in evenly(len(inside), RESPONSE.max_frames)]
+        frames = stamped(RESPONSE, [clip.frames[i] for i in indices], clip.times[indices].tolist())
         earlier = [other.text for other in clip.world.events if other.end < event.start]
         remembered = int(rng.integers(0, 3))
-        history = tuple(earlier[-remembered:]) if remembered else ()
-        prompt = DEFAULT_SYSTEM_PROMPT if rng.random() < 0.9 else ""
-        example = self._sentences.build(
-            ResponseRequest(event.query, frames, began, history, prompt), event.text
-        )
+        config = replace(RESPONSE, history=remembered)
+        if rng.random() >= 0.9:
+            config = replace(config, system_prompt="")
+        request = make_request(config, event.query, frames, nanoseconds(began), earlier)
+        example = self._sentences.build(request, event.text)
         rows: list[int] = []
         for place in range(0, len(indices), 2):
             twice = place + 1 >= len(indices)

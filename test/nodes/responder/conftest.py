@@ -112,6 +112,10 @@ class Stage:
         message.onset = message.header.stamp if onset is None else stamp(onset)
         self._spans.publish(message)
 
+    def publish_span(self, message: Any) -> None:
+        """Publish any ActivationSpan."""
+        self._spans.publish(message)
+
     def finals(self, *ids: int, timeout: float = 60.0) -> dict[int, Any]:
         """The final commentary of each of ``ids``; fails when one of them has a second."""
         self.graph.wait(lambda: self._finals().keys() >= set(ids), f"finals of {ids}", timeout)

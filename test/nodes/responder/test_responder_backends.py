@@ -68,8 +68,7 @@ def backend_parameters(request, stage, monkeypatch):
 def own_words(parameters: dict, query: str, start: float, seconds: range, picture) -> str:
     """What the model says when it is asked without any node."""
     from stride_ros.errors import BackendError
-    from stride_ros.response.backend import ResponseRequest, load_backend
-    from stride_ros.response.frame_cache import TimedFrame
+    from stride_ros.response.backend import ResponseRequest, TimedFrame, load_backend
     from stride_ros.response.prompt import DEFAULT_SYSTEM_PROMPT
 
     options = {key: value for key, value in parameters.items() if key not in ("backend", "model")}

@@ -97,7 +97,7 @@ def test_running_out_of_memory_is_published_and_survived(stage, monkeypatch):
     node = stage.start()
     stage.frames(0, 1, 2, 3)
     with monkeypatch.context() as patch:
-        patch.setattr(node._backend._model, "generate", full)
+        patch.setattr(node.backend._model, "generate", full)
         (failed,) = ask(stage, 1)
     assert failed.status == ERROR
     assert "ran out of memory" in failed.error
@@ -115,7 +115,7 @@ def test_a_flood_of_onsets_gets_as_many_finals_and_memory_stays_flat(stage, conn
     for span_id in range(2, count + 1):
         stage.span(span_id, ONSET, 0.0, 3.0)
         # Topics keep 10 messages: onsets and finals that nobody takes up in time are lost on the way.
-        stage.graph.wait(lambda sent=span_id: node._onsets >= sent - 5, "the onsets to arrive")
+        stage.graph.wait(lambda sent=span_id: node.onsets >= sent - 5, "the onsets to arrive")
         stage.graph.wait(
             lambda sent=span_id: sum(m.final for m in list(stage.said)) >= sent - 9, "the finals to arrive"
         )

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import array
+import base64
 
+import cv2
+import numpy as np
 import pytest
 
 ONSET, UPDATE, OFFSET, RETRACTED = range(4)
@@ -153,7 +156,7 @@ def test_an_onset_that_overtakes_its_frame_waits_for_it(stage, chat_server):
     stage.start(backend="openai", base_url=chat_server.url, model="tiny")
     stage.frames(0, 1)
     stage.span(1, ONSET, 0.5, 2.0)
-    stage.graph.wait(lambda: stage.node._onsets == 1, "the onset")
+    stage.graph.wait(lambda: stage.node.onsets == 1, "the onset")
     stage.frames(2)
     assert stage.finals(1)[1].status == OK
     pictures = [part for part in chat_server.requests[0]["messages"][-1]["content"] if "image_url" in part]
@@ -165,7 +168,7 @@ def test_deactivation_answers_what_is_owed_and_a_second_round_works(stage):
     stage.frames(0, 1, 2)
     for span_id in (1, 2, 3):
         stage.span(span_id, ONSET, 1.0, 2.0, query=f"query {span_id}")
-    stage.graph.wait(lambda: node._onsets == 3, "the onsets")
+    stage.graph.wait(lambda: node.onsets == 3, "the onsets")
     stage.transit("deactivate")
     finals = stage.finals(1, 2, 3)
     assert [finals[span_id].status for span_id in (1, 2, 3)] == [SKIPPED] * 3
@@ -175,7 +178,7 @@ def test_deactivation_answers_what_is_owed_and_a_second_round_works(stage):
     stage.frames(10, 11)
     # Spans are kept for late subscribers, so the old ones come again: they must not be answered again.
     stage.span(4, ONSET, 10.5, 11.0)
-    stage.graph.wait(lambda: node._onsets == 4, "the onset of the second round")
+    stage.graph.wait(lambda: node.onsets == 4, "the onset of the second round")
     stage.transit("deactivate")
     assert sorted(stage.finals(4)) == [1, 2, 3, 4]
 
@@ -184,7 +187,7 @@ def test_shutdown_answers_what_is_owed(stage):
     node = stage.start(max_new_tokens=4096)
     stage.frames(0, 1, 2)
     stage.span(1, ONSET, 1.0, 2.0)
-    stage.graph.wait(lambda: node._onsets == 1, "the onset")
+    stage.graph.wait(lambda: node.onsets == 1, "the onset")
     stage.graph.remove(node)
     assert stage.finals(1)[1].status == SKIPPED
 
@@ -231,7 +234,7 @@ def test_reset_forgets_frames_and_what_is_owed(stage):
     node = stage.start(max_new_tokens=4096)
     stage.frames(0, 1)
     stage.span(1, ONSET, 0.5, 1.0)
-    stage.graph.wait(lambda: node._onsets == 1, "the onset")
+    stage.graph.wait(lambda: node.onsets == 1, "the onset")
     assert stage.graph.call(Trigger, "responder/reset").success
     final = stage.finals(1)[1]
     assert final.status == SKIPPED
@@ -279,7 +282,10 @@ def test_large_frames_are_kept_small(stage, chat_server):
     stage.frames(0, 1, height=96, width=256)
     stage.span(1, ONSET, 0.0, 1.0)
     assert stage.finals(1)[1].status == OK
-    assert stage.node._cache.select(0.0, 1.0, 1)[0].image.shape == (24, 64, 3)
+    pictures = [part for part in chat_server.requests[0]["messages"][-1]["content"] if "image_url" in part]
+    jpeg = base64.b64decode(pictures[0]["image_url"]["url"].partition(",")[2])
+    picture = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+    assert picture.shape == (24, 64, 3)
 
 
 def test_live_parameters_apply_to_the_next_answer_and_others_are_refused(stage, chat_server):

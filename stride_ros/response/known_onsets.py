@@ -1,9 +1,10 @@
-"""What has been answered, remembered beyond the life of a process."""
+"""Which onsets were answered, remembered beyond the life of a process."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,16 +12,17 @@ from pathlib import Path
 Key = tuple[int, int]  # time of publication in ns, span id
 
 
-class Ledger:
-    """The keys of the last ``size`` answered onsets, kept in a text file when ``path`` is given.
+class KnownOnsets:
+    """The keys of the last `size` onsets, kept in a text file when `path` is given; safe to share.
 
     Spans are kept by their publisher for late subscribers, so a responder that is started again receives old
-    onsets once more; the ledger tells those that were answered from those that were not. A file that cannot
-    be read counts as empty, a damaged line as none; ``problem`` says why one cannot be written.
+    onsets once more; this tells those that were answered from those that were not. A file that cannot
+    be read counts as empty, a damaged line as none; `problem` says why one cannot be written.
     """
 
     def __init__(self, path: Path | None = None, size: int = 1000) -> None:
         self._path = path
+        self._lock = threading.Lock()
         self._keys: deque[Key] = deque(maxlen=size)
         self.problem = ""
         if path is not None:
@@ -30,14 +32,20 @@ class Ledger:
         self._lines = len(self._keys)
 
     def __contains__(self, key: Key) -> bool:
-        return key in self._keys
+        with self._lock:
+            return key in self._keys
 
     def has_span(self, span_id: int) -> bool:
         """Whether there is a key of this span, whenever it was published."""
-        return any(known == span_id for _, known in self._keys)
+        with self._lock:
+            return any(known == span_id for _, known in self._keys)
 
     def add(self, key: Key) -> None:
-        """Remember an answered onset."""
+        """Remember an onset."""
+        with self._lock:
+            self._add(key)
+
+    def _add(self, key: Key) -> None:
         self._keys.append(key)
         if self._path is None or self.problem:
             return

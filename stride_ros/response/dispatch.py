@@ -1,37 +1,31 @@
-"""From span events to answers: which events are answered, and that each onset gets its last word."""
+"""From span events to jobs: which events are answered, and that each onset gets one final answer."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
-from stride_ros.errors import ConfigError
 from stride_ros.response.backend import ResponseRequest
 from stride_ros.response.scheduler import AnswerScheduler, Job
-
-MOMENTS = ("onset", "offset", "both")
 
 
 @dataclass
 class _OpenSpan:
-    query: str
+    watch: Hashable
     first: Job | None  # the answer at the onset
     second: Job | None  # the answer at the offset, which waits for the event to end
 
 
-class SpanDesk:
+class AnswerDispatch:
     """Keeps account of the spans that still need an answer; call it from one thread.
 
-    ``respond_on``: ``onset`` answers when an event begins, ``offset`` when it is over, ``both`` twice: the
+    `respond_on`: `onset` answers when an event begins, `offset` when it is over, `both` twice: the
     answer at the onset is then published whole but not as final, since the final one follows at the offset.
-    Every onset gets exactly one final answer. ``key`` tells spans apart.
+    Every onset gets exactly one final answer. `key` tells spans apart, `watch` what found them: a watch
+    has one event at a time.
     """
 
-    def __init__(self, scheduler: AnswerScheduler, respond_on: str = "onset") -> None:
-        if respond_on not in MOMENTS:
-            raise ConfigError(
-                f"There is no moment {respond_on!r} to respond on: choose {', '.join(MOMENTS)}."
-            )
+    def __init__(self, scheduler: AnswerScheduler, respond_on: str) -> None:
         self._scheduler = scheduler
         self._respond_on = respond_on
         self._open: dict[Hashable, _OpenSpan] = {}
@@ -39,26 +33,26 @@ class SpanDesk:
     def onset(
         self,
         key: Hashable,
-        query: str,
+        watch: Hashable,
         request: Callable[[], ResponseRequest],
         arrival: float,
         context: object,
     ) -> None:
-        """An event began: ``request`` makes what the backend is asked, ``arrival`` is time.monotonic()."""
+        """An event began: `request` makes what the backend is asked, `arrival` is time.monotonic()."""
         for other, span in tuple(self._open.items()):
-            if other == key or span.query == query:  # nobody reported its end
+            if other == key or span.watch == watch:  # nobody reported its end
                 self._settle(other, "The next event began before the end of this one was reported.")
         first = second = None
         if self._respond_on != "offset":
             first = Job(request, arrival, context, last=self._respond_on == "onset")
         if self._respond_on != "onset":
             second = Job(request, arrival, context, earlier=first)
-        self._open[key] = _OpenSpan(query, first, second)
+        self._open[key] = _OpenSpan(watch, first, second)
         if first is not None:
             self._scheduler.submit(first)
 
     def offset(self, key: Hashable, request: Callable[[], ResponseRequest]) -> None:
-        """The event is over; ``request`` covers all of it. Nothing for a span whose onset is unknown."""
+        """The event is over; `request` covers all of it. Nothing for a span whose onset is unknown."""
         span = self._open.pop(key, None)
         if span is not None and span.second is not None:
             span.second.request = request
@@ -69,7 +63,7 @@ class SpanDesk:
         self._settle(key, "The event was a false alarm and was retracted.", cancel=True)
 
     def abandon(self, reason: str) -> None:
-        """End every answer that is owed, begun or not: SKIPPED, with ``reason``."""
+        """End every answer that is owed, begun or not: SKIPPED, with `reason`."""
         with self._scheduler.lock:
             for span in self._open.values():
                 self._skip_second(span, reason)
@@ -79,7 +73,7 @@ class SpanDesk:
     def _settle(self, key: Hashable, reason: str, *, cancel: bool = False) -> None:
         """Forget a span whose end will not come; an answer at its onset that has not ended is its last one.
 
-        ``cancel``: not even that answer is wanted, unless it has begun.
+        `cancel`: not even that answer is wanted, unless it has begun.
         """
         with self._scheduler.lock:
             span = self._open.pop(key, None)

@@ -1,4 +1,4 @@
-"""Reasoning models think aloud before they answer; a robot should only say the answer."""
+"""Reasoning models think before they answer; a robot should only say the answer."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ _IN_TEXT = (*_PAIRS, *_PAIRS.values(), *_HARMONY)
 _LONGEST_DOUBT = 4096  # characters after an opening in mid-text that may yet turn out to be a quotation
 
 
-class ThoughtFilter:
+class ReasoningFilter:
     """Passes on the text of an answer without the thoughts, piece by piece.
 
-    ``opened`` says whether the prompt itself has opened the thoughts, as chat templates of reasoning models
+    `opened` says whether the prompt itself has opened the thoughts, as chat templates of reasoning models
     do: the answer then holds only what closes them. None means that it is not known, as with a server: the
-    text is kept back until something closes thoughts, opens them, or the answer ends. With ``literal`` a
+    text is kept back until something closes thoughts, opens them, or the answer ends. With `literal` a
     closing that belongs to no opening is text; otherwise it is removed. Thoughts in any of the known
     spellings are removed wherever they stand; an opening in mid-text that nothing closes is text too.
     """
@@ -84,7 +84,7 @@ class ThoughtFilter:
     def finish(self, *, complete: bool = True, suspect: bool = False) -> list[str]:
         """The answer ends: return what is left of its text.
 
-        ``complete``: it was not cut, so that an opening that nothing closed was a quotation. ``suspect``: it
+        `complete`: it was not cut, so that an opening that nothing closed was a quotation. `suspect`: it
         probably began inside of thoughts, so that the text kept back of one that was cut is not passed on.
         """
         out: list[str] = []
@@ -189,7 +189,7 @@ _FIND = re.compile("|".join(map(re.escape, _IN_TEXT)), re.IGNORECASE)
 
 
 def _safe_end(text: str, markers: tuple[str, ...]) -> int:
-    """Where the longest end of ``text`` starts that may be the beginning of a marker."""
+    """Where the longest end of `text` starts that may be the beginning of a marker."""
     longest = max(map(len, markers)) - 1
     for at in range(max(0, len(text) - longest), len(text)):
         if any(marker.startswith(text[at:].lower()) for marker in markers):
@@ -197,13 +197,13 @@ def _safe_end(text: str, markers: tuple[str, ...]) -> int:
     return len(text)
 
 
-def without_thoughts(pieces: Iterator[str], thinking: bool = False) -> Iterator[str]:
+def without_reasoning(pieces: Iterator[str], thinking: bool = False) -> Iterator[str]:
     """Pass on the text of an answer without its thoughts.
 
-    ``thinking``: the prompt itself has opened the thoughts, as chat templates of reasoning models do. An
+    `thinking`: the prompt itself has opened the thoughts, as chat templates of reasoning models do. An
     answer that never stops thinking is empty.
     """
-    thoughts = ThoughtFilter(thinking, literal=True)
+    thoughts = ReasoningFilter(thinking, literal=True)
     for piece in pieces:
         yield from thoughts.feed(piece)
     yield from thoughts.finish()

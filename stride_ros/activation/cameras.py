@@ -1,0 +1,104 @@
+"""Tell the images of several cameras on one topic apart by their clocks, and follow one of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from stride_ros.activation.sampling import NANOSECONDS, REORDER_TOLERANCE_NS
+
+_TOLERANCE = NANOSECONDS // 2  # a stamp this far from what a clock should show may still be of that clock
+_PATIENCE = 5 * NANOSECONDS  # a camera that is followed and shows nothing so long, and three periods, is left
+_MAX_CAMERAS = 4
+_USUAL_STEP = 1.5  # a step of a camera's stamps that is at most so many times the one before leaves none out
+
+
+@dataclass
+class _Camera:
+    stamp: int  # ns, of its newest image
+    received: int  # ns
+    period: int = 0  # ns between the receptions of the newest two
+    step: int = 0  # ns between their stamps; 0: not known
+    is_beside: bool = False  # whether it kept its pace while another one showed something
+
+    def distance(self, stamp: int, received: int) -> int:
+        """How far (ns) a stamp is from what this camera's clock should show at the reception."""
+        return abs((stamp - self.stamp) - (received - self.received))
+
+    def may_show(self, stamp: int, received: int) -> bool:
+        # A bag may be played faster or slower than in real time, and images may be held up. The start of a
+        # bag that loops is further away than this: it went back by what it took to play.
+        return self.distance(stamp, received) < _TOLERANCE + (received - self.received)
+
+    def show(self, stamp: int, received: int, beside: bool) -> None:
+        """Take its next image; `beside`: the image before was of another clock."""
+        step = stamp - self.stamp
+        # A single wrong stamp stands in place of an image of this camera, which then makes a longer step.
+        if beside and 0 < step <= _USUAL_STEP * self.step:
+            self.is_beside = True
+        self.period, self.step = received - self.received, max(step, 0)
+        self.stamp, self.received = stamp, received
+
+
+class Cameras:
+    """Says which images belong to the camera that is followed; all of them while there is one clock.
+
+    Time that goes back once is a bag that loops or a clock that was set, and a stamp out of line is a wrong
+    one. Two clocks that each keep their own pace while the other one shows something are two cameras:
+    restarting with each image would decide nothing. No recording says who sent a message, nor does the
+    middleware in Python, hence the stamps.
+    """
+
+    def __init__(self) -> None:
+        self._cameras: list[_Camera] = []
+        self._last: _Camera | None = None  # whose image came last
+        self._followed: _Camera | None = None
+        self._newest: int | None = None  # stamp of the newest image used since time went back
+        self.is_switch = False  # whether the image that was accepted last is another camera's than before
+
+    @property
+    def differ(self) -> bool:
+        """Whether images of several clocks arrive, of which one is followed."""
+        return self._followed is not None
+
+    def reset(self) -> None:
+        """Forget all cameras: follow whatever comes next."""
+        self._cameras, self._last, self._followed, self._newest = [], None, None, None
+
+    def is_back(self, stamp: int) -> bool:
+        """Whether a stamp (ns) is older than the newest used one by more than images get out of order."""
+        return self._newest is not None and stamp - self._newest <= -REORDER_TOLERANCE_NS
+
+    def accepts(self, stamp: int, received: int) -> bool:
+        """Whether to use an image with this stamp, received at that time on the robot's clock (ns)."""
+        followed, self.is_switch = self._followed, False
+        if followed is not None and received - followed.received > _PATIENCE + 3 * followed.period:
+            self.reset()
+            followed, self.is_switch = None, True
+        went_back = self.is_back(stamp)
+        before = self._last
+        camera = self._camera_of(stamp, received, went_back and followed is None)
+        self._last = camera
+        if followed is None and sum(known.is_beside for known in self._cameras) >= 2:
+            # Stamps that agree with the rest of the robot are worth more than others.
+            followed = min(self._cameras, key=lambda known: abs(known.stamp - received))
+            self._followed = followed
+            self.is_switch = camera is followed and camera is not before
+        if followed is not None and camera is not followed:
+            return False
+        self._newest = stamp if went_back or self._newest is None else max(self._newest, stamp)
+        return True
+
+    def _camera_of(self, stamp: int, received: int, is_other: bool) -> _Camera:
+        """The camera that an image belongs to. `is_other`: not the last image's."""
+        known = [camera for camera in self._cameras if not (is_other and camera is self._last)]
+        known = [camera for camera in known if camera.may_show(stamp, received)]
+        if not known:
+            camera = _Camera(stamp, received)
+            self._cameras.append(camera)
+            if len(self._cameras) > _MAX_CAMERAS:
+                others = [old for old in self._cameras if old is not self._followed]
+                self._cameras.remove(min(others, key=lambda old: old.received))
+            return camera
+        camera = min(known, key=lambda near: near.distance(stamp, received))
+        camera.show(stamp, received, beside=self._last is not camera)
+        return camera

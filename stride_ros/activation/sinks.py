@@ -1,0 +1,45 @@
+"""Several sinks as one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from stride_ros.activation.frame_path import DecisionSink, FrameT
+from stride_ros.activation.stamped_stream import Decision, StampedEvent
+
+
+class Sinks(DecisionSink[FrameT]):
+    """Hands everything to each sink, in their order."""
+
+    def __init__(self, *sinks: DecisionSink[FrameT]) -> None:
+        self._sinks = sinks
+
+    def frame(self, stream: str, frame: FrameT) -> None:
+        """See `DecisionSink`."""
+        for sink in self._sinks:
+            sink.frame(stream, frame)
+
+    def decision(self, stream: str, frame: FrameT, decision: Decision) -> None:
+        """See `DecisionSink`."""
+        for sink in self._sinks:
+            sink.decision(stream, frame, decision)
+
+    def decided(self, stream: str, frame: FrameT, decisions: Sequence[Decision]) -> None:
+        """See `DecisionSink`."""
+        for sink in self._sinks:
+            sink.decided(stream, frame, decisions)
+
+    def events(self, stream: str, frame: FrameT, events: Sequence[StampedEvent]) -> None:
+        """See `DecisionSink`."""
+        for sink in self._sinks:
+            sink.events(stream, frame, events)
+
+    def rejected(self, stream: str, error: Exception) -> None:
+        """See `DecisionSink`."""
+        for sink in self._sinks:
+            sink.rejected(stream, error)
+
+    def note(self, stream: str, sentence: str) -> None:
+        """See `DecisionSink`."""
+        for sink in self._sinks:
+            sink.note(stream, sentence)

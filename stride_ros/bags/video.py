@@ -1,0 +1,98 @@
+"""Video packets of a recorded topic: decoded in order, so that each picture is a message again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from stride_ros.bags.storage import BagMessage
+from stride_ros.bags.types import COMPRESSED_IMAGE, COMPRESSED_VIDEO, FFMPEG_PACKET
+from stride_ros.errors import FrameError
+from stride_ros.imaging.packets import KNOWN, PacketDecoder, begins_decoding, codec_of
+
+_KEPT = 64  # packets; none is that long on its way
+
+
+@dataclass(frozen=True)
+class PictureMessage(BagMessage):
+    """The message of a packet and the picture that came of it, an av.VideoFrame."""
+
+    picture: Any = None
+    frame_id: str = ""
+
+
+@dataclass(frozen=True)
+class Packet:
+    """What a message says of a packet; `codec` is None for a picture that is no packet."""
+
+    codec: str | None
+    data: bytes
+    frame_id: str
+
+    @property
+    def is_key(self) -> bool:
+        """Whether decoding can begin here."""
+        return self.codec is not None and begins_decoding(self.codec, self.data)
+
+
+def packet_of(message: Any, msgtype: str) -> Packet:
+    """The packet in a deserialised message. Raises FrameError for a codec that is not known."""
+    if msgtype == COMPRESSED_VIDEO:
+        name, frame_id = message.format, message.frame_id
+    else:
+        name = message.encoding if msgtype == FFMPEG_PACKET else message.format
+        frame_id = message.header.frame_id
+    codec = codec_of(name)
+    if codec == "mjpeg" and msgtype == COMPRESSED_IMAGE:
+        codec = None  # pictures by themselves
+    if codec is None and msgtype != COMPRESSED_IMAGE:
+        raise FrameError(f"The video's encoding '{name[:40]}' is not known; record it as {KNOWN}.")
+    return Packet(codec, bytes(memoryview(message.data)), str(frame_id))
+
+
+class PacketStream:
+    """The packets of one topic on their way through the decoder."""
+
+    def __init__(self, read: Callable[[BagMessage], Packet], start: int) -> None:
+        """`read` deserialises a message; it raises FrameError. What was logged before `start` (ns) is decoded
+        and not shown."""
+        self._read, self._start = read, start
+        self._decoder = PacketDecoder()
+        self._count = 0
+        self._waiting: dict[int, tuple[BagMessage, str]] = {}
+
+    def push(self, message: BagMessage) -> Iterator[BagMessage | FrameError]:
+        """Decode a message: the pictures that are ready, and an error for each packet without one."""
+        try:
+            packet = self._read(message)
+        except FrameError as error:
+            if message.log_time >= self._start:
+                yield error
+            return
+        if packet.codec is None:  # a picture among packets
+            yield message
+            return
+        self._count += 1
+        self._waiting[self._count] = message, packet.frame_id
+        try:
+            yield from self._told(self._decoder.push(self._count, packet.codec, packet.data))
+        except FrameError as error:  # there is no decoder
+            yield error
+        # Parameter sets by themselves have no outcome.
+        for number in [number for number in self._waiting if number < self._count - _KEPT]:
+            del self._waiting[number]
+
+    def end(self) -> Iterator[BagMessage | FrameError]:
+        """What is still in the decoder."""
+        yield from self._told(self._decoder.flush())
+
+    def _told(self, outcomes: Iterator[tuple[int, Any]]) -> Iterator[BagMessage | FrameError]:
+        for number, outcome in outcomes:
+            message, frame_id = self._waiting.pop(number)
+            if message.log_time < self._start:
+                continue
+            if isinstance(outcome, FrameError):
+                yield outcome
+            else:
+                yield PictureMessage(message.channel, message.log_time, message.data, outcome, frame_id)

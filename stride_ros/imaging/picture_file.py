@@ -1,0 +1,125 @@
+"""Picture files (JPEG, PNG, WebP, TIFF, BMP) to arrays, within limits, and arrays to JPEG."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stride_ros.errors import FrameError
+from stride_ros.imaging import jpeg
+from stride_ros.imaging.grey import stretch
+from stride_ros.imaging.limits import MAX_PIXELS, check_claim
+from stride_ros.imaging.orientation import UPRIGHT, turn_upright
+
+# Each scan of a progressive JPEG file costs a pass over all its pixels; cameras make 1 to 20.
+MAX_SCANS = 50
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP")
+_EXIF_ORIENTATION = 0x0112
+
+
+def encode_jpeg(rgb: NDArray[np.uint8], quality: int = 90) -> bytes:
+    """An (H, W, 3) uint8 RGB image as a JPEG file; `quality` 1 to 100."""
+    import cv2
+
+    bgr = np.ascontiguousarray(rgb[:, :, ::-1])
+    return bytes(cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])[1])
+
+
+def read_picture(data: bytes) -> NDArray[np.uint8]:
+    """The picture of a file as a viewer shows it, (H, W, 3) uint8 RGB.
+
+    It is turned upright by its EXIF orientation; 16-bit grey is shown by the range of its values.
+
+    Raises FrameError beyond the limits, and whatever the parser raises for damaged data.
+    """
+    pixels = decode(data)
+    if pixels.ndim == 2:
+        pixels = np.repeat(as_8_bit(pixels)[:, :, None], 3, axis=2)
+    return turn_upright(pixels, _orientation(data))
+
+
+def as_8_bit(grey: NDArray[Any]) -> NDArray[np.uint8]:
+    """Grey pixels (H, W) of a file with 8 bits, by the range of their values where there are more."""
+    return grey if grey.dtype == np.uint8 else stretch(grey)
+
+
+def decode(data: bytes) -> NDArray[Any]:
+    """The pixels of a file as they are stored: (H, W, 3) uint8 RGB, or (H, W) grey, uint8 or uint16.
+
+    Raises FrameError beyond the limits and for floating point pixels, and whatever the parser raises for
+    damaged data.
+    """
+    return _decode_jpeg(data) if data.startswith(jpeg.SIGNATURE) else _decode_any(data)
+
+
+def _decode_jpeg(data: bytes) -> NDArray[np.uint8]:
+    import cv2
+
+    info = jpeg.inspect(data)
+    check_claim(info.width, info.height, len(data))
+    if info.scans > MAX_SCANS:
+        raise FrameError(
+            f"A JPEG image of {len(data)} bytes has {info.scans} scans, more than {MAX_SCANS}; "
+            "check its publisher."
+        )
+    if info.end is None:
+        return _decode_endless_jpeg(data)
+    flags = cv2.IMREAD_IGNORE_ORIENTATION
+    flags |= cv2.IMREAD_GRAYSCALE if info.components == 1 else cv2.IMREAD_COLOR
+    picture: NDArray[np.uint8] | None = cv2.imdecode(np.frombuffer(data, np.uint8, info.end), flags)
+    if picture is None or picture.shape[:2] != (info.height, info.width):
+        raise ValueError("it does not decode")
+    if info.components != 1:
+        cv2.cvtColor(picture, cv2.COLOR_BGR2RGB, picture)
+    return picture
+
+
+def _decode_endless_jpeg(data: bytes) -> NDArray[np.uint8]:
+    """The same for a file without an end marker, which some drivers leave out: is the picture whole?"""
+    # Pillow, as OpenCV prints a line on stderr for each of them.
+    picture = _decode_any(jpeg.with_end(data))
+    if not np.array_equal(picture, _decode_any(jpeg.with_canary(data))):
+        raise ValueError("it is cut short")
+    return picture
+
+
+def _decode_any(data: bytes) -> NDArray[Any]:
+    from PIL import Image as PillowImage
+
+    # Pillow, as OpenCV takes seconds and gigabytes for some damaged files of a hundred bytes.
+    try:
+        opened = PillowImage.open(io.BytesIO(data), formats=FORMATS)
+    except PillowImage.DecompressionBombError as error:  # its own limit lies above ours
+        raise FrameError(
+            f"A compressed image claims more than {MAX_PIXELS} pixels; lower the camera's size."
+        ) from error
+    with opened as picture:
+        width, height = picture.size
+        check_claim(width, height, len(data))  # only the header has been read so far
+        if picture.format == "TIFF" and "jpeg" in str(picture.info.get("compression")):
+            raise ValueError("a TIFF file with a JPEG file in it")  # its scans cannot be counted
+        if picture.mode.startswith("I"):  # 16-bit grey, which Pillow gives with 16 or 32 bits
+            grey = np.asarray(picture)
+            return grey if grey.dtype == np.uint16 else grey.clip(0, 65535).astype(np.uint16)
+        if picture.mode == "F":
+            raise FrameError(
+                "A picture of floating point numbers is a depth or measurement image; use the camera's "
+                "colour topic."
+            )
+        return np.asarray(picture if picture.mode == "L" else picture.convert("RGB"))
+
+
+def _orientation(data: bytes) -> int:
+    from PIL import Image as PillowImage
+
+    try:
+        with PillowImage.open(io.BytesIO(data), formats=FORMATS) as picture:
+            if picture.format == "TIFF" and picture.getexif().get(_EXIF_ORIENTATION, UPRIGHT) != UPRIGHT:
+                picture.load()  # newer Pillows turn these by themselves, and then no longer say how
+            found = picture.getexif().get(_EXIF_ORIENTATION, UPRIGHT)
+    except Exception:  # a damaged EXIF part raises many types, and the picture has been decoded without it
+        return UPRIGHT
+    return found if isinstance(found, int) else UPRIGHT

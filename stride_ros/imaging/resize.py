@@ -1,0 +1,31 @@
+"""Pictures at another size."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def resize(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """An (H, W, 3) uint8 image at `size` (width, height) px; itself if it has that size.
+
+    Pixels are averaged where the picture shrinks, so that thin things do not flicker.
+    """
+    width, height = size
+    if (height, width) == image.shape[:2]:
+        return image
+    import cv2
+
+    shrinks = width <= image.shape[1] and height <= image.shape[0]
+    way = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    resized: NDArray[np.uint8] = cv2.resize(image, (width, height), interpolation=way)
+    return resized
+
+
+def shrink(image: NDArray[np.uint8], longest: int) -> NDArray[np.uint8]:
+    """An (H, W, 3) uint8 image with its longer side at most `longest` px; itself if it is small enough."""
+    height, width = image.shape[:2]
+    scale = longest / max(height, width)
+    if scale >= 1:
+        return image
+    return resize(image, (max(1, round(width * scale)), max(1, round(height * scale))))

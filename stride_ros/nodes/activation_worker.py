@@ -1,0 +1,203 @@
+"""One activation of the node as one object: the thread that decides, its stream, its way to the graph."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from stride_ros.activation.frame_path import DecisionSink, FramePath
+from stride_ros.activation.spans import SpanState
+from stride_ros.errors import StrideError
+from stride_ros.nodes.image_input import LiveFrame
+from stride_ros.nodes.stream_memory import StreamMemory
+from stride_ros.nodes.worker import LatestWorker
+
+if TYPE_CHECKING:
+    from stride_ros.activation.clock import Reading
+    from stride_ros.activation.config import ActivationConfig
+    from stride_ros.activation.notes import StreamNotes
+    from stride_ros.activation.stamped_stream import Decision, StampedEvent, StampedStream
+
+STREAM = ""  # the name of the only camera, as in messages
+ENDS = (SpanState.OFFSET, SpanState.RETRACTED)
+
+
+class Gate(DecisionSink[LiveFrame]):
+    """Passes everything on until it is closed; closing it ends the spans that are open.
+
+    A thread that hangs in a model cannot be stopped. What it does when it returns reaches nobody.
+    """
+
+    def __init__(self, sink: DecisionSink[LiveFrame]) -> None:
+        self._sink = sink
+        self._lock = threading.RLock()
+        self._open: dict[int, tuple[str, LiveFrame, StampedEvent]] = {}  # by span id
+        self.is_closed = False
+
+    def close(self) -> None:
+        """Publish the end of what is open, and nothing more from then on."""
+        with self._lock:
+            for stream, frame, stamped in list(self._open.values()):
+                ended = replace(stamped, event=replace(stamped.event, state=SpanState.OFFSET))
+                self.events(stream, frame, [ended])
+            self.is_closed = True
+
+    def call(self, function: Callable[[], None]) -> None:
+        """Call a function unless the gate is closed."""
+        with self._lock:
+            if not self.is_closed:
+                function()
+
+    def frame(self, stream: str, frame: LiveFrame) -> None:
+        """See `DecisionSink`."""
+        self.call(lambda: self._sink.frame(stream, frame))
+
+    def decision(self, stream: str, frame: LiveFrame, decision: Decision) -> None:
+        """See `DecisionSink`."""
+        with self._lock:
+            self._remember(stream, frame, decision.events)
+            self.call(lambda: self._sink.decision(stream, frame, decision))
+
+    def decided(self, stream: str, frame: LiveFrame, decisions: Sequence[Decision]) -> None:
+        """See `DecisionSink`."""
+        self.call(lambda: self._sink.decided(stream, frame, decisions))
+
+    def events(self, stream: str, frame: LiveFrame, events: Sequence[StampedEvent]) -> None:
+        """See `DecisionSink`."""
+        with self._lock:
+            self._remember(stream, frame, events)
+            self.call(lambda: self._sink.events(stream, frame, events))
+
+    def rejected(self, stream: str, error: Exception) -> None:
+        """See `DecisionSink`."""
+        self.call(lambda: self._sink.rejected(stream, error))
+
+    def note(self, stream: str, sentence: str) -> None:
+        """See `DecisionSink`."""
+        self.call(lambda: self._sink.note(stream, sentence))
+
+    def _remember(self, stream: str, frame: LiveFrame, events: Sequence[StampedEvent]) -> None:
+        for stamped in events:
+            self._open[stamped.event.span_id] = stream, frame, stamped
+            if stamped.event.state in ENDS:
+                del self._open[stamped.event.span_id]
+
+
+class ActivationWorker:
+    """Takes the newest due frame in a thread of its own, which alone touches the stream.
+
+    `activate` makes it whole and `deactivate` stops it; the next activation has another. Its methods are
+    called by the executor's thread.
+    """
+
+    def __init__(
+        self,
+        open_stream: Callable[[], StampedStream],
+        settings: Callable[[], tuple[Sequence[str], ActivationConfig]],
+        sink: DecisionSink[LiveFrame],
+        notes: StreamNotes,
+        *,
+        on_failure: Callable[[Exception], None],
+        log: Callable[[str], object],
+    ) -> None:
+        """`settings()`: what to watch for from the next frame on. `sink`: takes what is decided.
+
+        `on_failure(error)` is told in the worker's thread what no image explains; the stream is replaced
+        then. `log` is told how much memory the stream takes. Raises QueryError, ConfigError.
+        """
+        self._open_stream, self._settings, self._on_failure = open_stream, settings, on_failure
+        self._gate = Gate(sink)
+        self._path = FramePath[LiveFrame](self._gate)
+        self._notes = notes
+        self._path.open(STREAM, open_stream(), notes)
+        self._is_broken = False  # whether the stream must be replaced
+        self.memory = StreamMemory(log)
+        self._thread = LatestWorker("stride-activation", self._take, self._fail)
+        self._thread.start()
+
+    @property
+    def dropped(self) -> int:
+        """Number of due frames that were replaced by a newer one before their turn."""
+        return self._thread.dropped
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether every frame that was submitted has been decided on or dropped."""
+        return self._thread.is_idle
+
+    @property
+    def context_frames(self) -> int:
+        """Frames in the stream's context now."""
+        return self._path.stream(STREAM).context_frames
+
+    def submit(self, decode: Callable[[], LiveFrame]) -> None:
+        """Offer a due frame; one that still waits is dropped in its favour."""
+        self._thread.submit(decode)
+
+    def jumped(self, reading: Reading) -> None:
+        """The clock was set before the frame that is submitted next; one that still waits is dropped."""
+        self._thread.post(lambda: self._jump(reading), discard=True)
+
+    def restart(self) -> None:
+        """Start the stream anew with the next frame; one that still waits is dropped."""
+        self._thread.post(self._restart, discard=True)
+
+    def stop(self, timeout: float) -> bool:
+        """End the stream and the thread; False if that has not returned in `timeout` s and is left behind.
+
+        Whatever happens, nothing is published any more, and no span stays open.
+        """
+        self.restart()
+        stopped = self._thread.stop(timeout)
+        self._gate.close()
+        return stopped
+
+    # The worker's thread
+
+    def _take(self, decode: Callable[[], LiveFrame]) -> None:
+        if self._is_broken:
+            self._path.open(STREAM, self._open_stream(), self._notes)
+            self._is_broken = False
+        try:
+            self._path.apply(STREAM, *self._settings())
+        except StrideError as error:
+            self._gate.rejected(STREAM, error)
+            return
+        self._path.take(STREAM, decode)
+        self._measure()
+
+    def _jump(self, reading: Reading) -> None:
+        if not self._is_broken:
+            self._path.jumped(STREAM, reading)
+            self._measure()
+
+    def _restart(self) -> None:
+        if not self._is_broken:
+            self._path.restart(STREAM)
+            self._measure()
+
+    def _measure(self) -> None:
+        stream = self._path.stream(STREAM)
+        self._gate.call(lambda: self.memory.measure(stream, self._path.size(STREAM)))
+
+    def _fail(self, error: Exception) -> None:
+        """Go on with a new stream after an error that no input explains, such as a full GPU."""
+        self._gate.call(lambda: self._on_failure(error))
+        self.memory.forget()
+        if not self._is_broken:
+            self._is_broken = True
+            self._path.abandon(STREAM)
+        free_gpu_memory()
+
+
+def free_gpu_memory() -> None:
+    """Hand what torch has cached back to the GPU; does nothing where torch or a GPU is missing."""
+    import gc
+    import sys
+
+    gc.collect()
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        torch.cuda.empty_cache()

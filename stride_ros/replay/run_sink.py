@@ -1,0 +1,64 @@
+"""The record of a run, written from what the frames' path decides."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from stride_ros.activation.frame_path import DecisionSink, Frame
+from stride_ros.activation.stamped_stream import Decision, StampedEvent
+from stride_ros.replay.responder import said
+from stride_ros.response.commentary import Commentary
+from stride_ros.runs.record import QueryRun
+from stride_ros.runs.recorder import RunRecorder
+
+
+class RunSink(DecisionSink[Frame]):
+    """A sink for one camera that records the run of its queries."""
+
+    def __init__(self, queries: Sequence[str]) -> None:
+        self.recorder = RunRecorder([QueryRun(query) for query in queries])
+        self._begin: int | None = None  # time of the first frame
+        self._shift = 0  # ns from the clock's stamps to times
+
+    def frame(self, stream: str, frame: Frame) -> None:
+        """Record a frame; times count on where the clock was set."""
+        reading = frame.reading
+        shift = reading.stamp - reading.time
+        if self._begin is None:
+            self._begin = reading.time
+        elif shift != self._shift:
+            self.recorder.count_on(reading.stamp, reading.time - self._begin)
+        self._shift = shift
+        self.recorder.frame(frame.stamp, frame.image)
+
+    def decision(self, stream: str, frame: Frame, decision: Decision) -> None:
+        """Record a decision and its events."""
+        update = decision.update
+        self.recorder.decision(
+            update.query,
+            frame.stamp,
+            update.labels,
+            update.probabilities,
+            update.resolution,
+            update.timings["total"],
+        )
+        self.events(stream, frame, decision.events)
+
+    def events(self, stream: str, frame: Frame, events: Sequence[StampedEvent]) -> None:
+        """Record changes of spans."""
+        for stamped in events:
+            event = stamped.event
+            self.recorder.span(
+                event.query,
+                event.span_id,
+                int(event.state),
+                frame.stamp,
+                stamped.start_ns,
+                stamped.end_ns,
+                float(event.confidence),
+            )
+
+    def commentary(self, frame: Frame, commentary: Commentary) -> None:
+        """Record the final words about an event."""
+        if commentary.final:
+            self.recorder.answer(commentary.span.query, commentary.span.span_id, said(commentary))

@@ -1,0 +1,287 @@
+"""What is said about events: from frames and span reports to commentary, without ROS.
+
+The responder node hands over what arrives on its topics, a replay what it decides; both get what a model says
+about the same frames, settings and history.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stride_ros.response.backend import ResponseBackend, ResponseRequest
+from stride_ros.response.commentary import Commentary, CommentarySink, SpanReport, SpanState
+from stride_ros.response.config import MAX_HISTORY, ResponseConfig
+from stride_ros.response.dispatch import AnswerDispatch
+from stride_ros.response.frame_cache import FrameCache, Selection
+from stride_ros.response.known_onsets import Key, KnownOnsets
+from stride_ros.response.request import make_request, nanoseconds
+from stride_ros.response.scheduler import Answer, AnswerScheduler, Figures, Job, NothingToShow
+from stride_ros.text.foreign import mended
+
+_FRAME_WAIT = 1.0  # s; a decision's frame is published before its span, but may arrive after it
+_HISTORY_WAIT = 1.0  # s
+_LATE_FRAME_WAIT = 5.0  # s; who joins late has missed that frame, and the next one may take a while
+_NO_FRAME = "No frame of the event has arrived: check that `frames` is connected."
+
+
+@dataclass(frozen=True)
+class _Event:
+    """The first report of an event, and the key under which its answer is remembered."""
+
+    report: SpanReport
+    key: Key
+
+
+class Responder:
+    """Frames and span reports in, commentary out: exactly one final Commentary for each ONSET.
+
+    Everything is called from one thread. A thread of its own talks to the backend and tells `sink`; with
+    `inline` there is none: a call returns when the sink has been told, nothing is waited for and no clock
+    decides, so that the same calls give the same commentary.
+
+    What the two threads share is the frames, the past commentaries and the known onsets, each with a lock,
+    and the configuration, an immutable object that is replaced whole.
+    """
+
+    def __init__(
+        self,
+        backend: ResponseBackend,
+        config: ResponseConfig,
+        sink: CommentarySink,
+        *,
+        heard: KnownOnsets | None = None,
+        answered: KnownOnsets | None = None,
+        inline: bool = False,
+    ) -> None:
+        """`heard`: onsets that were taken on before; `answered`: those that got their final Commentary,
+        perhaps in earlier processes. Both are added to.
+        """
+        self._backend, self._config, self._sink = backend, config, sink
+        self._heard = KnownOnsets() if heard is None else heard
+        self._answered = KnownOnsets() if answered is None else answered
+        self._inline = inline
+        self._frames = FrameCache(config)
+        self._history = _History()
+        self._scheduler = AnswerScheduler(backend, self._tell, config, inline=inline)
+        self._dispatch = AnswerDispatch(self._scheduler, config.respond_on)
+        # Events that were joined at an UPDATE and are going on; each is set when it is over.
+        self._late: dict[Hashable, threading.Event] = {}
+        self._enabled = True
+        self.onsets = 0  # events that were taken on
+
+    # What comes in
+
+    def frame(self, image: NDArray[np.uint8], stamp: int) -> None:
+        """Remember a frame, (H, W, 3) uint8 RGB, with its stamp in ns.
+
+        A step back in time forgets those before it. The caller must not write to the image afterwards.
+        """
+        if self._enabled:
+            self._frames.add(image, stamp)
+
+    def span(self, report: SpanReport) -> None:
+        """Take note of what became of a span: every report counts, in order."""
+        key = (report.published, report.span_id)
+        if report.state is SpanState.ONSET:
+            # Spans are kept by their publisher, so a new subscription gets old ones. No time: not known.
+            if not (report.published and (key in self._heard or key in self._answered)):
+                self._begin(report, key, self._question(report, report.stamp))
+        elif not (self._heard.has_span(report.span_id) or self._answered.has_span(report.span_id)):
+            self._join(report, key)
+        elif report.state is not SpanState.UPDATE:
+            event = _identity(report)
+            if event in self._late:
+                self._late.pop(event).set()
+            if report.state is SpanState.OFFSET:
+                self._dispatch.offset(event, self._question(report, report.end))
+            else:
+                self._dispatch.retracted(event)
+
+    def apply(self, config: ResponseConfig) -> None:
+        """Use other settings from the next answer on; ConfigError for one that cannot change now."""
+        if self._config.live_changes(config):
+            self._config = config
+
+    # Control
+
+    @property
+    def config(self) -> ResponseConfig:
+        """The settings of the next answer."""
+        return self._config
+
+    @property
+    def enabled(self) -> bool:
+        """Whether frames are taken and events answered."""
+        return self._enabled
+
+    def enable(self) -> None:
+        """Answer events again."""
+        self._enabled = True
+
+    def disable(self) -> None:
+        """Skip what is owed and every event from now on, and take no frames."""
+        self._enabled = False
+        self.stop("The responder was disabled before the answer was finished.")
+
+    def stop(self, reason: str) -> None:
+        """Skip what is owed, with `reason`, and forget the frames."""
+        self._dispatch.abandon(reason)
+        self._late.clear()
+        self._frames.clear()
+
+    def reset(self) -> None:
+        """The same, and forget the past commentaries."""
+        self.stop("The responder was reset before the answer was finished.")
+        self._history.clear()
+
+    def close(self, reason: str, timeout: float = 10.0) -> bool:
+        """Skip what is owed and end the thread; False if the backend still held on after `timeout` s."""
+        self._dispatch.abandon(reason)
+        return self._scheduler.close(reason, timeout)
+
+    # What can be seen of it
+
+    @property
+    def frames_kept(self) -> int:
+        """Number of frames that an answer could be shown now."""
+        return len(self._frames)
+
+    def figures(self) -> Figures:
+        """Counters and measurements of the answers."""
+        return self._scheduler.figures()
+
+    # The caller's thread
+
+    def _begin(
+        self, report: SpanReport, key: Key, request: Callable[[], ResponseRequest], refusal: str = ""
+    ) -> None:
+        """Owe an event its answer, or refuse it with the reason: one final Commentary in either case."""
+        self._heard.add(key)
+        self.onsets += 1
+        arrival = time.monotonic()
+        if not refusal and not report.respond:
+            refusal = "Its watch wants no commentary."
+        if not refusal and not self._enabled:
+            refusal = "The responder is disabled."
+        event = _Event(report, key)
+        if refusal:
+            self._scheduler.skip(Job(request, arrival, event), refusal)
+        else:
+            self._dispatch.onset(_identity(report), _watch(report), request, arrival, event)
+
+    def _join(self, report: SpanReport, key: Key) -> None:
+        """An event whose ONSET never came: pushed out by its own UPDATEs, or published too long ago."""
+        request = self._question(report, report.end)
+        if report.state is SpanState.UPDATE:
+            over = self._late[_identity(report)] = threading.Event()
+            self._begin(report, key, self._late_question(report, over))
+        elif report.state is SpanState.OFFSET and self._config.respond_on != "onset":
+            self._begin(report, key, request)
+            self._dispatch.offset(_identity(report), request)
+        else:
+            self._begin(report, key, request, "The event was over before the responder heard of it.")
+
+    def _question(self, report: SpanReport, until: int) -> Callable[[], ResponseRequest]:
+        """What makes the request when the answer begins; frames that are here now stay with it."""
+        kept = self._select(report.start, until)
+
+        def ask() -> ResponseRequest:
+            selection = kept
+            if not kept.reaches(until):
+                if not self._inline:
+                    self._frames.wait_for(until, _FRAME_WAIT)
+                latest = self._select(report.start, until)
+                if not kept.frames or latest.life == kept.life:
+                    selection = latest
+            return self._request(report, selection)
+
+        return ask
+
+    # The answering thread
+
+    def _late_question(self, report: SpanReport, over: threading.Event) -> Callable[[], ResponseRequest]:
+        """What makes the request about an event that is going on and began before anybody listened."""
+
+        def ask() -> ResponseRequest:
+            # What the publisher has kept comes at once, and the end of the event may be among it.
+            if not self._inline and not over.wait(_HISTORY_WAIT):
+                self._frames.wait_for(None, _LATE_FRAME_WAIT)
+            if over.is_set():
+                raise NothingToShow("The event was over before the responder could answer it.")
+            newest = self._frames.newest
+            return self._request(
+                report, self._select(report.start, report.start if newest is None else newest)
+            )
+
+        return ask
+
+    def _select(self, start: int, end: int) -> Selection:
+        """The frames to show of an event from `start` to `end` (ns)."""
+        config = self._config
+        return self._frames.select(start - nanoseconds(config.pre_seconds), end, config.max_frames)
+
+    def _request(self, report: SpanReport, selection: Selection) -> ResponseRequest:
+        if not selection.frames:
+            raise NothingToShow(_NO_FRAME)
+        return make_request(self._config, report.query, selection.frames, report.start, self._history.texts())
+
+    # Either thread, one call at a time
+
+    def _tell(self, job: Job, answer: Answer) -> None:
+        event = cast(_Event, job.context)
+        commentary = Commentary(
+            span=event.report,
+            # The ONSET's stamp, also where only an UPDATE of the span was heard.
+            onset=event.report.onset or event.report.stamp,
+            text=mended(answer.text),
+            ended=answer.ended,
+            final=answer.final,
+            status=answer.status,
+            error=mended(answer.error),
+            model=self._backend.name,
+            latency=answer.latency,
+            frame_stamps=job.frame_stamps,
+        )
+        self._sink.commentary(commentary)
+        if commentary.spoken:
+            self._history.add(commentary.text)
+        if answer.final and event.report.published:
+            self._answered.add(event.key)
+
+
+class _History:
+    """The last commentaries, oldest first; safe to share."""
+
+    def __init__(self) -> None:
+        self._texts: deque[str] = deque(maxlen=MAX_HISTORY)
+        self._lock = threading.Lock()
+
+    def add(self, text: str) -> None:
+        with self._lock:
+            self._texts.append(text)
+
+    def texts(self) -> tuple[str, ...]:
+        with self._lock:
+            return tuple(self._texts)
+
+    def clear(self) -> None:
+        with self._lock:
+            self._texts.clear()
+
+
+def _watch(report: SpanReport) -> Hashable:
+    """What found the span, also where its publisher names no watch."""
+    return report.camera, report.watch, report.query
+
+
+def _identity(report: SpanReport) -> Hashable:
+    """What tells a span from all others: publishers of other makes may count the same."""
+    return report.camera, report.query, report.span_id

@@ -1,0 +1,14 @@
+"""The order in which people count files."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+
+
+def natural(name: str) -> list[tuple[Decimal, str]]:
+    """Sort key of a name without its suffix: numbers by their value, also times with a fraction
+    (1700000000.25); 2 comes before 10.
+    """
+    parts = re.split(r"([0-9]{9,}\.[0-9]+|[0-9]+)", name)
+    return [(Decimal(part), "") if i % 2 else (Decimal(-1), part) for i, part in enumerate(parts)]

@@ -1,0 +1,91 @@
+"""The folder that a training run writes: whole checkpoints to go on from, and whole weights."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import zipfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from stride_ros.errors import CheckpointError
+from stride_ros.qwen3_vl.weight_files import read_header
+from stride_ros.training.sources.recording import Recording
+
+DATA_FILE = "training_data.json"
+_ZIPPED = ("optimizer.pt", "scheduler.pt", "training_args.bin")
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Turn what the system says of a full disk or a folder that cannot be written into a CheckpointError."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (OSError, SafetensorError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "PytorchStreamWriter" not in str(error):
+            raise
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[0].rstrip(".")
+        raise CheckpointError(
+            f"{folder} cannot be written ({reason}); free some space, or choose another --out."
+        ) from error
+
+
+def make_folder(folder: Path) -> None:
+    """Create the folder of a run. CheckpointError when that is impossible."""
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """The `checkpoint-N` folders of a run that are whole, the newest first."""
+    return [path for path in _numbered(folder) if _is_whole(path)]
+
+
+def torn_checkpoints(folder: Path) -> list[Path]:
+    """Those that are not whole, because the run was killed or the disk was full while they were written."""
+    return [path for path in _numbered(folder) if not _is_whole(path)]
+
+
+def _numbered(folder: Path) -> list[Path]:
+    found = [path for path in folder.glob("checkpoint-*") if re.fullmatch(r"checkpoint-\d+", path.name)]
+    return sorted(found, key=lambda path: int(path.name.partition("-")[2]), reverse=True)
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    try:
+        json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+        weights = list(checkpoint.glob("*.safetensors"))
+        zipped = all(zipfile.is_zipfile(checkpoint / name) for name in _ZIPPED)
+        return bool(weights) and zipped and all(read_header(file) for file in weights)
+    except (OSError, ValueError, CheckpointError):
+        return False
+
+
+def fingerprint(recordings: Sequence[Recording]) -> str:
+    """What a data set is made of, as a hash; a run can only go on with the same."""
+    parts = [
+        (recording.video.name, round(recording.video.end, 1), recording.queries, recording.events)
+        for recording in recordings
+    ]
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+
+def check_data(folder: Path, data: str, resume: bool) -> None:
+    """Remember the data set of a run. CheckpointError when one that is to go on had another."""
+    file = folder / DATA_FILE
+    if resume and checkpoints(folder):
+        try:
+            before = json.loads(file.read_text(encoding="utf-8"))["sha256"]
+        except (OSError, ValueError, KeyError, TypeError):
+            before = data  # a run of an earlier release
+        if before != data:
+            raise CheckpointError(
+                f"The run in {folder} had other data, so it cannot go on; start over with --no-resume, or use"
+                " another --out."
+            )
+    with writing(folder):
+        file.write_text(json.dumps({"sha256": data}) + "\n", encoding="utf-8")
