@@ -101,7 +101,8 @@ class ActivationEngine:
             total += sum(image.nbytes for pair in stream.kept_pairs for image in pair.images)
             for watch in stream.watches:
                 total += watch.passes.memory_bytes
-                pairs += [pair.features for pair in (*watch.backlog, *watch.passes.kept_pairs)]
+                pairs += [pair.features for pair in watch.backlog]
+                pairs += [pair.features for pair in watch.passes.kept_pairs]
             features |= {id(pair): pair.memory_bytes for pair in pairs if pair is not None}
         return total + sum(features.values())
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from stride_ros.activation.config import ActivationConfig
+from stride_ros.activation.engine import ActivationEngine
 from stride_ros.activation.identity import watch_ids
 from stride_ros.activation.sampling import NANOSECONDS
 from stride_ros.activation.spans import SpanEvent, SpanState
-from stride_ros.activation.stream import ActivationStream, ActivationUpdate
+from stride_ros.activation.watch import ActivationUpdate, Watch
+from stride_ros.errors import QueryError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,27 +51,34 @@ class Decision:
 
 
 class StampedStream:
-    """Several queries on a stream that may stop, jump and start anew; span ids stay unique throughout."""
+    """Several queries on a stream that may stop, jump and start anew; span ids stay unique throughout.
+
+    A front of an engine with one stream: a watch for each query, and numbers for the spans of all of them.
+    """
 
     def __init__(
         self, model: ActivationModel, queries: Sequence[str], config: ActivationConfig, first_id: int = 1
     ) -> None:
         """`first_id`: the id of the first span. Raises QueryError, ConfigError."""
-        self._stream = ActivationStream(model, queries, config)
-        self._watches = _watches(self._stream.queries)
-        self._id_offset = first_id - 1
+        self._engine = ActivationEngine(model, config)
+        self._stream = self._engine.open_stream("camera")
+        self._watches: dict[str, Watch] = {}  # by query
+        self._names: dict[str, str] = {}  # ids of watches in messages, by query
+        self._set(self._checked(queries))
+        self._ids = itertools.count(first_id)
+        self._numbers: dict[tuple[str, int], int] = {}  # ids of open spans by watch and its own count
         self._origin: int | None = None
         self._newest = 0
-        self._open: dict[int, tuple[SpanEvent, int]] = {}  # newest event and onset (ns), by span id
-        self.window_seconds = self._stream.window_slots * self._stream.resolution
+        self._open: dict[int, tuple[SpanEvent, int, str]] = {}  # newest event, onset (ns), watch; by span id
+        self.window_seconds = self._engine.window_slots * self._engine.resolution
 
     @property
     def queries(self) -> tuple[str, ...]:
-        return self._stream.queries
+        return tuple(self._watches)
 
     @property
     def config(self) -> ActivationConfig:
-        return self._stream.config
+        return self._engine.config
 
     @property
     def context_frames(self) -> int:
@@ -77,25 +87,22 @@ class StampedStream:
     @property
     def memory_bytes(self) -> int:
         """Bytes of the stream's state."""
-        return self._stream.memory_bytes
+        return self._engine.memory_bytes
 
     def memory_limit(self, height: int, width: int) -> int:
         """Bytes the stream's state takes at most with frames of this size (px)."""
-        return self._stream.memory_limit(height, width)
+        return self._engine.memory_for((height, width), self.queries)
 
     def apply(self, queries: Sequence[str], config: ActivationConfig) -> list[StampedEvent]:
-        """Take over live changes before the next frame; other queries start the stream anew.
+        """Take over live changes before the next frame.
 
-        Raises QueryError, ConfigError; nothing has changed then.
+        A query that stays goes on as it is, unless its watch has another id now; a new one begins with the
+        next pair of frames. Raises QueryError, ConfigError; nothing has changed then.
         """
-        events: list[StampedEvent] = []
-        if config != self._stream.config:
-            self._stream.update_config(config)
-        if tuple(queries) != self._stream.queries:
-            events = self._stamped(self._stream.set_queries(queries))
-            self._watches = _watches(self._stream.queries)
-            self._origin = None
-        return events
+        wanted = self._checked(queries) if tuple(queries) != self.queries else self.queries
+        if config != self._engine.config:
+            self._engine.update_config(config)
+        return self._set(wanted) if wanted != self.queries else []
 
     def lost_sight(self, stamp_ns: int) -> float | None:
         """Seconds without a frame before this stamp, if nothing of the window will remain, else None.
@@ -112,45 +119,69 @@ class StampedStream:
         """
         # Seconds since an origin near by: floats of seconds since 1970 are too coarse for the model's times.
         origin = stamp_ns if self._origin is None else self._origin
-        updates = self._stream.push(rgb, (stamp_ns - origin) / NANOSECONDS)
+        updates = self._engine.push({self._stream: (rgb, (stamp_ns - origin) / NANOSECONDS)})
         self._origin, self._newest = origin, stamp_ns
         return [self._decision(update) for update in updates]
 
     def restart(self) -> list[StampedEvent]:
         """Forget the stream; published spans that go on are ended."""
-        events = self._stamped(self._stream.reset())
+        self._stream.reset()
+        events = self.abandon()
         self._origin = None
         return events
 
     def abandon(self) -> list[StampedEvent]:
         """End what is open without asking the stream, which an error may have left in any state."""
-        ended = [
-            self._stamp(replace(event, state=SpanState.OFFSET), onset) for event, onset in self._open.values()
-        ]
-        self._open.clear()
+        return [self._end(number) for number in list(self._open)]
+
+    def _checked(self, queries: Sequence[str]) -> tuple[str, ...]:
+        if isinstance(queries, str) or not queries:
+            raise QueryError("There is nothing to watch for; pass a list of at least one query.")
+        checked = tuple(self._engine.model.prompt.check_query(query) for query in queries)
+        if len(set(checked)) < len(checked):
+            raise QueryError("A query is listed twice; list each one once.")
+        return checked
+
+    def _set(self, queries: tuple[str, ...]) -> list[StampedEvent]:
+        """Watch for these queries; the ends of what was open for others."""
+        names = dict(zip(queries, watch_ids(queries), strict=True))
+        ended: list[StampedEvent] = []
+        for query, watch in list(self._watches.items()):
+            if names.get(query) != self._names[query]:
+                self._stream.unwatch(watch)
+                del self._watches[query]
+                owned = [n for n, (_, _, name) in self._open.items() if name == self._names[query]]
+                ended += [self._end(number) for number in owned]
+        kept, self._watches, self._names = self._watches, {}, names
+        for query in queries:
+            self._watches[query] = kept.get(query) or self._stream.watch(query, id=names[query])
         return ended
 
     def _decision(self, update: ActivationUpdate) -> Decision:
-        events = self._stamped(update.events)
-        span = next((event for event, _ in self._open.values() if event.query == update.query), None)
-        return Decision(self._watches[update.query], update, events, span)
+        events = [self._stamped(update.watch, event) for event in update.events]
+        span = next((event for event, _, watch in self._open.values() if watch == update.watch), None)
+        return Decision(update.watch, update, events, span)
 
-    def _stamped(self, events: Iterable[SpanEvent]) -> list[StampedEvent]:
-        stamped = []
-        for event in events:
-            numbered = replace(event, span_id=event.span_id + self._id_offset)
-            _, onset = self._open.pop(numbered.span_id, (event, self._newest))
-            if event.state not in (SpanState.OFFSET, SpanState.RETRACTED):
-                self._open[numbered.span_id] = numbered, onset
-            stamped.append(self._stamp(numbered, onset))
-        return stamped
+    def _stamped(self, watch: str, event: SpanEvent) -> StampedEvent:
+        """Number an event, and remember what is open."""
+        key = (watch, event.span_id)
+        if key not in self._numbers:
+            self._numbers[key] = next(self._ids)
+        numbered = replace(event, span_id=self._numbers[key])
+        _, onset, _ = self._open.pop(numbered.span_id, (event, self._newest, watch))
+        if event.state in (SpanState.OFFSET, SpanState.RETRACTED):
+            del self._numbers[key]
+        else:
+            self._open[numbered.span_id] = numbered, onset, watch
+        return self._stamp(numbered, onset, watch)
 
-    def _stamp(self, event: SpanEvent, onset_ns: int) -> StampedEvent:
+    def _end(self, number: int) -> StampedEvent:
+        """The end of an open span, as far as it was seen."""
+        event, onset, watch = self._open.pop(number)
+        self._numbers = {key: value for key, value in self._numbers.items() if value != number}
+        return self._stamp(replace(event, state=SpanState.OFFSET), onset, watch)
+
+    def _stamp(self, event: SpanEvent, onset_ns: int, watch: str) -> StampedEvent:
         origin = self._origin or 0
         start, end = (origin + max(0, round(seconds * NANOSECONDS)) for seconds in (event.start, event.end))
-        return StampedEvent(event, start, end, onset_ns, self._watches[event.query])
-
-
-def _watches(queries: Sequence[str]) -> dict[str, str]:
-    """Ids of the watches by their queries."""
-    return dict(zip(queries, watch_ids(queries), strict=True))
+        return StampedEvent(event, start, end, onset_ns, watch)

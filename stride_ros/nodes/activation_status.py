@@ -13,7 +13,7 @@ from stride_ros.nodes.qos import describe_qos, loss_remedy
 
 if TYPE_CHECKING:
     from stride_ros.activation.stamped_stream import Decision
-    from stride_ros.activation.stream import ActivationUpdate
+    from stride_ros.activation.watch import ActivationUpdate
     from stride_ros.nodes.image_input import ImageInput
 
 _RECENT = 10.0  # s; how long a skipped image or a restart is remembered

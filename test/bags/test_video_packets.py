@@ -12,6 +12,7 @@ import pytest
 
 av = pytest.importorskip("av", reason="PyAV is missing; install it with: pip install av")
 from stride_ros.bags.clock import Tally  # noqa: E402
+
 from stride_ros.bags.reader import BagReader  # noqa: E402
 from stride_ros.errors import SourceError  # noqa: E402
 from stride_ros.imaging import packets as packets_module  # noqa: E402

@@ -448,18 +448,18 @@ def test_failing_model_is_told_and_the_node_recovers(
     watched: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A full GPU raises in the middle of a decision: the stream starts anew, no span stays open."""
-    from stride_ros.activation.stream import ActivationStream
+    from stride_ros.activation.engine import ActivationEngine
 
     watched.play(7)
-    real = ActivationStream.push
+    real = ActivationEngine.push
 
     def full(*_: Any) -> None:
         raise torch.OutOfMemoryError("out of memory (simulated)")
 
-    monkeypatch.setattr(ActivationStream, "push", full)
+    monkeypatch.setattr(ActivationEngine, "push", full)
     watched.camera.publish(image(7, ORIGIN + 7 * SECOND))
     watched.wait(lambda: "simulated" in watched.node.last_error, "the error")
-    monkeypatch.setattr(ActivationStream, "push", real)
+    monkeypatch.setattr(ActivationEngine, "push", real)
     window = watched.feed(image(8, ORIGIN + 8 * SECOND))
     assert list(window.labels).count(ActivationWindow.UNSEEN) == 11
     assert_contract(watched.spans, closed=True)
@@ -498,17 +498,17 @@ def test_the_threads_parameter_reaches_the_worker_and_the_status(
 ) -> None:
     import torch
 
-    from stride_ros.activation.stream import ActivationStream
+    from stride_ros.activation.engine import ActivationEngine
 
     found = []
-    real = ActivationStream.push
+    real = ActivationEngine.push
 
     def push(self: Any, *frame: Any) -> Any:
         updates = real(self, *frame)
         found.append(torch.get_num_threads())
         return updates
 
-    monkeypatch.setattr(ActivationStream, "push", push)
+    monkeypatch.setattr(ActivationEngine, "push", push)
     watched = Watched(graph, {"threads": 2}).start()
     arrays = graph.collect(DiagnosticArray, "/diagnostics")
     watched.feed(image(0, ORIGIN))

@@ -173,7 +173,8 @@ def test_broken_session_ends_its_span_and_is_replaced(
     graph: Any, bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After an error nothing of the session is trusted; ids go on in the new one."""
-    from stride_ros.activation.stream import ActivationStream
+    from stride_ros.activation.engine import ActivationEngine
+    from stride_ros.activation.stream import Stream
 
     bench.host()
     bench.connect()
@@ -184,8 +185,8 @@ def test_broken_session_ends_its_span_and_is_replaced(
     def broken(*_: Any) -> None:
         raise RuntimeError("broken")
 
-    for method in ("push", "reset"):
-        monkeypatch.setattr(ActivationStream, method, broken)
+    monkeypatch.setattr(ActivationEngine, "push", broken)
+    monkeypatch.setattr(Stream, "reset", broken)
     bench.camera.publish(picture(8, ORIGIN + 8 * SECOND))
     graph.wait(lambda: not bench.open_ids(), "the end of the open span")
     monkeypatch.undo()
@@ -247,19 +248,19 @@ def test_slow_model_drops_frames_and_keeps_the_alignment(
     """While one decision takes long, newer frames replace each other; the windows stay on their stamps."""
     import threading
 
-    from stride_ros.activation.stream import ActivationStream
+    from stride_ros.activation.engine import ActivationEngine
 
     node = bench.host()
     bench.connect()
     bench.feed(0, ORIGIN)
-    gate, entered, real = threading.Event(), threading.Event(), ActivationStream.push
+    gate, entered, real = threading.Event(), threading.Event(), ActivationEngine.push
 
     def slow(*args: Any) -> Any:
         entered.set()
         gate.wait(20)
         return real(*args)
 
-    monkeypatch.setattr(ActivationStream, "push", slow)
+    monkeypatch.setattr(ActivationEngine, "push", slow)
     bench.camera.publish(picture(1, ORIGIN + SECOND))
     graph.wait(entered.is_set, "the slow decision")
     for i in range(2, 6):
@@ -288,7 +289,7 @@ def test_slow_model_drops_frames_and_keeps_the_alignment(
 def test_diagnostics_follow_their_rules(
     graph: Any, bench: Bench, monkeypatch: pytest.MonkeyPatch, fault: str, level: bytes, reason: str
 ) -> None:
-    from stride_ros.activation.stream import ActivationStream
+    from stride_ros.activation.engine import ActivationEngine
 
     arrays = graph.collect(DiagnosticArray, "/diagnostics")
     quick = fault in ("silence", "stamps stand still")
@@ -309,7 +310,7 @@ def test_diagnostics_follow_their_rules(
         def broken(*_: Any) -> None:
             raise RuntimeError("broken")
 
-        monkeypatch.setattr(ActivationStream, "push", broken)
+        monkeypatch.setattr(ActivationEngine, "push", broken)
         bench.camera.publish(picture(1, now + SECOND))
 
     def found() -> Any:

@@ -201,9 +201,9 @@ def test_signal_in_a_decision_that_does_not_return(graph: Any, processes: Any, t
     script = tmp_path / "hanging_node"
     script.write_text(
         "import threading\n"
-        "from stride_ros.activation.stream import ActivationStream\n"
+        "from stride_ros.activation.engine import ActivationEngine\n"
         "from stride_ros.nodes.activation_node import main\n"
-        "ActivationStream.push = lambda *_: print('deciding', flush=True) or threading.Event().wait()\n"
+        "ActivationEngine.push = lambda *_: print('deciding', flush=True) or threading.Event().wait()\n"
         "raise SystemExit(main())\n"
     )
     node = processes.start(str(script), *ACTIVATION)

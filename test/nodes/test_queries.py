@@ -18,10 +18,10 @@ from std_msgs.msg import Header, String
 from stride_ros.msg import ActivationSpan, ActivationWindow
 
 from stride_ros.activation.config import ActivationConfig, TriggerConfig
+from stride_ros.activation.engine import ActivationEngine
 from stride_ros.activation.identity import span_number
 from stride_ros.activation.model import ActivationModel
 from stride_ros.activation.session import ActivationSession
-from stride_ros.activation.stream import ActivationStream
 from stride_ros.imaging.images import rgb_to_image
 from stride_ros.nodes.activation_node import ActivationNode
 from stride_ros.nodes.messages import to_time
@@ -199,7 +199,7 @@ def test_memory_is_bounded_and_the_bound_is_told(graph: Any) -> None:
     watcher = Watcher(graph, TWO)
     watcher.play(3)
     limits = {
-        count: ActivationStream(ActivationModel.load(CHECKPOINT), queries, CONFIG).memory_limit(48, 64) / 1e6
+        count: ActivationEngine(ActivationModel.load(CHECKPOINT), CONFIG).memory_for((48, 64), queries) / 1e6
         for count, queries in ((1, [THIS]), (2, [THIS, THAT]))
     }
     assert limits[1] < limits[2]

@@ -15,7 +15,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 from stride_ros.msg import ActivationSpan, ActivationWindow
 
-from stride_ros.activation.stream import ActivationStream
+from stride_ros.activation.engine import ActivationEngine
 from stride_ros.imaging.images import rgb_to_image
 from stride_ros.nodes.activation_node import ActivationNode
 from stride_ros.nodes.messages import to_nanoseconds, to_time
@@ -64,7 +64,7 @@ def test_a_worker_left_behind_touches_nothing_of_the_next_activation(
     ended = {span.span_id for span in spans if span.state in ENDS}
     assert known - ended, "a span must be open"
 
-    release, real = threading.Event(), ActivationStream.push
+    release, real = threading.Event(), ActivationEngine.push
     held: list[threading.Thread] = []
 
     def hold(*args: Any) -> Any:
@@ -73,7 +73,7 @@ def test_a_worker_left_behind_touches_nothing_of_the_next_activation(
             release.wait(120)
         return real(*args)
 
-    monkeypatch.setattr(ActivationStream, "push", hold)
+    monkeypatch.setattr(ActivationEngine, "push", hold)
     camera.publish(picture(8))
     graph.wait(lambda: held, "the decision that hangs")
     assert graph.transition("activation", "deactivate")
