@@ -79,6 +79,7 @@ class _Lane(Generic[FrameT]):
     def __init__(self, stream: StampedStream, notes: StreamNotes) -> None:
         self.stream, self.notes = stream, notes
         self.begin: int | None = None  # time of the first frame
+        self.offset = 0.0  # s, what that time is called in notes
         self.last: FrameT | None = None
         self.size: tuple[int, int] | None = None  # height, width of the newest frame the stream took in
 
@@ -86,8 +87,8 @@ class _Lane(Generic[FrameT]):
     def seconds(self) -> float:
         """Time of the newest frame from the first one, counted on where the clock was set."""
         if self.last is None or self.begin is None:
-            return 0.0
-        return (self.last.reading.time - self.begin) / 1e9
+            return self.offset
+        return self.offset + (self.last.reading.time - self.begin) / 1e9
 
 
 class FramePath(Generic[FrameT]):
@@ -103,6 +104,10 @@ class FramePath(Generic[FrameT]):
             self._lanes[name].stream = stream
         else:
             self._lanes[name] = _Lane(stream, notes)
+
+    def count_from(self, name: str, seconds: float) -> None:
+        """Let notes count times from this one, where a recording is not shown from its beginning."""
+        self._lanes[name].offset = seconds
 
     def stream(self, name: str) -> StampedStream:
         """The stream of a camera."""

@@ -133,6 +133,8 @@ def replay(
         }
     if expectations is None:
         return Replay(run)
+    if start or duration is not None:
+        expectations = expectations.within(run.begin, run.begin + run.seconds)
     add_to(run, expectations)
     return Replay(run, judge(run, expectations))
 

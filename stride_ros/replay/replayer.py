@@ -71,12 +71,17 @@ class Replayer:
     ) -> Run:
         """Replay from `start` s after the first image for `duration` s; `progress` is told the s done.
 
+        Times of the run are seconds of the recording, from its first image.
+
         Messages on `topics` are copied to the output only. Raises SourceError when no image can be used.
         """
         begin, stop = bag.part(start, duration)
         images = bag.images(self._intake, begin, stop, topics=topics, clock=self._clock, other=self._copy)
         for message, reading in images:
             progress(bag.time(message.log_time) - start)
+            if start > 0 and self._record.recorder.newest is None:  # times are those of the recording
+                self._record.recorder.begin = bag.time(message.log_time)
+                self._path.count_from(STREAM, bag.time(message.log_time))
             self._take(bag, message, reading)
         self._path.close()
         if self._responding is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,11 +16,12 @@ _POINTS = 2000  # of a curve; more cannot be seen
 _STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14400, 21600, 43200)  # s
 
 
-def tick_times(seconds: float) -> list[float]:
-    """Round times for an axis of this length, about ten."""
+def tick_times(seconds: float, begin: float = 0.0) -> list[float]:
+    """Round times for an axis of this length from `begin` on (s), about ten."""
     days = (86400 * 2**i for i in range(64))
     step = next(step for step in (*_STEPS, *days) if seconds / step <= 12)
-    return [i * step for i in range(int(seconds // step) + 1)]
+    first = math.ceil(begin / step)
+    return [i * step for i in range(first, int((begin + seconds) // step) + 1)]
 
 
 def curves(query: QueryRun, seconds: float) -> list[list[tuple[float, float]]]:
@@ -65,13 +67,14 @@ class Bar:
 
 @dataclass(frozen=True)
 class Chart:
-    """One query over time.
+    """One query over time, which goes from `begin` for `length` seconds.
 
     `curves`: P(active) as lines of (time, value); `bars` in the order of drawing, outlines last; `onsets` in
     s; `ticks`: times of the axis with their labels; `legend`: what is drawn, with its name; `crowded`: onsets
     are short marks above their spans, since lines through the chart would hide the curve.
     """
 
+    begin: float
     length: float
     curves: list[list[tuple[float, float]]]
     bars: list[Bar]
@@ -100,11 +103,12 @@ def chart_of(run: Run, query: QueryRun) -> Chart:
     if query.expected:
         legend.append(("truth", "ground truth"))
     return Chart(
+        run.begin,
         length,
         curves(query, length),
         [*map(_span_bar, spans), *map(_truth_bar, query.expected)],
         [span.onset for span in query.spans],
-        [(time, time_label(time).removesuffix(".0")) for time in tick_times(run.seconds)],
+        [(time, time_label(time).removesuffix(".0")) for time in tick_times(run.seconds, run.begin)],
         legend,
         len(query.spans) > _CROWD,
     )

@@ -16,9 +16,9 @@ is kept for the report, so that the labels of `stride-ros world --labels` can be
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from stride_ros.errors import ConfigError, SourceError
 from stride_ros.runs.matching import pair_up
@@ -60,6 +60,9 @@ class Quiet:
     end: float
 
 
+Item = TypeVar("Item", ExpectedSpan, Quiet)
+
+
 @dataclass
 class Expectations:
     """The contents of an expectations file."""
@@ -75,6 +78,15 @@ class Expectations:
         """Every query that is named, in order."""
         items: list[ExpectedSpan | Quiet] = [*self.spans, *self.quiet]
         return list(dict.fromkeys(item.query for item in items))
+
+    def within(self, start: float, end: float) -> Expectations:
+        """The ground truth of a part of the recording (s): what reaches over its borders is cut there."""
+
+        def cut(items: Sequence[Item]) -> list[Item]:
+            kept = (item for item in items if item.end > start and item.start < end)
+            return [replace(item, start=max(item.start, start), end=min(item.end, end)) for item in kept]
+
+        return replace(self, spans=cut(self.spans), quiet=cut(self.quiet))
 
 
 @dataclass(frozen=True)
@@ -273,7 +285,7 @@ def write_expectations(run: Run, path: str | Path) -> None:
             text = f", text: {_quoted(span.said.text)}" if span.said is not None and span.said.text else ""
             lines.append(f"- {{query: {quoted}, start: {span.start:.1f}, end: {span.end:.1f}{text}}}\n")
         if not spans:
-            lines.append(f"- {{query: {quoted}, none: [0.0, {run.seconds:.1f}]}}\n")
+            lines.append(f"- {{query: {quoted}, none: [{run.begin:.1f}, {run.begin + run.seconds:.1f}]}}\n")
     lines.append("- thresholds: {recall: 1.0, precision: 1.0, iou: 0.5}\n")
     try:
         Path(path).write_text("".join(lines), encoding="utf-8")

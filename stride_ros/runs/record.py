@@ -116,7 +116,7 @@ class QueryRun:
 
 @dataclass
 class Run:
-    """One run of one or several queries over a stream of `seconds`."""
+    """One run of one or several queries over `seconds` of a stream, from `begin` (s) on."""
 
     name: str
     seconds: float
@@ -126,6 +126,7 @@ class Run:
     notes: list[str] = field(default_factory=list)
     strip: list[tuple[float, bytes]] = field(default_factory=list)  # times and JPEGs along the stream
     responder: str = ""  # what answers onsets; empty: nothing does
+    begin: float = 0.0
 
     @property
     def answers(self) -> bool:

@@ -16,9 +16,14 @@ _STATES = {2: OFFSET, 3: RETRACTED}  # of ActivationSpan
 
 
 class RunRecorder:
-    """Collects frames, decisions, spans and answers; stamps are in ns, images (H, W, 3) uint8 RGB."""
+    """Collects frames, decisions, spans and answers; stamps are in ns, images (H, W, 3) uint8 RGB.
+
+    `begin`: the time of the first frame (s), where a recording is not replayed from its beginning; to be set
+    before that frame.
+    """
 
     def __init__(self, queries: Sequence[QueryRun]) -> None:
+        self.begin = 0.0
         self.queries = {query.query: query for query in queries}
         self.newest: int | None = None  # stamp of the newest frame
         self._origin: int | None = None
@@ -28,16 +33,16 @@ class RunRecorder:
         self._strip_step, self._frames = 1, 0
 
     def seconds(self, stamp: int) -> float:
-        """Time of a stamp in s from the first frame."""
-        return (stamp - (stamp if self._origin is None else self._origin)) / 1e9
+        """Time of a stamp in s."""
+        return (stamp - (stamp - round(self.begin * 1e9) if self._origin is None else self._origin)) / 1e9
 
     def duration(self) -> float:
         """Length of what was seen in s; 0 before the first frame."""
-        return 0.0 if self.newest is None else self.seconds(self.newest)
+        return 0.0 if self.newest is None else self.seconds(self.newest) - self.begin
 
     def count_on(self, stamp: int, time: int) -> None:
         """The clock was set: from now on `stamp` stands for a `time` (ns) from the first frame."""
-        self._origin, self.newest = stamp - time, stamp
+        self._origin, self.newest = stamp - time - round(self.begin * 1e9), stamp
         self._recent.clear()
 
     def frame(self, stamp: int, image: np.ndarray) -> None:
@@ -94,7 +99,8 @@ class RunRecorder:
                 return None
             span = known
         # A recorder that missed the first frames counts from a later one.
-        span.start, span.end = max(self.seconds(start), 0.0), max(self.seconds(end), 0.0)
+        first = self.begin
+        span.start, span.end = max(self.seconds(start), first), max(self.seconds(end), first)
         span.confidence = confidence
         span.state = _STATES.get(state, span.state)
         return span
@@ -112,11 +118,12 @@ class RunRecorder:
 
     def run(self, name: str, period: float) -> Run:
         """The record so far; frames come every `period` s."""
-        run = Run(name, self.duration() + period if self._frames else 0.0, list(self.queries.values()))
+        length = self.duration() + period if self._frames else 0.0
+        run = Run(name, length, list(self.queries.values()), begin=self.begin)
         chosen = np.linspace(0, len(self._strip) - 1, min(STRIP, len(self._strip))).round().astype(int)
         run.strip = [self._strip[i] for i in chosen]
         return run
 
     def _begin(self, stamp: int) -> None:
         if self._origin is None:
-            self._origin = stamp
+            self._origin = stamp - round(self.begin * 1e9)

@@ -30,12 +30,17 @@ def write_report(run: Run, folder: str | Path) -> None:
         raise SourceError(f"{folder} cannot be written ({error.strerror}); choose another folder.") from error
 
 
+def _length(run: Run) -> str:
+    length = f"{time_label(run.seconds).removesuffix('.0')} min"
+    return f"{length} from {time_label(run.begin).removesuffix('.0')} on" if run.begin else length
+
+
 def report_html(run: Run) -> str:
     """The page as text; it refers to nothing outside itself."""
     heading = "What the camera showed, and what was said" if run.answers else "What the camera showed"
     sections = [
         f"<header><h1>{heading}</h1>",
-        f'<p class="lead">{_text(run.name)}, {time_label(run.seconds).removesuffix(".0")} min</p></header>',
+        f'<p class="lead">{_text(run.name)}, {_length(run)}</p></header>',
         *(f'<p class="notice">{escape(note)}</p>' for note in run.notes),
         f'<section class="tiles">{"".join(_tiles(run))}</section>',
         f"<section><h2>Over time</h2>{''.join(_charts(run))}</section>",

@@ -59,7 +59,7 @@ def _row(number: int) -> int:
 
 def _plot(chart: Chart, bottom: int) -> Iterator[str]:
     def x(time: float) -> float:
-        return round(100 * min(max(time / chart.length, 0.0), 1.0), 3)
+        return round(100 * min(max((time - chart.begin) / chart.length, 0.0), 1.0), 3)
 
     for i, (time, text) in enumerate(chart.ticks):
         at = f"{x(time)}%"
@@ -112,7 +112,10 @@ def _area(chart: Chart) -> str:
     parts = []
     for line in chart.curves:
         points = [
-            (round(1000 * min(time / chart.length, 1.0), 2), round(_CHART * (1 - value), 2))
+            (
+                round(1000 * min(max((time - chart.begin) / chart.length, 0.0), 1.0), 2),
+                round(_CHART * (1 - value), 2),
+            )
             for time, value in line
         ]
         text = " ".join(f"{x:g},{y:g}" for x, y in points)

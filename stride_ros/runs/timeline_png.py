@@ -61,7 +61,7 @@ def _draw(axis: Axes, chart: Chart) -> None:
         axis.plot(times, values, color=LIGHT["curve"], linewidth=1.4)
     axis.axhline(0.5, color=LIGHT["line"], linewidth=1, linestyle=(0, (3, 4)))
     for bar in chart.bars:
-        _bar(axis, bar, chart.length)
+        _bar(axis, bar, chart)
     mark = [_SPANS + 0.1, -0.02] if chart.crowded else [_SPANS - 0.09, 1]
     for onset in chart.onsets:
         axis.plot([onset] * 2, mark, color=LIGHT["onset"], linewidth=1.6, linestyle=_DASHED)
@@ -70,13 +70,13 @@ def _draw(axis: Axes, chart: Chart) -> None:
     axis.set_ylabel("P(active)")
     axis.set_xticks([time for time, _ in chart.ticks], [text for _, text in chart.ticks])
     # An onset with the first frame is not on the axis itself.
-    axis.set_xlim(-0.006 * chart.length, 1.006 * chart.length)
+    axis.set_xlim(chart.begin - 0.006 * chart.length, chart.begin + 1.006 * chart.length)
     axis.spines[["top", "right"]].set_visible(False)
     _legend(axis, chart)
 
 
-def _bar(axis: Axes, bar: Bar, length: float) -> None:
-    start = max(bar.start, 0.0)
+def _bar(axis: Axes, bar: Bar, chart: Chart) -> None:
+    start, length = max(bar.start, chart.begin), chart.length
     width = max(bar.end - start, length / 1000)  # narrower bars would fall between pixels
     y = _TRUTH if bar.kind == "truth" else _SPANS
     axis.barh(y, width, 0.18, left=start, **_look(bar.kind))

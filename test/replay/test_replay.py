@@ -107,6 +107,35 @@ def test_a_part_can_be_played(model, world_bag):
     assert result.run.seconds == pytest.approx(12.0, abs=0.3)
 
 
+def test_times_of_a_part_are_those_of_the_recording(model, write_images, tmp_path):
+    """So that one file of ground truth is right for every part."""
+    from stride_ros.bags.writer import START_STAMP, BagWriter
+    from stride_ros.runs.report import report_html
+    from stride_ros.world import World
+
+    bag, later = write_images(steady(60)), tmp_path / "later"
+    world = World(seed=0, seconds=60, size=(96, 64))
+    with BagWriter(later) as writer:  # the same images without the first 10 s
+        for i in range(20, 60):
+            stamp = START_STAMP + (i - 20) * 500_000_000
+            writer.write_image("/cam", world.frame(i), stamp, raw=True)
+    everything = replay(later, QUERY, model=model)
+    result = replay(bag, QUERY, model=model, start=10.0)
+    assert result.run.begin == pytest.approx(10.0)
+    assert len(result.spans()) == len(everything.spans()) > 0
+    for span, other in zip(result.spans(), everything.spans(), strict=True):
+        assert (span.start, span.end, span.onset) == pytest.approx(
+            (other.start + 10, other.end + 10, other.onset + 10)
+        )
+    truth = [ExpectedSpan(QUERY, span.start, span.end) for span in result.spans()]
+    truth += [ExpectedSpan(QUERY, 1.0, 3.0)]  # over before the part begins
+    assert replay(bag, model=model, start=10.0, expect=Expectations(truth)).ok
+    assert not replay(bag, model=model, expect=Expectations(truth[-1:])).ok
+    assert "from 0:10 on" in report_html(result.run)
+    part = replay(bag, model=model, start=10.0, duration=8.0, expect=Expectations(truth))
+    assert all(10.0 <= item.start < item.end <= 18.5 for query in part.run.queries for item in query.expected)
+
+
 def test_the_rate_sets_how_many_frames_are_decided_on(model, world_bag):
     result = replay(world_bag, QUERY, model=model, rate=2.0, duration=10.0)
     assert len(result.run.queries[0].decision_seconds) == 20
@@ -213,7 +242,7 @@ def test_no_event_begins_before_the_first_frame(model, world_bag, tmp_path):
 
     config = ActivationConfig(trigger=TriggerConfig(min_active_seconds=0.0, min_confidence=0.0))
     result = replay(world_bag, QUERY, model=model, config=config, start=3.0, out=tmp_path / "out")
-    assert min(span.start for span in result.spans()) == 0.0  # on from the first frame
+    assert min(span.start for span in result.spans()) == result.run.begin  # on from the first frame
     stamps = {"/stride/frames": [], "/stride/activation/span": []}
     with AnyReader([tmp_path / "out"]) as reader:
         for connection, _, data in reader.messages():
