@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 av = pytest.importorskip("av", reason="PyAV is missing; install it with: pip install av")
-from stride_ros.bags.clock import Tally  # noqa: E402
+from stride_ros.activation.intake import Intake  # noqa: E402
+from stride_ros.activation.notes import StreamNotes  # noqa: E402
 from stride_ros.bags.reader import BagReader  # noqa: E402
 from stride_ros.errors import SourceError  # noqa: E402
 from stride_ros.imaging import packets as packets_module  # noqa: E402
@@ -112,10 +113,10 @@ def read(
     path: Path, rate: float = 1000.0, topic: str | None = None
 ) -> tuple[list[int], list[float], list[str]]:
     """The numbers of the pictures, their times, and the notes."""
-    tally = Tally()
+    odd = StreamNotes()
     with BagReader(path, topic) as bag:
-        frames = list(bag.frames(rate, tally))
-        notes = [*bag.notes, *tally.notes()]
+        frames = list(bag.frames(rate, odd))
+        notes = [*bag.notes, *odd.sentences()]
     return [round((float(image.mean()) - 8) / 8) for image, _ in frames], [time for _, time in frames], notes
 
 
@@ -182,13 +183,13 @@ def test_a_sampled_video_gives_the_same_pictures(forge, tmp_path, monkeypatch, n
 def test_a_part_begins_where_it_is_asked_for_and_not_at_a_key_frame(forge, tmp_path, name, start) -> None:
     with BagReader(record(tmp_path / "a", forge, name)) as bag:
         begin, stop = bag.part(start, 1.0)
-        tally = Tally()
-        found = [bag.decode(message)[0] for message, _ in bag.images(tally, begin, stop)]
+        notes = StreamNotes()
+        found = [bag.decode(message)[0] for message, _ in bag.images(Intake(1.0, notes), begin, stop)]
     numbers = [round((float(image.mean()) - 8) / 8) for image in found]
     first = round(10 * start)
     assert abs(numbers[0] - first) <= (0 if "B-frames" not in name else 3)
     assert numbers == sorted(numbers)
-    assert tally.bad == [] or "intra" in str(ENCODERS[name][1])
+    assert notes.unusable is None or "intra" in str(ENCODERS[name][1])
 
 
 def test_a_damaged_packet_costs_its_picture_and_is_counted(forge, tmp_path) -> None:
