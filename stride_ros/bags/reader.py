@@ -42,6 +42,7 @@ from stride_ros.text.wording import time_label
 __all__ = ["BagMessage", "BagReader"]
 
 LEAD = 10 * NANOSECONDS  # how far before a time a video's key frame is looked for at first
+_REORDERED = 16  # packets; no codec here reorders more pictures
 _VIDEOS = (".mp4", ".mkv", ".avi", ".mov", ".webm")
 
 
@@ -169,9 +170,9 @@ class BagReader:
 
         A video is decoded from the key frame before `start` on, and the messages are its pictures in the
         order in which they are shown; packets of which none comes are counted as unusable. With `packets`
-        they come as they are.
+        they are not decoded, and come in the order of their stamps.
         """
-        source = self._packets if packets else self._pictures
+        source = self._pictures if not packets else self._packets_by_stamp if self.is_video else self._packets
         for message in source(start, stop, topics, other):
             if isinstance(message, FrameError):
                 intake.reject(message)
@@ -194,6 +195,20 @@ class BagReader:
                 other(message)
             if message.channel.topic == self.image.topic:
                 yield message
+
+    def _packets_by_stamp(
+        self, start: int, stop: int, topics: Sequence[str], other: Callable[[BagMessage], None]
+    ) -> Iterator[BagMessage]:
+        """The packets of a video in the order of their pictures; B-frames are recorded in another."""
+        waiting: list[tuple[int, int, BagMessage]] = []
+        for count, message in enumerate(self._packets(start, stop, topics, other)):
+            try:
+                heapq.heappush(waiting, (self.stamp(message), count, message))
+            except FrameError:
+                yield message
+            if len(waiting) > _REORDERED:
+                yield heapq.heappop(waiting)[2]
+        yield from (message for _, _, message in sorted(waiting))
 
     def _pictures(
         self, start: int, stop: int, topics: Sequence[str], other: Callable[[BagMessage], None]
