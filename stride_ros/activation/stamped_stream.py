@@ -60,7 +60,7 @@ class StampedStream:
         self, model: ActivationModel, queries: Sequence[str], config: ActivationConfig, first_id: int = 1
     ) -> None:
         """`first_id`: the id of the first span. Raises QueryError, ConfigError."""
-        self._engine = ActivationEngine(model, config)
+        self._engine = ActivationEngine(model, config, keep_features=False)
         self._stream = self._engine.open_stream("camera")
         self._watches: dict[str, Watch] = {}  # by query
         self._names: dict[str, str] = {}  # ids of watches in messages, by query
