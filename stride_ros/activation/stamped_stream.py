@@ -64,12 +64,12 @@ class StampedStream:
         self._stream = self._engine.open_stream("camera")
         self._watches: dict[str, Watch] = {}  # by query
         self._names: dict[str, str] = {}  # ids of watches in messages, by query
-        self._set(self._checked(queries))
         self._ids = itertools.count(first_id)
         self._numbers: dict[tuple[str, int], int] = {}  # ids of open spans by watch and its own count
         self._origin: int | None = None
         self._newest = 0
         self._open: dict[int, tuple[SpanEvent, int, str]] = {}  # newest event, onset (ns), watch; by span id
+        self._set(self._checked(queries))
         self.window_seconds = self._engine.window_slots * self._engine.resolution
 
     @property
@@ -153,6 +153,9 @@ class StampedStream:
                 owned = [n for n, (_, _, name) in self._open.items() if name == self._names[query]]
                 ended += [self._end(number) for number in owned]
         kept, self._watches, self._names = self._watches, {}, names
+        if not kept:  # nobody's decisions depend on the frames so far: begin with the next one
+            self._stream.reset()
+            self._origin = None
         for query in queries:
             self._watches[query] = kept.get(query) or self._stream.watch(query, id=names[query])
         return ended
