@@ -18,9 +18,10 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.util import find_spec
+from types import ModuleType
 from typing import NoReturn
 
-from stride_ros.errors import StrideError
+from stride_ros.errors import ConfigError, StrideError
 from stride_ros.process.threads import prepare_process
 from stride_ros.terminal import say, wrapped
 
@@ -60,8 +61,19 @@ def build_parser() -> argparse.ArgumentParser:
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for module in COMMANDS:
         if find_spec(module) is not None:
-            import_module(module).add_parser(subparsers)
+            _imported(module).add_parser(subparsers)
     return parser
+
+
+def _imported(module: str) -> ModuleType:
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        if not (error.name or "").startswith("stride_ros."):
+            raise
+        raise ConfigError(
+            f"{error.name} is not in the installation; build again, with `make setup` or `colcon build`."
+        ) from error
 
 
 def _fitted(text: str) -> str:
@@ -78,7 +90,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             # A query in Chinese must not end a run on a terminal that is set up for ASCII.
             stream.reconfigure(errors="backslashreplace")
-    parser = build_parser()
+    try:
+        parser = build_parser()
+    except StrideError as error:
+        say(f"stride-ros: {error}", stream=sys.stderr)
+        return 2
     arguments, unknown = parser.parse_known_args(argv)
     if unknown:
         parser.error(

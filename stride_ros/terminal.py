@@ -180,7 +180,7 @@ class Progress:
             line = f"{self._label} {done:.0f} {unit}{note}"
             return line if display_width(line) <= width else f"{done:.0f} {unit}{note}"
         share = min(max(done / self.total, 0.0), 1.0)
-        left = f" {spent / share - spent:4.0f} s left" if share > 0.02 else ""
+        left = f" {spent / share - spent:4.0f} s left" if share > 0.05 else ""
         percent = f"{share:4.0%}"
         count = f" {done:.0f}/{self.total:.0f} {unit}"
         for figures in (percent + count + left, percent + count):

@@ -90,7 +90,7 @@ def wait_showing_progress(layout: Layout, process: subprocess.Popen[bytes]) -> i
                 return process.wait(timeout=1.0)
             except subprocess.TimeoutExpired:
                 if sys.stdout.isatty():
-                    tail = layout.log.read_text(errors="replace").rstrip().rpartition("\n")[2].strip()
+                    tail = newest_line(layout.log.read_text(errors="replace"))
                     width = max(shutil.get_terminal_size().columns - 12, 20)
                     print(f"\r\033[K{time.monotonic() - started:6.0f} s  {tail[:width]}", end="", flush=True)
     finally:
@@ -98,6 +98,12 @@ def wait_showing_progress(layout: Layout, process: subprocess.Popen[bytes]) -> i
             process.kill()
         if sys.stdout.isatty():
             print("\r\033[K", end="", flush=True)
+
+
+def newest_line(log: str) -> str:
+    """The newest line of a log that tells how a command gets on: not its own, nor colcon's usual warnings."""
+    lines = (line.strip() for line in reversed(log.splitlines()))
+    return next((line for line in lines if line and not line.startswith("$") and "WARNING:" not in line), "")
 
 
 def digest(*parts: str | bytes) -> str:

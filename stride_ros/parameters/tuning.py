@@ -92,6 +92,8 @@ def _assigned(text: str) -> tuple[str, Any]:
     name, sign, value = text.partition("=")
     name = name.strip()
     if not sign or name not in _NAMES:
+        if sign and _PREFIX + name in _NAMES:
+            raise ConfigError(f"{name} is a parameter of the responder; write --set {_PREFIX}{text}.")
         raise ConfigError(
             f"--set {text} names no parameter; write NAME=VALUE with one of: {', '.join(_ACTIVATION_SPECS)};"
             f" or {_PREFIX}NAME=VALUE with one of: {', '.join(_RESPONDER_SPECS)}."

@@ -185,9 +185,10 @@ def _histogram(seconds: Sequence[float]) -> str:
         f"<title>{edges[i]:.0f} to {edges[i + 1]:.0f} ms: {n}</title></rect>"
         for i, n in enumerate(counts)
     )
+    last = f"{edges[-1]:.0f} ms" + (" and more" if round(times.max()) > round(edges[-1]) else "")
     return (
         f'<svg class="histogram" role="img" aria-label="histogram of decision times">{bars}</svg>'
-        f'<p class="facts ends"><span>{edges[0]:.0f} ms</span><span>{edges[-1]:.0f} ms</span></p>'
+        f'<p class="facts ends"><span>{edges[0]:.0f} ms</span><span>{last}</span></p>'
         f'<p class="facts">median {np.median(times):.0f} ms, slowest {times.max():.0f} ms,'
         f" {counted(len(times), 'decision')}</p>"
     )

@@ -27,6 +27,11 @@ BAD = {
 }
 
 
+def test_every_setting_that_can_be_wrong_is_tried():
+    names = {field.name for field in dataclasses.fields(ActivationConfig)}
+    assert names - set(BAD) <= {"multi_event"}
+
+
 @pytest.mark.parametrize("name", BAD)
 def test_a_bad_value_is_refused_by_name(name):
     with pytest.raises(ConfigError, match=name):

@@ -53,3 +53,10 @@ def test_the_parameter_table_and_the_settings_have_one_set_of_defaults():
     values = {spec.name: spec.default for spec in TABLE}
     assert to_config(values) == ResponseConfig()
     assert to_backend(values) == BackendConfig()
+
+
+def test_every_backend_says_which_options_it_takes():
+    from stride_ros.response.backend import BACKENDS
+    from stride_ros.response.config import _OPTIONS
+
+    assert set(_OPTIONS) == set(BACKENDS)
