@@ -43,6 +43,10 @@ def parse_yaml(text: str, name: str) -> yaml.Node | None:
         mark = getattr(error, "problem_mark", None)
         where = f" at line {mark.line + 1}" if mark is not None else ""
         reason = visible(getattr(error, "problem", None) or getattr(error, "reason", "") or "no YAML", 120)
+        if "nesting depth" in reason:  # PyYAML from 6.0.4 on has a limit of its own, in what it reads ahead
+            raise ConfigError(
+                f"{name} has more than {DEPTH} levels, one in another,{where}; write it flat."
+            ) from error
         raise ConfigError(f"{name} is not YAML{where} ({reason}); correct it.") from error
     except ConfigError:
         raise
