@@ -1,6 +1,7 @@
 """An engine with streams and watches that come and go decides for each as a session of its own would."""
 
 import dataclasses
+import os
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from stride_ros.activation.engine import ActivationEngine, PushError
 from stride_ros.activation.session import ActivationSession
 from stride_ros.errors import CapacityError, ConfigError, FrameError, QueryError, TimeError
 
+TICKS = int(os.environ.get("STRIDE_TICKS", "120"))  # of random schedules
 QUERIES = ("Tell me when a person is in view.", "A red ball is on the table.", "Does the lamp go out?")
 CONFIG = ActivationConfig(max_frames=12, drop_frames=4, unmasking_steps=3)
 SIZES = ((32, 32), (64, 32), (64, 96))
@@ -62,7 +64,7 @@ def test_random_schedules_equal_separate_sessions(
     images = {size: make_frames(23, size) for size in SIZES}
     streams: dict = {}  # handle: (size, {watch: mirror}, frames since its beginning, time)
     opened = shifts = 0
-    for tick in range(300):
+    for tick in range(TICKS):
         if len(streams) < 3 and (not streams or rng.random() < 0.1):
             opened += 1
             handle = engine.open_stream(f"camera{opened}")
@@ -107,8 +109,8 @@ def test_random_schedules_equal_separate_sessions(
             state["frames"] += 1
         assert not updates
     compared.few_ties()
-    assert opened > 4
-    assert shifts > 50
+    assert opened > 2
+    assert shifts > 20
 
 
 @pytest.mark.parametrize("odd_frame", ["repeat", "wait"])
