@@ -2,9 +2,11 @@
 # make test-fast: the tests that need neither ROS nodes nor long, for a first answer; CONTRIBUTING.md says more.
 # All set up what they need first; ARGS="..." is passed on, e.g. make demo ARGS="--source video.mp4".
 # make PYTHON=python3.12 demo: with this Python, which later commands then use too.
+# The tests run in several processes, since most of them wait for nodes; make test ARGS="-n0 --pdb" in one.
 # ROS_DISTRO_PYPI=kilted make test: the tests on ROS 2 Kilted; lint and types are the same there.
 ARGS ?=
 TESTS ?= test
+PYTEST := -m pytest -n 3 --dist loadfile
 SUFFIX := $(if $(filter-out jazzy,$(ROS_DISTRO_PYPI)),-$(ROS_DISTRO_PYPI),)
 VENV := .venv$(SUFFIX)
 CHOSEN := $(shell cat $(VENV)/chosen-python 2>/dev/null)
@@ -15,10 +17,10 @@ demo: setup
 	@$(VENV)/bin/stride-ros demo $(ARGS)
 
 test: $(if $(SUFFIX),setup,lint)
-	@$(VENV)/bin/python -m pytest $(TESTS) $(ARGS)
+	@$(VENV)/bin/python $(PYTEST) $(TESTS) $(ARGS)
 
 test-fast: setup
-	@$(VENV)/bin/python -m pytest $(TESTS) -m "not slow and not ros" $(ARGS)
+	@$(VENV)/bin/python $(PYTEST) $(TESTS) -m "not slow and not ros" $(ARGS)
 
 lint: setup
 	@$(VENV)/bin/python -m ruff check .
