@@ -22,9 +22,9 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
 from rclpy.signals import SignalHandlerOptions
 
-from stride_ros.demo.listener import TOLD, Listener
 from stride_ros.errors import BackendError, SourceError
 from stride_ros.nodes.camera_node import CameraNode
+from stride_ros.nodes.run_listener import TOLD, Listener
 from stride_ros.qwen3_vl.checkpoint import EMBEDDED
 from stride_ros.runs.record import Expected, Run
 from stride_ros.terminal import Progress, Style, one_line, say

@@ -8,9 +8,9 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 from stride_ros.msg import ActivationSpan, Commentary
 
-from stride_ros.demo.listener import Listener
 from stride_ros.nodes.messages import to_time
 from stride_ros.nodes.qos import COMMENTARY_QOS, FRAMES_QOS, SPAN_QOS
+from stride_ros.nodes.run_listener import Listener
 
 QUERY = "Tell me when the cup falls."
 ORIGIN = 1_700_000_000 * 10**9  # ns
