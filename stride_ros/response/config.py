@@ -14,7 +14,7 @@ from stride_ros.response.prompt import DEFAULT_SYSTEM_PROMPT
 MOMENTS = ("onset", "offset", "both")
 POLICIES = ("queue", "latest", "interrupt")
 MAX_HISTORY = 20
-DEFAULT_MODEL = "Qwen/Qwen3-VL-8B-Instruct"
+DEFAULT_MODEL = "Qwen/Qwen3-VL-4B-Instruct"
 
 # Settings that can change between two answers; the others fix what is remembered and who is answered when.
 LIVE = ("pre_seconds", "max_frames", "history", "system_prompt")

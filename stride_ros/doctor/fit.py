@@ -1,0 +1,104 @@
+"""Whether models, cameras and queries fit into a memory, and which settings would make them fit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+
+from stride_ros.activation import ActivationConfig
+from stride_ros.doctor.activation import activation_memory
+from stride_ros.doctor.memory import StageMemory
+from stride_ros.doctor.responder import NONE, responder_memory
+from stride_ros.response.config import BackendConfig, ResponseConfig
+
+# An estimate, for each stage with a model: Python with PyTorch and transformers, on a GPU its context.
+RUNTIME = 600_000_000  # bytes
+_FRAMES = (96, 64, 48, 32)
+_TOKENS = (160, 96)
+_SMALLER = ("Qwen/Qwen3-VL-4B-Instruct", "Qwen/Qwen3-VL-2B-Instruct", NONE)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to run. `size`: (height, width) px of the cameras; dtypes: of both models' numbers."""
+
+    model: str
+    responder: str
+    config: ActivationConfig
+    response: ResponseConfig
+    backend: BackendConfig
+    size: tuple[int, int]
+    cameras: int
+    queries: int  # on each camera
+    dtype: torch.dtype
+    responder_dtype: torch.dtype
+
+    @cached_property
+    def activation_stage(self) -> StageMemory:
+        return activation_memory(self.model, self.config, self.size, self.cameras, self.queries, self.dtype)
+
+    @cached_property
+    def responder_stage(self) -> StageMemory:
+        return responder_memory(self.responder, self.response, self.backend, self.responder_dtype)
+
+    @property
+    def runtime(self) -> int:
+        """Bytes of libraries and contexts."""
+        return RUNTIME * (1 + (self.responder != NONE))
+
+    @property
+    def total(self) -> int:
+        """Bytes of everything at its peak."""
+        return self.activation_stage.total + self.responder_stage.total + self.runtime
+
+
+def fitting(plan: Plan, memory: int) -> list[dict[str, str | int]]:
+    """Settings with which the plan fits into so many bytes, the smallest change of each kind.
+
+    Of the activation stage alone, of the responder alone, and of both; empty where nothing helps.
+    """
+    found = []
+    for changes in (_of_activation(plan), _of_responder(plan), _of_both(plan)):
+        for settings, changed in changes:
+            if changed.total <= memory:
+                found.append(settings)
+                break
+        if len(found) == 2:  # what changes both is not needed where either will do
+            break
+    return found
+
+
+Change = tuple[dict[str, str | int], Plan]
+
+
+def _of_activation(plan: Plan) -> Iterator[Change]:
+    for tokens in (plan.config.frame_max_tokens, *_TOKENS):
+        for frames in (plan.config.max_frames, *_FRAMES):
+            fewer, smaller = frames < plan.config.max_frames, tokens < plan.config.frame_max_tokens
+            if frames > plan.config.max_frames or tokens > plan.config.frame_max_tokens:
+                continue
+            settings: dict[str, str | int] = {}
+            if fewer:
+                settings["max_frames"] = frames
+            if smaller:
+                settings["frame_max_tokens"] = tokens
+            if settings:
+                dropped = min(plan.config.dropped_per_shift, frames // 4 * 2)
+                config = replace(plan.config, max_frames=frames, drop_frames=dropped, frame_max_tokens=tokens)
+                yield settings, replace(plan, config=config)
+
+
+def _of_responder(plan: Plan) -> Iterator[Change]:
+    for name in _SMALLER:
+        changed = replace(plan, responder=name)
+        if plan.responder != NONE and changed.responder_stage.total < plan.responder_stage.total:
+            yield {"responder": name}, changed
+
+
+def _of_both(plan: Plan) -> Iterator[Change]:
+    for chosen, smaller in _of_responder(plan):
+        for settings, changed in _of_activation(smaller):
+            yield {**settings, **chosen}, changed

@@ -1,0 +1,30 @@
+"""What a stage takes in memory, in parts that are reckoned the same way for each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class StageMemory:
+    """Bytes of one stage at its peak.
+
+    weights: of the model; state: what it keeps between decisions or tokens, at most; working: intermediate
+    results of the largest step, an estimate.
+    """
+
+    weights: int
+    state: int
+    working: int
+
+    @property
+    def total(self) -> int:
+        return self.weights + self.state + self.working
+
+
+def working_bytes(tokens: int, hidden: int, intermediate: int, item: int) -> int:
+    """Bytes between two layers of a transformer that runs so many tokens of `item` bytes a number at once.
+
+    The gated MLP holds two intermediate results beside its input, attention four of the hidden size.
+    """
+    return tokens * (2 * intermediate + 4 * hidden) * item
