@@ -64,8 +64,22 @@ class Graph:
     def remove(self, node: Any) -> None:
         """Destroy a hosted node."""
         self._hosted.remove(node)
-        self._executor.remove_node(node)
-        node.destroy_node()
+
+        def destroy() -> None:
+            self._executor.remove_node(node)
+            node.destroy_node()
+
+        self._in_executor(destroy)
+
+    def destroy_publisher(self, publisher: Any) -> None:
+        """Destroy a publisher of the observer's."""
+        self._in_executor(lambda: self.observer.destroy_publisher(publisher))
+
+    def _in_executor(self, action: Callable[[], object]) -> None:
+        """Run this in the executor's thread, which dies when another one destroys what it waits for."""
+        task = self._executor.create_task(action)
+        self.wait(task.done, "the executor")
+        task.result()
 
     def collect(self, message_type: Any, topic: str, qos: Any = 10) -> list[Any]:
         """Return a list that grows with the messages on a topic."""
@@ -115,7 +129,7 @@ class Graph:
         client = self.observer.create_client(service_type, name)
         assert client.wait_for_service(TIMEOUT), f"no service {name}"
         yield client
-        self.observer.destroy_client(client)
+        self._in_executor(lambda: self.observer.destroy_client(client))
 
     def transition(self, node: str, name: str) -> bool:
         """Ask a managed node for a transition by its label; return whether it succeeded."""

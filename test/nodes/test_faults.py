@@ -88,7 +88,7 @@ def test_camera_dies_and_returns(bench: Bench) -> None:
     bench.host()
     bench.connect()
     bench.play(7)
-    bench.graph.observer.destroy_publisher(bench.camera)
+    bench.graph.destroy_publisher(bench.camera)
     bench.connect()
     window = bench.feed(7, ORIGIN + 7 * SECOND)
     assert list(window.labels).count(UNSEEN) == 12 - 8, "a short absence loses nothing"

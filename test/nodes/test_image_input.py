@@ -113,10 +113,10 @@ def test_mixed_publishers_are_all_heard(graph: Any) -> None:
     wait_for(graph, watcher, BEST_EFFORT)
     show(graph, watcher, reliable, 0)
     show(graph, watcher, other, 1)
-    graph.observer.destroy_publisher(other)
+    graph.destroy_publisher(other)
     wait_for(graph, watcher, RELIABLE)
     show(graph, watcher, reliable, 2)
-    graph.observer.destroy_publisher(reliable)
+    graph.destroy_publisher(reliable)
     show(graph, watcher, camera(graph, BEST_EFFORT), 3)
     assert watcher.reliability == BEST_EFFORT
     assert not watcher.jumps
@@ -135,7 +135,7 @@ def test_changing_the_subscription_loses_nothing_and_is_no_restart(graph: Any) -
             sent += 1
             publisher.publish(image(sent))
         threading.Event().wait(0.02)
-    graph.observer.destroy_publisher(other)
+    graph.destroy_publisher(other)
     assert watcher.stamps == [ORIGIN + i * SECOND for i in range(sent + 1)]
     assert not watcher.jumps
     assert watcher.input.out_of_order == 0
@@ -157,7 +157,7 @@ def test_old_images_of_a_transient_local_camera_are_no_restart(graph: Any) -> No
     publisher = camera(graph, RELIABLE, durability=TRANSIENT)
     for index in range(10):
         show(graph, watcher, publisher, index)
-    graph.observer.destroy_publisher(other)
+    graph.destroy_publisher(other)
     graph.wait(lambda: watcher.input.qos.durability == TRANSIENT, "the new subscription")
     show(graph, watcher, publisher, 10)
     assert watcher.stamps == [ORIGIN + i * SECOND for i in range(11)]
@@ -182,7 +182,7 @@ def test_own_overrides_win(graph: Any, given: str, offered: QoSReliabilityPolicy
     camera(graph, offered)
     latched = camera(graph, offered, durability=TRANSIENT)
     graph.wait(lambda: len(watcher.input.publishers) == 2, "the cameras")
-    graph.observer.destroy_publisher(next(p for p in graph.observer.publishers if p.topic_name == "/image"))
+    graph.destroy_publisher(next(p for p in graph.observer.publishers if p.topic_name == "/image"))
     graph.wait(lambda: watcher.input.qos.durability == TRANSIENT, "what is not overridden to be followed")
     assert watcher.reliability.name.lower() == given
     assert latched.topic_name == "/image"
@@ -253,7 +253,7 @@ def test_two_cameras_with_different_clocks_are_named_and_one_is_followed(graph: 
     graph.wait(lambda: watcher.stamps[-1] == sent[-1], "the last image")
     assert len(watcher.jumps) <= 2
     assert watcher.stamps[-10:] == sent[-10:], "the clock nearest to the node's is followed"
-    graph.observer.destroy_publisher(publisher)
+    graph.destroy_publisher(publisher)
     before, index = len(watcher.stamps), 0
     while len(watcher.stamps) == before:  # the other one is taken when the first one is gone
         index += 1
