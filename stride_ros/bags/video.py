@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from stride_ros.activation.sampling import NANOSECONDS, REORDER_TOLERANCE_NS
 from stride_ros.bags.storage import BagMessage
 from stride_ros.bags.types import COMPRESSED_IMAGE, COMPRESSED_VIDEO, FFMPEG_PACKET
 from stride_ros.errors import FrameError
 from stride_ros.imaging.packets import KNOWN, PacketDecoder, begins_decoding, codec_of
 
 _KEPT = 64  # packets; none is that long on its way
+_REORDERED = 17  # packets in a row whose stamps may be out of order: no codec here reorders more pictures
 
 
 @dataclass(frozen=True)
@@ -20,15 +23,17 @@ class PictureMessage(BagMessage):
 
     picture: Any = None
     frame_id: str = ""
+    packet: BagMessage | None = None  # the message as it was pushed
 
 
 @dataclass(frozen=True)
 class Packet:
-    """What a message says of a packet; `codec` is None for a picture that is no packet."""
+    """What a message says of a packet; `codec` is None for a picture that is no packet, `stamp` in ns."""
 
     codec: str | None
     data: bytes
     frame_id: str
+    stamp: int = 0
 
     @property
     def is_key(self) -> bool:
@@ -39,16 +44,17 @@ class Packet:
 def packet_of(message: Any, msgtype: str) -> Packet:
     """The packet in a deserialised message. Raises FrameError for a codec that is not known."""
     if msgtype == COMPRESSED_VIDEO:
-        name, frame_id = message.format, message.frame_id
+        name, frame_id, stamp = message.format, message.frame_id, message.timestamp
     else:
         name = message.encoding if msgtype == FFMPEG_PACKET else message.format
-        frame_id = message.header.frame_id
+        frame_id, stamp = message.header.frame_id, message.header.stamp
     codec = codec_of(name)
     if codec == "mjpeg" and msgtype == COMPRESSED_IMAGE:
         codec = None  # pictures by themselves
     if codec is None and msgtype != COMPRESSED_IMAGE:
         raise FrameError(f"The video's encoding '{name[:40]}' is not known; record it as {KNOWN}.")
-    return Packet(codec, bytes(memoryview(message.data)), str(frame_id))
+    at = int(stamp.sec) * NANOSECONDS + int(stamp.nanosec)
+    return Packet(codec, bytes(memoryview(message.data)), str(frame_id), at)
 
 
 class PacketStream:
@@ -61,6 +67,8 @@ class PacketStream:
         self._decoder = PacketDecoder()
         self._count = 0
         self._waiting: dict[int, tuple[BagMessage, str]] = {}
+        self._stamps: deque[int] = deque(maxlen=_REORDERED)
+        self._strayed = False
 
     def push(self, message: BagMessage) -> Iterator[BagMessage | FrameError]:
         """Decode a message: the pictures that are ready, and an error for each packet without one."""
@@ -73,6 +81,8 @@ class PacketStream:
         if packet.codec is None:  # a picture among packets
             yield message
             return
+        if self._went_back(packet):
+            yield from self.interrupt()
         self._count += 1
         self._waiting[self._count] = message, packet.frame_id
         try:
@@ -82,6 +92,30 @@ class PacketStream:
         # Parameter sets by themselves have no outcome.
         for number in [number for number in self._waiting if number < self._count - _KEPT]:
             del self._waiting[number]
+
+    def interrupt(self) -> Iterator[BagMessage | FrameError]:
+        """Packets are missing here: what is still in the decoder; decoding goes on at a key frame."""
+        self._stamps.clear()
+        self._strayed = False
+        yield from self._told(self._decoder.flush())
+
+    def _went_back(self, packet: Packet) -> bool:
+        """Whether the stream began again in its middle, as a recording does that is played in a loop.
+
+        A packet by itself may have a wrong stamp, and at a key frame the decoder begins anew of its own.
+        """
+        if packet.stamp <= 0:
+            return False
+        is_full = len(self._stamps) == _REORDERED
+        strayed = is_full and packet.stamp < min(self._stamps) - REORDER_TOLERANCE_NS
+        if strayed and not packet.is_key:
+            again, self._strayed = self._strayed, True
+            return again
+        if strayed:
+            self._stamps.clear()
+        self._strayed = False
+        self._stamps.append(packet.stamp)
+        return False
 
     def end(self) -> Iterator[BagMessage | FrameError]:
         """What is still in the decoder."""
@@ -95,4 +129,6 @@ class PacketStream:
             if isinstance(outcome, FrameError):
                 yield outcome
             else:
-                yield PictureMessage(message.channel, message.log_time, message.data, outcome, frame_id)
+                yield PictureMessage(
+                    message.channel, message.log_time, message.data, outcome, frame_id, message
+                )
