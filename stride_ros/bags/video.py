@@ -68,7 +68,7 @@ class PacketStream:
         self._count = 0
         self._waiting: dict[int, tuple[BagMessage, str]] = {}
         self._stamps: deque[int] = deque(maxlen=_REORDERED)
-        self._strayed = False
+        self._held: tuple[BagMessage, Packet] | None = None
 
     def push(self, message: BagMessage) -> Iterator[BagMessage | FrameError]:
         """Decode a message: the pictures that are ready, and an error for each packet without one."""
@@ -81,8 +81,50 @@ class PacketStream:
         if packet.codec is None:  # a picture among packets
             yield message
             return
-        if self._went_back(packet):
-            yield from self.interrupt()
+        strayed = self._strayed(packet)
+        if strayed and self._held is None:
+            self._held = message, packet
+            return
+        if strayed:  # the second one: the decoder would take what came before for what these build upon
+            yield from self._told(self._decoder.flush())
+            self._stamps.clear()
+        yield from self._release()
+        yield from self._decode(message, packet)
+
+    def interrupt(self) -> Iterator[BagMessage | FrameError]:
+        """Packets are missing here: what is on its way; decoding goes on at a key frame."""
+        self._stamps.clear()
+        yield from self.end()
+
+    def end(self) -> Iterator[BagMessage | FrameError]:
+        """What is still on its way."""
+        yield from self._release()
+        yield from self._told(self._decoder.flush())
+
+    def _strayed(self, packet: Packet) -> bool:
+        """Whether a packet may belong to a stream that began again in its middle, as a recording does that is
+        played in a loop; it waits for the next one, since a packet by itself may have a wrong stamp.
+
+        At a key frame the decoder begins anew of its own.
+        """
+        if packet.stamp <= 0:
+            return False
+        is_full = len(self._stamps) == _REORDERED
+        if is_full and packet.stamp < min(self._stamps) - REORDER_TOLERANCE_NS:
+            if not packet.is_key:
+                return True
+            self._stamps.clear()
+        self._stamps.append(packet.stamp)
+        return False
+
+    def _release(self) -> Iterator[BagMessage | FrameError]:
+        """Decode the packet that waits."""
+        if self._held is not None:
+            held, self._held = self._held, None
+            yield from self._decode(*held)
+
+    def _decode(self, message: BagMessage, packet: Packet) -> Iterator[BagMessage | FrameError]:
+        assert packet.codec is not None, "a picture by itself is not decoded here"
         self._count += 1
         self._waiting[self._count] = message, packet.frame_id
         try:
@@ -92,34 +134,6 @@ class PacketStream:
         # Parameter sets by themselves have no outcome.
         for number in [number for number in self._waiting if number < self._count - _KEPT]:
             del self._waiting[number]
-
-    def interrupt(self) -> Iterator[BagMessage | FrameError]:
-        """Packets are missing here: what is still in the decoder; decoding goes on at a key frame."""
-        self._stamps.clear()
-        self._strayed = False
-        yield from self._told(self._decoder.flush())
-
-    def _went_back(self, packet: Packet) -> bool:
-        """Whether the stream began again in its middle, as a recording does that is played in a loop.
-
-        A packet by itself may have a wrong stamp, and at a key frame the decoder begins anew of its own.
-        """
-        if packet.stamp <= 0:
-            return False
-        is_full = len(self._stamps) == _REORDERED
-        strayed = is_full and packet.stamp < min(self._stamps) - REORDER_TOLERANCE_NS
-        if strayed and not packet.is_key:
-            again, self._strayed = self._strayed, True
-            return again
-        if strayed:
-            self._stamps.clear()
-        self._strayed = False
-        self._stamps.append(packet.stamp)
-        return False
-
-    def end(self) -> Iterator[BagMessage | FrameError]:
-        """What is still in the decoder."""
-        yield from self._told(self._decoder.flush())
 
     def _told(self, outcomes: Iterator[tuple[int, Any]]) -> Iterator[BagMessage | FrameError]:
         for number, outcome in outcomes:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import array
+import sys
+import threading
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -16,17 +19,24 @@ pytest.importorskip("rclpy", reason="rclpy is missing; source a ROS 2 distributi
 pytest.importorskip("rosbags", reason="rosbags is missing; install it with: pip install rosbags")
 from diagnostic_msgs.msg import DiagnosticArray  # noqa: E402
 from rcl_interfaces.msg import Log  # noqa: E402
+from rclpy.node import Node  # noqa: E402
 from rclpy.qos import QoSProfile, QoSReliabilityPolicy  # noqa: E402
 from rosgraph_msgs.msg import Clock  # noqa: E402
 from sensor_msgs.msg import CompressedImage  # noqa: E402
+from std_msgs.msg import Header  # noqa: E402
 from stride_ros.msg import ActivationSpan, ActivationWindow  # noqa: E402
 
 from stride_ros.activation.config import ActivationConfig, TriggerConfig  # noqa: E402
 from stride_ros.activation.identity import span_number  # noqa: E402
+from stride_ros.activation.notes import StreamNotes  # noqa: E402
 from stride_ros.bags import messages as bag_messages  # noqa: E402
 from stride_ros.bags.reader import BagReader  # noqa: E402
 from stride_ros.bags.writer import BagWriter  # noqa: E402
+from stride_ros.errors import FrameError  # noqa: E402
+from stride_ros.imaging import packets as packets_module  # noqa: E402
+from stride_ros.nodes import image_input  # noqa: E402
 from stride_ros.nodes.activation_node import ActivationNode  # noqa: E402
+from stride_ros.nodes.image_input import ImageInput, LiveFrame  # noqa: E402
 from stride_ros.nodes.messages import to_nanoseconds, to_time  # noqa: E402
 from stride_ros.replay import replay  # noqa: E402
 
@@ -184,6 +194,179 @@ def test_node_and_replay_decide_the_same_on_a_video(graph: Any, tmp_path: Path, 
     graph.wait(lambda: newest(statuses).get("left out") == told, "a status in the words of the replay")
     assert ("before the first key frame" in told) == (name in ("late beginning", "a loop"))
     assert int(newest(statuses)["before a key frame"]) == {"late beginning": 6, "a loop": 12}.get(name, 0)
+
+
+class Watcher(Node):
+    """A node that watches `image/compressed` or `image` and takes every picture."""
+
+    def __init__(self, *, transport: str = "compressed", **options: Any) -> None:
+        super().__init__("watcher", **options)
+        self.frames: list[LiveFrame] = []
+        self.errors: list[str] = []
+        self.notes = StreamNotes()
+        self.input = ImageInput(
+            self,
+            transport=transport,
+            rate=lambda: 1000.0,
+            notes=self.notes,
+            on_due=self.take,
+            on_jump=lambda reading: None,
+            on_rejected=lambda error: self.errors.append(str(error)),
+        )
+
+    def take(self, decode: Callable[[], LiveFrame]) -> None:
+        try:
+            self.frames.append(decode())
+        except FrameError as error:
+            self.errors.append(str(error))
+
+    @property
+    def numbers(self) -> list[int]:
+        """The pictures that were taken, by their stamps."""
+        return [round((frame.stamp - START) / STEP) for frame in self.frames]
+
+    @property
+    def greys(self) -> list[int]:
+        """The pictures that were taken, by what they show."""
+        return [round(float(frame.image.mean())) for frame in self.frames]
+
+
+def packet(number: int, data: bytes, form: str = "h264") -> CompressedImage:
+    header = Header(stamp=to_time(START + number * STEP), frame_id="lens")
+    return CompressedImage(header=header, format=form, data=array.array("B", data))
+
+
+def publish(graph: Any, watcher: Watcher, camera: Any, packets: Packets) -> None:
+    """Publish packets and wait until they are done with."""
+    count = watcher.input.received.count + len(packets)
+    for number, data in packets:
+        camera.publish(packet(number, data))
+    graph.wait(lambda: watcher.input.received.count >= count and watcher.input.is_idle, "the packets")
+
+
+def test_every_picture_of_packets_as_fast_as_they_come(graph: Any) -> None:
+    watcher = graph.host(Watcher)
+    camera = graph.publisher(CompressedImage, "image/compressed", DEEP)
+    packets = encode(50, tune="zerolatency")
+    publish(graph, watcher, camera, packets)
+    assert watcher.numbers == list(range(50))
+    assert watcher.greys == pytest.approx([grey(number) for number in range(50)], abs=3)
+    assert {frame.frame_id for frame in watcher.frames} == {"lens"}
+    assert watcher.notes.sentences() == []
+
+
+def test_packets_wait_for_a_key_frame_with_one_sentence(graph: Any) -> None:
+    logs = graph.collect(Log, "/rosout", DEEP)
+    watcher = graph.host(Watcher)
+    camera = graph.publisher(CompressedImage, "image/compressed", DEEP)
+    publish(graph, watcher, camera, encode(30, tune="zerolatency")[3:])
+    assert watcher.numbers == list(range(10, 30))
+    graph.wait(lambda: any("first key frame" in log.msg for log in logs), "a sentence")
+    assert len([log for log in logs if "first key frame" in log.msg]) == 1
+    assert watcher.notes.count("early") == watcher.notes.count("unusable") == 7
+
+
+def test_a_video_that_was_disabled_goes_on_at_a_key_frame(graph: Any) -> None:
+    watcher = graph.host(Watcher)
+    camera = graph.publisher(CompressedImage, "image/compressed", DEEP)
+    packets = encode(40, tune="zerolatency")
+    publish(graph, watcher, camera, packets[:12])
+    watcher.input.paused = True
+    watcher.input.restart()
+    publish(graph, watcher, camera, packets[12:15])
+    watcher.input.paused = False
+    watcher.input.restart()
+    publish(graph, watcher, camera, packets[15:])
+    assert watcher.numbers == [*range(12), *range(20, 40)]
+    assert watcher.greys == pytest.approx([grey(number) for number in watcher.numbers], abs=3)
+    assert watcher.notes.count("early") == 5
+
+
+def test_what_a_decoder_cannot_keep_up_with_is_dropped_until_a_key_frame(
+    graph: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on = threading.Event()
+    slow = image_input.packet_of
+
+    def wait(*arguments: Any) -> Any:
+        assert go_on.wait(60)
+        return slow(*arguments)
+
+    monkeypatch.setattr(image_input, "packet_of", wait)
+    watcher = graph.host(Watcher)
+    camera = graph.publisher(CompressedImage, "image/compressed", DEEP)
+    packets = encode(100, tune="zerolatency")
+    # One is being decoded, sixty wait and have to go, the rest waits.
+    for number, data in packets[:75]:
+        camera.publish(packet(number, data))
+        graph.wait(lambda n=number: watcher.input.received.count > n, "a packet, though none is decoded")
+    go_on.set()
+    publish(graph, watcher, camera, packets[75:])
+    assert watcher.notes.count("crowded") == 60
+    (note,) = [note for note in watcher.notes.left_out() if "faster" in note]
+    assert note.startswith("60 of 100 images came faster than the video could be decoded and were skipped")
+    assert watcher.numbers == [0, *range(70, 100)]
+    assert watcher.greys == pytest.approx([grey(number) for number in watcher.numbers], abs=3)
+
+
+def test_pictures_by_themselves_may_come_among_packets(graph: Any) -> None:
+    from stride_ros.imaging.images import rgb_to_compressed
+
+    watcher = graph.host(Watcher)
+    camera = graph.publisher(CompressedImage, "image/compressed", DEEP)
+    publish(graph, watcher, camera, encode(3, tune="zerolatency"))
+    jpeg = rgb_to_compressed(np.full((48, 64, 3), 99, np.uint8), Header(stamp=to_time(START + 3 * STEP)))
+    camera.publish(jpeg)
+    graph.wait(lambda: watcher.numbers == [0, 1, 2, 3], "the picture")
+    assert watcher.greys[3] == pytest.approx(99, abs=3)
+
+
+def test_pictures_beyond_the_limit_are_refused(graph: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    watcher = graph.host(Watcher)
+    camera = graph.publisher(CompressedImage, "image/compressed", DEEP)
+    monkeypatch.setattr(packets_module, "MAX_PIXELS", 96 * 64 - 1)
+    larger = encode(5, (96, 64), 5, tune="zerolatency")
+    publish(graph, watcher, camera, [*encode(5, tune="zerolatency"), *larger])
+    assert watcher.numbers == [0, 1, 2, 3, 4]
+    assert watcher.notes.count("unusable") == 5
+
+
+def test_without_pyav_one_sentence_says_what_to_install(graph: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    logs = graph.collect(Log, "/rosout", DEEP)
+    packets = encode(5, tune="zerolatency")
+    monkeypatch.setitem(sys.modules, "av", None)
+    watcher = graph.host(Watcher)
+    camera = graph.publisher(CompressedImage, "image/compressed", DEEP)
+    publish(graph, watcher, camera, packets)
+    graph.wait(lambda: any("pip install av" in log.msg for log in logs), "the sentence")
+    assert len([log for log in logs if "pip install av" in log.msg]) == 1
+    assert watcher.notes.count("unusable") == 5
+
+
+@pytest.mark.parametrize("transport", ["raw", "compressed"])
+@pytest.mark.parametrize(
+    "kind", ["foxglove_msgs/msg/CompressedVideo", "ffmpeg_image_transport_msgs/msg/FFMPEGPacket"]
+)
+def test_a_topic_of_packets_of_another_type_is_found(graph: Any, kind: str, transport: str) -> None:
+    package, _, name = kind.split("/")
+    module = pytest.importorskip(f"{package}.msg", reason=f"{package} is not installed")
+    watcher = graph.host(Watcher, transport=transport)  # before the camera: the type is not known yet
+    topic = "image" if transport == "raw" else "image/compressed"
+    camera = graph.publisher(getattr(module, name), topic, DEEP)
+    for number, data in encode(30, tune="zerolatency"):
+        header = Header(stamp=to_time(START + number * STEP), frame_id="lens")
+        payload = array.array("B", data)
+        if name == "FFMPEGPacket":
+            message = getattr(module, name)(header=header, encoding="libx264", data=payload)
+        else:
+            message = getattr(module, name)(
+                timestamp=header.stamp, frame_id=header.frame_id, format="h264", data=payload
+            )
+        camera.publish(message)
+    graph.wait(lambda: len(watcher.frames) == 30, "the pictures")
+    assert watcher.numbers == list(range(30))
+    assert watcher.greys == pytest.approx([grey(number) for number in range(30)], abs=3)
+    assert {frame.frame_id for frame in watcher.frames} == {"lens"}
 
 
 def newest(statuses: list[Any]) -> dict[str, str]:
