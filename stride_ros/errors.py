@@ -31,6 +31,10 @@ class FrameError(StrideError, ValueError):
     """An image cannot be used: encoding, size, layout or data."""
 
 
+class KeyFrameError(FrameError):
+    """A packet of a video came before a key frame, so that it cannot be decoded."""
+
+
 class TimeError(StrideError, ValueError):
     """A frame's time does not increase; the session must be reset to go on."""
 

@@ -6,6 +6,7 @@ import threading
 from collections import Counter
 
 from stride_ros.activation.clock import Reading
+from stride_ros.errors import KeyFrameError
 
 _MAX_OCCASIONS = 1000  # a node may run for years
 
@@ -31,7 +32,10 @@ class StreamNotes:
         return self._images
 
     def count(self, kind: str) -> int:
-        """Number of images of a kind: unusable, late, missing, timeless, odd or foreign."""
+        """Number of images of a kind: unusable, crowded, late, missing, timeless, odd or foreign.
+
+        "early" are those unusable ones that came before a video's key frame.
+        """
         return self._counts[kind]
 
     def received(self) -> None:
@@ -57,7 +61,14 @@ class StreamNotes:
         """An image cannot be used."""
         with self._lock:
             self._counts["unusable"] += 1
+            self._counts["early"] += isinstance(error, KeyFrameError)
             self.unusable = self.unusable or error
+
+    def crowded(self, count: int) -> None:
+        """Images came faster than they could be decoded."""
+        with self._lock:
+            self._images += count
+            self._counts["crowded"] += count
 
     def happened(self, sentence: str) -> None:
         """Keep what happened to the stream as a whole."""
@@ -79,6 +90,11 @@ class StreamNotes:
         with self._lock:
             return [self._sentence(kind) for kind in _KINDS if self._counts[kind]]
 
+    def left_out(self) -> list[str]:
+        """One sentence for each kind of image that was not used."""
+        with self._lock:
+            return [self._sentence(kind) for kind in _KINDS if kind not in _USED and self._counts[kind]]
+
     def news(self) -> list[str]:
         """The sentences about kinds of images that are seen for the first time since this was asked last."""
         with self._lock:
@@ -96,6 +112,10 @@ class StreamNotes:
 _FOREIGN = "left out: other images on the topic follow another clock, as those of a second camera do."
 _KINDS = {  # the rest of a sentence about one image, and about several
     "unusable": ("could not be used: {reason}",) * 2,
+    "crowded": (
+        "came faster than the video could be decoded and was skipped; lower the camera's rate or size.",
+        "came faster than the video could be decoded and were skipped; lower the camera's rate or size.",
+    ),
     "late": (
         "came out of order or twice and was skipped.",
         "came out of order or twice and were skipped.",
@@ -114,3 +134,4 @@ _KINDS = {  # the rest of a sentence about one image, and about several
     ),
     "foreign": (f"was {_FOREIGN}", f"were {_FOREIGN}"),
 }
+_USED = ("missing", "odd")  # the kinds whose images are used

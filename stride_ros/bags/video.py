@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from stride_ros.activation.sampling import NANOSECONDS, REORDER_TOLERANCE_NS
 from stride_ros.bags.storage import BagMessage
 from stride_ros.bags.types import COMPRESSED_IMAGE, COMPRESSED_VIDEO, FFMPEG_PACKET
 from stride_ros.errors import FrameError
 from stride_ros.imaging.packets import KNOWN, PacketDecoder, begins_decoding, codec_of
 
 _KEPT = 64  # packets; none is that long on its way
+_REORDERED = 17  # packets in a row whose stamps may be out of order: no codec here reorders more pictures
 
 
 @dataclass(frozen=True)
@@ -20,15 +23,17 @@ class PictureMessage(BagMessage):
 
     picture: Any = None
     frame_id: str = ""
+    packet: BagMessage | None = None  # the message as it was pushed
 
 
 @dataclass(frozen=True)
 class Packet:
-    """What a message says of a packet; `codec` is None for a picture that is no packet."""
+    """What a message says of a packet; `codec` is None for a picture that is no packet, `stamp` in ns."""
 
     codec: str | None
     data: bytes
     frame_id: str
+    stamp: int = 0
 
     @property
     def is_key(self) -> bool:
@@ -39,16 +44,17 @@ class Packet:
 def packet_of(message: Any, msgtype: str) -> Packet:
     """The packet in a deserialised message. Raises FrameError for a codec that is not known."""
     if msgtype == COMPRESSED_VIDEO:
-        name, frame_id = message.format, message.frame_id
+        name, frame_id, stamp = message.format, message.frame_id, message.timestamp
     else:
         name = message.encoding if msgtype == FFMPEG_PACKET else message.format
-        frame_id = message.header.frame_id
+        frame_id, stamp = message.header.frame_id, message.header.stamp
     codec = codec_of(name)
     if codec == "mjpeg" and msgtype == COMPRESSED_IMAGE:
         codec = None  # pictures by themselves
     if codec is None and msgtype != COMPRESSED_IMAGE:
         raise FrameError(f"The video's encoding '{name[:40]}' is not known; record it as {KNOWN}.")
-    return Packet(codec, bytes(memoryview(message.data)), str(frame_id))
+    at = int(stamp.sec) * NANOSECONDS + int(stamp.nanosec)
+    return Packet(codec, bytes(memoryview(message.data)), str(frame_id), at)
 
 
 class PacketStream:
@@ -61,6 +67,8 @@ class PacketStream:
         self._decoder = PacketDecoder()
         self._count = 0
         self._waiting: dict[int, tuple[BagMessage, str]] = {}
+        self._stamps: deque[int] = deque(maxlen=_REORDERED)
+        self._held: tuple[BagMessage, Packet] | None = None
 
     def push(self, message: BagMessage) -> Iterator[BagMessage | FrameError]:
         """Decode a message: the pictures that are ready, and an error for each packet without one."""
@@ -73,6 +81,50 @@ class PacketStream:
         if packet.codec is None:  # a picture among packets
             yield message
             return
+        strayed = self._strayed(packet)
+        if strayed and self._held is None:
+            self._held = message, packet
+            return
+        if strayed:  # the second one: the decoder would take what came before for what these build upon
+            yield from self._told(self._decoder.flush())
+            self._stamps.clear()
+        yield from self._release()
+        yield from self._decode(message, packet)
+
+    def interrupt(self) -> Iterator[BagMessage | FrameError]:
+        """Packets are missing here: what is on its way; decoding goes on at a key frame."""
+        self._stamps.clear()
+        yield from self.end()
+
+    def end(self) -> Iterator[BagMessage | FrameError]:
+        """What is still on its way."""
+        yield from self._release()
+        yield from self._told(self._decoder.flush())
+
+    def _strayed(self, packet: Packet) -> bool:
+        """Whether a packet may belong to a stream that began again in its middle, as a recording does that is
+        played in a loop; it waits for the next one, since a packet by itself may have a wrong stamp.
+
+        At a key frame the decoder begins anew of its own.
+        """
+        if packet.stamp <= 0:
+            return False
+        is_full = len(self._stamps) == _REORDERED
+        if is_full and packet.stamp < min(self._stamps) - REORDER_TOLERANCE_NS:
+            if not packet.is_key:
+                return True
+            self._stamps.clear()
+        self._stamps.append(packet.stamp)
+        return False
+
+    def _release(self) -> Iterator[BagMessage | FrameError]:
+        """Decode the packet that waits."""
+        if self._held is not None:
+            held, self._held = self._held, None
+            yield from self._decode(*held)
+
+    def _decode(self, message: BagMessage, packet: Packet) -> Iterator[BagMessage | FrameError]:
+        assert packet.codec is not None, "a picture by itself is not decoded here"
         self._count += 1
         self._waiting[self._count] = message, packet.frame_id
         try:
@@ -83,10 +135,6 @@ class PacketStream:
         for number in [number for number in self._waiting if number < self._count - _KEPT]:
             del self._waiting[number]
 
-    def end(self) -> Iterator[BagMessage | FrameError]:
-        """What is still in the decoder."""
-        yield from self._told(self._decoder.flush())
-
     def _told(self, outcomes: Iterator[tuple[int, Any]]) -> Iterator[BagMessage | FrameError]:
         for number, outcome in outcomes:
             message, frame_id = self._waiting.pop(number)
@@ -95,4 +143,6 @@ class PacketStream:
             if isinstance(outcome, FrameError):
                 yield outcome
             else:
-                yield PictureMessage(message.channel, message.log_time, message.data, outcome, frame_id)
+                yield PictureMessage(
+                    message.channel, message.log_time, message.data, outcome, frame_id, message
+                )

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from stride_ros.errors import FrameError
+from stride_ros.errors import FrameError, KeyFrameError
 from stride_ros.imaging.limits import MAX_PIXELS
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class PacketDecoder:
         self._begun = self._begun or begins_decoding(codec, data)
         if not self._begun:
             if self._waiting.pop(number, 0) is None:
-                yield number, FrameError(_BEFORE_KEY)
+                yield number, KeyFrameError(_BEFORE_KEY)
             return
         yield from self._decode(number, data)
         while self._waiting and next(iter(self._waiting)) < number - _LONGEST_DELAY:
@@ -133,7 +133,10 @@ class PacketDecoder:
 
 
 def _context(codec: str) -> VideoCodecContext:
-    import av
+    try:
+        import av
+    except ImportError as error:
+        raise FrameError("Decoding video needs PyAV; install it with: pip install av") from error
 
     for name in _DECODERS.get(codec, (codec,)):
         try:

@@ -20,7 +20,7 @@ from stride_ros.activation.sinks import Sinks
 from stride_ros.errors import FrameError
 from stride_ros.nodes.activation_output import ActivationOutput
 from stride_ros.nodes.activation_status import ActivationStatus
-from stride_ros.nodes.activation_worker import ActivationWorker, free_gpu_memory
+from stride_ros.nodes.activation_worker import STREAM, ActivationWorker, free_gpu_memory
 from stride_ros.nodes.diagnostics import Diagnostics, Status
 from stride_ros.nodes.image_input import ImageInput, LiveFrame
 from stride_ros.nodes.lifecycle import ManagedNode
@@ -149,6 +149,7 @@ class ActivationNode(ManagedNode):
             notes=self._notes,
             on_due=worker.submit,
             on_jump=worker.jumped,
+            on_rejected=self._on_rejected,
         )
         self._input.paused = not self._enabled
 
@@ -190,6 +191,11 @@ class ActivationNode(ManagedNode):
         self.get_logger().warning(f"Starting anew: {reason}.", throttle_duration_sec=1.0)
         if self._worker is not None:
             self._worker.restart()
+
+    def _on_rejected(self, error: Exception) -> None:
+        """Count an image that could not be read, due or not; the input logs it."""
+        self.last_error = str(error)
+        self._status.rejected(STREAM, error)
 
     def _on_clock_jump(self, jump: Any) -> None:
         if self._input is not None and self._status.decisions.count:
@@ -246,6 +252,8 @@ class ActivationNode(ManagedNode):
         status.add("threads", model.threads if model else "none")
         status.add("query", escaped("; ".join(watched_queries(values))))
         self._status.report(status, source, values)
+        status.add("before a key frame", self._notes.count("early"))
+        status.add("left out", " ".join(self._notes.left_out()) or "none")
         status.add("dropped", self._dropped + (worker.dropped if worker else 0))
         if worker is not None:
             status.add("context (frames)", f"{worker.context_frames} of {values['max_frames']}")

@@ -15,9 +15,13 @@ from std_msgs.msg import Header
 from stride_ros.activation.frame_path import Frame
 from stride_ros.activation.intake import Intake, cdr_stamp
 from stride_ros.activation.sampling import NANOSECONDS
-from stride_ros.errors import FrameError
+from stride_ros.bags.storage import BagMessage, Channel
+from stride_ros.bags.video import Packet, PictureMessage, packet_of
+from stride_ros.errors import ConfigError, FrameError
 from stride_ros.imaging.images import compressed_to_rgb, image_to_rgb
+from stride_ros.imaging.video import frame_to_rgb
 from stride_ros.nodes.diagnostics import Rate
+from stride_ros.nodes.image_input_video import LivePacket, LivePackets, carries_packet, packet_class
 from stride_ros.nodes.image_subscription import ImageSubscription
 from stride_ros.nodes.messages import to_nanoseconds, to_time
 from stride_ros.nodes.publishers import describe_silence, names_of, publishers_of, type_name
@@ -53,7 +57,9 @@ class LiveFrame(Frame):
 class ImageInput:
     """The images on `image` or `image/compressed`; calls back for frames that are due, and where time jumps.
 
-    The images stay serialised until a frame is due: most of a fast camera are never decoded.
+    The images stay serialised until a frame is due: most of a fast camera are never decoded. Packets of a
+    video all are, but only pictures that are due become arrays. A topic that carries packets of another type
+    than its transport's is subscribed to with that type.
     """
 
     def __init__(
@@ -65,20 +71,24 @@ class ImageInput:
         notes: StreamNotes,
         on_due: Callable[[Callable[[], LiveFrame]], None],
         on_jump: Callable[[Reading], None],
+        on_rejected: Callable[[Exception], None] = lambda error: None,
     ) -> None:
         """Subscribe. `rate()`: frames a second wanted now; `notes`: counts what is odd about the images.
 
         `on_due(decode)`: a frame is due, which `decode` makes in any thread, or raises FrameError.
-        `on_jump(reading)`: the clock was set before the frame that is due next. Raises ConfigError for QoS
-        overrides that are none.
+        `on_jump(reading)`: the clock was set before the frame that is due next. `on_rejected(error)`: an
+        image cannot be used, whether it were due or not. Raises ConfigError for QoS overrides that are none.
         """
         self._node = node
         self._rate = rate
         self._on_due = on_due
         self._on_jump = on_jump
+        self._on_rejected = on_rejected
         self._notes = notes
         self._intake = Intake(rate(), notes)
-        self._type: Any = Image if transport == "raw" else CompressedImage
+        self._transport_type: Any = Image if transport == "raw" else CompressedImage
+        self._packets: LivePackets | None = None  # once a packet came
+        self._epoch = 0
         self.received = Rate()
         self.sampled = Rate()
         self.decoding = Stopwatch()
@@ -88,9 +98,10 @@ class ImageInput:
         self._first_arrival = float("inf")
         self._last_warning = self._last_clash_warning = float("-inf")
         base = node.resolve_topic_name(topics.IMAGE)
-        topic = base if transport == "raw" else topics.compressed(base)
-        self._subscription = ImageSubscription(node, self._type, topic, self._receive)
-        self.topic = self._subscription.topic
+        self._name = base if transport == "raw" else topics.compressed(base)
+        self.topic = node.resolve_topic_name(self._name)
+        self._type = self._carried() or self._transport_type
+        self._subscription = ImageSubscription(node, self._type, self._name, self._receive)
         self.pulse = Pulse(_CHECK_PERIOD)
         # Real time, also where simulated time stands still.
         self._timer = node.create_timer(
@@ -100,10 +111,17 @@ class ImageInput:
     def destroy(self) -> None:
         self._node.destroy_timer(self._timer)
         self._subscription.destroy()
+        self._end_video()
 
     def restart(self) -> None:
         """Take the next frame as the first one."""
         self._intake.reset()
+        self._epoch += 1
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether every packet of a video that came has been decoded and taken."""
+        return self._packets is None or self._packets.is_idle
 
     @property
     def qos(self) -> QoSProfile:
@@ -166,10 +184,35 @@ class ImageInput:
 
     def _check(self) -> None:
         self._check_pulse()
+        if (kind := self._carried()) not in (None, self._type):
+            self._change_type(kind)
         if self._subscription.follow():
             self._node.get_logger().info(
                 f"Images on {self.topic}: subscribed as the publishers offer ({describe_qos(self.qos)})."
             )
+
+    def _carried(self) -> Any | None:
+        """The class of what publishers send that can be used; None while there is no such publisher."""
+        types = {publisher.topic_type for publisher in publishers_of(self._node, self.topic)}
+        if type_name(self._transport_type) in types:
+            return self._transport_type
+        return next((found for kind in sorted(types) if (found := packet_class(kind)) is not None), None)
+
+    def _change_type(self, kind: Any) -> None:
+        self._node.get_logger().info(f"Images on {self.topic}: it carries {type_name(kind)}.")
+        self._end_video()
+        self._subscription.destroy()  # before: a process may use one type of a topic
+        self._type = kind
+        try:
+            self._subscription = ImageSubscription(self._node, kind, self._name, self._receive)
+        except ConfigError as error:
+            self._node.get_logger().error(str(error))
+
+    def _end_video(self) -> None:
+        self._epoch += 1  # what is still on its way counts, and no more
+        if self._packets is not None:
+            self._packets.destroy()
+            self._packets = None
 
     def _check_pulse(self) -> None:
         if (pause := self.pulse.beat()) > _LONG_PAUSE:
@@ -183,30 +226,38 @@ class ImageInput:
         self._first_arrival = min(self._first_arrival, arrival)
         self.received.tick()
         if self.paused:
+            if self._packets is not None:
+                self._packets.interrupt()
             return
+        now = self._node.get_clock().now().nanoseconds
+        if self._packets is not None or self._is_packet(data):
+            self._push(data, now, arrival)
+        else:
+            self._take(data, now, arrival, lambda reading: self._decode(data, reading, arrival))
+
+    def _take(self, data: bytes, now: int, arrival: float, decode: Callable[[Reading], LiveFrame]) -> None:
+        """Take an image if it is due; `now`: the node's clock when it came, ns."""
         self._intake.rate = self._rate()
-        if (reading := self._read(data, arrival)) is None or not self._intake.is_due(reading):
+        if (reading := self._read(data, now, arrival)) is None or not self._intake.is_due(reading):
             return
         if reading.jump is not None:
             self._on_jump(reading)
         self.sampled.tick()
         self._last_due = arrival
-        self._on_due(lambda: self._decode(data, reading, arrival))
+        self._on_due(lambda: decode(reading))
 
-    def _read(self, data: bytes, arrival: float) -> Reading | None:
+    def _read(self, data: bytes, now: int, arrival: float) -> Reading | None:
         """Judge an image by its stamp; None for one that is left out."""
-        now = self._node.get_clock().now().nanoseconds
         try:
             stamp = cdr_stamp(data)
         except FrameError as error:
-            self._intake.reject(error)
+            self._reject(error)
             return None
         if self._intake.is_back(stamp) and self._subscription.may_replay:
             return None
         self.stamp_age = (now - stamp) / NANOSECONDS if stamp > 0 else 0.0
         reading = self._intake.read(stamp, now)
-        for sentence in self._notes.news():
-            self._node.get_logger().warning(sentence)
+        self._tell_news()
         if reading is None and self._intake.cameras_differ:
             self._tell_clash(arrival)
         elif reading is None:
@@ -215,6 +266,60 @@ class ImageInput:
                 throttle_duration_sec=10.0,
             )
         return reading
+
+    def _tell_news(self) -> None:
+        for sentence in self._notes.news():
+            self._node.get_logger().warning(sentence)
+
+    def _reject(self, error: Exception) -> None:
+        self._intake.reject(error)
+        self._on_rejected(error)
+        self._tell_news()
+
+    # Video
+
+    def _is_packet(self, data: bytes) -> bool:
+        if self._type is Image:
+            return False
+        return self._type is not CompressedImage or carries_packet(data)
+
+    def _push(self, data: bytes, now: int, arrival: float) -> None:
+        """Queue a packet, or a picture among packets, for decoding."""
+        if self._packets is None:
+            self._packets = LivePackets(self._node, self._packet, self._show)
+        channel = Channel(0, self.topic, type_name(self._type), "cdr")
+        if dropped := self._packets.push(LivePacket(channel, now, data, arrival, self._epoch)):
+            self._notes.crowded(dropped)
+            self._tell_news()
+
+    def _packet(self, message: BagMessage) -> Packet:
+        """In the decoder's thread."""
+        return packet_of(self._deserialised(message.data), message.channel.msgtype)
+
+    def _show(self, message: BagMessage | FrameError) -> None:
+        """Take what came of a packet."""
+        if isinstance(message, FrameError):
+            self._reject(message)
+            return
+        packet = message.packet if isinstance(message, PictureMessage) else message
+        assert isinstance(packet, LivePacket), "the stream gives back what it was given"
+        if packet.epoch != self._epoch or self.paused:
+            self._notes.received()  # and too old: the input started anew meanwhile
+            return
+
+        def decode(reading: Reading) -> LiveFrame:
+            if isinstance(message, PictureMessage):
+                return self._convert(message, reading, packet.arrival)
+            return self._decode(packet.data, reading, packet.arrival)
+
+        self._take(packet.data, packet.log_time, packet.arrival, decode)
+
+    def _convert(self, message: PictureMessage, reading: Reading, arrival: float) -> LiveFrame:
+        """Make a frame of a decoded picture. Raises FrameError."""
+        with self.decoding:
+            rgb = frame_to_rgb(message.picture)
+        header = Header(stamp=to_time(reading.stamp), frame_id=message.frame_id)
+        return LiveFrame(reading, rgb, message.frame_id, header, arrival, None)
 
     def _tell_clash(self, arrival: float) -> None:
         if arrival - self._last_clash_warning > _REPEAT_WARNING:
@@ -227,10 +332,7 @@ class ImageInput:
     def _decode(self, data: bytes, reading: Reading, arrival: float) -> LiveFrame:
         """Make a frame of an image. Raises FrameError."""
         with self.decoding:
-            try:
-                message = deserialize_message(data, self._type)
-            except Exception as error:  # the middleware raises its own types
-                raise FrameError("An image message cannot be deserialised; check its publisher.") from error
+            message = self._deserialised(data)
             raw: bytes | None = None
             if self._type is Image:
                 rgb, raw = image_to_rgb(message), data
@@ -240,3 +342,9 @@ class ImageInput:
         if to_nanoseconds(header.stamp) != reading.stamp:
             header, raw = Header(stamp=to_time(reading.stamp), frame_id=header.frame_id), None
         return LiveFrame(reading, rgb, header.frame_id, header, arrival, raw)
+
+    def _deserialised(self, data: bytes) -> Any:
+        try:
+            return deserialize_message(data, self._type)
+        except Exception as error:  # the middleware raises its own types
+            raise FrameError("An image message cannot be deserialised; check its publisher.") from error

@@ -11,7 +11,7 @@ from rclpy.qos import QoSDurabilityPolicy, QoSPolicyKind, QoSReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 
 from stride_ros.errors import ConfigError
-from stride_ros.nodes.publishers import describe_other_type, publishers_of, type_name
+from stride_ros.nodes.publishers import RAW, describe_other_type, publishers_of, type_name
 from stride_ros.nodes.qos import image_qos
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _OVERLAP = 5.0  # s; how long the subscription before is kept when the new one receives nothing
 _SETTLING = 1.0  # s after a new one, in which it may deliver what was delivered before
 _RECENT = 64  # images that are remembered for that
+_VIDEO_DEPTH = 60  # compressed images may be packets of a video, and of those none may be lost
 _CHOICES = {
     QoSPolicyKind.RELIABILITY: ("reliable", "best_effort", "system_default"),
     QoSPolicyKind.DURABILITY: ("volatile", "transient_local", "system_default"),
@@ -86,6 +87,8 @@ class ImageSubscription:
         self._former, self._renewed = self._subscription, self._subscription is not None
         self._requested, self._asked = profile, _policies(profile)
         self.qos = image_qos([profile])  # rclpy writes the user's overrides into it
+        if type_name(self._type) != RAW:
+            self.qos.depth = _VIDEO_DEPTH
         self._made = time.monotonic()
         # rclpy declares a parameter for each policy and keeps the first subscription's value in it, so that
         # only those are named which the user gave.

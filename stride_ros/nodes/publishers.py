@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rclpy.qos import QoSCompatibility, QoSProfile, qos_check_compatible
 
+from stride_ros.bags.types import PACKET_TYPES
 from stride_ros.nodes.qos import loss_remedy
 from stride_ros.text import topics
 
@@ -22,6 +23,8 @@ _VIDEO = {
     "ffmpeg_image_transport_msgs/msg/FFMPEGPacket": "ffmpeg",
     "foxglove_msgs/msg/CompressedVideo": "foxglove",
 }
+# Those of them that the node decodes, where it has their definitions; with the package that has them.
+_READ = {kind: kind.partition("/")[0] for kind in PACKET_TYPES}
 
 
 def type_name(message_type: Any) -> str:
@@ -108,7 +111,10 @@ def _other_type(node: Node, topic: str, kind: str, found: str) -> str:
         return f"{carries}: set image_transport to raw and image_topic to {topic}"
     if found in _VIDEO:
         republish = f"ros2 run image_transport republish {_VIDEO[found]} raw"
-        return f"{carries}, which is video: use the camera's raw or compressed topic, or `{republish}`"
+        install = f"install {package} where this node runs, " if (package := _READ.get(found)) else ""
+        return (
+            f"{carries}, which is video: {install}use the camera's raw or compressed topic, or `{republish}`"
+        )
     others = _topics_with(node, kind)
     where = f"; {_listed(others)} {'does' if len(others) == 1 else 'do'}" if others else ""
     return f"{carries}: set image_topic to a topic that carries {kind}{where}"

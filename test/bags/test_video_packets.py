@@ -318,3 +318,20 @@ def test_pictures_that_are_all_damaged_end_in_a_sentence(forge, tmp_path) -> Non
     path = record(tmp_path / "a", forge, "h264", packets=list(enumerate(damaged)))
     with pytest.raises(SourceError, match=r"No image on .* can be used: A video packet cannot be decoded"):
         list(open_source(str(path)).frames())
+
+
+def test_a_recording_of_a_loop_waits_for_a_key_frame_where_it_begins_again(forge, tmp_path) -> None:
+    packets = encode("h264")[4:]
+    numbers, _, notes = read(record(tmp_path / "a", forge, "h264", packets=[*packets, *packets]))
+    assert numbers == [*range(10, COUNT), *range(10, COUNT)]
+    assert any(note.startswith("12 of 52 images could not be used: A video packet before") for note in notes)
+
+
+@pytest.mark.parametrize("name", ["h264", "h264 with B-frames"])
+def test_a_packet_with_a_wrong_stamp_is_decoded_all_the_same(forge, tmp_path, name: str) -> None:
+    packets = encode(name)
+    packets[24] = (-1000, packets[24][1])
+    numbers, _, notes = read(record(tmp_path / "a", forge, name, kind=COMPRESSED, packets=packets))
+    assert numbers == ALL
+    (note,) = notes
+    assert "1 of 30 images has a stamp far from the others" in note

@@ -192,6 +192,8 @@ def test_video_must_be_decoded_first(kind: str, transport: str) -> None:
     text = describe_silence(graph, "/camera/image_raw/x", RAW, image_qos([]))
     assert f"carries {kind}, not Image, which is video" in text
     assert f"republish {transport} raw" in text
+    is_known = transport != "theora"
+    assert (f"install {kind.partition('/')[0]} where this node runs" in text) == is_known
 
 
 def test_publisher_without_a_name_is_no_ros_node() -> None:
