@@ -229,7 +229,10 @@ def user_files() -> list[Base]:
         ("parameters", "p.yaml", parameters, lambda file: read_tuning(file).config),
         ("annotations", "a.jsonl", (json.dumps(line) + "\n") * 2, annotate),
     )
-    return [Base(f"user {name}", {file: text.encode()}, (file,), read, file, 6) for name, file, text, read in texts]
+    return [
+        Base(f"user {name}", {file: text.encode()}, (file,), read, file, 6)
+        for name, file, text, read in texts
+    ]
 
 
 def damage(data: bytes, chance: random.Random) -> bytes:
@@ -287,7 +290,8 @@ def work(begin: int, stop: int, seed: int, show: bool) -> None:
 
     logging.disable(logging.CRITICAL)
     cv2.setNumThreads(1)
-    assert numpy is not None and transformers is not None
+    assert numpy.ndarray
+    assert transformers.models
     chosen = bases()
     for base in dict.fromkeys(base.name for base in chosen):
         one = next(item for item in chosen if item.name == base)
@@ -319,7 +323,9 @@ def work(begin: int, stop: int, seed: int, show: bool) -> None:
             except BaseException as error:
                 lines = traceback.extract_tb(error.__traceback__)
                 place = next((at for at in reversed(lines) if "stride_ros/" in at.filename), lines[-1])
-                fault = f"{type(error).__name__}: {str(error)[:150]} ({Path(place.filename).name}:{place.lineno})"
+                fault = (
+                    f"{type(error).__name__}: {str(error)[:150]} ({Path(place.filename).name}:{place.lineno})"
+                )
                 if show:
                     traceback.print_exc()
             spent = time.process_time() - begun
@@ -330,7 +336,9 @@ def work(begin: int, stop: int, seed: int, show: bool) -> None:
         print(json.dumps({**result, "fault": fault}), flush=True)
 
 
-def watch(begin: int, stop: int, arguments: argparse.Namespace, tally: Counter[str], faults: list[str]) -> None:
+def watch(
+    begin: int, stop: int, arguments: argparse.Namespace, tally: Counter[str], faults: list[str]
+) -> None:
     """Have cases read by processes of their own, a further one after each that ends by itself."""
     until = arguments.until
     while begin < stop and (not until or time.monotonic() < until):
@@ -339,7 +347,8 @@ def watch(begin: int, stop: int, arguments: argparse.Namespace, tally: Counter[s
         with subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, text=True
         ) as process:
-            assert process.stdout is not None and process.stderr is not None
+            assert process.stdout is not None
+            assert process.stderr is not None
             current, finished, over = -1, True, False
             for line in process.stdout:
                 if line.strip().isdigit():
@@ -401,7 +410,9 @@ def main() -> int:
         arguments.folder = Path(name)
         tallies: list[Counter[str]] = [Counter() for _ in range(arguments.workers)]
         faults: list[str] = []
-        edges = [arguments.first + arguments.count * i // arguments.workers for i in range(arguments.workers + 1)]
+        edges = [
+            arguments.first + arguments.count * i // arguments.workers for i in range(arguments.workers + 1)
+        ]
         threads = [
             Thread(target=watch, args=(edges[i], edges[i + 1], arguments, tallies[i], faults))
             for i in range(arguments.workers)
