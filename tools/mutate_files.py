@@ -34,7 +34,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from stride_ros.errors import StrideError
+from stride_ros.errors import StrideError  # noqa: E402
 
 CPU_LIMIT, WALL_LIMIT = 5.0, 60.0  # s of a case; the machine may be busy
 MEMORY_LIMIT = 2**30  # bytes of a case

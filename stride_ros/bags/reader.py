@@ -385,8 +385,8 @@ def _unpacked(data: bytes) -> bytes:
 def _without_fields(message: BagMessage) -> FrameError:
     """The definition in the file decides which fields a message has, and it may be damaged."""
     return FrameError(
-        f"An image message has not the fields of {message.channel.msgtype}: its definition in the recording is"
-        " damaged; record the bag again."
+        f"An image message has not the fields of {message.channel.msgtype}: its definition in the recording"
+        " is damaged; record the bag again."
     )
 
 
