@@ -1,4 +1,4 @@
-"""Files damaged at random end in what can be read of them or in a sentence; STRIDE_MUTATIONS says how many."""
+"""Files damaged at random are read or end in a sentence; STRIDE_MUTATIONS says how many are made."""
 
 import json
 import os
