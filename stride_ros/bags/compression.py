@@ -10,6 +10,8 @@ from stride_ros.bags.storage import StorageError
 
 MAGICS = {b"\x28\xb5\x2f\xfd": "zstd", b"\x04\x22\x4d\x18": "lz4"}
 MEMORY_LIMIT = 1 << 29  # bytes of one chunk or message
+# One that grows more than this, beyond what is free, was made to fill the memory.
+_GROWTH, _FREE_MEMORY = 1000, 1 << 27
 # A file that grows more than this is no recording, unless it stays small.
 _FILE_GROWTH, _FREE_BYTES = 2000, 1 << 30
 _PIECE = 1 << 16
@@ -20,13 +22,15 @@ def kind_of(data: bytes) -> str:
     return MAGICS.get(bytes(data[:4]), "")
 
 
-def decompress(data: bytes, kind: str, limit: int = MEMORY_LIMIT) -> tuple[bytes, str]:
+def decompress(data: bytes, kind: str) -> tuple[bytes, str]:
     """Return what `data` decompresses to and "", or what comes before the damage and the reason.
 
-    `kind`: "zstd", "lz4" or "" for none. Raises StorageError for another one, and beyond `limit` bytes.
+    `kind`: "zstd", "lz4" or "" for none. Raises StorageError for another one, and for what grows beyond all
+    measure.
     """
     if kind == "":
         return data, ""
+    limit = min(MEMORY_LIMIT, max(_FREE_MEMORY, _GROWTH * len(data)))
     decompressor = _decompressor(kind)
     parts: list[bytes] = []
     size = 0

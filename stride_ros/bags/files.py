@@ -19,6 +19,7 @@ SUFFIXES = (".mcap", ".db3", ".bag")
 _PACKED = (".zstd", ".zst", ".lz4")
 _UNFINISHED = ".active"  # ROS 1's name for a bag that is being written
 METADATA = "metadata.yaml"
+_MOST_LAYERS = 3  # of compression: the recorder's, and what somebody put it into to send it
 
 
 def is_recording(path: Path) -> bool:
@@ -112,21 +113,27 @@ def _chosen(folder: Path, metadata: Metadata | None, notes: list[str]) -> list[P
     return [file for file in present if file in known or file in splits]
 
 
-def _open(file: Path, stack: ExitStack, notes: list[str]) -> Storage:
+def _open(file: Path, stack: ExitStack, notes: list[str], layers: int = 0) -> Storage:
     with file.open("rb") as opened:
         head = opened.read(16)
     if not head:
         raise StorageError("it is empty")
     kind = kind_of(head)
     if kind:
+        if layers == _MOST_LAYERS:
+            raise StorageError(f"it is compressed more than {_MOST_LAYERS} times over")
         folder = stack.enter_context(TemporaryDirectory(prefix="stride_ros_"))
         unpacked = Path(folder) / (_plain_name(file) or file.name)
-        reason = unpack_file(file, unpacked, kind)
+        try:
+            reason = unpack_file(file, unpacked, kind)
+        except BaseException:
+            unpacked.unlink(missing_ok=True)  # the next file may need the room
+            raise
         if reason and not unpacked.stat().st_size:
             raise StorageError(reason)
         if reason:
             notes.append(f"{file.name} is damaged ({reason}); what comes before the damage was used.")
-        return _open(unpacked, stack, notes)
+        return _open(unpacked, stack, notes, layers + 1)
     if head.startswith(mcap_file.MAGIC):
         return mcap_file.McapFile(file)
     if head.startswith(sqlite_file.MAGIC):

@@ -8,6 +8,7 @@ when their messages are asked for.
 from __future__ import annotations
 
 import struct
+from array import array
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Collection, Iterator
@@ -29,7 +30,8 @@ _CHUNK = struct.Struct("<QQQI")  # first and last log time, size, CRC
 _SMALLEST = {SCHEMA: 14, CHANNEL: 16, MESSAGE: 22, CHUNK: 40, INDEX: 6}  # bytes of content
 _BLOCK = 1 << 12
 _EMPTY_RECORDS = 1000  # no record is empty: a stretch of them is damage
-_CACHED_CHUNKS = 4
+_IDLE_RECORDS = 1_000_000  # that hold nothing to read; no recorder writes so many
+_CACHED_CHUNKS, _CACHED_BYTES = 4, 1 << 28
 _NONE = np.empty(0, np.int64)
 
 _Places = tuple[NDArray[np.int64], NDArray[np.int64]]  # log times, offsets of records
@@ -65,7 +67,8 @@ class McapFile:
             self._schemas: dict[int, tuple[str, str, bytes]] = {}
             self._known: dict[int, Channel] = {}
             self._chunks: list[_Chunk] = []
-            self._loose: dict[int, list[tuple[int, int]]] = {}  # messages outside chunks
+            self._loose: dict[int, array[int]] = {}  # log times and offsets of messages outside chunks
+            self._idle = 0  # records so far that hold nothing
             self._told: set[int] = set()  # chunks whose damage was noted
             if self._bytes(0, len(MAGIC)) != MAGIC:
                 raise StorageError("it does not begin as an MCAP file")
@@ -117,7 +120,9 @@ class McapFile:
             content = at + _HEAD.size
             empty = empty + 1 if length == 0 else 0
             beyond = content + length > self._size
-            if opcode == 0 or length < _SMALLEST.get(opcode, 0) or empty > _EMPTY_RECORDS or beyond:
+            damaged = opcode == 0 or length < _SMALLEST.get(opcode, 0) or empty > _EMPTY_RECORDS
+            if damaged or beyond or self._idle > _IDLE_RECORDS:
+                self._idle = 0
                 after = self._resume(at)
                 if after < 0:
                     if beyond and opcode == CHUNK:
@@ -132,13 +137,18 @@ class McapFile:
                 last = self._chunk(content, length)
             elif opcode == INDEX and last is not None:
                 number, size = struct.unpack("<HI", self._bytes(content, 6))
-                if size <= length - 6:
+                if size < 16:
+                    self._idle += 1
+                elif size <= length - 6:
                     last.indexes[number] = (content + 6, size // 16)
             elif opcode == MESSAGE:
                 number, _, log_time, _ = _MESSAGE.unpack(self._bytes(content, _MESSAGE.size))
-                self._loose.setdefault(number, []).append((min(log_time, LATEST), at))
-            elif opcode in (SCHEMA, CHANNEL):
-                self._definition(opcode, self._bytes(content, length))
+                self._loose.setdefault(number, array("q")).extend((min(log_time, LATEST), at))
+                self._idle += length == _MESSAGE.size
+            else:
+                self._idle += 1
+                if opcode in (SCHEMA, CHANNEL):
+                    self._definition(opcode, self._bytes(content, length))
             at = content + length
         if not whole:
             self.notes.append(f"{self.name} is cut off or damaged; all whole parts of it were used.")
@@ -173,6 +183,9 @@ class McapFile:
             return None
         compression = head[32 : 32 + size].decode("latin-1")
         packed = struct.unpack_from("<Q", head, 32 + size)[0]
+        if not packed:
+            self._idle += 1
+            return None
         chunk = _Chunk(
             content + 40 + size,
             min(packed, length - 40 - size),
@@ -221,19 +234,23 @@ class McapFile:
 
     def _walk_chunk(self, index: int) -> dict[int, _Places]:
         data = self._load(index)
-        places: dict[int, list[tuple[int, int]]] = {}
+        places: dict[int, array[int]] = {}
         at, empty = 0, 0
         while at + _HEAD.size <= len(data):
             opcode, length = _HEAD.unpack_from(data, at)
             end = at + _HEAD.size + length
             empty = empty + 1 if length == 0 else 0
-            if end > len(data) or opcode == 0 or length < _SMALLEST.get(opcode, 0) or empty > _EMPTY_RECORDS:
+            damaged = opcode == 0 or length < _SMALLEST.get(opcode, 0) or empty > _EMPTY_RECORDS
+            if damaged or end > len(data) or self._idle > _IDLE_RECORDS:
                 break
             if opcode == MESSAGE:
                 number, _, log_time, _ = _MESSAGE.unpack_from(data, at + _HEAD.size)
-                places.setdefault(number, []).append((min(log_time, LATEST), at))
+                places.setdefault(number, array("q")).extend((min(log_time, LATEST), at))
+                self._idle += length == _MESSAGE.size
             elif opcode in (SCHEMA, CHANNEL):
                 self._definition(opcode, data[at + _HEAD.size : end])
+            else:
+                self._idle += 1
             at = end
         return {number: _columns(entries) for number, entries in places.items()}
 
@@ -254,7 +271,9 @@ class McapFile:
             self._told.add(index)
             self.notes.append(f"A chunk of {self.name} is damaged ({reason}); its whole messages were used.")
         self._cache[index] = data
-        if len(self._cache) > _CACHED_CHUNKS:
+        while len(self._cache) > 1 and (
+            len(self._cache) > _CACHED_CHUNKS or sum(map(len, self._cache.values())) > _CACHED_BYTES
+        ):
             self._cache.popitem(last=False)
         return data
 
@@ -317,7 +336,7 @@ class McapFile:
         return self._block[begin : begin + size]
 
 
-def _columns(entries: list[tuple[int, int]]) -> _Places:
+def _columns(entries: array[int]) -> _Places:
     table = np.array(entries, np.int64).reshape(-1, 2)
     return table[:, 0], table[:, 1]
 

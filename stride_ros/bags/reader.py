@@ -43,6 +43,8 @@ __all__ = ["BagMessage", "BagReader"]
 
 LEAD = 10 * NANOSECONDS  # how far before a time a video's key frame is looked for at first
 _REORDERED = 16  # packets; no codec here reorders more pictures
+_SHORTEST = 12  # bytes of a message with a stamp
+_MOST_EMPTY = 100_000  # messages on an image topic without one, of which none will become a picture
 _VIDEOS = (".mp4", ".mkv", ".avi", ".mov", ".webm")
 
 
@@ -189,11 +191,18 @@ class BagReader:
     def _packets(
         self, start: int, stop: int, topics: Sequence[str], other: Callable[[BagMessage], None]
     ) -> Iterator[BagMessage]:
-        """The messages on the image topic."""
+        """The messages on the image topic. SourceError when there are very many without an image."""
+        empty = 0
         for message in self.messages([self.image.topic, *topics], start, stop):
             if message.channel.topic in topics:
                 other(message)
             if message.channel.topic == self.image.topic:
+                empty += len(message.data) < _SHORTEST
+                if empty > _MOST_EMPTY:
+                    raise SourceError(
+                        f"More than {_MOST_EMPTY:,} messages on {self.image.topic} of {self.path} are empty;"
+                        " record the camera again."
+                    )
                 yield message
 
     def _packets_by_stamp(
@@ -235,7 +244,13 @@ class BagReader:
         return False
 
     def _packet(self, message: BagMessage) -> Packet:
-        return packet_of(self._deserialised(message), message.channel.msgtype)
+        found = self._deserialised(message)
+        try:
+            return packet_of(found, message.channel.msgtype)
+        except FrameError:
+            raise
+        except (AttributeError, TypeError, ValueError) as error:
+            raise _without_fields(message) from error
 
     def _lead(self, start: int) -> Iterator[BagMessage]:
         """The packets of a video from a key frame before a log time (ns) on, up to that time.
@@ -314,7 +329,12 @@ class BagReader:
             return frame_to_rgb(message.picture), message.frame_id
         image = self._deserialised(message)
         convert = image_to_rgb if message.channel.msgtype == IMAGE else compressed_to_rgb
-        return convert(image), str(image.header.frame_id)
+        try:
+            return convert(image), str(image.header.frame_id)
+        except FrameError:
+            raise
+        except (AttributeError, TypeError, ValueError) as error:
+            raise _without_fields(message) from error
 
     def _deserialised(self, message: BagMessage) -> Any:
         channel, data = message.channel, message.data
@@ -360,6 +380,14 @@ def _unpacked(data: bytes) -> bytes:
     if reason:
         raise FrameError(f"A compressed message is damaged ({reason}); record the bag again.")
     return unpacked
+
+
+def _without_fields(message: BagMessage) -> FrameError:
+    """The definition in the file decides which fields a message has, and it may be damaged."""
+    return FrameError(
+        f"An image message has not the fields of {message.channel.msgtype}: its definition in the recording"
+        " is damaged; record the bag again."
+    )
 
 
 def _times(log_times: NDArray[np.int64]) -> NDArray[np.int64]:

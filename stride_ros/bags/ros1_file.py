@@ -24,8 +24,11 @@ class Ros1File:
         try:
             self._reader = Reader(path)
             self._reader.open()
-        except (ReaderError, AssertionError, IndexError, ValueError) as error:
-            reason = str(error).rstrip(".") or "its index is damaged"
+        except OSError:
+            raise
+        except Exception as error:  # many types on damaged data, MemoryError for a length that is none
+            known = isinstance(error, ReaderError | ValueError)
+            reason = (str(error).rstrip(".") if known else "") or "its index is damaged"
             if "not indexed" in reason or "damaged" in reason or _is_cut_off(path):
                 reason = "its recorder did not finish it; mend it with `rosbag reindex`"
             raise StorageError(reason) from error

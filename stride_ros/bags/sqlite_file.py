@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+from array import array
 from collections.abc import Collection, Iterator
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -14,9 +16,10 @@ from numpy.typing import NDArray
 from stride_ros.bags.storage import BagMessage, Channel, StorageError
 
 MAGIC = b"SQLite format 3\0"
+# Of a damaged file; the names of its columns need not be UTF-8.
+_DAMAGE = (sqlite3.Error, UnicodeDecodeError)
+_ROWS = 1 << 14  # that are made Python's numbers at a time
 _LOGS = ("-wal", "-journal")  # what a recorder that was killed leaves, after the database's name
-
-_Row = tuple[int, int, int]  # id, log time, topic
 
 
 class SqliteFile:
@@ -27,11 +30,12 @@ class SqliteFile:
         self.channels: list[Channel] = []
         self.notes: list[str] = []
         self._copy: TemporaryDirectory[str] | None = None
+        self._latest: tuple[list[int], NDArray[np.int64]] | None = None  # topics and their rows
         self._database = self._open(path)
         try:
             self.channels = self._read_channels()
             self._count()
-        except sqlite3.Error as error:
+        except (*_DAMAGE, AttributeError, TypeError) as error:
             self.close()
             raise StorageError(str(error)) from error
         except BaseException:
@@ -48,7 +52,7 @@ class SqliteFile:
             first, last = self._database.execute(
                 "select min(timestamp), max(timestamp) from messages"
             ).fetchone()
-        except sqlite3.Error:
+        except _DAMAGE:
             return None
         return (first, last) if isinstance(first, int) and isinstance(last, int) else None
 
@@ -61,10 +65,11 @@ class SqliteFile:
         rows = rows[(rows[:, 1] >= start) & (rows[:, 1] < stop)]
         rows = rows[np.argsort(rows[:, 1], kind="stable")]
         lost = 0
-        for number, log_time, topic in rows.tolist():
+        parts = (rows[i : i + _ROWS].tolist() for i in range(0, len(rows), _ROWS))
+        for number, log_time, topic in chain.from_iterable(parts):
             try:
                 found = self._database.execute("select data from messages where id = ?", (number,)).fetchone()
-            except sqlite3.Error:
+            except _DAMAGE:
                 found = None
             if found is None:
                 lost += 1
@@ -126,7 +131,7 @@ class SqliteFile:
         try:
             query = "select topic_id, count(*) from messages group by topic_id"
             counts = dict(self._database.execute(query).fetchall())
-        except sqlite3.Error:  # a damaged page: what can be walked is counted
+        except _DAMAGE:  # a damaged page: what can be walked is counted
             topics, numbers = np.unique(self._rows(self.channels)[:, 2], return_counts=True)
             counts = dict(zip(topics.tolist(), numbers.tolist(), strict=True))
         for channel in self.channels:
@@ -135,27 +140,27 @@ class SqliteFile:
     def _rows(self, channels: Collection[Channel]) -> NDArray[np.int64]:
         """Id, log time and topic of all messages of these channels that can be reached, (n, 3) by id."""
         topics = sorted({channel.number for channel in channels})
+        if self._latest is not None and self._latest[0] == topics:
+            return self._latest[1]
         query = (
-            "select id, timestamp, topic_id from messages where topic_id in"
-            f" ({','.join('?' * len(topics))}) order by id"
+            "select id, timestamp, cast(topic_id as integer) from messages where topic_id in"
+            f" ({','.join('?' * len(topics))}) and typeof(timestamp) = 'integer' order by id"
         )
         rows, error = self._walk(query, topics)
         if error is not None:  # then from the other end up to the damage
-            known = {row[0] for row in rows}
-            behind, _ = self._walk(f"{query} desc", topics)
-            rows += [row for row in reversed(behind) if row[0] not in known]
+            behind = self._walk(f"{query} desc", topics)[0][::-1]
+            rows = np.concatenate([rows, behind[~np.isin(behind[:, 0], rows[:, 0])]])
             self._note(f"{self.name} is damaged ({error}); what lies before and after the damage was used.")
-        return np.array(rows, np.int64).reshape(-1, 3)
+        self._latest = topics, rows
+        return rows
 
-    def _walk(self, query: str, topics: list[int]) -> tuple[list[_Row], Exception | None]:
-        rows: list[_Row] = []
+    def _walk(self, query: str, topics: list[int]) -> tuple[NDArray[np.int64], Exception | None]:
+        cells, failure = array("q"), None  # a list of tuples takes ten times as much
         try:
-            for number, time, topic in self._database.execute(query, topics):
-                if isinstance(time, int):
-                    rows.append((number, time, topic))
-        except sqlite3.Error as error:
-            return rows, error
-        return rows, None
+            cells.extend(chain.from_iterable(self._database.execute(query, topics)))
+        except _DAMAGE as error:
+            failure = error
+        return np.array(cells, np.int64).reshape(-1, 3), failure
 
     def _note(self, text: str) -> None:
         if text not in self.notes:
@@ -165,6 +170,8 @@ class SqliteFile:
 def _holds_data(log: Path) -> bool:
     """Whether a log exists that is not empty; a journal that is done with begins with zeros."""
     try:
+        if not log.is_file():  # a pipe would be waited for
+            return False
         with log.open("rb") as file:
             return any(file.read(8))
     except OSError:

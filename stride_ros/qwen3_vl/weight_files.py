@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from pathlib import Path, PurePath
 
 from stride_ros.errors import CheckpointError
 from stride_ros.qwen3_vl.files import read_object, refuse_pointer
+from stride_ros.text.foreign import visible
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 _LOG = logging.getLogger(__name__)
@@ -93,8 +95,10 @@ def _indexed(folder: Path, index: Path) -> dict[str, Path]:
             raise CheckpointError(
                 f"{index} names {value!r}, which is no safetensors file beside it; {_AGAIN}."
             )
-        if not (folder / path).is_file():
-            raise CheckpointError(f"{folder} lacks {value}, which {index.name} names; {_AGAIN}.")
+        if not os.path.isfile(folder / path):  # pathlib raises for a name that is too long
+            raise CheckpointError(
+                f"{folder} lacks {visible(value, 200)}, which {index.name} names; {_AGAIN}."
+            )
         files[value] = folder / path
     return {name: files[value] for name, value in content.items()}
 

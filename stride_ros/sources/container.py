@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from typing import TYPE_CHECKING, Any
 
 from stride_ros.errors import SourceError
@@ -16,7 +17,13 @@ _DEFAULT_BONUS = 5_000_000
 
 
 def open_container(name: str, **options: Any) -> InputContainer:
-    """Open a container that has a video stream, or raise SourceError with the reason."""
+    """Open a container that has a video stream, or raise SourceError with the reason.
+
+    `options` with a format are for a device; what is opened without must be a regular file, as FFmpeg would
+    wait for ever for a pipe and read a device without end.
+    """
+    if "format" not in options and os.path.exists(name) and not os.path.isfile(name):
+        raise SourceError(f"{name} is not a regular file; give the path of a video.")
     try:
         import av
     except ImportError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Sequence
 from fractions import Fraction
@@ -400,3 +401,14 @@ def test_of_several_videos_the_default_or_the_largest_is_used_and_told(
     trained, _ = VideoFile(path).read([0.0])
     assert images[0].shape == trained[0].shape == (chosen[1], chosen[0], 3)
     assert any(f"2 video streams; stream {[first, second].index(chosen)}" in note for note in notes)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_what_is_no_regular_file_is_not_waited_for(tmp_path, kind):
+    path = tmp_path / "x.mp4"
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/zero")
+    with pytest.raises(SourceError, match="is not a regular file; give the path of a video"):
+        open_source(str(path))
