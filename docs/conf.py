@@ -11,6 +11,7 @@ autodoc_mock_imports = [
     "lz4",
     "mcap",
     "openai",
+    "packaging",
     "pytest",
     "rosbags",
     "safetensors",

@@ -26,6 +26,7 @@ COMES_WITH = {
     "huggingface_hub": ("transformers", "huggingface-hub"),
     "lz4": ("rosbags", "lz4"),
     "backports": ("rosbags", "backports.zstd"),
+    "packaging": ("transformers", "packaging"),
 }
 NEWER_STANDARD_LIBRARY = {"compression"}  # from Python 3.14
 # A pytest plugin is only ever imported by pytest.
