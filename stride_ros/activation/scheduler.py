@@ -44,7 +44,7 @@ class _Lane(Generic[T]):
         self.waiting: list[T] = []  # the newest due frame, or nothing
         self.since = 0.0  # when the first due frame after the last turn was offered
         self.newest = 0.0  # when the newest due frame was offered
-        self.turn = 0  # number of the batch it was in last
+        self.turn = 0  # number of its last turn among those of all streams
         self.turned = self.turned_before = -math.inf  # when its last two turns were
         self.waited = 0.0
         self.cost: float | None = None  # s, of its newest frame alone
@@ -91,12 +91,12 @@ class Scheduler(Generic[KeyT, T]):
         now = self._clock()
         free = [key for key, lane in self._lanes.items() if lane.waiting and lane.held_until <= now]
         free.sort(key=lambda key: (self._lanes[key].turn, self._lanes[key].since))
-        if free:
-            self._turns += 1
         batch: dict[KeyT, T] = {}
         for key in free[:limit]:
             lane = self._lanes[key]
             batch[key] = lane.waiting.pop()
+            # Also within a batch, where the one that was first would stay first among equals.
+            self._turns += 1
             lane.turn, lane.taken = self._turns, lane.taken + 1
             lane.turned_before, lane.turned = lane.turned, now
             lane.waited = now - lane.since

@@ -109,7 +109,6 @@ def test_eight_cameras_with_room_for_four_decisions_get_even_shares(limit, stagg
         assert max(np.diff(stamps)) < 4.0
         load = loads[key]
         assert load.taken == len(stamps)
-        assert load.dropped + load.taken + (load.offered - load.taken - load.dropped) == load.offered
         assert load.offered - load.taken - load.dropped in (0, 1)  # one may wait
         assert 0 <= load.lag < 4.0
 
