@@ -7,7 +7,11 @@ from collections import deque
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+from stride_ros.activation.scheduler import Scheduler
+
 T = TypeVar("T")
+
+_ONLY = ""  # the one stream of items
 
 
 class LatestWorker(Generic[T]):
@@ -21,35 +25,38 @@ class LatestWorker(Generic[T]):
         self._work = work
         self._on_error = on_error
         self._wake = threading.Condition()
-        self._item: T | None = None
+        self._items: Scheduler[str, T] = Scheduler()
         self._tasks: deque[Callable[[], None]] = deque()
         self._stopping = False
         self._working = False
-        self.dropped = 0
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
     @property
+    def dropped(self) -> int:
+        """Number of items that a newer one replaced before their turn."""
+        with self._wake:
+            return self._items.load(_ONLY).dropped
+
+    @property
     def is_idle(self) -> bool:
         """Whether all that was submitted and posted is done."""
         with self._wake:
-            return not self._tasks and self._item is None and not self._working
+            return not self._tasks and not self._has_item and not self._working
 
     def submit(self, item: T) -> None:
         """Offer an item; one that still waits is dropped in its favour."""
         with self._wake:
-            if self._item is not None:
-                self.dropped += 1
-            self._item = item
+            self._items.offer(_ONLY, item)
             self._wake.notify()
 
     def post(self, task: Callable[[], None], *, discard: bool = False) -> None:
         """Run a task after those posted before and before the waiting item; `discard` forgets that item."""
         with self._wake:
             if discard:
-                self._item = None
+                self._items.discard(_ONLY)
             self._tasks.append(task)
             self._wake.notify()
 
@@ -57,22 +64,25 @@ class LatestWorker(Generic[T]):
         """Finish what runs and all tasks, forget the waiting item, join; False if `timeout` (s) passed."""
         with self._wake:
             self._stopping = True
-            self._item = None
+            self._items.discard(_ONLY)
             self._wake.notify()
         if self._thread.ident is not None and self._thread is not threading.current_thread():
             self._thread.join(timeout)
         return not self._thread.is_alive()
 
+    @property
+    def _has_item(self) -> bool:
+        return self._items.seconds_to_next is not None
+
     def _run(self) -> None:
         while True:
             with self._wake:
                 self._working = False
-                self._wake.wait_for(lambda: self._tasks or self._item is not None or self._stopping)
+                self._wake.wait_for(lambda: self._tasks or self._has_item or self._stopping)
                 if self._tasks:
                     job: Callable[[], None] = self._tasks.popleft()
-                elif self._item is not None:
-                    item, self._item = self._item, None
-                    job = _bind(self._work, item)
+                elif self._has_item:
+                    job = _bind(self._work, self._items.take()[_ONLY])
                 else:
                     return
                 self._working = True
