@@ -5,7 +5,7 @@ from __future__ import annotations
 import array
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import pytest
 
 pytest.importorskip("torch")
 av = pytest.importorskip("av", reason="PyAV is missing; install it with: pip install av")
-pytest.importorskip("rclpy", reason="rclpy is missing; source a ROS 2 distribution")
+rclpy = pytest.importorskip("rclpy", reason="rclpy is missing; source a ROS 2 distribution")
 pytest.importorskip("rosbags", reason="rosbags is missing; install it with: pip install rosbags")
 from diagnostic_msgs.msg import DiagnosticArray  # noqa: E402
 from rcl_interfaces.msg import Log  # noqa: E402
@@ -343,16 +343,30 @@ def test_without_pyav_one_sentence_says_what_to_install(graph: Any, monkeypatch:
     assert watcher.notes.count("unusable") == 5
 
 
+@pytest.fixture
+def other_process() -> Iterator[Node]:
+    """A node whose topics may have other types than this graph's, as in a process of its own."""
+    context = rclpy.Context()
+    rclpy.init(context=context)
+    node = rclpy.create_node("camera", context=context)
+    yield node
+    node.destroy_node()
+    context.try_shutdown()
+
+
 @pytest.mark.parametrize("transport", ["raw", "compressed"])
 @pytest.mark.parametrize(
     "kind", ["foxglove_msgs/msg/CompressedVideo", "ffmpeg_image_transport_msgs/msg/FFMPEGPacket"]
 )
-def test_a_topic_of_packets_of_another_type_is_found(graph: Any, kind: str, transport: str) -> None:
+def test_a_topic_of_packets_of_another_type_is_found(
+    graph: Any, other_process: Node, kind: str, transport: str
+) -> None:
     package, _, name = kind.split("/")
     module = pytest.importorskip(f"{package}.msg", reason=f"{package} is not installed")
     watcher = graph.host(Watcher, transport=transport)  # before the camera: the type is not known yet
     topic = "image" if transport == "raw" else "image/compressed"
-    camera = graph.publisher(getattr(module, name), topic, DEEP)
+    camera = other_process.create_publisher(getattr(module, name), topic, DEEP)
+    graph.wait(lambda: camera.get_subscription_count() == 1, "a subscription with the type")
     for number, data in encode(30, tune="zerolatency"):
         header = Header(stamp=to_time(START + number * STEP), frame_id="lens")
         payload = array.array("B", data)
