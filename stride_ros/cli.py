@@ -24,6 +24,7 @@ from typing import NoReturn
 from stride_ros.errors import ConfigError, StrideError
 from stride_ros.process.threads import prepare_process
 from stride_ros.terminal import say, wrapped
+from stride_ros.user_files.output import FULL
 
 COMMANDS = (  # modules with add_parser, in the order of --help
     "stride_ros.demo.command",
@@ -114,3 +115,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        # Where it was the output that has no room, what is left in the buffer must not fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        place = error.filename or "the output or temporary files"
+        say(
+            f"stride-ros {arguments.command}: there is no room for {place} ({error.strerror}); "
+            "free some space.",
+            stream=sys.stderr,
+        )
+        return 2

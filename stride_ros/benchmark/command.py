@@ -12,6 +12,7 @@ from stride_ros.errors import ConfigError
 from stride_ros.process.threads import add_threads_option, use_threads
 from stride_ros.terminal import say
 from stride_ros.text.wording import counted, plural
+from stride_ros.user_files.output import write_whole
 
 if TYPE_CHECKING:
     from stride_ros.activation.model import ActivationModel
@@ -113,7 +114,7 @@ def run(arguments: argparse.Namespace) -> int:
     }
     say(table(report))
     if arguments.json:
-        arguments.json.write_text(json.dumps(report, indent=2) + "\n")
+        write_whole(arguments.json, json.dumps(report, indent=2) + "\n")
     if arguments.picture:
         from stride_ros.benchmark.picture import draw
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from stride_ros.benchmark.measure import PARTS, REFERENCES
 from stride_ros.text.wording import counted, plural
+from stride_ros.user_files.output import whole_file
 
 
 def draw(report: dict[str, Any], path: Path) -> None:
@@ -55,7 +56,8 @@ def draw(report: dict[str, Any], path: Path) -> None:
     )
     figure.tight_layout()
     try:
-        figure.savefig(path, dpi=110)
+        with whole_file(path) as picture:
+            figure.savefig(picture, dpi=110)
     except ValueError as error:
         raise ConfigError(f"{path} has a suffix that cannot be drawn; use .png, .svg or .pdf.") from error
     finally:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from stride_ros.errors import BackendError, ConfigError
 from stride_ros.text import topics
 from stride_ros.text.wording import counted
+from stride_ros.user_files.output import write_whole
 
 if TYPE_CHECKING:
     from stride_ros.response.backend import ResponseRequest
@@ -48,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
         report = measure_responder(parameters, frames=_FRAMES, rounds=_ROUNDS, on_round=step)
     say(table(report))
     if arguments.json:
-        arguments.json.write_text(json.dumps(report, indent=2) + "\n")
+        write_whole(arguments.json, json.dumps(report, indent=2) + "\n")
     return 0
 
 

@@ -21,6 +21,7 @@ from stride_ros.parameters.activation import DEFAULT_QUERY
 from stride_ros.process.threads import add_threads_option
 from stride_ros.qwen3_vl.checkpoint import EMBEDDED
 from stride_ros.sources.bag_command import add_image_topic
+from stride_ros.user_files.output import make_folder
 
 if TYPE_CHECKING:
     from stride_ros.world.story import WorldEvent
@@ -71,7 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
     from stride_ros.demo.graph import Graph, GraphSettings
 
     query, events = _query_and_truth(arguments)
-    arguments.out.mkdir(parents=True, exist_ok=True)
+    make_folder(arguments.out)
     settings = GraphSettings(
         source=arguments.source,
         image_topic=arguments.image_topic,

@@ -9,9 +9,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stride_ros.errors import ConfigError, SourceError
+from stride_ros.errors import ConfigError
 from stride_ros.terminal import Style, say
 from stride_ros.text.wording import counted
+from stride_ros.user_files.output import write_whole
 
 if TYPE_CHECKING:
     from stride_ros.doctor.fit import Plan
@@ -97,12 +98,7 @@ def run(arguments: argparse.Namespace) -> int:
     }
     _print(document, plan)
     if arguments.json is not None:
-        try:
-            arguments.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise SourceError(
-                f"{arguments.json} cannot be written ({error.strerror}); choose another place."
-            ) from error
+        write_whole(arguments.json, json.dumps(document, indent=1) + "\n")
     return 0 if fits else 1
 
 

@@ -12,6 +12,7 @@ from stride_ros.process.threads import add_threads_option
 from stride_ros.qwen3_vl.checkpoint import EMBEDDED
 from stride_ros.terminal import say
 from stride_ros.text.wording import counted, plural
+from stride_ros.user_files.output import write_whole
 
 if TYPE_CHECKING:
     from stride_ros.evaluation.detectors import Detector
@@ -94,7 +95,7 @@ def run(arguments: argparse.Namespace) -> int:
     queries = plural(arguments.queries, "query", "queries together")
     say(f"{'tick_ms':24s} {result['tick_ms']:.1f} ms for {arguments.queries} {queries}", hang=25)
     if arguments.json is not None:
-        arguments.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+        write_whole(arguments.json, json.dumps(result, indent=2) + "\n")
     if arguments.report is not None:
         from stride_ros.evaluation.report import rival_detectors, write_report
 

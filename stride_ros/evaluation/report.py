@@ -12,6 +12,7 @@ from stride_ros.activation.config import ActivationConfig
 from stride_ros.activation.model import ActivationModel
 from stride_ros.evaluation.detectors import Detector, FixedInterval, Motion, NewestSlot, Session
 from stride_ros.text.wording import counted, plural
+from stride_ros.user_files.output import whole_file, write_whole
 
 COLUMNS = {
     "span_f1_30": "F1@.3",
@@ -93,7 +94,7 @@ def replace_section(file: Path, section: str, text: str) -> None:
         old = f"{old}\n{begin}\n{end}\n"
     before, _, rest = old.partition(begin)
     _, _, after = rest.partition(end)
-    file.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")
+    write_whole(file, f"{before}{begin}\n{text}\n{end}{after}")
 
 
 def _cell(value: float | None) -> str:
@@ -123,5 +124,6 @@ def draw(file: Path, rows: Mapping[str, Row]) -> None:
     axes.grid(axis="x", alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(loc="lower right", fontsize=8)
-    figure.savefig(file, dpi=110)
+    with whole_file(file) as picture:
+        figure.savefig(picture, dpi=110)
     pyplot.close(figure)

@@ -13,6 +13,7 @@ from stride_ros.errors import ConfigError, SourceError
 from stride_ros.process.threads import add_threads_option
 from stride_ros.terminal import say
 from stride_ros.text.wording import counted
+from stride_ros.user_files.output import write_whole
 
 if TYPE_CHECKING:
     from stride_ros.response.backend import ResponseBackend, ResponseRequest
@@ -102,7 +103,7 @@ def run(arguments: argparse.Namespace) -> int:
             "frame_times": [stamp / 1e9 for stamp in request.frame_stamps],
             **answer,
         }
-        arguments.json.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        write_whole(arguments.json, json.dumps(report, indent=2, ensure_ascii=False) + "\n")
     return 0
 
 

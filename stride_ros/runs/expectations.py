@@ -20,12 +20,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from stride_ros.errors import ConfigError, SourceError
+from stride_ros.errors import ConfigError
 from stride_ros.runs.matching import pair_up
 from stride_ros.runs.record import RETRACTED, Expected, Run, Span
 from stride_ros.terminal import one_line
 from stride_ros.text.foreign import visible
 from stride_ros.text.wording import counted, plural, time_label
+from stride_ros.user_files.output import write_whole
 from stride_ros.user_files.values import is_number, text_of
 from stride_ros.user_files.yaml_file import line_of, plain, read_yaml
 
@@ -287,10 +288,7 @@ def write_expectations(run: Run, path: str | Path) -> None:
         if not spans:
             lines.append(f"- {{query: {quoted}, none: [{run.begin:.1f}, {run.begin + run.seconds:.1f}]}}\n")
     lines.append("- thresholds: {recall: 1.0, precision: 1.0, iou: 0.5}\n")
-    try:
-        Path(path).write_text("".join(lines), encoding="utf-8")
-    except OSError as error:
-        raise SourceError(f"{path} cannot be written ({error.strerror}); choose another place.") from error
+    write_whole(path, "".join(lines))
 
 
 def _quoted(text: str) -> str:

@@ -27,9 +27,9 @@ from typing import Any
 
 import numpy as np
 
-from stride_ros.errors import SourceError
 from stride_ros.imaging.picture_file import encode_jpeg
 from stride_ros.imaging.resize import resize
+from stride_ros.user_files.output import write_whole
 
 SCHEMA = "stride_ros/run/1"
 OPEN, OFFSET, RETRACTED = "open", "offset", "retracted"
@@ -159,13 +159,7 @@ class Run:
 
     def write_json(self, path: str | Path, *, latencies: bool) -> None:
         """Write `to_json`; SourceError when the file cannot be written."""
-        try:
-            # A file name that is no text, such as "\\udce4", stays an escape.
-            Path(path).write_text(self.to_json(latencies=latencies), "utf-8", "backslashreplace")
-        except OSError as error:
-            raise SourceError(
-                f"{path} cannot be written ({error.strerror}); choose another place."
-            ) from error
+        write_whole(path, self.to_json(latencies=latencies))
 
 
 def _query_to_json(query: QueryRun) -> dict[str, Any]:

@@ -10,24 +10,22 @@ from typing import Any
 
 import numpy as np
 
-from stride_ros.errors import SourceError
 from stride_ros.runs.matching import match_spans
 from stride_ros.runs.page import page
 from stride_ros.runs.record import OFFSET, OPEN, RETRACTED, Expected, QueryRun, Run, Span
 from stride_ros.runs.timeline import legend_html, timeline_svg
 from stride_ros.runs.timeline_png import write_timeline_png
 from stride_ros.text.wording import counted, plural, time_label
+from stride_ros.user_files.output import make_folder, whole_file, write_whole
 
 
 def write_report(run: Run, folder: str | Path) -> None:
     """Write report.html and timeline.png into `folder`, which is made; SourceError when that fails."""
     folder = Path(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "report.html").write_text(report_html(run), "utf-8", "backslashreplace")
-        write_timeline_png(run, folder / "timeline.png")
-    except OSError as error:
-        raise SourceError(f"{folder} cannot be written ({error.strerror}); choose another folder.") from error
+    make_folder(folder)
+    write_whole(folder / "report.html", report_html(run))
+    with whole_file(folder / "timeline.png") as picture:
+        write_timeline_png(run, picture)
 
 
 def _length(run: Run) -> str:

@@ -12,6 +12,7 @@ from stride_ros.bags import messages
 from stride_ros.bags.writer import START_STAMP, BagWriter
 from stride_ros.errors import SourceError
 from stride_ros.text import topics
+from stride_ros.user_files.output import whole_file, write_whole
 from stride_ros.world.world import World
 
 FRAME_ID = "camera"
@@ -89,7 +90,7 @@ def write_video(world: World, path: str | Path, report: Report = lambda time: No
     import av
 
     try:
-        with av.open(str(path), "w") as container:
+        with whole_file(path) as beside, av.open(str(beside), "w") as container:
             stream = container.add_stream("libx264", rate=Fraction(world.fps).limit_denominator(1000))
             stream.width, stream.height = (side - side % 2 for side in world.size)  # 4:2:0 wants even sides
             stream.pix_fmt = "yuv420p"
@@ -111,9 +112,4 @@ def write_labels(world: World, path: str | Path) -> None:
         f' text: "{event.text}"}}\n'
         for event in world.events
     ]
-    try:
-        Path(path).write_text("".join(lines) or "[]\n", encoding="utf-8")
-    except OSError as error:
-        raise SourceError(
-            f"Labels {path} cannot be written ({error.strerror}); choose another name."
-        ) from error
+    write_whole(path, "".join(lines) or "[]\n")

@@ -1,0 +1,107 @@
+"""Files that commands write: whole under their name, or not there."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import secrets
+import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from stride_ros.errors import SourceError
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_SPECIAL = ("/dev/", "/proc/")  # names of devices and of what is open already, which must not be replaced
+_OPEN = re.compile(r"/dev/std(out|err)|(?:/dev/fd|/proc/self/fd)/(\d+)")
+
+
+def write_whole(path: str | Path, data: str | bytes) -> None:
+    """Write a file that is whole under its name or not there; what was there stays until then.
+
+    A text is written as UTF-8; what of it is no text, as in a file name such as "\\udce4", stays an escape.
+    Pipes and devices are written to. Raises SourceError.
+    """
+    with whole_file(path) as beside:
+        beside.write_bytes(data.encode("utf-8", "backslashreplace") if isinstance(data, str) else data)
+
+
+@contextmanager
+def whole_file(path: str | Path) -> Iterator[Path]:
+    """A file to write instead of `path`, with the same suffix, which takes its place when the block is left.
+
+    After an error in the block nothing of it is kept. Raises SourceError when either cannot be written.
+    """
+    try:
+        special = _is_special(path)
+        target = Path(path) if special else Path(os.path.realpath(path))
+        beside = _new_file(Path(tempfile.gettempdir()) if special else target.parent, target)
+    except OSError as error:
+        raise unwritable(path, error) from error
+    try:
+        yield beside
+        if special:
+            _send(beside, target)
+        else:
+            _put(beside, target)
+    except OSError as error:
+        raise unwritable(path, error) from error
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder with those above it, unless it is there. Raises SourceError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise unwritable(folder, error) from error
+
+
+def unwritable(path: str | Path, error: OSError) -> SourceError:
+    """The sentence for what the system says."""
+    room = "free some space there, or " if error.errno in FULL else ""
+    return SourceError(f"{path} cannot be written ({error.strerror or error}); {room}choose another place.")
+
+
+def _is_special(path: str | Path) -> bool:
+    """Whether this is a pipe or a device. OSError for a directory."""
+    if str(path).startswith(_SPECIAL):
+        return True
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        return False
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    return not stat.S_ISREG(mode)
+
+
+def _new_file(folder: Path, target: Path) -> Path:
+    """An empty file with a name that nobody foresees, and the rights of `target` or of any new file."""
+    path = folder / f".{target.stem[:50]}.{secrets.token_hex(8)}{target.suffix}"
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666))
+    return path
+
+
+def _put(beside: Path, target: Path) -> None:
+    if target.exists():
+        beside.chmod(stat.S_IMODE(target.stat().st_mode))
+    with beside.open("rb") as file:
+        os.fsync(file.fileno())
+    os.replace(beside, target)
+
+
+def _send(source: Path, target: Path) -> None:
+    """Copy to a pipe or device; a pipe that nobody reads is an error instead of a wait without end."""
+    if match := _OPEN.fullmatch(str(target)):
+        # Opening it by this name would begin at the start of a file that output goes to.
+        descriptor = os.dup({"out": 1, "err": 2}.get(match[1]) or int(match[2]))
+    else:
+        descriptor = os.open(target, os.O_WRONLY | os.O_NONBLOCK)
+        os.set_blocking(descriptor, True)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(source.read_bytes())
