@@ -17,7 +17,8 @@ PRESETS: dict[str, tuple[TextShape, VisionShape]] = {
         TextShape(16384, 512, 1024, 3, 2, 1, 64, 1e-6, 5e6, (12, 10, 10)),
         VisionShape(320, 1280, 6, 5, 2304, 512, (1, 3)),
     ),
-    **PUBLISHED,
+    "2b": PUBLISHED["2b"],
+    "4b": PUBLISHED["4b"],
 }
 
 

@@ -13,12 +13,12 @@ from stride_ros.activation import ActivationConfig, ActivationEngine, Activation
 from stride_ros.activation.prompt import Prompt
 from stride_ros.doctor.memory import StageMemory, working_bytes
 from stride_ros.errors import CheckpointError
+from stride_ros.parameters.activation import DEFAULT_QUERY
 from stride_ros.qwen3_vl import checkpoint
 from stride_ros.qwen3_vl.architecture import Architecture
 from stride_ros.qwen3_vl.patches import CELL, model_size
 from stride_ros.qwen3_vl.published import PUBLISHED, window_architecture
 
-QUERY = "Tell me when a person is in view."  # of the length that queries have
 _PATCHES = 4  # of the vision tower for one token of the language model
 _KNOWN = {"interlive/stride-2b": "2b", "interlive/stride-4b": "4b"}
 _LARGEST_WINDOW = 256  # slots; published checkpoints have as many or fewer
@@ -40,7 +40,7 @@ def activation_memory(
     """
     planned = planned_model(model, dtype)
     engine = ActivationEngine(planned, config)
-    state = cameras * engine.memory_for(size, [QUERY] * queries)
+    state = cameras * engine.memory_for(size, [DEFAULT_QUERY] * queries)
     text, vision = planned.architecture.text, planned.architecture.vision
     height, width = model_size(*size, engine.frame_max_tokens)
     tokens = height // CELL * (width // CELL)

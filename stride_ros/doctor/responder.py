@@ -11,36 +11,36 @@ import torch
 from stride_ros.doctor.memory import StageMemory, working_bytes
 from stride_ros.errors import BackendError, CheckpointError
 from stride_ros.qwen3_vl import checkpoint
+from stride_ros.qwen3_vl.published import PUBLISHED
 from stride_ros.response.config import BackendConfig, ResponseConfig
 
 NONE = "none"  # nobody answers, or a server elsewhere does
 _TEXT = 1024  # tokens of instructions, history and question
 
 
-def _qwen3_vl(
-    hidden: int, intermediate: int, layers: int, heads: int, tied: bool, tower: tuple[int, int, int]
-) -> dict[str, Any]:
+def _qwen3_vl(size: str, tied: bool) -> dict[str, Any]:
+    text, vision = PUBLISHED[size]
     return {
         "model_type": "qwen3_vl",
         "tie_word_embeddings": tied,
         "text_config": {
-            "vocab_size": 151936,
-            "hidden_size": hidden,
-            "intermediate_size": intermediate,
-            "num_hidden_layers": layers,
-            "num_attention_heads": heads,
-            "num_key_value_heads": 8,
-            "head_dim": 128,
+            "vocab_size": text.vocab,
+            "hidden_size": text.hidden,
+            "intermediate_size": text.intermediate,
+            "num_hidden_layers": text.layers,
+            "num_attention_heads": text.heads,
+            "num_key_value_heads": text.kv_heads,
+            "head_dim": text.head_dim,
             "tie_word_embeddings": tied,
         },
         "vision_config": {
-            "hidden_size": tower[0],
-            "intermediate_size": tower[1],
-            "depth": tower[2],
-            "num_heads": 16,
-            "out_hidden_size": hidden,
-            "deepstack_visual_indexes": [1, 2, 3],  # where they lie makes no difference to the size
-            "num_position_embeddings": 2304,
+            "hidden_size": vision.hidden,
+            "intermediate_size": vision.intermediate,
+            "depth": vision.layers,
+            "num_heads": vision.heads,
+            "out_hidden_size": vision.output,
+            "deepstack_visual_indexes": list(vision.deepstack),
+            "num_position_embeddings": vision.positions,
         },
     }
 
@@ -95,9 +95,9 @@ def _gemma3(hidden: int, intermediate: int, layers: int, heads: int, kv_heads: i
 
 
 KNOWN: dict[str, dict[str, Any]] = {
-    "Qwen/Qwen3-VL-2B-Instruct": _qwen3_vl(2048, 6144, 28, 16, True, (1024, 4096, 24)),
-    "Qwen/Qwen3-VL-4B-Instruct": _qwen3_vl(2560, 9728, 36, 32, True, (1024, 4096, 24)),
-    "Qwen/Qwen3-VL-8B-Instruct": _qwen3_vl(4096, 12288, 36, 32, False, (1152, 4304, 27)),
+    "Qwen/Qwen3-VL-2B-Instruct": _qwen3_vl("2b", tied=True),
+    "Qwen/Qwen3-VL-4B-Instruct": _qwen3_vl("4b", tied=True),
+    "Qwen/Qwen3-VL-8B-Instruct": _qwen3_vl("8b", tied=False),
     "OpenGVLab/InternVL3-1B-hf": _internvl3(896, 4864, 24, 14, 2),
     "OpenGVLab/InternVL3-2B-hf": _internvl3(1536, 8960, 28, 12, 2),
     "OpenGVLab/InternVL3-8B-hf": _internvl3(3584, 18944, 28, 28, 4),

@@ -1,4 +1,4 @@
-"""Sizes of the published Qwen3-VL models, which STRIDE's checkpoints have too."""
+"""Sizes of the published Qwen3-VL models, of which STRIDE's checkpoints have the smaller ones."""
 
 from __future__ import annotations
 
@@ -13,6 +13,10 @@ PUBLISHED: dict[str, tuple[TextShape, VisionShape]] = {
     "4b": (
         TextShape(151936, 2560, 9728, 36, 32, 8, 128, 1e-6, 5e6, (24, 20, 20)),
         VisionShape(1024, 4096, 24, 16, 2304, 2560, (5, 11, 17)),
+    ),
+    "8b": (
+        TextShape(151936, 4096, 12288, 36, 32, 8, 128, 1e-6, 5e6, (24, 20, 20)),
+        VisionShape(1152, 4304, 27, 16, 2304, 4096, (8, 16, 24)),
     ),
 }
 

@@ -9,8 +9,9 @@ import torch
 
 from stride_ros.activation import ActivationConfig, ActivationEngine, ActivationModel
 from stride_ros.cli import main
-from stride_ros.doctor.activation import QUERY, CountedText, activation_memory, planned_model
+from stride_ros.doctor.activation import CountedText, activation_memory, planned_model
 from stride_ros.doctor.responder import KNOWN, responder_memory
+from stride_ros.parameters.activation import DEFAULT_QUERY
 from stride_ros.response.config import BackendConfig, ResponseConfig
 from stride_ros.training.checkpoint import create_checkpoint
 
@@ -47,7 +48,7 @@ def test_figures_are_those_of_the_loaded_model_and_its_engine(name, dtype, tmp_p
     model = ActivationModel.load(folder, device="cpu", dtype=str(dtype).removeprefix("torch."))
     assert told.weights == model.memory_bytes
     engine = ActivationEngine(model, config)
-    assert told.state == 3 * engine.memory_for((480, 640), [QUERY, QUERY])
+    assert told.state == 3 * engine.memory_for((480, 640), [DEFAULT_QUERY, DEFAULT_QUERY])
 
 
 def test_what_a_full_engine_takes_is_within_what_was_told():
@@ -58,7 +59,7 @@ def test_what_a_full_engine_takes_is_within_what_was_told():
     engine = ActivationEngine(ActivationModel.load("stride-tiny", device="cpu"), config)
     streams = [engine.open_stream(name, (96, 128)) for name in ("left", "right")]
     for stream in streams:
-        stream.watch(QUERY)
+        stream.watch(DEFAULT_QUERY)
     world = World(seed=0, seconds=40, size=(128, 96))
     for tick in range(36):
         engine.push({stream: (world.frame(tick), float(tick)) for stream in streams})
