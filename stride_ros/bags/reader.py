@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import struct
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
@@ -245,12 +245,8 @@ class BagReader:
 
     def _packet(self, message: BagMessage) -> Packet:
         found = self._deserialised(message)
-        try:
+        with _fields_of(message):
             return packet_of(found, message.channel.msgtype)
-        except FrameError:
-            raise
-        except (AttributeError, TypeError, ValueError) as error:
-            raise _without_fields(message) from error
 
     def _lead(self, start: int) -> Iterator[BagMessage]:
         """The packets of a video from a key frame before a log time (ns) on, up to that time.
@@ -329,12 +325,8 @@ class BagReader:
             return frame_to_rgb(message.picture), message.frame_id
         image = self._deserialised(message)
         convert = image_to_rgb if message.channel.msgtype == IMAGE else compressed_to_rgb
-        try:
+        with _fields_of(message):
             return convert(image), str(image.header.frame_id)
-        except FrameError:
-            raise
-        except (AttributeError, TypeError, ValueError) as error:
-            raise _without_fields(message) from error
 
     def _deserialised(self, message: BagMessage) -> Any:
         channel, data = message.channel, message.data
@@ -382,12 +374,18 @@ def _unpacked(data: bytes) -> bytes:
     return unpacked
 
 
-def _without_fields(message: BagMessage) -> FrameError:
-    """The definition in the file decides which fields a message has, and it may be damaged."""
-    return FrameError(
-        f"An image message has not the fields of {message.channel.msgtype}: its definition in the recording"
-        " is damaged; record the bag again."
-    )
+@contextmanager
+def _fields_of(message: BagMessage) -> Iterator[None]:
+    """The definition in the file decides which fields a message has, and it may be damaged: FrameError."""
+    try:
+        yield
+    except FrameError:
+        raise
+    except (AttributeError, TypeError, ValueError) as error:
+        raise FrameError(
+            f"An image message has not the fields of {message.channel.msgtype}: its definition in the "
+            "recording is damaged; record the bag again."
+        ) from error
 
 
 def _times(log_times: NDArray[np.int64]) -> NDArray[np.int64]:
