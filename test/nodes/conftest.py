@@ -240,6 +240,33 @@ def graph() -> Iterator[Graph]:
 
 
 @pytest.fixture
+def driver() -> Iterator[Any]:
+    """A node as in another process: one participant of DDS cannot have two types on a topic."""
+    context = rclpy.Context()
+    rclpy.init(context=context)
+    node = rclpy.create_node("driver", context=context)
+    yield node
+    node.destroy_node()
+    context.try_shutdown()
+
+
+@pytest.fixture
+def by_topic() -> Callable[[Path], dict[str, list[Any]]]:
+    """Reads the messages of a recording, by topic."""
+
+    def read(bag: Path) -> dict[str, list[Any]]:
+        from rosbags.highlevel import AnyReader
+
+        topics: dict[str, list[Any]] = {}
+        with AnyReader([bag]) as reader:
+            for connection, _, data in reader.messages():
+                topics.setdefault(connection.topic, []).append(reader.deserialize(data, connection.msgtype))
+        return topics
+
+    return read
+
+
+@pytest.fixture
 def processes(tmp_path: Path) -> Iterator[Processes]:
     """Starts node executables as processes."""
     processes = Processes(tmp_path)

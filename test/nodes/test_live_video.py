@@ -5,7 +5,7 @@ from __future__ import annotations
 import array
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -123,16 +123,6 @@ def write(path: Path, packets: Packets) -> Path:
     return path
 
 
-def by_topic(bag: Path) -> dict[str, list[Any]]:
-    from rosbags.highlevel import AnyReader
-
-    topics: dict[str, list[Any]] = {}
-    with AnyReader([bag]) as reader:
-        for connection, _, data in reader.messages():
-            topics.setdefault(connection.topic, []).append(reader.deserialize(data, connection.msgtype))
-    return topics
-
-
 def window(message: Any) -> tuple[Any, ...]:
     return to_nanoseconds(message.header.stamp), list(message.labels)
 
@@ -143,7 +133,9 @@ def span(message: Any) -> tuple[Any, ...]:
 
 
 @pytest.mark.parametrize("name", VIDEOS)
-def test_node_and_replay_decide_the_same_on_a_video(graph: Any, tmp_path: Path, name: str) -> None:
+def test_node_and_replay_decide_the_same_on_a_video(
+    graph: Any, by_topic: Any, tmp_path: Path, name: str
+) -> None:
     recording = write(tmp_path / "bag", VIDEOS[name]())
     config = ActivationConfig(unmasking_steps=4, trigger=TriggerConfig(min_confidence=0.0))
     run = replay(recording, [QUERY], model=CHECKPOINT, config=config, device="cpu", out=tmp_path / "out").run
@@ -343,29 +335,18 @@ def test_without_pyav_one_sentence_says_what_to_install(graph: Any, monkeypatch:
     assert watcher.notes.count("unusable") == 5
 
 
-@pytest.fixture
-def other_process() -> Iterator[Node]:
-    """A node whose topics may have other types than this graph's, as in a process of its own."""
-    context = rclpy.Context()
-    rclpy.init(context=context)
-    node = rclpy.create_node("camera", context=context)
-    yield node
-    node.destroy_node()
-    context.try_shutdown()
-
-
 @pytest.mark.parametrize("transport", ["raw", "compressed"])
 @pytest.mark.parametrize(
     "kind", ["foxglove_msgs/msg/CompressedVideo", "ffmpeg_image_transport_msgs/msg/FFMPEGPacket"]
 )
 def test_a_topic_of_packets_of_another_type_is_found(
-    graph: Any, other_process: Node, kind: str, transport: str
+    graph: Any, driver: Node, kind: str, transport: str
 ) -> None:
     package, _, name = kind.split("/")
     module = pytest.importorskip(f"{package}.msg", reason=f"{package} is not installed")
     watcher = graph.host(Watcher, transport=transport)  # before the camera: the type is not known yet
     topic = "image" if transport == "raw" else "image/compressed"
-    camera = other_process.create_publisher(getattr(module, name), topic, DEEP)
+    camera = driver.create_publisher(getattr(module, name), topic, DEEP)
     graph.wait(lambda: camera.get_subscription_count() == 1, "a subscription with the type")
     for number, data in encode(30, tune="zerolatency"):
         header = Header(stamp=to_time(START + number * STEP), frame_id="lens")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,17 +18,6 @@ from stride_ros.nodes.publishers import COMPRESSED, RAW, describe_silence, names
 from stride_ros.nodes.qos import image_qos  # noqa: E402
 
 TYPES = {Image: RAW, CompressedImage: COMPRESSED}
-
-
-@pytest.fixture
-def driver() -> Iterator[Node]:
-    """A node as in another process: one participant of DDS cannot have two types on a topic."""
-    context = rclpy.Context()
-    rclpy.init(context=context)
-    node = rclpy.create_node("driver", context=context)
-    yield node
-    node.destroy_node()
-    context.try_shutdown()
 
 
 def reason(graph: Any, driver: Node, wanted: type, topic: str, published: dict[str, type]) -> str:

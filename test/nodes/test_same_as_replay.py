@@ -127,18 +127,10 @@ def span(message: Any) -> tuple[Any, ...]:
     return span_number(message.span_id), message.state, message.watch, *times
 
 
-def by_topic(bag: Path) -> dict[str, list[Any]]:
-    from rosbags.highlevel import AnyReader
-
-    topics: dict[str, list[Any]] = {}
-    with AnyReader([bag]) as reader:
-        for connection, _, data in reader.messages():
-            topics.setdefault(connection.topic, []).append(reader.deserialize(data, connection.msgtype))
-    return topics
-
-
 @pytest.mark.parametrize("name", RECORDINGS)
-def test_node_and_replay_decide_and_note_the_same(graph: Any, tmp_path: Path, name: str) -> None:
+def test_node_and_replay_decide_and_note_the_same(
+    graph: Any, by_topic: Any, tmp_path: Path, name: str
+) -> None:
     recording = write(tmp_path / "bag", RECORDINGS[name]())
     run = replay(recording, QUERIES, model=CHECKPOINT, config=CONFIG, device="cpu", out=tmp_path / "out").run
     offline = by_topic(tmp_path / "out")
