@@ -383,7 +383,7 @@ def _fields_of(message: BagMessage) -> Iterator[None]:
         raise
     except (AttributeError, TypeError, ValueError) as error:
         raise FrameError(
-            f"An image message has not the fields of {message.channel.msgtype}: its definition in the "
+            f"An image message lacks fields of {message.channel.msgtype}: its definition in the "
             "recording is damaged; record the bag again."
         ) from error
 

@@ -143,7 +143,7 @@ def _plan(arguments: argparse.Namespace, device: str) -> Plan:
 
 
 def _memory(arguments: argparse.Namespace) -> tuple[str, int, int]:
-    """The device that is reckoned for, and the bytes of its memory, all and free."""
+    """The device to plan for, and its memory in bytes: total and free."""
     import torch
 
     from stride_ros.doctor.machine import device_memory

@@ -1,4 +1,4 @@
-"""What a stage takes in memory, in parts that are reckoned the same way for each."""
+"""What a stage takes in memory, in the same parts for each."""
 
 from __future__ import annotations
 
