@@ -33,9 +33,10 @@ from stride_ros.response.scheduler import Figures
 from stride_ros.text import topics
 from stride_ros.text.wording import counted, escaped, plural
 
-# Deeper than what publishers keep, so that no onset is lost while frames are converted.
+# Deeper than what publishers keep, so that no onset of a burst is lost while it and frames are worked on. No
+# reader of Fast DDS keeps more than this, unless its profile says so.
 _SPAN_QOS = copy(SPAN_QOS)
-_SPAN_QOS.depth = 100
+_SPAN_QOS.depth = 5000
 _JOIN_TIMEOUT = 10.0  # s; reading the frames in (prefill) cannot be interrupted
 _LISTED = 10  # ids in one line of the log
 _WARNING_PERIOD = 5.0  # s between repeated warnings
@@ -145,8 +146,15 @@ class ResponderNode(ManagedNode):
         if not self.parameters["remember"]:
             return KnownOnsets()
         name = self.get_fully_qualified_name().strip("/").replace("/", ".")
-        home = os.environ.get("ROS_HOME") or os.path.expanduser("~/.ros")
-        answered = KnownOnsets(Path(home, "stride_ros", f"{name}.{self.context.get_domain_id()}.answered"))
+        try:
+            home = Path(os.environ.get("ROS_HOME") or Path.home() / ".ros")
+        except RuntimeError:  # a user without an entry in passwd, as in some containers
+            self._tell_problem(
+                "Which events were answered is forgotten at exit, since this user has no home folder: set "
+                "ROS_HOME to a writable folder."
+            )
+            return KnownOnsets()
+        answered = KnownOnsets(home / "stride_ros" / f"{name}.{self.context.get_domain_id()}.answered")
         if answered.uncertain:
             ids = [str(span_id) for _, span_id in answered.uncertain]
             more = f" and {len(ids) - _LISTED} more" if len(ids) > _LISTED else ""

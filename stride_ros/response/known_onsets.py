@@ -8,7 +8,7 @@ import stat
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, fields
+from dataclasses import fields
 from enum import Enum
 from pathlib import Path
 
@@ -156,7 +156,7 @@ class KnownOnsets:
         report = self._owed.get(key)
         if report is None:
             return f"{key[0]} {key[1]} {self._known[key].value}"
-        return f"{key[0]} {key[1]} {_State.OWED.value} {json.dumps(asdict(report))}"
+        return f"{key[0]} {key[1]} {_State.OWED.value} {json.dumps(vars(report))}"
 
 
 def _entries(lines: list[str]) -> Iterator[tuple[Key, _State, SpanReport | None]]:
@@ -179,7 +179,7 @@ def _stamp(text: str) -> int:
 
 
 def _report(text: str) -> SpanReport:
-    """What `asdict` made of a report; ValueError for anything else."""
+    """The report with these fields in JSON; ValueError for anything else."""
     values = json.loads(text)
     if not isinstance(values, dict) or values.keys() != {field.name for field in fields(SpanReport)}:
         raise ValueError(text)
