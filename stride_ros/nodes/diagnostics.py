@@ -15,13 +15,14 @@ from rclpy.clock import Clock, ClockType
 
 from stride_ros.nodes.qos import DIAGNOSTICS_QOS
 from stride_ros.text import topics
+from stride_ros.text.foreign import as_reason
 
 if TYPE_CHECKING:
     from rclpy.node import Node
 
 
 class Status:
-    """One status: the worst level that was reported, all reasons for it, and values."""
+    """One status: the worst level that was reported, all reasons for it, and values; none is long."""
 
     def __init__(self) -> None:
         self.level = 0
@@ -36,16 +37,16 @@ class Status:
 
     def add(self, key: str, value: object) -> None:
         """Add a value; a float is shown with three decimals. Put the unit in the key: 'tick (ms)'."""
-        self.values[key] = f"{value:.3f}" if isinstance(value, float) else str(value)
+        self.values[key] = f"{value:.3f}" if isinstance(value, float) else as_reason(str(value))
 
     @property
     def message(self) -> str:
         worst = [reason for level, reason in self._reasons if level == self.level]
-        return "; ".join(worst) or "OK"
+        return as_reason("; ".join(worst)) or "OK"
 
     def _report(self, level: int, reason: str) -> None:
         self.level = max(self.level, level)
-        self._reasons.append((level, reason))
+        self._reasons.append((level, as_reason(reason)))
 
 
 class Diagnostics:

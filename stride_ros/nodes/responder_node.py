@@ -27,16 +27,18 @@ from stride_ros.parameters.responder import TABLE, to_backend, to_config
 from stride_ros.response.backend import ResponseBackend
 from stride_ros.response.commentary import SpanReport, SpanState
 from stride_ros.response.config import LIVE, BackendConfig
-from stride_ros.response.known_onsets import KnownOnsets
+from stride_ros.response.known_onsets import MAX_HEARD, KnownOnsets
 from stride_ros.response.responder import Responder
 from stride_ros.response.scheduler import Figures
 from stride_ros.text import topics
 from stride_ros.text.wording import counted, escaped, plural
 
-# Deeper than what publishers keep, so that no onset is lost while frames are converted.
+# Deeper than what publishers keep, so that no onset of a burst is lost while it and frames are worked on. No
+# reader of Fast DDS keeps more than this, unless its profile says so.
 _SPAN_QOS = copy(SPAN_QOS)
-_SPAN_QOS.depth = 100
+_SPAN_QOS.depth = 5000
 _JOIN_TIMEOUT = 10.0  # s; reading the frames in (prefill) cannot be interrupted
+_LISTED = 10  # ids in one line of the log
 _WARNING_PERIOD = 5.0  # s between repeated warnings
 
 
@@ -48,6 +50,7 @@ class _Configured:
     responder: Responder
     output: CommentaryOutput
     diagnostics: Diagnostics
+    answered: KnownOnsets
 
 
 class ResponderNode(ManagedNode):
@@ -61,9 +64,10 @@ class ResponderNode(ManagedNode):
         """`node_options` go to rclpy's Node: context, namespace, parameter_overrides, cli_args ..."""
         self._configured: _Configured | None = None
         self._entities: list[tuple[Any, Any]] = []  # (what destroys it, the entity), made by activate
-        self._heard = KnownOnsets()  # in this life of the node
+        self._heard = KnownOnsets(size=MAX_HEARD)  # in this life of the node
         self._frames = Rate()
         self._rejected = 0
+        self._told = ""  # the problem of the ledger that was logged last
         super().__init__("responder", TABLE, _check, **node_options)
 
     # Transitions
@@ -76,17 +80,20 @@ class ResponderNode(ManagedNode):
             lambda: self._load(to_backend(values), values["warm_up"]), keep_waiting=self.may_wait
         )
         output = CommentaryOutput(self)
+        answered = self._open_answered()
         self._configured = _Configured(
             backend,
-            Responder(backend, to_config(values), output, heard=self._heard, answered=self._open_answered()),
+            Responder(backend, to_config(values), output, heard=self._heard, answered=answered),
             output,
             Diagnostics(self, self._fill_status, hardware_id=values["device"]),
+            answered,
         )
         self.get_logger().info(
             f"{backend.name} ({values['backend']}) is ready after {time.monotonic() - started:.1f} s."
         )
 
     def activate(self) -> None:
+        self._responder.start()
         self._entities = [
             (self.destroy_subscription, subscription)
             for subscription in (
@@ -139,13 +146,31 @@ class ResponderNode(ManagedNode):
         if not self.parameters["remember"]:
             return KnownOnsets()
         name = self.get_fully_qualified_name().strip("/").replace("/", ".")
-        home = Path(os.environ.get("ROS_HOME") or Path.home() / ".ros")
-        answered = KnownOnsets(home / "stride_ros" / f"{name}.{self.context.get_domain_id()}.answered")
-        if answered.problem:
-            self.get_logger().warning(
-                f"Answers are forgotten at exit ({answered.problem}): set ROS_HOME to a writable folder."
+        try:
+            home = Path(os.environ.get("ROS_HOME") or Path.home() / ".ros")
+        except RuntimeError:  # a user without an entry in passwd, as in some containers
+            self._tell_problem(
+                "Which events were answered is forgotten at exit, since this user has no home folder: set "
+                "ROS_HOME to a writable folder."
             )
+            return KnownOnsets()
+        answered = KnownOnsets(home / "stride_ros" / f"{name}.{self.context.get_domain_id()}.answered")
+        if answered.uncertain:
+            ids = [str(span_id) for _, span_id in answered.uncertain]
+            more = f" and {len(ids) - _LISTED} more" if len(ids) > _LISTED else ""
+            self.get_logger().warning(
+                "The node was killed as it published a final Commentary, which may be lost and is not "
+                f"published again: span {', '.join(ids[:_LISTED])}{more}."
+            )
+        self._told = ""
+        self._tell_problem(answered.problem)
         return answered
+
+    def _tell_problem(self, problem: str) -> None:
+        """Log what keeps answers from being remembered, once."""
+        if problem and problem != self._told:
+            self.get_logger().warning(problem)
+        self._told = problem
 
     # What can be seen of it
 
@@ -235,6 +260,9 @@ class ResponderNode(ManagedNode):
         if figures.waiting >= self.parameters["max_queue"]:
             waiting = f"{counted(figures.waiting, 'event')} {plural(figures.waiting, 'waits', 'wait')}"
             status.warn(f"{waiting} for an answer, and the next one pushes the oldest out")
+        if self._configured is not None and (problem := self._configured.answered.problem):
+            status.warn(problem)
+            self._tell_problem(problem)
         active = bool(self._entities)
         enabled = active and self._responder.enabled
         status.add("state", "inactive" if not active else "active" if enabled else "disabled")

@@ -6,7 +6,10 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
 from stride_ros.response.backend import ResponseRequest
-from stride_ros.response.scheduler import AnswerScheduler, Job
+from stride_ros.response.scheduler import AnswerScheduler, Job, NothingToShow
+from stride_ros.text.wording import counted
+
+MAX_OPEN = 1000  # events whose end is awaited; one that is never reported must not be for ever
 
 
 @dataclass
@@ -22,13 +25,15 @@ class AnswerDispatch:
     `respond_on`: `onset` answers when an event begins, `offset` when it is over, `both` twice: the
     answer at the onset is then published whole but not as final, since the final one follows at the offset.
     Every onset gets exactly one final answer. `key` tells spans apart, `watch` what found them: a watch
-    has one event at a time.
+    has one event at a time. When more than `MAX_OPEN` events are open, the oldest is settled. No frames are
+    held for an event that is only waited for.
     """
 
     def __init__(self, scheduler: AnswerScheduler, respond_on: str) -> None:
         self._scheduler = scheduler
         self._respond_on = respond_on
-        self._open: dict[Hashable, _OpenSpan] = {}
+        self._open: dict[Hashable, _OpenSpan] = {}  # oldest first
+        self._of_watch: dict[Hashable, Hashable] = {}  # watch -> key
 
     def onset(
         self,
@@ -39,21 +44,24 @@ class AnswerDispatch:
         context: object,
     ) -> None:
         """An event began: `request` makes what the backend is asked, `arrival` is time.monotonic()."""
-        for other, span in tuple(self._open.items()):
-            if other == key or span.watch == watch:  # nobody reported its end
-                self._settle(other, "The next event began before the end of this one was reported.")
+        for other in (key, self._of_watch.get(watch)):  # nobody reported its end
+            self._settle(other, "The next event began before the end of this one was reported.")
+        if len(self._open) >= MAX_OPEN:
+            reason = f"More than {counted(MAX_OPEN, 'event')} were open, and this was the oldest."
+            self._settle(next(iter(self._open)), reason)
         first = second = None
         if self._respond_on != "offset":
             first = Job(request, arrival, context, last=self._respond_on == "onset")
         if self._respond_on != "onset":
-            second = Job(request, arrival, context, earlier=first)
+            second = Job(_unknown, arrival, context, earlier=first)
         self._open[key] = _OpenSpan(watch, first, second)
+        self._of_watch[watch] = key
         if first is not None:
             self._scheduler.submit(first)
 
     def offset(self, key: Hashable, request: Callable[[], ResponseRequest]) -> None:
         """The event is over; `request` covers all of it. Nothing for a span whose onset is unknown."""
-        span = self._open.pop(key, None)
+        span = self._close(key)
         if span is not None and span.second is not None:
             span.second.request = request
             self._scheduler.submit(span.second)
@@ -68,6 +76,7 @@ class AnswerDispatch:
             for span in self._open.values():
                 self._skip_second(span, reason)
             self._open.clear()
+            self._of_watch.clear()
             self._scheduler.skip_all(reason)
 
     def _settle(self, key: Hashable, reason: str, *, cancel: bool = False) -> None:
@@ -76,7 +85,7 @@ class AnswerDispatch:
         `cancel`: not even that answer is wanted, unless it has begun.
         """
         with self._scheduler.lock:
-            span = self._open.pop(key, None)
+            span = self._close(key)
             if span is None:
                 return
             if span.first is None or span.first.closed:
@@ -88,7 +97,18 @@ class AnswerDispatch:
             if cancel and not span.first.begun:
                 self._scheduler.skip(span.first, reason)
 
+    def _close(self, key: Hashable) -> _OpenSpan | None:
+        span = self._open.pop(key, None)
+        if span is not None and self._of_watch.get(span.watch) == key:
+            del self._of_watch[span.watch]
+        return span
+
     def _skip_second(self, span: _OpenSpan, reason: str) -> None:
         if span.second is not None:
             span.second.text = span.first.text if span.first is not None else ""
             self._scheduler.skip(span.second, reason)
+
+
+def _unknown() -> ResponseRequest:
+    """The request about an event whose end has not been reported."""
+    raise NothingToShow("The event is not over.")

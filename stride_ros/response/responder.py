@@ -10,7 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import cast
 
 import numpy as np
@@ -19,16 +19,20 @@ from numpy.typing import NDArray
 from stride_ros.response.backend import ResponseBackend, ResponseRequest
 from stride_ros.response.commentary import Commentary, CommentarySink, SpanReport, SpanState
 from stride_ros.response.config import MAX_HISTORY, ResponseConfig
-from stride_ros.response.dispatch import AnswerDispatch
+from stride_ros.response.dispatch import MAX_OPEN, AnswerDispatch
 from stride_ros.response.frame_cache import FrameCache, Selection
-from stride_ros.response.known_onsets import Key, KnownOnsets
+from stride_ros.response.known_onsets import MAX_HEARD, Key, KnownOnsets
 from stride_ros.response.request import make_request, nanoseconds
 from stride_ros.response.scheduler import Answer, AnswerScheduler, Figures, Job, NothingToShow
 from stride_ros.text.foreign import mended
+from stride_ros.text.wording import counted
 
 _FRAME_WAIT = 1.0  # s; a decision's frame is published before its span, but may arrive after it
 _HISTORY_WAIT = 1.0  # s
+_DISCOVERY = 5.0  # s that the middleware may take to find the publishers of all topics
 _LATE_FRAME_WAIT = 5.0  # s; who joins late has missed that frame, and the next one may take a while
+_LONGEST_NAME = 1000  # characters of a query or a name, as in the activation node's queries
+_STARTED_AGAIN = "The responder ended before the answer was finished, and was started again."
 _NO_FRAME = "No frame of the event has arrived: check that `frames` is connected."
 
 
@@ -38,6 +42,15 @@ class _Event:
 
     report: SpanReport
     key: Key
+
+
+@dataclass
+class _Late:
+    """An event of which something was missed: its ONSET, or the frames before it."""
+
+    until: float  # time.monotonic() by which what its publisher has kept is here
+    goes_on: bool  # a report says so, and none that it is over
+    over: threading.Event = field(default_factory=threading.Event)
 
 
 class Responder:
@@ -61,23 +74,36 @@ class Responder:
         answered: KnownOnsets | None = None,
         inline: bool = False,
     ) -> None:
-        """`heard`: onsets that were taken on before; `answered`: those that got their final Commentary,
-        perhaps in earlier processes. Both are added to.
+        """`heard`: onsets that were taken on before; `answered`: those that got their final Commentary or are
+        owed it, perhaps in earlier processes. Both are added to.
         """
         self._backend, self._config, self._sink = backend, config, sink
-        self._heard = KnownOnsets() if heard is None else heard
+        self._heard = KnownOnsets(size=MAX_HEARD) if heard is None else heard
         self._answered = KnownOnsets() if answered is None else answered
         self._inline = inline
         self._frames = FrameCache(config)
         self._history = _History()
         self._scheduler = AnswerScheduler(backend, self._tell, config, inline=inline)
         self._dispatch = AnswerDispatch(self._scheduler, config.respond_on)
-        # Events that were joined at an UPDATE and are going on; each is set when it is over.
-        self._late: dict[Hashable, threading.Event] = {}
+        self._late: dict[Hashable, _Late] = {}  # oldest first
+        # ns since the epoch; of what was published before, frames may have been missed.
+        self._listens_since = 0
         self._enabled = True
         self.onsets = 0  # events that were taken on
 
     # What comes in
+
+    def start(self) -> None:
+        """Reports come from now on. Take on again what an earlier process owed: exactly one final Commentary.
+
+        An event that goes on is answered with the frames that come, any other skipped with the reason.
+        """
+        self._listens_since = time.time_ns() + nanoseconds(_DISCOVERY)
+        until = time.monotonic() + _HISTORY_WAIT
+        for key, report in self._answered.owed():
+            if key not in self._heard:
+                late = self._new_late(report, _Late(until, goes_on=False))
+                self._begin(report, key, self._late_question(report, late))
 
     def frame(self, image: NDArray[np.uint8], stamp: int) -> None:
         """Remember a frame, (H, W, 3) uint8 RGB, with its stamp in ns.
@@ -89,17 +115,20 @@ class Responder:
 
     def span(self, report: SpanReport) -> None:
         """Take note of what became of a span: every report counts, in order."""
+        report, refusal = _bounded(report)
         key = (report.published, report.span_id)
+        if report.state <= SpanState.UPDATE and (late := self._late.get(_identity(report))):
+            late.goes_on = True
         if report.state is SpanState.ONSET:
             # Spans are kept by their publisher, so a new subscription gets old ones. No time: not known.
             if not (report.published and (key in self._heard or key in self._answered)):
-                self._begin(report, key, self._question(report, report.stamp))
+                self._begin(report, key, self._question(report, report.stamp), refusal)
         elif not (self._heard.has_span(report.span_id) or self._answered.has_span(report.span_id)):
-            self._join(report, key)
+            self._join(report, key, refusal)
         elif report.state is not SpanState.UPDATE:
             event = _identity(report)
             if event in self._late:
-                self._late.pop(event).set()
+                self._late.pop(event).over.set()
             if report.state is SpanState.OFFSET:
                 self._dispatch.offset(event, self._question(report, report.end))
             else:
@@ -165,6 +194,8 @@ class Responder:
     ) -> None:
         """Owe an event its answer, or refuse it with the reason: one final Commentary in either case."""
         self._heard.add(key)
+        if report.published:
+            self._answered.owe(key, report)
         self.onsets += 1
         arrival = time.monotonic()
         if not refusal and not report.respond:
@@ -177,21 +208,32 @@ class Responder:
         else:
             self._dispatch.onset(_identity(report), _watch(report), request, arrival, event)
 
-    def _join(self, report: SpanReport, key: Key) -> None:
+    def _join(self, report: SpanReport, key: Key, refusal: str) -> None:
         """An event whose ONSET never came: pushed out by its own UPDATEs, or published too long ago."""
         request = self._question(report, report.end)
         if report.state is SpanState.UPDATE:
-            over = self._late[_identity(report)] = threading.Event()
-            self._begin(report, key, self._late_question(report, over))
+            late = self._new_late(report, _Late(time.monotonic() + _HISTORY_WAIT, goes_on=True))
+            self._begin(report, key, self._late_question(report, late), refusal)
+        elif refusal:
+            self._begin(report, key, request, refusal)
         elif report.state is SpanState.OFFSET and self._config.respond_on != "onset":
             self._begin(report, key, request)
             self._dispatch.offset(_identity(report), request)
         else:
             self._begin(report, key, request, "The event was over before the responder heard of it.")
 
+    def _new_late(self, report: SpanReport, late: _Late) -> _Late:
+        if len(self._late) >= MAX_OPEN:
+            del self._late[next(iter(self._late))]
+        self._late[_identity(report)] = late
+        return late
+
     def _question(self, report: SpanReport, until: int) -> Callable[[], ResponseRequest]:
         """What makes the request when the answer begins; frames that are here now stay with it."""
         kept = self._select(report.start, until)
+        late = None
+        if report.state is SpanState.ONSET and 0 < report.published < self._listens_since and not kept.frames:
+            late = self._new_late(report, _Late(time.monotonic() + _HISTORY_WAIT, goes_on=True))
 
         def ask() -> ResponseRequest:
             selection = kept
@@ -201,21 +243,27 @@ class Responder:
                 latest = self._select(report.start, until)
                 if not kept.frames or latest.life == kept.life:
                     selection = latest
+            if late is not None and not selection.frames:
+                return self._late_question(report, late)()
             return self._request(report, selection)
 
         return ask
 
     # The answering thread
 
-    def _late_question(self, report: SpanReport, over: threading.Event) -> Callable[[], ResponseRequest]:
+    def _late_question(self, report: SpanReport, late: _Late) -> Callable[[], ResponseRequest]:
         """What makes the request about an event that is going on and began before anybody listened."""
 
         def ask() -> ResponseRequest:
             # What the publisher has kept comes at once, and the end of the event may be among it.
-            if not self._inline and not over.wait(_HISTORY_WAIT):
+            if not self._inline:
+                late.over.wait(max(0.0, late.until - time.monotonic()))
+            if late.goes_on and self._frames.newest is None and not self._inline:
                 self._frames.wait_for(None, _LATE_FRAME_WAIT)
-            if over.is_set():
+            if late.over.is_set():
                 raise NothingToShow("The event was over before the responder could answer it.")
+            if not late.goes_on:
+                raise NothingToShow(_STARTED_AGAIN)
             newest = self._frames.newest
             return self._request(
                 report, self._select(report.start, report.start if newest is None else newest)
@@ -245,15 +293,19 @@ class Responder:
             ended=answer.ended,
             final=answer.final,
             status=answer.status,
-            error=mended(answer.error),
+            error=answer.error,
             model=self._backend.name,
             latency=answer.latency,
             frame_stamps=job.frame_stamps,
         )
+        remembered = answer.final and event.report.published
+        if remembered:
+            # Before it is published: whoever is killed in between must not publish it once more.
+            self._answered.publishing(event.key)
         self._sink.commentary(commentary)
         if commentary.spoken:
             self._history.add(commentary.text)
-        if answer.final and event.report.published:
+        if remembered:
             self._answered.add(event.key)
 
 
@@ -285,3 +337,14 @@ def _watch(report: SpanReport) -> Hashable:
 def _identity(report: SpanReport) -> Hashable:
     """What tells a span from all others: publishers of other makes may count the same."""
     return report.camera, report.query, report.span_id
+
+
+def _bounded(report: SpanReport) -> tuple[SpanReport, str]:
+    """The report with texts of bounded length, and the reason to refuse it, "" if none had to be cut."""
+    texts = {name: getattr(report, name) for name in ("query", "frame_id", "watch", "camera")}
+    longest = max(texts, key=lambda name: len(texts[name]))
+    if len(texts[longest]) <= _LONGEST_NAME:
+        return report, ""
+    cut = replace(report, **{name: text[:_LONGEST_NAME] for name, text in texts.items()})
+    length = counted(len(texts[longest]), "character")
+    return cut, f"The {longest} of the span has {length}: use at most {_LONGEST_NAME}."

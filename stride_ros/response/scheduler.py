@@ -13,6 +13,7 @@ from enum import IntEnum
 from stride_ros.errors import StrideError
 from stride_ros.response.backend import ResponseBackend, ResponseRequest, brief
 from stride_ros.response.config import ResponseConfig
+from stride_ros.text.foreign import as_reason
 from stride_ros.text.wording import counted
 
 _LOG = logging.getLogger(__name__)
@@ -162,6 +163,7 @@ class AnswerScheduler:
         """Stop a job and publish nothing more of it: another one has the last word."""
         with self.lock:
             job.closed = True
+            job.request = _over
             if job in self._waiting:
                 self._waiting.remove(job)
 
@@ -231,8 +233,8 @@ class AnswerScheduler:
                     last_partial = now
                 if job.closed:
                     break
-        except NothingToShow as reason:
-            self._finish(job, AnswerStatus.SKIPPED, str(reason))
+        except NothingToShow as nothing:
+            self._finish(job, AnswerStatus.SKIPPED, str(nothing))
         except StrideError as error:
             self._finish(job, AnswerStatus.ERROR, str(error))
         except Exception as error:  # the worker must outlive whatever a model does
@@ -262,6 +264,8 @@ class AnswerScheduler:
             job.closed = True
             if job in self._waiting:
                 self._waiting.remove(job)
+            job.request = _over  # which holds no frames
+            error = as_reason(error)
             if job.earlier is not None:
                 self.drop(job.earlier)
             figures = self._figures
@@ -303,6 +307,10 @@ class AnswerScheduler:
     def _owed(self) -> list[Job]:
         running = [self._current] if self._current is not None and not self._current.closed else []
         return [*running, *self._waiting]
+
+
+def _over() -> ResponseRequest:
+    raise NothingToShow("The answer is over.")
 
 
 def _answer_of(job: Job, ended: bool, status: AnswerStatus, error: str) -> Answer:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from stride_ros.text.wording import escaped
 
 UNKNOWN = "\ufffd"  # what Unicode puts in place of what cannot be read
+MAX_REASON = 1000  # characters of a reason on a topic: our longest sentences with a path in them
 
 
 def mended(text: str) -> str:
@@ -34,6 +35,11 @@ class Mender:
         """Return what is left at the end of the text."""
         half, self._half = self._half, ""
         return mended(half)
+
+
+def as_reason(text: str) -> str:
+    """Return a reason as it is published: a sentence on one line that may quote others, of bounded length."""
+    return visible(text, MAX_REASON)
 
 
 def visible(text: str, longest: int = 300) -> str:

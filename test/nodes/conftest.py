@@ -184,9 +184,14 @@ class Processes:
         self._running: list[subprocess.Popen[bytes]] = []
 
     def start(
-        self, script: str, *args: str, within: Sequence[str] = (), **environment: str
+        self,
+        script: str,
+        *args: str,
+        within: Sequence[str] = (),
+        stdin: int | None = None,
+        **environment: str,
     ) -> subprocess.Popen[bytes]:
-        """Start scripts/<script>; its output goes to `process.log` (a path).
+        """Start scripts/<script>, or a script by its whole path; its output goes to `process.log` (a path).
 
         `within`: a command that starts the command after it somewhere else, such as in a namespace.
         """
@@ -195,6 +200,7 @@ class Processes:
         path = os.pathsep.join(entry for entry in (str(root), *sys.path) if entry)
         process = subprocess.Popen(
             [*within, sys.executable, str(root / "scripts" / script), *args],
+            stdin=stdin,
             stdout=log.open("wb"),
             stderr=subprocess.STDOUT,
             env={

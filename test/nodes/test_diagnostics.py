@@ -9,6 +9,7 @@ import pytest
 pytest.importorskip("rclpy")
 from stride_ros.nodes import diagnostics
 from stride_ros.nodes.diagnostics import Rate, Status, gpu_memory, process_memory
+from stride_ros.text.foreign import MAX_REASON
 
 
 def test_worst_level_and_all_its_reasons_win() -> None:
@@ -28,6 +29,16 @@ def test_values_are_text_with_three_decimals() -> None:
     status.add("tick (ms)", 1.23456)
     status.add("count", 7)
     assert status.values == {"tick (ms)": "1.235", "count": "7"}
+
+
+def test_reasons_and_values_are_lines_of_bounded_length() -> None:
+    status = Status()
+    for letter in "abc":
+        status.error(f"line\n\x1b[2J{letter * 10**6}")
+    status.add("last error", "\r" + "x" * 10**6)
+    for text in (status.message, status.values["last error"]):
+        assert len(text) <= MAX_REASON
+        assert text.isprintable()
 
 
 def test_rate_counts_events_of_the_last_seconds(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
+import weakref
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -10,13 +14,16 @@ import pytest
 from stride_ros.errors import BackendError, ConfigError
 from stride_ros.response.commentary import Commentary, SpanReport, SpanState
 from stride_ros.response.config import ResponseConfig
+from stride_ros.response.dispatch import MAX_OPEN
 from stride_ros.response.known_onsets import KnownOnsets
 from stride_ros.response.responder import Responder
 from stride_ros.response.scheduler import AnswerStatus
+from stride_ros.text.foreign import MAX_REASON
 
 SECOND = 10**9  # ns
 EPOCH = 1_700_000_000 * SECOND
 ONSET, UPDATE, OFFSET, RETRACTED = SpanState
+PATIENCE = 60.0  # s; only reached by a test that fails
 
 
 class Voice:
@@ -57,6 +64,13 @@ class Listener:
     def final(self, span_id: int) -> Commentary:
         (final,) = (commentary for commentary in self.of(span_id) if commentary.final)
         return final
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 @pytest.fixture
@@ -262,3 +276,117 @@ def test_a_frame_of_before_a_step_back_in_time_is_not_shown(responder_of, voice)
     responder = responder_of(seconds=(5, 6, 7, 3, 4))
     responder.span(report(ONSET, 3.0, 7.0))
     assert seconds_shown(voice.requests[0]) == [3, 4]
+
+
+def test_what_a_killed_process_owed_is_skipped_with_the_reason(responder_of, voice, listener):
+    """It was heard, and nothing tells that it still goes on."""
+    answered = KnownOnsets()
+    answered.owe((77, 1), report(ONSET, 4.0, 5.0, published=77))
+    responder = responder_of(known={"answered": answered})
+    responder.start()
+    assert listener.final(1).status is AnswerStatus.SKIPPED
+    assert "was started again" in listener.final(1).error
+    responder.span(report(ONSET, 4.0, 5.0, published=77))
+    assert (voice.requests, answered.owed()) == ([], [])
+
+
+def test_what_a_killed_process_owed_is_answered_while_it_goes_on(voice, listener):
+    answered = KnownOnsets()
+    for span_id in (1, 2, 3):
+        onset = report(ONSET, 4.0, 5.0, span_id, published=70 + span_id, watch=str(span_id))
+        answered.owe((70 + span_id, span_id), onset)
+    responder = Responder(voice, ResponseConfig(), listener, answered=answered)
+    responder.start()
+    responder.frame(picture(9), at(9))
+    responder.span(report(ONSET, 4.0, 5.0, 1, published=71, watch="1"))
+    responder.span(report(UPDATE, 4.0, 9.0, 2, published=99, watch="2"))
+    responder.span(report(UPDATE, 4.0, 7.0, 3, published=98, watch="3"))
+    responder.span(report(OFFSET, 4.0, 8.0, 3, published=99, watch="3"))
+    wait_until(lambda: len([said for said in listener.heard if said.final]) == 3)
+    assert responder.close("The test is over.")
+    statuses = [listener.final(span_id).status for span_id in (1, 2, 3)]
+    assert statuses == [AnswerStatus.OK, AnswerStatus.OK, AnswerStatus.SKIPPED]
+    assert "over" in listener.final(3).error
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_process_that_ends_as_it_publishes_does_so_at_most_once(voice, tmp_path, moment):
+    class Killed(Listener):
+        def commentary(self, commentary: Commentary) -> None:
+            if moment == "after" or not commentary.final:
+                super().commentary(commentary)
+            if commentary.final:
+                raise SystemExit  # which ends the process, as a signal would
+
+    onset = report(ONSET, 4.0, 5.0, published=77)
+    first, second = Killed(), Listener()
+    for listener in (first, second):
+        answered = KnownOnsets(tmp_path / "answered")
+        responder = Responder(voice, ResponseConfig(), listener, answered=answered, inline=True)
+        responder.frame(picture(4), at(4))
+        responder.start()
+        with contextlib.suppress(SystemExit):
+            responder.span(onset)
+    finals = [said for said in first.heard + second.heard if said.final]
+    assert len(finals) == (moment == "after")
+    assert answered.uncertain == ((77, 1),)
+
+
+@pytest.mark.parametrize("respond_on", ["onset", "offset", "both"])
+def test_of_events_that_never_end_neither_all_nor_their_frames_are_kept(voice, listener, respond_on):
+    settings = ResponseConfig(respond_on=respond_on, cache_frames=2)
+    responder = Responder(voice, settings, listener, inline=True)
+    shown, held = [], []
+    for number in range(MAX_OPEN + 10):
+        image = picture(number % 256)
+        shown.append(weakref.ref(image))
+        responder.frame(image, at(number))
+        del image
+        voice.requests.clear()
+        responder.span(report(ONSET, number, number, number, watch=str(number)))
+        held.append(sum(frame() is not None for frame in shown))
+    assert max(held) <= 2 + 2, "those of the cache, and of the request under way"
+    finals = [said.span.span_id for said in listener.heard if said.final]
+    assert len(finals) == len(set(finals))
+    if respond_on != "onset":
+        assert sorted(finals) == list(range(10)), "the oldest"
+        assert listener.final(0).error.startswith("More than 1000 events were open")
+    responder.close("The test is over.")
+    assert sorted(said.span.span_id for said in listener.heard if said.final) == list(range(MAX_OPEN + 10))
+
+
+def test_a_reason_has_one_line_of_bounded_length(responder_of, voice, listener):
+    voice.script = [RuntimeError("x" * 10**6), BackendError("line\n\x1b[2J" + "y" * 10**6)]
+    responder = responder_of()
+    responder.span(report(ONSET, 4.0, 5.0, 1))
+    responder.span(report(ONSET, 4.0, 5.0, 2))
+    for span_id in (1, 2):
+        error = listener.final(span_id).error
+        assert len(error) <= MAX_REASON
+        assert error.isprintable()
+    assert 1 <= len(responder.figures().last_error) <= MAX_REASON
+
+
+@pytest.mark.parametrize("field", ["query", "watch", "camera", "frame_id"])
+def test_a_span_with_an_endless_text_is_skipped(responder_of, voice, listener, field):
+    responder_of().span(report(ONSET, 4.0, 5.0, **{field: "q" * 10**6}))
+    final = listener.final(1)
+    assert (final.status, voice.requests) == (AnswerStatus.SKIPPED, [])
+    assert f"The {field} of the span has 1000000 characters" in final.error
+    assert len(getattr(final.span, field)) == 1000
+
+
+def test_what_it_has_taken_on_is_owed_by_the_next_process(voice, tmp_path):
+    first, second = Listener(), Listener()
+    for listener in (first, second):
+        answered = KnownOnsets(tmp_path / "answered")
+        settings = ResponseConfig(respond_on="offset")
+        responder = Responder(voice, settings, listener, answered=answered, inline=True)
+        responder.start()
+        responder.frame(picture(4), at(4))
+        if listener is first:  # which ends without a word; the ONSET has been pushed out since
+            responder.span(report(ONSET, 4.0, 5.0, published=77))
+    assert first.heard == []
+    responder.stop("The test is over.")
+    assert second.final(1).status is AnswerStatus.SKIPPED
+    assert answered.owed() == []

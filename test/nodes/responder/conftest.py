@@ -30,6 +30,7 @@ class Stage:
         self.node: Any = None
         self.said = graph.collect(Commentary, "commentary", COMMENTARY_QOS)
         self.spoken = graph.collect(String, "commentary/text")
+        self.span_qos: Any = None  # of the spans, where it is not the activation node's
         self._frames: Any = None
         self._spans: Any = None
 
@@ -58,7 +59,9 @@ class Stage:
 
         if self._frames is None:
             self._frames = self.graph.observer.create_publisher(Image, "frames", FRAMES_QOS)
-            self._spans = self.graph.observer.create_publisher(ActivationSpan, "activation/span", SPAN_QOS)
+            self._spans = self.graph.observer.create_publisher(
+                ActivationSpan, "activation/span", self.span_qos or SPAN_QOS
+            )
 
     def connect(self) -> None:
         """Wait until the responder listens, and knows who listens to it."""
