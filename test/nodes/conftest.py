@@ -126,10 +126,17 @@ class Graph:
 
     @contextlib.contextmanager
     def _client(self, service_type: Any, name: str) -> Iterator[Any]:
-        client = self.observer.create_client(service_type, name)
-        assert client.wait_for_service(TIMEOUT), f"no service {name}"
-        yield client
-        self._in_executor(lambda: self.observer.destroy_client(client))
+        # rmw_fastrtps takes no notice of a server that comes while another one of that name goes, such as a
+        # process that was killed: to that client the service never appears, to the next one it does.
+        for _ in range(TRIES):
+            client = self.observer.create_client(service_type, name)
+            found = client.wait_for_service(TIMEOUT / TRIES)
+            if found:
+                yield client
+            self._in_executor(lambda client=client: self.observer.destroy_client(client))
+            if found:
+                return
+        pytest.fail(f"no service {name}")
 
     def transition(self, node: str, name: str) -> bool:
         """Ask a managed node for a transition by its label; return whether it succeeded."""
