@@ -34,12 +34,14 @@ class Graph:
 
     def __init__(self) -> None:
         from rclpy.executors import SingleThreadedExecutor
+        from rclpy.task import Future
 
         self.context = rclpy.Context()
         rclpy.init(context=self.context)
         self.observer = rclpy.create_node("observer", context=self.context)
         self._executor = SingleThreadedExecutor(context=self.context)
         self._executor.add_node(self.observer)
+        self._stopped = Future()
         self._changed = threading.Condition()
         self._hosted: list[Any] = []
         self._thread = threading.Thread(target=self._spin, daemon=True)
@@ -49,7 +51,7 @@ class Graph:
         from rclpy.executors import ExternalShutdownException
 
         with contextlib.suppress(ExternalShutdownException):
-            self._executor.spin()
+            self._executor.spin_until_future_complete(self._stopped)
 
     def host(self, node_class: Callable[..., Any], parameters: dict[str, Any] | None = None, **options: Any):
         """Make a node of the class under test in this graph."""
@@ -176,8 +178,10 @@ class Graph:
 
     def close(self) -> None:
         """Destroy everything and end the executor's thread."""
-        self._executor.shutdown(timeout_sec=5)
-        self._thread.join(5)
+        # rclpy's shutdown does not wait for the callback that runs, which then fails.
+        self._stopped.set_result(None)
+        self._thread.join(TIMEOUT)
+        self._executor.shutdown(timeout_sec=0)
         for node in [*self._hosted, self.observer]:
             node.destroy_node()
         self.context.try_shutdown()
