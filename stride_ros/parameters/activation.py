@@ -31,7 +31,7 @@ TABLE: Table = (
         "queries",
         (),
         "Several things to be told about at once, instead of query; the frames are encoded once for all. A "
-        "change starts the stream anew; a message on the query topic replaces all of them by that query.",
+        "message on the query topic replaces all of them by that query.",
         LIVE,
     ),
     ParameterSpec(

@@ -104,7 +104,7 @@ def test_a_watch_that_comes_and_goes_leaves_the_others_alone(robot: Robot) -> No
     added = robot.add(THAT, "door", respond=False, min_active_seconds=0.0, owner="mission")
     assert (added.success, added.error_code, added.error_msg, added.id) == (True, RESPONSE.NONE, "", "door")
     robot.play(1, 1)  # the second frame of a pair: the watch begins with the next pair
-    robot.play(6, 2)
+    robot.play(14, 2)
     assert robot.remove("door").success
     robot.play(2, 1)
     session = ActivationSession(ActivationModel.load(CHECKPOINT), THIS, CONFIG)
@@ -112,7 +112,7 @@ def test_a_watch_that_comes_and_goes_leaves_the_others_alone(robot: Robot) -> No
     windows = [window for window in robot.windows if window.watch == "query"]
     assert [list(window.labels) for window in windows] == [list(update.labels) for update in expected]
     late = ActivationSession(ActivationModel.load(CHECKPOINT), THAT, CONFIG)
-    wanted = [late.push(grey(i), float(i)) for i in range(6, 12)]
+    wanted = [late.push(grey(i), float(i)) for i in range(6, 20)]
     of_door = [window for window in robot.windows if window.watch == "door"]
     assert [list(window.labels) for window in of_door] == [list(update.labels) for update in wanted]
     spoken = {span.watch: span.respond for span in robot.spans}
