@@ -51,6 +51,12 @@ class ActivationUpdate:
     stream: str = ""
     watch: str = ""
 
+    @property
+    def newest_probability(self) -> float:
+        """P(active) of the slot that ends with the newest frame."""
+        newest = np.searchsorted(self.slot_starts, self.time - self.resolution / 2) - 1
+        return float(self.probabilities[newest])
+
 
 class Watch:
     """A query with an id and a trigger on one stream; made by `Stream.watch`.

@@ -20,6 +20,7 @@ from stride_ros.activation.sinks import Sinks
 from stride_ros.errors import FrameError
 from stride_ros.nodes.activation_output import ActivationOutput
 from stride_ros.nodes.activation_status import ActivationStatus
+from stride_ros.nodes.activation_watches import ActivationWatches
 from stride_ros.nodes.activation_worker import STREAM, ActivationWorker, free_gpu_memory
 from stride_ros.nodes.diagnostics import Diagnostics, Status
 from stride_ros.nodes.image_input import ImageInput, LiveFrame
@@ -33,7 +34,6 @@ from stride_ros.parameters.activation import (
     check_values,
     check_with_model,
     to_config,
-    watched_queries,
 )
 from stride_ros.parameters.table import with_default
 from stride_ros.text import topics
@@ -42,6 +42,7 @@ from stride_ros.text.wording import counted, escaped
 if TYPE_CHECKING:
     from stride_ros.activation.config import ActivationConfig
     from stride_ros.activation.model import ActivationModel
+    from stride_ros.activation.watch_request import WatchRequest
 
 _WARNING_PERIOD = 5.0  # s between repeated warnings about bad frames
 
@@ -56,7 +57,8 @@ class _Configured:
 
 
 class ActivationNode(ManagedNode):
-    """`image` in; `frames`, `activation/span`, `activation/window`, `activation/image` and /diagnostics out.
+    """`image` in; `frames`, `activation/span`, `activation/window`, `activation/image`, `watches` and
+    /diagnostics out.
 
     The image callback only stores the newest due frame. Each activation has a worker of its own, whose thread
     owns the stream: it alone pushes frames, restarts the stream and publishes.
@@ -84,6 +86,7 @@ class ActivationNode(ManagedNode):
         self._dropped = 0  # by workers of earlier activations
         table = with_default(TABLE, "wait_for_responder", wait_for_responder)
         super().__init__("activation", table, self._check_values, **node_options)
+        self._watches = ActivationWatches(self, self.parameters)
 
     # Transitions
 
@@ -102,9 +105,10 @@ class ActivationNode(ManagedNode):
         check_with_model(values, model)
         self._configured = _Configured(
             model,
-            ActivationOutput(self, self._span_ids, model.short_name),
+            ActivationOutput(self, self._span_ids, model.short_name, on_change=self._watches.publish),
             Diagnostics(self, self._fill_status, hardware_id=str(model.device)),
         )
+        self._watches.loaded(model, self._configured.output)
         self.get_logger().info(
             f"Loaded {model.name} on {model.device} in {time.monotonic() - started:.1f} s: "
             f"window of {counted(model.window, 'slot')} of {model.resolution:g} s."
@@ -115,7 +119,7 @@ class ActivationNode(ManagedNode):
         assert configured is not None, "a node is configured before it is activated"
         self._status.failure = ""
         self._notes = StreamNotes()
-        self._worker = worker = self._make_worker(configured)
+        self._worker = self._watches.worker = worker = self._make_worker(configured)
         query = self.create_subscription(String, topics.QUERY, self._on_query, QUERY_QOS)
         enable = self.create_service(SetBool, "~/enable", self._on_enable)
         reset = self.create_service(Trigger, "~/reset", self._on_reset)
@@ -152,6 +156,7 @@ class ActivationNode(ManagedNode):
             on_rejected=self._on_rejected,
         )
         self._input.paused = not self._enabled
+        self._watches.publish()
 
     def deactivate(self) -> None:
         if self._wait is not None:
@@ -167,7 +172,7 @@ class ActivationNode(ManagedNode):
             self._jump.unregister()
             self._jump = None
         if self._worker is not None:
-            worker, self._worker = self._worker, None
+            worker, self._worker, self._watches.worker = self._worker, None, None
             if not worker.stop(self._join_timeout):
                 self.get_logger().error(
                     f"The model has not returned for {self._join_timeout:g} s; leaving it behind."
@@ -175,8 +180,10 @@ class ActivationNode(ManagedNode):
             self._dropped += worker.dropped
             for sentence in self._notes.counts():
                 self.get_logger().warning(sentence)
+            self._watches.publish()
 
     def cleanup(self) -> None:
+        self._watches.unloaded()
         if self._configured is not None:
             self._configured.diagnostics.destroy()
             self._configured.output.destroy()
@@ -206,6 +213,7 @@ class ActivationNode(ManagedNode):
         alone = Parameter("queries", Parameter.Type.STRING_ARRAY, [""])
         result = self.set_parameters_atomically([Parameter("query", value=message.data), alone])
         if result.successful:
+            self._watches.topic_query = message.data
             self.get_logger().info(f"New query: {escaped(message.data)}")
         else:
             self.get_logger().warning(
@@ -214,12 +222,13 @@ class ActivationNode(ManagedNode):
 
     def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         if request.data != self._enabled:
-            self._enabled = request.data
+            self._enabled = self._watches.enabled = request.data
             if self._input is not None:
                 self._input.paused = not request.data
                 self._input.restart()
             if self._worker is not None:
                 self._worker.restart()
+            self._watches.publish()
         response.success = True
         response.message = (
             "enabled" if request.data else "disabled: images are ignored, the model stays loaded"
@@ -250,7 +259,7 @@ class ActivationNode(ManagedNode):
         status.add("model", model.name if model else "none")
         status.add("device", model.device if model else "none")
         status.add("threads", model.threads if model else "none")
-        status.add("query", escaped("; ".join(watched_queries(values))))
+        status.add("query", escaped("; ".join(entry.spec.query for entry in self._watches.entries())))
         self._status.report(status, source, values)
         status.add("before a key frame", self._notes.count("early"))
         status.add("left out", " ".join(self._notes.left_out()) or "none")
@@ -272,16 +281,17 @@ class ActivationNode(ManagedNode):
 
         model, parameters, span_ids = configured.model, self.parameters, self._span_ids
 
-        def settings() -> tuple[Sequence[str], ActivationConfig]:
-            values = parameters.values()
-            return watched_queries(values), to_config(values)
+        def settings() -> tuple[Sequence[WatchRequest], ActivationConfig]:
+            config = to_config(parameters.values())
+            return self._watches.requests(), config
 
         return ActivationWorker(
-            lambda: StampedStream(model, *settings(), span_ids.next),
+            lambda: StampedStream(model, *settings(), span_ids.next, look_back=parameters["look_back"]),
             settings,
             Sinks(configured.output, self._status, _Log(self)),
             self._notes,
             on_failure=self._on_failure,
+            on_readiness=self._watches.publish,
             log=self.get_logger().info,
         )
 

@@ -27,6 +27,7 @@ COMMENTARY_QOS = SPAN_QOS
 WINDOW_QOS = _profile(10, reliable=True)
 TEXT_QOS = _profile(10, reliable=True)
 QUERY_QOS = _profile(10, reliable=True)
+WATCHES_QOS = _profile(1, reliable=True, latched=True)
 DEBUG_IMAGE_QOS = _profile(1, reliable=True)
 DIAGNOSTICS_QOS = _profile(10, reliable=True)
 
