@@ -265,6 +265,7 @@ class ActivationNode(ManagedNode):
         status.add("left out", " ".join(self._notes.left_out()) or "none")
         status.add("dropped", self._dropped + (worker.dropped if worker else 0))
         if worker is not None:
+            status.add("lag (s)", worker.lag)
             status.add("context (frames)", f"{worker.context_frames} of {values['max_frames']}")
             worker.memory.report(status)
         status.add("last error", self.last_error or "none")

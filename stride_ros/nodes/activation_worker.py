@@ -127,6 +127,11 @@ class ActivationWorker:
         return self._thread.dropped
 
     @property
+    def lag(self) -> float:
+        """Seconds that a due frame waits, or that the last one waited, until it is decided on."""
+        return self._thread.lag
+
+    @property
     def is_idle(self) -> bool:
         """Whether every frame that was submitted has been decided on or dropped."""
         return self._thread.is_idle
