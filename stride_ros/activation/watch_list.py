@@ -18,6 +18,7 @@ from stride_ros.text.foreign import as_reason
 _ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _PARAMETERS = re.compile(r"query(_[0-9]+)?")  # ids of the watches that the parameters own
 _MAX_OWNER = 200  # characters
+_END_OF_TIME = 2**31 * NANOSECONDS  # what a Time message can hold
 
 
 class Source(IntEnum):
@@ -217,6 +218,10 @@ class WatchList:
             )
         if spec.look_back < 0 or spec.lifetime < 0:
             raise WatchError(Refusal.INVALID, "look_back and lifetime cannot be negative.")
+        if self._now() + spec.lifetime >= _END_OF_TIME:
+            raise WatchError(
+                Refusal.INVALID, "The lifetime ends after 2038; use 0 for a watch that stays until removed."
+            )
         if len(spec.owner) > _MAX_OWNER:
             raise WatchError(Refusal.INVALID, f"The owner has more than {_MAX_OWNER} characters.")
         if problem := self._problem(spec):
