@@ -21,7 +21,15 @@ from stride_ros.activation.sampling import NANOSECONDS
 from stride_ros.bags.compression import decompress, kind_of
 from stride_ros.bags.files import open_recording
 from stride_ros.bags.messages import typestore
-from stride_ros.bags.storage import EARLIEST, LATEST, BagMessage, Channel, Storage, StorageError
+from stride_ros.bags.storage import (
+    EARLIEST,
+    LATEST,
+    SHORTEST,
+    BagMessage,
+    Channel,
+    Storage,
+    StorageError,
+)
 from stride_ros.bags.topics import choose
 from stride_ros.bags.types import (
     COMPRESSED_IMAGE,
@@ -41,7 +49,6 @@ from stride_ros.text.wording import time_label
 
 __all__ = ["BagMessage", "BagReader"]
 
-_SHORTEST = 12  # bytes of a message with a stamp
 _MOST_EMPTY = 100_000  # messages on an image topic without one, of which none will become a picture
 _VIDEOS = (".mp4", ".mkv", ".avi", ".mov", ".webm")
 
@@ -67,6 +74,8 @@ class BagReader:
             if not any(channel.count for channel in channels):
                 raise SourceError(f"{self.path} has no messages; record it again." + _told(self.notes))
             self.image = choose(channels, image_topic, self.path, option, self.notes)
+            if sum(channel.empty for channel in channels if channel.topic == self.image.topic) > _MOST_EMPTY:
+                raise self._emptiness()
             times = [s.log_times(self._channels(s, [self.image.topic])) for s in self._storages]
             self._log_times = np.sort(np.concatenate(times))
             self._times = _times(self._log_times)
@@ -81,6 +90,10 @@ class BagReader:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the files; a second call does nothing."""
         self._stack.close()
 
     @property
@@ -199,13 +212,16 @@ class BagReader:
             if message.channel.topic in topics:
                 other(message)
             if message.channel.topic == self.image.topic:
-                empty += len(message.data) < _SHORTEST
+                empty += len(message.data) < SHORTEST
                 if empty > _MOST_EMPTY:
-                    raise SourceError(
-                        f"More than {_MOST_EMPTY:,} messages on {self.image.topic} of {self.path} are empty;"
-                        " record the camera again."
-                    )
+                    raise self._emptiness()
                 yield message
+
+    def _emptiness(self) -> SourceError:
+        return SourceError(
+            f"More than {_MOST_EMPTY:,} messages on {self.image.topic} of {self.path} are empty;"
+            " record the camera again."
+        )
 
     def _pictures(
         self, start: int, stop: int, topics: Sequence[str], other: Callable[[BagMessage], None]
