@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -173,13 +174,17 @@ def recordings(folder: Path) -> list[Path]:
     found: list[Path] = []
     for path in sorted(folder.iterdir()):
         if path.is_dir():
-            holds_one = (path / "metadata.yaml").is_file() or len(storage_files(path)) == len(
-                list(path.iterdir())
-            ) == 1
-            found += [path] if holds_one else recordings(path)
+            files = storage_files(path)
+            splits = len(files) == len(list(path.iterdir())) and len({_base(file) for file in files}) == 1
+            found += [path] if splits or (path / "metadata.yaml").is_file() else recordings(path)
         elif path.suffix.lower() in VIDEOS or (path.name != "metadata.yaml" and is_recording(path)):
             found.append(path)
     return found
+
+
+def _base(file: Path) -> str:
+    """The name of a storage file without the number of its split."""
+    return re.sub(r"_\d+(?=\.)", "", file.name)
 
 
 def cell(found: dict[str, Any]) -> str:
@@ -199,12 +204,17 @@ def is_less(row: dict[str, Any]) -> bool:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """All rows as Markdown, and what kept us or the others from reading."""
-    lines = ["| file | " + " | ".join(READERS) + " |", "|---|" + "---:|" * len(READERS)]
-    lines += [
-        f"| `{row['file']}` | " + " | ".join(cell(row[name]) for name in READERS) + " |" for row in rows
+    """All rows as Markdown; the files of a folder with the same outcome are one line."""
+    lines: dict[tuple[str, ...], list[str]] = {}
+    for row in rows:
+        folder, _, name = row["file"].rpartition("/")
+        lines.setdefault((folder, *(cell(row[reader]) for reader in READERS)), []).append(name)
+    head = ["| folder | files | " + " | ".join(READERS) + " |", "|---|---|" + "---:|" * len(READERS)]
+    body = [
+        f"| {key[0]} | {', '.join(names)} | " + " | ".join(key[1:]) + " |"
+        for key, names in sorted(lines.items(), key=lambda item: item[0][0])
     ]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*head, *body]) + "\n"
 
 
 def main() -> int:
