@@ -32,8 +32,10 @@ def find(source: str | os.PathLike[str], example: str = "interlive/STRIDE-2B") -
         return _find_embedded()
     if name and path.is_dir():
         return path
-    if path.is_file():
-        raise CheckpointError(f"The checkpoint {name} is a file; pass the directory that holds config.json.")
+    if name and path.exists():
+        raise CheckpointError(
+            f"The checkpoint {name} is not a directory; pass the directory that holds config.json."
+        )
     if _REPO_ID.fullmatch(name):
         return download(name)
     raise CheckpointError(
