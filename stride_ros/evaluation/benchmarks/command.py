@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _PACKAGE = "stride_ros.evaluation.benchmarks"
 BENCHMARKS = {
     "et-bench": ("et_bench", "STRIDE's database, or a list of samples with answers"),
+    "ovo-bench": ("ovo_bench", "the results of its inference, a file or the folder of a model"),
 }
 
 
