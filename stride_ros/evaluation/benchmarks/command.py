@@ -18,6 +18,7 @@ _PACKAGE = "stride_ros.evaluation.benchmarks"
 BENCHMARKS = {
     "et-bench": ("et_bench", "STRIDE's database, or a list of samples with answers"),
     "ovo-bench": ("ovo_bench", "the results of its inference, a file or the folder of a model"),
+    "streaming-bench": ("streaming_bench", "the outputs of its runs, files or a folder"),
 }
 
 
@@ -30,8 +31,13 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     benchmarks = parser.add_subparsers(dest="benchmark", metavar="BENCHMARK", required=True)
     for name, (_, reads) in BENCHMARKS.items():
         one = benchmarks.add_parser(name, help=reads, description=f"Reads {reads}.")
-        one.add_argument("predictions", type=Path, metavar="PREDICTIONS", help="file or folder")
-        one.add_argument("--annotations", type=Path, metavar="FILE", help="the benchmark's annotations")
+        several = {"nargs": "+"} if name == "streaming-bench" else {}  # a file for each kind of questions
+        one.add_argument("predictions", type=Path, metavar="PREDICTIONS", help="file or folder", **several)
+        one.add_argument(
+            "--annotations", type=Path, metavar="FILE", help="the benchmark's annotations, a file or folder"
+        )
+        if several:
+            one.add_argument("--model", help="whose replies to score, where questions have several")
         one.add_argument("--json", type=Path, metavar="FILE", help="also write the numbers as JSON")
         one.set_defaults(run=run)
 
@@ -41,7 +47,8 @@ def run(arguments: argparse.Namespace) -> int:
     if file is not None and not file.absolute().parent.is_dir():
         raise SourceError(f"Folder {file.absolute().parent} does not exist; make it first.")
     module = import_module(f"{_PACKAGE}.{BENCHMARKS[arguments.benchmark][0]}")
-    result: Score = module.score(arguments.predictions, arguments.annotations)
+    options = {"model": arguments.model} if "model" in arguments else {}
+    result: Score = module.score(arguments.predictions, arguments.annotations, **options)
     _print(result)
     if file is not None:
         from stride_ros.user_files.output import write_whole

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -271,7 +271,7 @@ def _fill(result: Score, scores: dict[str, dict[str, list[int]]], stops: list[Of
     printed: dict[str, Any] = {"tasks": {}}
     tasks: dict[str, dict[str, int]] = {}
     exact: dict[str, float] = {}
-    rows: list[list[str]] = []
+    rows: list[Sequence[str]] = []
     for category, of_tasks in scores.items():
         accuracies = []
         for task, found in sorted(of_tasks.items(), key=lambda pair: _rank(pair[0])):
