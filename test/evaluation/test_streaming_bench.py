@@ -97,7 +97,8 @@ def test_proactive_output_is_judged_by_time_and_then_by_content(folder, score, t
             ours = {key: found["proactive"][key] for key in ("items", "stats")}
             agree(ours, case["official"], 1e-12, str(case))
         else:
-            reply = {"answered": False, "dialog_history": []} if "history" in case else case["value"]
+            history = [{"time": 100, "content": case["content"]}] if "content" in case else []
+            reply = case.get("value") if "value" in case else {"answered": False, "dialog_history": history}
             found, _, said = score("streaming-bench", one(tmp_path, "PO", reply, **truth))
             assert found["proactive"]["type"] == case["result"]["type"]
             assert found["proactive"]["message"] in said
