@@ -293,3 +293,11 @@ def test_annotations_of_another_benchmark_or_another_run_are_refused(folder, sco
     assert "belongs to a sample of the annotations" in said
     _, _, said = score("et-bench", tmp_path / "nowhere", code=2)
     assert "cannot be read" in said
+
+
+def test_times_beyond_float32_score_without_a_warning(recwarn, score, tmp_path):
+    sample = {"task": "tvg", "source": "s", "idx": 0, "video": "v.mp4", "tgt": [1.0, 2.0]}
+    (tmp_path / "answers.json").write_text(json.dumps([sample | {"a": f"1 - {'9' * 60}"}]))
+    found, *_ = score("et-bench", tmp_path / "answers.json")
+    assert found["official"]["per_source"]["tvg"]["s"]["F1"] == 0.0
+    assert not recwarn.list

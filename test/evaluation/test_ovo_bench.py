@@ -129,11 +129,13 @@ def test_a_half_written_file_and_an_unknown_task_are_told_and_the_rest_scored(fo
 
 def test_what_cannot_be_used_is_one_sentence(folder, score, tmp_path):
     (tmp_path / "half.json").write_text('{"backward": [')
+    (tmp_path / "null.json").write_text("null")
     (tmp_path / "other.json").write_text('[{"task": "tvg", "source": "s", "video": "v"}]')
     for arguments, problem in (
         ([tmp_path / "half.json"], "is not JSON at line 1"),
         ([tmp_path / "other.json"], "has no lists backward, realtime, forward"),
         ([tmp_path / "nowhere"], "cannot be read"),
+        ([tmp_path / "null.json"], "has no lists backward, realtime, forward"),
         (
             [folder / "results" / "scripted", "--annotations", tmp_path / "other.json"],
             "has no items of OVO-Bench's tasks",
@@ -142,3 +144,23 @@ def test_what_cannot_be_used_is_one_sentence(folder, score, tmp_path):
         _, _, said = score("ovo-bench", *arguments, code=2)
         assert problem in said
         assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("response", "letter", "problem"),
+    [
+        ({"a": 1}, ["A"], "its ground_truth is a list"),
+        ("A", None, "its ground_truth is None"),
+        (3, "A", "is 3"),
+    ],
+)
+def test_replies_and_answers_of_other_kinds_are_named(response, letter, problem):
+    with pytest.raises(OfficialStops, match=problem) as stops:
+        choice_score(response, letter)
+    assert stops.value.kind == "TypeError"
+
+
+def test_annotations_may_be_a_folder(folder, score, tmp_path):
+    (tmp_path / "ovo.json").write_text((folder / "annotations.json").read_text())
+    found, *_ = score("ovo-bench", folder / "results" / "scripted", "--annotations", tmp_path)
+    assert found["counts"]["missing"] == 0

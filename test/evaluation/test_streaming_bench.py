@@ -169,3 +169,13 @@ def test_what_cannot_be_used_is_one_sentence(folder, score, tmp_path):
         assert said.count("\n") == 1
     found, *_ = score("streaming-bench", tmp_path / "two.json", "--model", "Other")
     assert found["counts"]["counted"] == 1
+
+
+def test_a_task_that_is_no_text_is_left_out(folder, score, tmp_path):
+    entries = json.loads(outputs(folder, "scripted")[0].read_text())
+    entries[0]["questions"][0]["task_type"] = {"a": 1}
+    (tmp_path / "real.json").write_text(json.dumps(entries))
+    found, _, said = score("streaming-bench", tmp_path / "real.json")
+    assert found["real"]["type"] == "TypeError"
+    assert "its task_type is a mapping and not text" in said
+    assert found["counts"]["left_out"] == 1

@@ -58,8 +58,8 @@ def score_item(task: str, answer: Any, truth: Any) -> Item:
 
 def overlaps(events: Sequence[Span], spans: Sequence[Span]) -> NDArray[np.float32]:
     """Intersection over union of each event with each span, in float32; NaN where both have no length."""
-    a, b = np.array(events, np.float32), np.array(spans, np.float32)
     with np.errstate(invalid="ignore", over="ignore"):
+        a, b = np.array(events, np.float32), np.array(spans, np.float32)
         end = np.minimum(a[:, None, 1], b[:, 1])
         common = np.maximum(end - np.maximum(a[:, None, 0], b[:, 0]), np.float32(0))
         lengths = (a[:, 1] - a[:, 0])[:, None] + (b[:, 1] - b[:, 0])

@@ -21,7 +21,7 @@ from stride_ros.evaluation.benchmarks.result import (
     named,
     stopped,
 )
-from stride_ros.evaluation.benchmarks.stored import each_file, read_objects
+from stride_ros.evaluation.benchmarks.stored import each_file, read_objects, result_files
 from stride_ros.text.foreign import visible
 from stride_ros.text.wording import counted, plural
 from stride_ros.user_files.values import shown
@@ -45,6 +45,8 @@ def choice_score(response: Any, letter: Any) -> int:
     if response is None:
         return 0
     if isinstance(response, str) and not isinstance(letter, str):
+        raise OfficialStops("TypeError", f"its ground_truth is {shown(letter)} and not a letter")
+    if isinstance(response, dict) and isinstance(letter, list | dict):
         raise OfficialStops("TypeError", f"its ground_truth is {shown(letter)} and not a letter")
     if not isinstance(response, str | list | dict):
         raise OfficialStops("TypeError", f"its response is {shown(response)} and not text")
@@ -118,7 +120,7 @@ def _items(predictions: str | Path, result: Score) -> tuple[dict[str, list[Any]]
     stops = []
     usable = 0
     for file, value, problem in each_file(files):
-        if value is None:
+        if problem:
             if len(files) == 1:
                 raise ConfigError(problem)
             result.notes.append(problem.removesuffix("; correct it.").rstrip(".") + "; the file is left out.")
@@ -212,7 +214,7 @@ def _of(item: dict[str, Any], key: str) -> Any:
 
 def _wanted(path: str | Path) -> dict[tuple[str, str], Any]:
     """Annotated items by task and id."""
-    objects, _ = read_objects(path)
+    objects = [item for file in result_files(path) for item in read_objects(file)[0]]
     found = {
         (item["task"], str(item["id"])): item
         for item in objects

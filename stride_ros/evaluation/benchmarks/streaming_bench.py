@@ -271,6 +271,8 @@ def _count(kind: str, questions: _Kind, model: str, result: Score) -> tuple[Stat
 
 def _judge(kind: str, question: dict[str, Any], model: str) -> dict[str, int] | None:
     """What a question adds to the counts of its task; None when it does not count."""
+    if isinstance(question.get("task_type"), list | dict):
+        raise OfficialStops("TypeError", f"its task_type is {shown(question['task_type'])} and not text")
     if kind == PROACTIVE:
         if model not in question:
             return None
