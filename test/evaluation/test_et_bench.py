@@ -52,7 +52,6 @@ def five(figures):
     """Without what the official scorer says of other tasks, and of its sentence model's similarity."""
     kept = {key: value for key, value in figures.items() if key != "script_all_tasks"}
     script = dict(kept["script_five_tasks"])
-    script.pop("after_that", None)
     if "overall_row" in script:
         row = list(script["overall_row"])
         for place in (4, 6)[: len(row) - 5]:
