@@ -233,6 +233,11 @@ def test_a_shelve_scores_as_its_lines_do(folder, score, tmp_path):
     annotations = ("--annotations", folder / "annotations.json")
     found, *_ = score("et-bench", tmp_path / "run", *annotations)
     of_lines, *_ = score("et-bench", folder / "stride_full.jsonl", *annotations)
+    files = list(tmp_path.glob("run*"))
+    assert files
+    for file in files:  # the name by which it was opened, with a suffix or several, or with none
+        of_file, *_ = score("et-bench", file, *annotations)
+        assert of_file["stride"] == of_lines["stride"], file
     assert found["stride"] == of_lines["stride"]
     assert found["official"] == of_lines["official"]
 

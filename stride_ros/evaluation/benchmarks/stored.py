@@ -62,15 +62,13 @@ def read_database(path: str | Path) -> tuple[dict[str, Any], list[str]] | None:
     if path.suffix == ".json":
         return None
     stem = path.with_suffix("") if path.suffix in SHELVE_SUFFIXES else path
-    for name in (path, stem):
+    for name in (path, stem):  # some kinds of dbm add suffixes to the name that they are opened by
         kind = dbm.whichdb(str(name))
         if kind:
             return _shelve(name, kind)
-        if kind == "" and name.exists():
-            raise ConfigError(f"{name} is no database that Python knows; give the file that the run wrote.")
     if not path.exists():
         raise SourceError(f"{path} cannot be read (No such file or directory); check the name.")
-    raise ConfigError(f"{path} is neither JSON nor a database; give the file that the run has written.")
+    raise ConfigError(f"{path} is no database that Python knows; give the file that the run wrote.")
 
 
 def _read_lines(path: Path) -> tuple[list[Any], list[str]]:
