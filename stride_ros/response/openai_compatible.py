@@ -262,10 +262,12 @@ class OpenAICompatibleBackend:
                 except asyncio.TimeoutError:
                     data = b""
                     reader.settle()
-                if data is None or (isinstance(data, Exception) and reader.over):
-                    break
                 if isinstance(data, Exception):
-                    raise data
+                    reader.settle()  # the line may have broken off behind a whole event
+                    if not reader.over:
+                        raise data
+                if data is None or isinstance(data, Exception):
+                    break
                 size += len(data)
                 if size > _LONGEST_BODY:
                     raise TooLongError

@@ -50,6 +50,12 @@ def lines(*values: object) -> list[bytes]:
     return [HEAD, *(json.dumps(value).encode() + b"\n" for value in values)]
 
 
+def cut_off(*parts: bytes) -> list[bytes]:
+    """A response whose connection ends before it does."""
+    head = HEAD.replace(b"Connection: close", b"Content-Length: 9999")
+    return [head, *parts]
+
+
 # family, shape: what is sent for one whole answer
 ANSWERS = {
     "OpenAI": [HEAD, delta(role="assistant", content="", refusal=None), *TEXT, STOP, USAGE, DONE],
@@ -127,7 +133,8 @@ ANSWERS = {
     "data twice": [HEAD, *(b"data: " + part for part in (*TEXT, STOP, DONE))],
     "empty data and pings": [HEAD, b"data:\n\n", event({"type": "ping"}), FIRST, event("ping"), b"data\n\n", SECOND, STOP, DONE],
     "an error field that is null": [HEAD, event({**chunk("A red "), "error": None}), event({**chunk("cup falls.", "stop"), "error": {}}), DONE],
-    "cut after the reason": [HEAD.replace(b"Connection: close", b"Transfer-Encoding: chunked"), b"%x\r\n" % len(b"".join((*TEXT, STOP))), *TEXT, STOP],
+    "cut after the reason": cut_off(*TEXT, STOP),
+    "cut after the reason, in its line": cut_off(*TEXT, STOP.rstrip()),
 }  # fmt: skip
 
 
@@ -165,6 +172,8 @@ FAULTS = {
     "refusal": ([HEAD, delta(refusal="I can't "), delta(refusal="look."), STOP, DONE], "", "refused to answer (I can't look)"),
     "no end": ([HEAD, FIRST], "A red ", "broke off"),
     "nothing": ([HEAD], "", "broke off"),
+    "a line that breaks off behind a whole event": (cut_off(FIRST, SECOND.rstrip()), SAID, "broke off"),
+    "an error that breaks off behind its words": (cut_off(FIRST, event({"error": "Model is overloaded"}).rstrip()), "A red ", "Model is overloaded"),
     "text after an end": ([HEAD, FIRST, STOP, SECOND], SAID, "broke off"),
     "half a whole completion": ([part[:-30] for part in document(whole(SAID))], "", "no chat completion"),
     "broken JSON": ([HEAD, FIRST, b'data: {"choices": [{"delta": {"content": "cup\n\n', STOP, DONE], "A red ", "no chat completion"),
