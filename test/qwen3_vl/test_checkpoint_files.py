@@ -307,6 +307,19 @@ def test_a_broken_tokenizer_is_named(folder):
         checkpoint.read_tokenizer(folder)
 
 
+def test_a_tokenizer_that_panics_is_a_sentence(folder):
+    """Its expression takes more steps than the library allows, which is a panic and no Exception."""
+    pattern = {"Regex": "(e|[a-z ]+)+$"}
+    endless = {"type": "Split", "pattern": pattern, "behavior": "Isolated", "invert": False}
+    before = json.loads((folder / "tokenizer.json").read_text())["pre_tokenizer"]
+    edit(folder / "tokenizer.json", pre_tokenizer={"type": "Sequence", "pretokenizers": [endless, before]})
+    prompt = Prompt(checkpoint.read_tokenizer(folder))
+    with pytest.raises(CheckpointError, match=r"gave up \(Onig.*another one\."):
+        prompt.check_query(
+            "Tell me when a cat attacks a small bag at a cafe, and when it has had all that a cat can eat."
+        )
+
+
 @pytest.mark.parametrize("source", CHECKPOINTS, ids=lambda folder: folder.name)
 def test_decisions_need_no_transformers(source):
     """From the name of a checkpoint to decisions, in a process of its own."""

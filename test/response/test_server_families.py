@@ -119,6 +119,7 @@ ANSWERS = {
     "whole completion, indented": document(whole(SAID), indent=2),
     "whole completion, parts and no reason": document(whole([{"type": "text", "text": SAID}], finish=None)),
     "whole completion, connection stays open": [*document(whole(SAID)), HANGS],
+    "whole completion on two lines, connection breaks": cut_off(json.dumps(whole(SAID)).replace(": {", ":\n{", 1).encode()),
     "whole completion in a stream": [HEAD, event(whole(SAID)), DONE],
     "list of chunks": document([chunk("A red "), chunk("cup falls.", "stop")]),
     "last newline missing": [HEAD, *TEXT, STOP.rstrip()],
