@@ -2,9 +2,11 @@
 
 import contextlib
 import json
+import os
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -299,6 +301,30 @@ def test_a_template_runs_in_a_sandbox(folder, attack):
     tokenizer = load_tokenizer(folder)
     with contextlib.suppress(TemplateError):
         assert tokenizer.apply_chat_template(MESSAGES) == ""  # an undefined value
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"),
+        *("chat_template.jinja", "chat_template.json", "preprocessor_config.json", "generation_config.json"),
+        *("model.safetensors", "model.safetensors.index.json"),
+    ],
+)
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(folder, name):
+    from stride_ros.activation import ActivationModel
+
+    (folder / name).unlink(missing_ok=True)
+    os.mkfifo(folder / name)
+
+    def load() -> None:
+        with contextlib.suppress(CheckpointError):
+            ActivationModel.load(folder, device="cpu")
+
+    thread = threading.Thread(target=load, daemon=True)
+    thread.start()
+    thread.join(60.0)
+    assert not thread.is_alive()
 
 
 def test_a_broken_tokenizer_is_named(folder):

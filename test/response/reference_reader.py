@@ -125,10 +125,9 @@ def read_lines(text: str, closed: bool, chat: Chat) -> None:
     other: list[str] = []
     name = ""
     for number, line in enumerate(lines):
-        if number == len(lines) - 1 and not closed:
-            if not is_complete(line, other) and not chat.finish:
-                return
-            closed = True
+        is_last = number == len(lines) - 1
+        if is_last and not closed and not chat.finish and not is_complete(line, other):
+            return
         if not line:
             flush(data, name, chat)
             data, name = [], ""
@@ -153,8 +152,9 @@ def read_lines(text: str, closed: bool, chat: Chat) -> None:
             pass
         else:
             other = read_other(line, other, chat)
-    flush(data, name, chat)
-    leftover("\n".join(other), chat)
+    if closed or chat.finish:
+        flush(data, name, chat)
+        leftover("\n".join(other), chat)
 
 
 def is_complete(line: str, other: list[str]) -> bool:
@@ -378,7 +378,7 @@ def without_thoughts(chat: Chat, opened: bool | None, complete: bool) -> tuple[s
         out += part
 
     at = len(text) - len(text.lstrip())
-    if any(word.startswith(text[at:]) for word in BARE):
+    if any(word.startswith(text[at:]) and word != text[at:] for word in BARE):
         return text[at:], False  # so short that it is a word like others
     if re.match(r"(analysis|commentary|final)<\|message\|>", text[at:]):
         kept, trim, at = False, True, harmony(CHANNEL, text, at)
