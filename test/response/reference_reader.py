@@ -155,6 +155,8 @@ def read_lines(text: str, closed: bool, chat: Chat) -> None:
     if closed or chat.finish:
         flush(data, name, chat)
         leftover("\n".join(other), chat)
+    elif parsed("\n".join(other)) is not None:
+        take(parsed("\n".join(other)), chat)
 
 
 def is_complete(line: str, other: list[str]) -> bool:
@@ -247,7 +249,7 @@ def take(value: Any, chat: Chat, *, is_error: bool = False) -> None:
             else {**value, "content": value["response"]}
         )
         add(parts_of(source), chat)
-        if value.get("done") is True:
+        if value.get("done") is True or value.get("done_reason"):
             chat.finish = spelled(value.get("done_reason")) or "stop"
     words = error_words(value, choices if isinstance(choices, list) else [])
     if words is not None and chat.finish not in GOOD:

@@ -261,6 +261,14 @@ def test_frames_and_keys_are_not_sent_on_to_another_server(raw_server, ask, monk
     other.close()
 
 
+def test_an_error_where_v1_is_missing_names_base_url(raw_server, ask):
+    """LM Studio answers a path that it does not know with status 200."""
+    raw_server.then(reply("200 OK", {"error": "Unexpected endpoint or method."}))
+    _, error = ask(base_url=raw_server.url.removesuffix("/v1"))
+    assert "(Unexpected endpoint or method)" in error
+    assert error.endswith("check its log, and base_url, which ends in /v1 for most servers.")
+
+
 def test_a_redirect_on_the_same_server_is_followed(raw_server, ask):
     raw_server.then(reply("307 Moved", "", "Location: /v2/chat/completions"), FINE)
     assert ask() == ("Fine.", "")
