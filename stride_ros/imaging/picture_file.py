@@ -109,6 +109,8 @@ def _decode_any(data: bytes) -> NDArray[Any]:
             cost.check_samples(str(picture.format), width, height, picture.mode, _raw_mode(picture))
         if picture.format == "TIFF" and "jpeg" in str(picture.info.get("compression")):
             raise ValueError("a TIFF file with a JPEG file in it")  # its scans cannot be counted
+        if picture.format == "BMP" and picture.tile[0][0] == "bmp_rle":
+            raise ValueError("a BMP file in runs")  # which Pillow reads byte by byte
         if picture.mode.startswith("I"):  # 16-bit grey, which Pillow gives with 16 or 32 bits
             return _pixels(picture, picture.mode, np.uint16)
         if picture.mode == "F":

@@ -70,6 +70,15 @@ def test_a_4k_camera_is_not_refused(depth: int, colour: int) -> None:
     assert read_picture(data).shape == (2160, 3840, 3)
 
 
+def test_bmp_in_runs_is_refused() -> None:
+    """Reading them takes seconds for a megapixel."""
+    rows = (bytes((2, 7)) * 8 + b"\0\0") * 16 + b"\0\1"
+    head = struct.pack("<IiiHHIIiiII", 40, 16, 16, 1, 8, 1, len(rows), 0, 0, 256, 0)
+    file = struct.pack("<IHHI", 1078 + len(rows), 0, 0, 1078) + head + bytes(1024) + rows
+    with pytest.raises(ValueError, match="in runs"):
+        decode(b"BM" + file)
+
+
 def test_pictures_in_absurdly_many_parts_are_refused() -> None:
     with pytest.raises(ValueError, match="too many chunks"):
         decode(png(16, 16, 8, 2, chunks=60_000))

@@ -18,7 +18,7 @@ TOOL = Path(__file__).parents[2] / "tools/build_pictures.py"
 
 
 def test_no_picture_costs_more_than_a_robot_has():
-    count = os.environ.get("STRIDE_PICTURES", "60")
+    count = os.environ.get("STRIDE_PICTURES", "40")
     command = [sys.executable, TOOL, "--count", count, "--pixels", "1000000", "--cpu-limit", "100"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
