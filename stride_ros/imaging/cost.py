@@ -55,7 +55,7 @@ def check_samples(kind: str, width: int, height: int, mode: str, raw_mode: str) 
 
 
 def check_parts(data: bytes) -> None:
-    """Raise ValueError for a PNG or TIFF file in more parts than any writer makes; others are left alone."""
+    """Raise ValueError for a file in more parts than any writer makes."""
     if data.startswith(b"\x89PNG"):
         at = 8
         for _ in range(_MAX_PARTS):
@@ -63,6 +63,8 @@ def check_parts(data: bytes) -> None:
                 return
             at += 12 + int.from_bytes(data[at : at + 4], "big")
         raise ValueError("it has too many chunks")
+    if data[8:12] == b"WEBP" and len(data) > MAX_SAMPLES:
+        raise ValueError("a WebP file of many pictures")  # the library copies all of them, twice
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(data[:4])
     if order is None:
         if data[:4] in (b"II+\0", b"MM\0+"):

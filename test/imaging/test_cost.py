@@ -79,6 +79,11 @@ def test_bmp_in_runs_is_refused() -> None:
         decode(b"BM" + file)
 
 
+def test_webp_of_many_pictures_is_refused() -> None:
+    with pytest.raises(ValueError, match="many pictures"):
+        decode(b"RIFF\0\0\0\0WEBP" + bytes(60_000_000))
+
+
 def test_pictures_in_absurdly_many_parts_are_refused() -> None:
     with pytest.raises(ValueError, match="too many chunks"):
         decode(png(16, 16, 8, 2, chunks=60_000))
