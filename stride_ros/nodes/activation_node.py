@@ -11,7 +11,6 @@ from rclpy.clock import JumpThreshold
 from rclpy.duration import Duration
 from rclpy.parameter import Parameter
 from std_msgs.msg import String
-from std_srvs.srv import SetBool, Trigger
 
 from stride_ros.activation.frame_path import DecisionSink
 from stride_ros.activation.identity import SpanIds
@@ -22,6 +21,7 @@ from stride_ros.nodes.activation_output import ActivationOutput
 from stride_ros.nodes.activation_status import ActivationStatus
 from stride_ros.nodes.activation_watches import ActivationWatches
 from stride_ros.nodes.activation_worker import STREAM, ActivationWorker, free_gpu_memory
+from stride_ros.nodes.control import ControlServices
 from stride_ros.nodes.diagnostics import Diagnostics, Status
 from stride_ros.nodes.image_input import ImageInput, LiveFrame
 from stride_ros.nodes.lifecycle import ManagedNode
@@ -78,7 +78,7 @@ class ActivationNode(ManagedNode):
         self._worker: ActivationWorker | None = None
         self._notes = StreamNotes()  # of this activation, or of the last one
         self._join_timeout = join_timeout
-        self._entities: list[tuple[Any, Any]] = []  # (what destroys it, the entity), made by activate
+        self._query: Any = None  # the subscription, made by activate
         self._jump: Any = None
         self._span_ids = SpanIds()  # for one life of the node, also across cleanup and configure
         self._enabled = True
@@ -87,6 +87,9 @@ class ActivationNode(ManagedNode):
         table = with_default(TABLE, "wait_for_responder", wait_for_responder)
         super().__init__("activation", table, self._check_values, **node_options)
         self._watches = ActivationWatches(self, self.parameters)
+        ControlServices(
+            self, is_active=lambda: self._worker is not None, enable=self._enable, reset=self._reset
+        )
 
     # Transitions
 
@@ -120,19 +123,12 @@ class ActivationNode(ManagedNode):
         self._status.failure = ""
         self._notes = StreamNotes()
         self._worker = self._watches.worker = worker = self._make_worker(configured)
-        query = self.create_subscription(String, topics.QUERY, self._on_query, QUERY_QOS)
-        enable = self.create_service(SetBool, "~/enable", self._on_enable)
-        reset = self.create_service(Trigger, "~/reset", self._on_reset)
+        self._query = self.create_subscription(String, topics.QUERY, self._on_query, QUERY_QOS)
         # Bags that loop with /clock: time goes back. The handle must be kept, or the callback is lost.
         self._jump = self.get_clock().create_jump_callback(
             JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True),
             post_callback=self._on_clock_jump,
         )
-        self._entities = [
-            (self.destroy_subscription, query),
-            (self.destroy_service, enable),
-            (self.destroy_service, reset),
-        ]
         # Nothing is subscribed to meanwhile, so that a camera that waits for a subscriber waits as well.
         if limit := self.parameters["wait_for_responder"]:
             publishers = configured.output.for_the_responder
@@ -165,9 +161,9 @@ class ActivationNode(ManagedNode):
         if self._input is not None:
             self._input.destroy()
             self._input = None
-        for destroy, entity in self._entities:
-            destroy(entity)
-        self._entities = []
+        if self._query is not None:
+            self.destroy_subscription(self._query)
+            self._query = None
         if self._jump is not None:
             self._jump.unregister()
             self._jump = None
@@ -220,28 +216,22 @@ class ActivationNode(ManagedNode):
                 f"Query refused: {result.reason}", throttle_duration_sec=_WARNING_PERIOD
             )
 
-    def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
-        if request.data != self._enabled:
-            self._enabled = self._watches.enabled = request.data
+    def _enable(self, wanted: bool) -> str:
+        if wanted != self._enabled:
+            self._enabled = self._watches.enabled = wanted
             if self._input is not None:
-                self._input.paused = not request.data
+                self._input.paused = not wanted
                 self._input.restart()
             if self._worker is not None:
                 self._worker.restart()
             self._watches.publish()
-        response.success = True
-        response.message = (
-            "enabled" if request.data else "disabled: images are ignored, the model stays loaded"
-        )
-        return response
+        return "enabled" if wanted else "disabled: images are ignored, the model stays loaded"
 
-    def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+    def _reset(self) -> str:
         if self._input is not None:
             self._input.restart()
         self._on_restart("a reset was asked for")
-        response.success = True
-        response.message = "the stream starts anew with the next image"
-        return response
+        return "the stream starts anew with the next image"
 
     def _state(self) -> str:
         """What the node does, in the words of docs/diagnostics.md."""

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from sensor_msgs.msg import Image
-from std_srvs.srv import SetBool, Trigger
 
 from stride_ros.errors import StrideError
 from stride_ros.imaging.images import image_to_rgb
 from stride_ros.msg import ActivationSpan
 from stride_ros.nodes.commentary_output import CommentaryOutput
+from stride_ros.nodes.control import ControlServices
 from stride_ros.nodes.diagnostics import Diagnostics, Rate, Status, gpu_memory, process_memory
 from stride_ros.nodes.lifecycle import ManagedNode
 from stride_ros.nodes.messages import to_nanoseconds
@@ -69,6 +69,7 @@ class ResponderNode(ManagedNode):
         self._rejected = 0
         self._told = ""  # the problem of the ledger that was logged last
         super().__init__("responder", TABLE, _check, **node_options)
+        ControlServices(self, is_active=lambda: bool(self._entities), enable=self._enable, reset=self._reset)
 
     # Transitions
 
@@ -99,13 +100,6 @@ class ResponderNode(ManagedNode):
             for subscription in (
                 self.create_subscription(Image, topics.FRAMES, self._on_frame, FRAMES_QOS),
                 self.create_subscription(ActivationSpan, topics.SPAN, self._on_span, _SPAN_QOS),
-            )
-        ]
-        self._entities += [
-            (self.destroy_service, service)
-            for service in (
-                self.create_service(SetBool, "~/enable", self._on_enable),
-                self.create_service(Trigger, "~/reset", self._on_reset),
             )
         ]
 
@@ -234,22 +228,16 @@ class ResponderNode(ManagedNode):
             )
         )
 
-    def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
-        if request.data:
+    def _enable(self, wanted: bool) -> str:
+        if wanted:
             self._responder.enable()
         else:
             self._responder.disable()
-        response.success = True
-        response.message = (
-            "enabled" if request.data else "disabled: events are skipped, the model stays loaded"
-        )
-        return response
+        return "enabled" if wanted else "disabled: events are skipped, the model stays loaded"
 
-    def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+    def _reset(self) -> str:
         self._responder.reset()
-        response.success = True
-        response.message = "frames, queue and past commentaries are forgotten"
-        return response
+        return "frames, queue and past commentaries are forgotten"
 
     def _fill_status(self, status: Status) -> None:
         """Report the state; docs/diagnostics.md tells the rules."""

@@ -12,7 +12,7 @@ from stride_ros.activation.watch_list import Refusal, WatchEntry, WatchError, Wa
 from stride_ros.msg import Watch, Watches
 from stride_ros.msg import WatchSpec as SpecMessage
 from stride_ros.nodes.messages import to_duration, to_nanoseconds, to_time
-from stride_ros.nodes.qos import WATCHES_QOS
+from stride_ros.nodes.qos import SERVICES_QOS, WATCHES_QOS
 from stride_ros.srv import AddWatch, RemoveWatch
 from stride_ros.text import topics
 from stride_ros.text.foreign import as_reason
@@ -63,8 +63,8 @@ class WatchServices:
         self._lock = threading.Lock()  # the newest state is published last
         self._publisher: Any = node.create_publisher(Watches, topics.WATCHES, WATCHES_QOS)
         self._services = [
-            node.create_service(AddWatch, "~/add_watch", self._on_add),
-            node.create_service(RemoveWatch, "~/remove_watch", self._on_remove),
+            node.create_service(AddWatch, "~/add_watch", self._on_add, qos_profile=SERVICES_QOS),
+            node.create_service(RemoveWatch, "~/remove_watch", self._on_remove, qos_profile=SERVICES_QOS),
         ]
         self._timer = node.create_timer(
             _PERIOD, self._on_timer, clock=Clock(clock_type=ClockType.STEADY_TIME)
