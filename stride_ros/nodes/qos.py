@@ -27,7 +27,7 @@ COMMENTARY_QOS = SPAN_QOS
 WINDOW_QOS = _profile(10, reliable=True)
 TEXT_QOS = _profile(10, reliable=True)
 QUERY_QOS = _profile(10, reliable=True)
-# Requests that wait while the node is busy, such as with loading a model; by default the middleware keeps ten.
+# Requests that wait while the node is busy, such as with loading a model; by default only ten do.
 SERVICES_QOS = _profile(100, reliable=True)
 WATCHES_QOS = _profile(1, reliable=True, latched=True)
 DEBUG_IMAGE_QOS = _profile(1, reliable=True)
