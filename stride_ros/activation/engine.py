@@ -64,7 +64,8 @@ class ActivationEngine:
         self._config = config or ActivationConfig()
         self.check_trigger(self._config.trigger)
         self._streams: dict[str, Stream] = {}
-        self._typical = 0.0  # tokens run in a push for watches that are ready
+        self._typical = 0.0  # tokens run in a push for watches that are ready, passes included
+        self._ran = 0  # of them, in this push
         self._timings: dict[str, float] = {}
 
     @property
@@ -158,9 +159,11 @@ class ActivationEngine:
         if errors and len(frames) == 1:
             raise next(iter(errors.values()))
         self._add_time("preprocess", clock.perf_counter() - begin)
+        self._ran = 0
         jobs = self._advance(taken)
         self._add_time("total", clock.perf_counter() - begin)
         updates = self._decide(jobs) if jobs else ()
+        self._typical += (_SMOOTHING if self._typical else 1.0) * (self._ran - self._typical)
         if errors:
             raise PushError(errors, updates)
         return updates
@@ -256,7 +259,7 @@ class ActivationEngine:
             if pair is not None and not pair.provisional:
                 stream.keep(pair if pair.features is None else without_images(pair))
         self._run(blocks, served)
-        self._typical += _SMOOTHING * (sum(len(block.ids) for block in blocks) - self._typical)
+        self._ran += sum(len(block.ids) for block in blocks)
         self._catch_up(taken)
         return [
             (stream, watch)
@@ -373,6 +376,7 @@ class ActivationEngine:
             block = watch.passes.ask(request)
             if block is None:
                 continue
+            self._ran += len(block.ids)
             replayed = watch.passes.replay(block)
             if replayed is None:
                 batch[index] = block
