@@ -96,6 +96,7 @@ class StampedStream:
         self._origin: int | None = None
         self._newest = 0
         self._open: dict[int, _Open] = {}  # by span id
+        self._check(requests)
         self._set(tuple(requests))
         self.window_seconds = self._engine.window_slots * self._engine.resolution
 
@@ -136,9 +137,11 @@ class StampedStream:
         next pair of frames, or catches up if it looks back. Raises QueryError, ConfigError; nothing has
         changed then.
         """
+        wanted = tuple(requests)
+        if wanted != self._requests:
+            self._check(wanted)
         if config != self._engine.config:
             self._engine.update_config(config)
-        wanted = tuple(requests)
         return self._set(wanted) if wanted != self._requests else []
 
     def lost_sight(self, stamp_ns: int) -> float | None:
@@ -186,8 +189,7 @@ class StampedStream:
                 self._engine.check_trigger(request.trigger)
 
     def _set(self, requests: tuple[WatchRequest, ...]) -> list[StampedEvent]:
-        """Watch for these; the ends of what was open for others."""
-        self._check(requests)
+        """Watch for these, which were checked; the ends of what was open for others."""
         queries = {request.id: request.query for request in requests}
         ended: list[StampedEvent] = []
         for name, watched in list(self._watched.items()):
