@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
-from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from stride_ros.nodes.control import ControlServices
 from stride_ros.nodes.diagnostics import Diagnostics, Rate, Status, gpu_memory, process_memory
 from stride_ros.nodes.lifecycle import ManagedNode
 from stride_ros.nodes.messages import to_nanoseconds
-from stride_ros.nodes.qos import FRAMES_QOS, SPAN_QOS
+from stride_ros.nodes.qos import FRAMES_QOS, SPANS_HEARD_QOS
 from stride_ros.nodes.runner import run
 from stride_ros.nodes.worker import call_in_thread
 from stride_ros.parameters.responder import TABLE, to_backend, to_config
@@ -33,10 +32,6 @@ from stride_ros.response.scheduler import Figures
 from stride_ros.text import topics
 from stride_ros.text.wording import counted, escaped, plural
 
-# Deeper than what publishers keep, so that no onset of a burst is lost while it and frames are worked on. No
-# reader of Fast DDS keeps more than this, unless its profile says so.
-_SPAN_QOS = copy(SPAN_QOS)
-_SPAN_QOS.depth = 5000
 _JOIN_TIMEOUT = 10.0  # s; reading the frames in (prefill) cannot be interrupted
 _LISTED = 10  # ids in one line of the log
 _WARNING_PERIOD = 5.0  # s between repeated warnings
@@ -99,7 +94,7 @@ class ResponderNode(ManagedNode):
             (self.destroy_subscription, subscription)
             for subscription in (
                 self.create_subscription(Image, topics.FRAMES, self._on_frame, FRAMES_QOS),
-                self.create_subscription(ActivationSpan, topics.SPAN, self._on_span, _SPAN_QOS),
+                self.create_subscription(ActivationSpan, topics.SPAN, self._on_span, SPANS_HEARD_QOS),
             )
         ]
 

@@ -237,9 +237,8 @@ class AnswerScheduler:
             self._finish(job, AnswerStatus.SKIPPED, str(nothing))
         except StrideError as error:
             self._finish(job, AnswerStatus.ERROR, str(error))
-        except (
-            BaseException
-        ) as error:  # the worker must outlive whatever a model does; panics are no Exception
+        except BaseException as error:
+            # The worker must outlive whatever a model does, and panics are no Exception.
             _LOG.exception("The response backend %s failed.", self._backend.name)
             self._finish(job, AnswerStatus.ERROR, _unexpected(self._backend.name, error))
             if self._inline and isinstance(error, KeyboardInterrupt | SystemExit):  # the caller's own
