@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -28,21 +28,19 @@ from stride_ros.nodes.lifecycle import ManagedNode
 from stride_ros.nodes.qos import QUERY_QOS
 from stride_ros.nodes.responder_wait import ResponderWait
 from stride_ros.nodes.runner import run
+from stride_ros.nodes.watch_services import WatchServices
 from stride_ros.nodes.worker import call_in_thread
 from stride_ros.parameters.activation import (
     TABLE,
     check_values,
     check_with_model,
-    to_config,
 )
 from stride_ros.parameters.table import with_default
 from stride_ros.text import topics
 from stride_ros.text.wording import counted, escaped
 
 if TYPE_CHECKING:
-    from stride_ros.activation.config import ActivationConfig
     from stride_ros.activation.model import ActivationModel
-    from stride_ros.activation.watch_request import WatchRequest
 
 _WARNING_PERIOD = 5.0  # s between repeated warnings about bad frames
 
@@ -78,7 +76,6 @@ class ActivationNode(ManagedNode):
         self._worker: ActivationWorker | None = None
         self._notes = StreamNotes()  # of this activation, or of the last one
         self._join_timeout = join_timeout
-        self._query: Any = None  # the subscription, made by activate
         self._jump: Any = None
         self._span_ids = SpanIds()  # for one life of the node, also across cleanup and configure
         self._enabled = True
@@ -87,6 +84,8 @@ class ActivationNode(ManagedNode):
         table = with_default(TABLE, "wait_for_responder", wait_for_responder)
         super().__init__("activation", table, self._check_values, **node_options)
         self._watches = ActivationWatches(self, self.parameters)
+        self._watch_services = WatchServices(self, self._watches)
+        self.create_subscription(String, topics.QUERY, self._on_query, QUERY_QOS)
         ControlServices(
             self, is_active=lambda: self._worker is not None, enable=self._enable, reset=self._reset
         )
@@ -108,7 +107,7 @@ class ActivationNode(ManagedNode):
         check_with_model(values, model)
         self._configured = _Configured(
             model,
-            ActivationOutput(self, self._span_ids, model.short_name, on_change=self._watches.publish),
+            ActivationOutput(self, self._span_ids, model.short_name, on_change=self._watch_services.publish),
             Diagnostics(self, self._fill_status, hardware_id=str(model.device)),
         )
         self._watches.loaded(model, self._configured.output)
@@ -122,8 +121,8 @@ class ActivationNode(ManagedNode):
         assert configured is not None, "a node is configured before it is activated"
         self._status.failure = ""
         self._notes = StreamNotes()
-        self._worker = self._watches.worker = worker = self._make_worker(configured)
-        self._query = self.create_subscription(String, topics.QUERY, self._on_query, QUERY_QOS)
+        self._worker = worker = self._make_worker(configured)
+        self._watches.work_with(worker)
         # Bags that loop with /clock: time goes back. The handle must be kept, or the callback is lost.
         self._jump = self.get_clock().create_jump_callback(
             JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True),
@@ -152,7 +151,7 @@ class ActivationNode(ManagedNode):
             on_rejected=self._on_rejected,
         )
         self._input.paused = not self._enabled
-        self._watches.publish()
+        self._watch_services.publish()
 
     def deactivate(self) -> None:
         if self._wait is not None:
@@ -161,14 +160,12 @@ class ActivationNode(ManagedNode):
         if self._input is not None:
             self._input.destroy()
             self._input = None
-        if self._query is not None:
-            self.destroy_subscription(self._query)
-            self._query = None
         if self._jump is not None:
             self._jump.unregister()
             self._jump = None
         if self._worker is not None:
-            worker, self._worker, self._watches.worker = self._worker, None, None
+            worker, self._worker = self._worker, None
+            self._watches.work_with(None)
             if not worker.stop(self._join_timeout):
                 self.get_logger().error(
                     f"The model has not returned for {self._join_timeout:g} s; leaving it behind."
@@ -176,7 +173,7 @@ class ActivationNode(ManagedNode):
             self._dropped += worker.dropped
             for sentence in self._notes.counts():
                 self.get_logger().warning(sentence)
-            self._watches.publish()
+            self._watch_services.publish()
 
     def cleanup(self) -> None:
         self._watches.unloaded()
@@ -224,7 +221,7 @@ class ActivationNode(ManagedNode):
                 self._input.restart()
             if self._worker is not None:
                 self._worker.restart()
-            self._watches.publish()
+            self._watch_services.publish()
         return "enabled" if wanted else "disabled: images are ignored, the model stays loaded"
 
     def _reset(self) -> str:
@@ -270,21 +267,21 @@ class ActivationNode(ManagedNode):
     def _make_worker(self, configured: _Configured) -> ActivationWorker:
         from stride_ros.activation.stamped_stream import StampedStream
 
-        model, parameters, span_ids = configured.model, self.parameters, self._span_ids
-
-        def settings() -> tuple[Sequence[WatchRequest], ActivationConfig]:
-            config = to_config(parameters.values())
-            return self._watches.requests(), config
-
+        model, settings, ids = configured.model, self._watches.settings, self._span_ids
+        look_back = self.parameters["look_back"]
         return ActivationWorker(
-            lambda: StampedStream(model, *settings(), span_ids.next, look_back=parameters["look_back"]),
+            lambda: StampedStream(model, *settings(), ids.next, look_back=look_back),
             settings,
             Sinks(configured.output, self._status, _Log(self)),
             self._notes,
             on_failure=self._on_failure,
-            on_readiness=self._watches.publish,
+            on_readiness=self._on_readiness,
             log=self.get_logger().info,
         )
+
+    def _on_readiness(self, readiness: Mapping[str, bool]) -> None:
+        self._watches.became(readiness)
+        self._watch_services.publish()
 
     def _on_failure(self, error: Exception) -> None:
         """Tell an error that no image explains; in the worker's thread."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import array
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sensor_msgs.msg import Image
@@ -61,6 +61,11 @@ class ActivationOutput(DecisionSink[LiveFrame]):
         """P(active) of the newest slot that a watch has seen; 0 before its first decision."""
         with self._lock:
             return self._probabilities.get(watch, 0.0)
+
+    def forget_but(self, watches: Container[str]) -> None:
+        """Forget what watches saw that are there no more; theirs ended before."""
+        with self._lock:
+            self._probabilities = {id: p for id, p in self._probabilities.items() if id in watches}
 
     def destroy(self) -> None:
         """Destroy the publishers."""

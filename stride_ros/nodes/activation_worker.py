@@ -100,14 +100,14 @@ class ActivationWorker:
         notes: StreamNotes,
         *,
         on_failure: Callable[[Exception], None],
-        on_readiness: Callable[[], None],
+        on_readiness: Callable[[Mapping[str, bool]], None],
         log: Callable[[str], object],
     ) -> None:
         """`settings()`: what to watch for from the next frame on. `sink`: takes what is decided.
 
         `on_failure(error)` is told in the worker's thread what no image explains; the stream is replaced
-        then. `on_readiness()` is told there, too, when `readiness` has changed. `log` is told how much memory
-        the stream takes. Raises QueryError, ConfigError.
+        then. `on_readiness(readiness)` is told there, too, which watches decide. `log` is told how much
+        memory the stream takes. Raises QueryError, ConfigError.
         """
         self._open_stream, self._settings = open_stream, settings
         self._on_failure, self._on_readiness = on_failure, on_readiness
@@ -116,7 +116,7 @@ class ActivationWorker:
         self._notes = notes
         self._path.open(STREAM, open_stream(), notes)
         self._is_broken = False  # whether the stream must be replaced
-        self.readiness: Mapping[str, bool] = {}  # by watch, as StampedStream has it
+        self._readiness: Mapping[str, bool] = {}
         self.memory = StreamMemory(log)
         self._thread = LatestWorker("stride-activation", self._take, self._fail)
         self._thread.start()
@@ -201,9 +201,9 @@ class ActivationWorker:
 
     def _measure(self) -> None:
         stream = self._path.stream(STREAM)
-        readiness, self.readiness = self.readiness, stream.readiness
-        if readiness != self.readiness:
-            self._gate.call(self._on_readiness)
+        if (readiness := stream.readiness) != self._readiness:
+            self._readiness = readiness
+            self._gate.call(lambda: self._on_readiness(readiness))
         self._gate.call(lambda: self.memory.measure(stream, self._path.size(STREAM)))
 
     def _fail(self, error: Exception) -> None:

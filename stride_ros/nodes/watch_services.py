@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from rclpy.clock import Clock, ClockType
 from std_msgs.msg import Header
 
-from stride_ros.activation.watch_list import Refusal, WatchEntry, WatchError, WatchList, WatchSpec
+from stride_ros.activation.watch_list import Refusal, WatchEntry, WatchError, WatchSpec
 from stride_ros.msg import Watch, Watches
 from stride_ros.msg import WatchSpec as SpecMessage
 from stride_ros.nodes.messages import to_duration, to_nanoseconds, to_time
@@ -22,34 +22,9 @@ if TYPE_CHECKING:
     from rclpy.node import Node
 
     from stride_ros.activation.config import TriggerConfig
-    from stride_ros.msg import ActivationSpan
+    from stride_ros.nodes.activation_watches import ActivationWatches
 
 _PERIOD = 1.0  # s
-
-
-class Watcher(Protocol):
-    """What the node tells of its watches."""
-
-    def entries(self) -> list[WatchEntry]:
-        """All watches, of parameters and of services."""
-
-    def trigger(self) -> TriggerConfig:
-        """The trigger of the parameters now."""
-
-    def limit(self) -> int:
-        """Watches that services may add at most."""
-
-    def refresh(self) -> None:
-        """The list has changed."""
-
-    def state(self, id: str) -> tuple[int, str]:
-        """State of a watch as in Watch.msg, and the reason where it is PAUSED."""
-
-    def probability(self, id: str) -> float:
-        """Newest P(active) of a watch."""
-
-    def open_spans(self, id: str) -> list[ActivationSpan]:
-        """The spans of a watch that go on."""
 
 
 class WatchServices:
@@ -58,42 +33,38 @@ class WatchServices:
     Everything but `publish` is called by the executor's thread.
     """
 
-    def __init__(self, node: Node, watches: WatchList, watcher: Watcher) -> None:
-        self._node, self._watches, self._watcher = node, watches, watcher
+    def __init__(self, node: Node, watches: ActivationWatches) -> None:
+        self._node, self._watches = node, watches
         self._lock = threading.Lock()  # the newest state is published last
         self._publisher: Any = node.create_publisher(Watches, topics.WATCHES, WATCHES_QOS)
-        self._services = [
-            node.create_service(AddWatch, "~/add_watch", self._on_add, qos_profile=SERVICES_QOS),
-            node.create_service(RemoveWatch, "~/remove_watch", self._on_remove, qos_profile=SERVICES_QOS),
-        ]
-        self._timer = node.create_timer(
-            _PERIOD, self._on_timer, clock=Clock(clock_type=ClockType.STEADY_TIME)
-        )
+        node.create_service(AddWatch, "~/add_watch", self._on_add, qos_profile=SERVICES_QOS)
+        node.create_service(RemoveWatch, "~/remove_watch", self._on_remove, qos_profile=SERVICES_QOS)
+        node.create_timer(_PERIOD, self._on_timer, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def publish(self) -> None:
         """Publish all watches; from any thread."""
         with self._lock:
+            trigger = self._watches.trigger()
             message = Watches(
                 header=Header(stamp=self._node.get_clock().now().to_msg()),
-                watches=[self._message(entry) for entry in self._watcher.entries()],
+                watches=[self._message(entry, trigger) for entry in self._watches.entries()],
             )
             self._publisher.publish(message)
 
     def _on_timer(self) -> None:
-        if self._watches.expire():
-            self._watcher.refresh()
+        self._watches.expire()
         self.publish()
 
     def _on_add(self, request: AddWatch.Request, response: AddWatch.Response) -> AddWatch.Response:
         try:
             spec = _spec(request.spec)
-            response.id = self._watches.add(spec, limit=self._watcher.limit(), replace_other=request.replace)
+            response.id = self._watches.add(spec, replace_other=request.replace)
         except WatchError as error:
             response.error_code, response.error_msg = int(error.code), as_reason(str(error))
             return response
         response.success = True
         self._node.get_logger().info(f"Watch {response.id}: {escaped(spec.query)}")
-        self._changed()
+        self.publish()
         return response
 
     def _on_remove(
@@ -101,7 +72,7 @@ class WatchServices:
     ) -> RemoveWatch.Response:
         if self._watches.remove(request.id):
             response.success = True
-            self._changed()
+            self.publish()
         elif self._watches.is_owned(request.id):
             response.error_code = RemoveWatch.Response.PARAMETER_OWNED
             response.error_msg = f"The parameters own {request.id}; change query or queries instead."
@@ -112,14 +83,10 @@ class WatchServices:
             )
         return response
 
-    def _changed(self) -> None:
-        self._watcher.refresh()
-        self.publish()
-
-    def _message(self, entry: WatchEntry) -> Watch:
-        spec, watcher = entry.spec, self._watcher
-        state, reason = (Watch.FAILED, entry.problem) if entry.problem else watcher.state(spec.id)
-        trigger = spec.trigger(watcher.trigger())
+    def _message(self, entry: WatchEntry, default: TriggerConfig) -> Watch:
+        spec = entry.spec
+        trigger = spec.trigger(default)
+        state, reason = self._watches.state(entry)
         return Watch(
             spec=SpecMessage(
                 id=spec.id,
@@ -137,8 +104,8 @@ class WatchServices:
             message=reason,
             since=to_time(entry.since),
             expires=to_time(entry.expires),
-            probability=watcher.probability(spec.id),
-            open_spans=watcher.open_spans(spec.id),
+            probability=self._watches.probability(spec.id),
+            open_spans=self._watches.open_spans(spec.id),
         )
 
 
