@@ -179,12 +179,13 @@ def test_the_list_says_what_is_watched_for_and_how_it_stands(graph: Any) -> None
 
 def test_watches_survive_cleanup_and_expire_unless_renewed(robot: Robot) -> None:
     assert robot.add(THAT, "kept").success
-    assert robot.add(RAIN, "short", lifetime=Duration(sec=2)).success
+    assert robot.add(RAIN, "short", lifetime=Duration(sec=600)).success
     short = robot.seen(lambda w: "short" in w, "the short one")["short"]
-    renewed = robot.add(RAIN, "short", lifetime=Duration(sec=6))
-    assert renewed.success
-    again = robot.seen(lambda w: "short" in w and w["short"].expires != short.expires, "the renewal")["short"]
+    assert robot.add(RAIN, "short", lifetime=Duration(sec=700)).success
+    again = robot.seen(lambda w: w["short"].expires != short.expires, "the renewal")["short"]
     assert again.since == short.since
+    assert again.expires.sec - short.expires.sec >= 100
+    assert robot.add(RAIN, "short", lifetime=Duration(sec=1)).success
     for label in ("deactivate", "cleanup", "configure", "activate"):
         assert robot.graph.transition("activation", label)
     robot.seen(lambda w: "kept" in w and "short" not in w, "the end of the short one")
