@@ -22,6 +22,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -97,9 +98,13 @@ class Camera:
 
 
 class Client:
-    """Sends goals and waits for what becomes of them, from any thread."""
+    """Sends goals and waits for what becomes of them, from any thread.
+
+    rclpy is asked in the executor's thread: another one may miss an answer that comes at once.
+    """
 
     def __init__(self, node: Any) -> None:
+        self._node = node
         qos = {f"{name}_service_qos_profile": SERVICES_QOS for name in ("goal", "result", "cancel")}
         self._client = ActionClient(node, WaitForEvent, "wait_for_event", **qos)
         if not self._client.wait_for_server(60):
@@ -107,8 +112,12 @@ class Client:
 
     def send(self, goal: WaitForEvent.Goal) -> tuple[Any, Any]:
         """The handle of a goal and the future of its result."""
-        handle = wait(self._client.send_goal_async(goal))
-        return handle, handle.get_result_async()
+        handle = wait(self.call(lambda: self._client.send_goal_async(goal)))
+        return handle, self.call(handle.get_result_async)
+
+    def call(self, function: Callable[[], Any]) -> Any:
+        """What a function returns in the executor's thread."""
+        return wait(self._node.executor.create_task(function))
 
 
 def wait(future: Any, timeout: float = 60.0) -> Any:
@@ -187,7 +196,7 @@ def run_cancel(options: argparse.Namespace, folder: Path, node: Any) -> bool:
             handle, result = client.send(WaitForEvent.Goal(watch=spec))
             time.sleep(rng.uniform(0.0, options.pause))
             begin = time.monotonic()
-            handle.cancel_goal_async()
+            client.call(handle.cancel_goal_async)
             answer = wait(result)
             waited.append(time.monotonic() - begin)
             if (answer.status, answer.result.error_code) != (GoalStatus.STATUS_CANCELED, RESULT.CANCELED):
@@ -242,7 +251,7 @@ def one_goal(rng: random.Random, client: Client) -> dict[str, Any]:
     canceled = False
     if rng.random() < 0.4:
         time.sleep(rng.uniform(0.0, timeout))
-        canceled = bool(wait(handle.cancel_goal_async()).goals_canceling)
+        canceled = bool(wait(client.call(handle.cancel_goal_async)).goals_canceling)
     answer = wait(future)
     took = time.monotonic() - begin
     code, status, span = answer.result.error_code, answer.status, answer.result.span

@@ -26,7 +26,7 @@ class Goal:
 
     def __init__(self, graph: Any, handle: Any, feedback: list[Any]) -> None:
         self._graph, self.handle, self.feedback = graph, handle, feedback
-        self._result = handle.get_result_async()
+        self._result = graph.in_executor(handle.get_result_async)
 
     @property
     def is_over(self) -> bool:
@@ -40,7 +40,7 @@ class Goal:
 
     def cancel(self) -> Any:
         """Ask for the end; the answer to that."""
-        future = self.handle.cancel_goal_async()
+        future = self._graph.in_executor(self.handle.cancel_goal_async)
         self._graph.wait(future.done, "the answer to cancel")
         return future.result()
 
@@ -91,8 +91,9 @@ class Mission:
         assert self.client.wait_for_server(60.0)
         spec = WatchSpec(**({"id": watch} if isinstance(watch, str) else watch or {}))
         feedback: list[Any] = []
-        future = self.client.send_goal_async(
-            self.action.Goal(watch=spec, **fields), lambda message: feedback.append(message.feedback)
+        goal = self.action.Goal(watch=spec, **fields)
+        future = self.graph.in_executor(
+            lambda: self.client.send_goal_async(goal, lambda message: feedback.append(message.feedback))
         )
         self.graph.wait(future.done, "the acceptance")
         assert future.result().accepted, "a refusal has a reason, which only a result can carry"
