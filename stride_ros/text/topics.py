@@ -12,6 +12,7 @@ GROUND_TRUTH = "ground_truth"  # what happens in a synthetic world
 GROUND_TRUTH_COMMENTARY = "ground_truth/commentary"
 QUERY = "query"
 WATCHES = "watches"
+DESCRIBE = "describe"  # an action
 WAIT_FOR_EVENT = "wait_for_event"  # an action
 FRAMES = "frames"
 SPAN = "activation/span"
