@@ -193,7 +193,8 @@ class Robot:
         is renewed while this process lives, and goes that long after it; 0: it stays until it is removed.
         spec: further fields of WatchSpec. The block, or `added`, fails with Refused or NodeLost.
         """
-        made = WatchSpec(query=query, id=id, lifetime=duration(lifetime), **spec)
+        name = id or f"watch_{secrets.token_hex(8)}"  # the same where the request is sent once more
+        made = WatchSpec(query=query, id=name, lifetime=duration(lifetime), **spec)
         return RobotWatch(self, made, lifetime, on_event)
 
     def close(self) -> None:
@@ -244,14 +245,23 @@ class Robot:
     def add_watch(self, spec: WatchSpec) -> Pending[str]:
         """Add a watch, or renew it; its id."""
         call = CallRun(
-            self._adding, AddWatch.Request(spec=spec), lambda response: str(response.id), self._patience
+            self._adding,
+            AddWatch.Request(spec=spec),
+            lambda response: str(response.id),
+            patience=self._patience,
         )
         return self._begin(call)
 
     def remove_watch(self, id: str) -> Pending[None]:
         """Remove a watch."""
         self._watches.pop(id, None)
-        call = CallRun(self._removing, RemoveWatch.Request(id=id), lambda response: None, self._patience)
+        call = CallRun(
+            self._removing,
+            RemoveWatch.Request(id=id),
+            lambda response: None,
+            patience=self._patience,
+            done_before=RemoveWatch.Response.NOT_FOUND,
+        )
         return self._begin(call)
 
     def follow(self, watch: RobotWatch, id: str) -> None:

@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from stride_ros.client.errors import Refused
 from stride_ros.client.pending import Pending
 from stride_ros.msg import ActivationSpan
 
@@ -45,7 +43,7 @@ class RobotWatch:
         return self.added.result()
 
     def remove(self) -> Pending[None]:
-        """Have it removed; fails with Refused where the node does not have it any more."""
+        """Have it removed, unless it is gone already; fails with Refused or NodeLost."""
         self._is_wanted = False
         return self._robot.remove_watch(self.id)
 
@@ -78,9 +76,8 @@ class RobotWatch:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Remove it, unless somebody else has done so."""
-        with suppress(Refused):
-            self.remove().result()
+        """Remove it."""
+        self.remove().result()
 
     async def __aenter__(self) -> RobotWatch:
         """Wait until the node has it."""
@@ -91,9 +88,4 @@ class RobotWatch:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Remove it, also when the task is canceled."""
-        await asyncio.shield(asyncio.ensure_future(_finished(self.remove())))
-
-
-async def _finished(pending: Pending[None]) -> None:
-    with suppress(Refused):
-        await pending
+        await asyncio.shield(self.remove())
