@@ -223,10 +223,15 @@ def run_client(options: argparse.Namespace, node: Any) -> bool:
     rng, client = random.Random(options.seed), Client(node)
     end = time.monotonic() + options.seconds
 
+    writing = threading.Lock()
+
     def keep_one(seed: int) -> None:
         own = random.Random(seed)
         while time.monotonic() < end:
-            print(json.dumps(one_goal(own, client)), flush=True)
+            line = json.dumps(one_goal(own, client)) + "\n"
+            with writing:  # a line is written in two parts
+                sys.stdout.write(line)
+                sys.stdout.flush()
 
     threads = [threading.Thread(target=keep_one, args=(rng.random(),)) for _ in range(options.goals)]
     for thread in threads:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,7 +14,7 @@ from stride_ros.msg import ActivationSpan
 from stride_ros.srv import RemoveWatch
 
 from stride_ros.activation.identity import span_number
-from stride_ros.client import Canceled, ClientError, NodeLost, Refused, Robot, TimedOut
+from stride_ros.client import Canceled, ClientError, NodeLost, Refused, Robot, TimedOut, tools
 
 THAT = "Tell me when they come."
 
@@ -146,3 +147,35 @@ def test_a_node_that_is_not_there_or_goes_is_noticed(mission: Any, make_mission:
         graph.remove(mission.node)
         with pytest.raises(ClientError, match="deactivated"):
             pending.result()
+
+
+def test_an_agent_is_told_what_happens_and_what_it_got_wrong(mission: Any, robot: Robot) -> None:
+    mission.play(9)
+    happened = tools.call(robot, "wait_for_event", {"query": "Say when it happens."})
+    json.dumps(happened)
+    assert (happened["happened"], happened["is_over"]) == (True, False)
+    assert happened["start"] == pytest.approx(1_700_000_005.0)
+    assert tools.call(robot, "wait_for_event", {"query": THAT, "timeout": 0.1}) == {"happened": False}
+    added = tools.call(robot, "add_watch", {"query": THAT})
+    assert mission.seen(lambda watches: added["id"] in watches, "the watch")[added["id"]].spec.query == THAT
+    assert tools.call(robot, "remove_watch", added) == {"removed": True}
+    mission.only_query()
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "reason"),
+    [
+        ("fly", {}, "no tool 'fly'"),
+        ("describe", {}, "question is missing"),
+        ("describe", {"question": 7}, "use a text"),
+        ("describe", {"question": "What?", "last": "long"}, "use a number"),
+        ("describe", {"question": "What?", "last": -1}, "0 to 600"),
+        ("describe", {"question": "What?", "camera": "front"}, "no argument camera"),
+        ("wait_for_event", {"query": THAT, "until": "later"}, "onset or offset"),
+        ("wait_for_event", {"query": " "}, "empty"),
+    ],
+)
+def test_a_wrong_call_of_an_agent_gets_a_sentence(
+    robot: Robot, name: str, arguments: Any, reason: str
+) -> None:
+    assert reason in tools.call(robot, name, arguments)["error"]
