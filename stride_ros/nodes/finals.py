@@ -44,8 +44,8 @@ class Finals:
         return self._finals.get(span_id)
 
     def may_come(self) -> bool:
-        """Whether there is anybody who may say something."""
-        return bool(self._node.count_publishers(topics.COMMENTARY))
+        """Whether there is anybody who may say something; to be asked while it is wanted."""
+        return bool(self._node.count_publishers(self._subscription.topic_name))
 
     def _on_commentary(self, message: Commentary) -> None:
         if not message.final:
