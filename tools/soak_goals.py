@@ -54,7 +54,7 @@ QUERY = "Say when it happens."
 QUERIES = (QUERY, "Tell me when they come.", "Tell me when it rains.", "Tell me when a dog barks.")
 ORIGIN, SECOND = 1_700_000_000 * 10**9, 10**9
 RESULT = WaitForEvent.Result
-LATE = 5.0  # s that a result may come after its timeout, on a busy machine
+LATE = 30.0  # s that a result may come after its timeout, on a busy machine
 
 
 class Camera:
@@ -253,8 +253,6 @@ def one_goal(rng: random.Random, client: Client) -> dict[str, Any]:
     goal.timeout = Duration(sec=int(timeout), nanosec=int(timeout % 1 * SECOND))
     begin = time.monotonic()
     handle, future = client.send(goal)
-    results: list[Any] = []
-    future.add_done_callback(lambda done: results.append(done.result()))
     canceled = False
     if rng.random() < 0.4:
         time.sleep(rng.uniform(0.0, timeout))
@@ -270,8 +268,8 @@ def one_goal(rng: random.Random, client: Client) -> dict[str, Any]:
         RESULT.TIMEOUT: status == GoalStatus.STATUS_ABORTED and timeout <= took < timeout + LATE,
         RESULT.CANCELED: status == GoalStatus.STATUS_CANCELED and canceled,
     }.get(code, False)
-    sentence = answer.result.error_msg
-    return {"code": code, "right": bool(right) and len(results) == 1, "took": took, "reason": sentence}
+    late = max(0.0, took - timeout) if code == RESULT.TIMEOUT else 0.0
+    return {"code": code, "right": bool(right), "took": took, "timeout": timeout, "late": late}
 
 
 def run_many(options: argparse.Namespace, folder: Path, node: Any) -> bool:
@@ -334,7 +332,9 @@ def run_many(options: argparse.Namespace, folder: Path, node: Any) -> bool:
     expected = alone(camera.shown)
     own = [(s.state, s.start.sec, s.end.sec) for s in spans if s.watch == "query"]
     print(f"goals: {len(goals)}, {dict(outcomes)}; clients killed: {killed}; most watches at once: {most}")
-    print(f"wrong outcomes: {wrong[:5] or 'none'}")
+    print(f"wrong outcomes: {len(wrong)} {wrong[:5]}")
+    late = [goal["late"] for goal in goals if goal["code"] == RESULT.TIMEOUT] or [0.0]
+    print(f"timeouts came late by {np.median(late):.2f} s in the median, {max(late):.2f} s at most")
     print(f"watches at the end: {lists[-1]}")
     print(f"spans of the watch of the parameters: {len(own)}, as alone: {own == expected}")
     print((folder / "node.log").read_text().count("Traceback"), "tracebacks of the node")
