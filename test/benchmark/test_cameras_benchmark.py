@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from stride_ros.activation.random_model import random_model
-from stride_ros.benchmark import cameras
+from stride_ros.benchmark import cameras, queries, revisions
 from stride_ros.benchmark.cameras import BatchedArm, Comparison, InterleavedArm, measure_cameras, ticks_of
 from stride_ros.benchmark.measure import QUERIES, Settings
 from stride_ros.benchmark.presets import architecture
@@ -148,3 +148,36 @@ def test_a_near_tie_is_counted_and_ends_the_comparison_of_its_watch_alone(update
     assert (compared.decisions, compared.ties, compared.differ) == (3, 1, 0)
     compared.add([same, same], [same, other])
     assert (compared.decisions, compared.ties, compared.differ) == (4, 1, 1)
+
+
+def test_shares_by_count_grow_by_the_work_of_a_query(capsys, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["queries", "--count", "--preset", "2b", "--frames", "128"])
+    queries.main()
+    rows = [line.strip("| ").split(" | ") for line in capsys.readouterr().out.splitlines()[2:]]
+    assert [row[0] for row in rows] == ["1", "2", "4", "9"]
+    for row in rows:
+        vision, append, passes = (float(cell.removesuffix(" %")) for cell in row[1:4])
+        assert vision + append + passes == pytest.approx(100, abs=2)  # rounded
+        two, four, eight = map(float, row[4:])
+        assert two - 1 == pytest.approx(1 - vision / 100, abs=0.01)  # vision runs once
+        assert (four - 1, eight - 1) == pytest.approx((3 * (two - 1), 7 * (two - 1)), abs=0.05)
+
+
+def test_a_folder_that_is_no_checkout_is_named(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr("sys.argv", ["revisions", str(tmp_path)])
+    with pytest.raises(SystemExit) as raised:
+        revisions.main()
+    assert raised.value.code == 2
+    assert f"{tmp_path} is no checkout" in capsys.readouterr().err
+
+
+def test_processes_of_two_checkouts_take_turns_and_agree(monkeypatch, capsys):
+    """The other checkout is this one again: each way has its row, and no decision differs."""
+    turns = ["--fill", "4", "--rounds", "1", "--ticks", "2", "--cameras", "2"]
+    monkeypatch.setattr("sys.argv", ["revisions", str(revisions.ROOT), *turns])
+    assert revisions.main() == 0
+    rows = [line.strip("| ").split(" | ") for line in capsys.readouterr().out.splitlines()[2:6]]
+    assert [row[2] for row in rows] == ["batched", "sessions", "sessions before", "separate processes"]
+    assert {row[-1] for row in rows} == {"0 of 12"}  # two cameras, six ticks
+    resident = [int(row[6]) for row in rows]
+    assert resident[3] > resident[0]  # two processes hold the libraries and weights twice
