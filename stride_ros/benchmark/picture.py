@@ -94,7 +94,7 @@ def _draw_cameras(figure: Figure, left: Axes, right: Axes, report: dict[str, Any
         ratio = f"  ({report['cpu_ratio']:.2f}x)" if name == "interleaved" else ""
         right.barh(row, cpu, color=colour)
         right.text(cpu, row, f" {_duration(cpu)}{ratio}", va="center")
-    right.set(xlim=(0, max(report[name]["cpu_ms"] for name in arms) * 1.9), title="Median", xlabel="CPU ms")
+    right.set(xlim=(0, max(report[name]["cpu_ms"] for name in arms) * 2.2), title="Median", xlabel="CPU ms")
     right.set_yticks(range(len(arms)), ["batched", "sessions"])
     right.invert_yaxis()
     figure.suptitle(
