@@ -33,7 +33,7 @@ class Pair:
 
 
 class Prefix:
-    """The prompt of one query from one context start on, in one preallocated cache.
+    """The prompt of one query from one context start on, in one cache.
 
     start: index of the context's first frame in the stream; pairs: how many are appended; length: tokens of
     those.
@@ -46,7 +46,8 @@ class Prefix:
         self.restart(0)
 
     def restart(self, start: int) -> None:
-        """Forget the prompt and begin again at frame `start`; the memory stays."""
+        """Forget the prompt, give its memory back, and begin again at frame `start`."""
+        self._cache.release()
         self.start, self.pairs = start, 0
         self.length = self._position = 0  # of the pairs that stay
         self._end = self._end_position = 0  # with a provisional pair behind them
@@ -56,7 +57,7 @@ class Prefix:
 
     @property
     def memory_bytes(self) -> int:
-        """Bytes of the preallocated keys and values."""
+        """Bytes of keys and values."""
         return self._cache.memory_bytes
 
     @property
@@ -75,7 +76,7 @@ class Prefix:
         origin: time of the context's first frame (s). keep: False for a provisional pair, which the next
         append replaces.
         """
-        if not self._cache.capacity:
+        if not self._cache.room:
             self._cache.reserve(self._tokens_for(pairs[0].features.rows * pairs[0].features.columns))
         prompt = self._model.prompt
         ids, positions, visual = [], [], []
@@ -106,16 +107,24 @@ class Prefix:
         self.forget_slots()
         return block
 
-    def bytes_for(self, pair_tokens: int) -> int:
-        """Bytes of keys and values that a full context of frame pairs of so many video tokens takes."""
-        return self._cache.bytes_for(self._tokens_for(pair_tokens))
+    def bytes_for(self, pair_tokens: int, pairs: int | None = None) -> int:
+        """Bytes of keys and values of so many frame pairs of so many video tokens each; None: a full context
+        and the slots behind it.
+        """
+        room = self._tokens_for(pair_tokens)
+        tokens = room if pairs is None else self._prompt_tokens(pair_tokens, pairs)
+        return self._cache.bytes_for(tokens, room)
 
     def _tokens_for(self, pair_tokens: int) -> int:
-        """Tokens of a full context, so that a cache of that size need not grow."""
+        """Tokens of a full context and its slots, so that a cache of that size need not grow."""
+        return self._prompt_tokens(pair_tokens, self._max_pairs) + self._copies * self._model.window
+
+    def _prompt_tokens(self, pair_tokens: int, pairs: int) -> int:
         prompt = self._model.prompt
+        if not pairs:
+            return 0
         opening = len(prompt.pair(_LONGEST_TIME, pair_tokens, self._query))
-        pair = len(prompt.pair(_LONGEST_TIME, pair_tokens))
-        return opening + (self._max_pairs - 1) * pair + self._copies * self._model.window
+        return opening + (pairs - 1) * len(prompt.pair(_LONGEST_TIME, pair_tokens))
 
     def forget_slots(self) -> None:
         """Let the next pass run over all slots."""

@@ -39,7 +39,7 @@ class _FrameKeeper:
         context: Context,
     ) -> None:
         self._model, self._context = model, context
-        self._prefix = Prefix(model, query, config.position_scheme, config.max_frames // 2 + 1)
+        self._prefix = Prefix(model, query, config.position_scheme, (config.max_frames + 1) // 2)
         self._pairs: deque[FramePair] = deque()
         self._provisional: FramePair | None = None
         self._encoded: list[Pair] | None = None  # the pairs in context, once a decision has needed them

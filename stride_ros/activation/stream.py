@@ -91,7 +91,9 @@ class Stream:
         if self._watches.get(watch.id) is not watch:
             raise ConfigError(f"The stream {self.name} has no such watch as {watch.id}.")
         del self._watches[watch.id]
-        return tuple(watch.end_spans(self._newest))
+        events = tuple(watch.end_spans(self._newest))
+        watch.begin(self._engine.config)  # who keeps it does not keep its memory
+        return events
 
     def reset(self) -> tuple[SpanEvent, ...]:
         """Forget the frames, e.g. when time has jumped; the OFFSET of every open published span."""
@@ -103,8 +105,7 @@ class Stream:
 
     def close(self) -> tuple[SpanEvent, ...]:
         """Leave the engine; the OFFSET of every open published span."""
-        events = [event for watch in self.watches for event in watch.end_spans(self._newest)]
-        self._watches.clear()
+        events = [event for watch in self.watches for event in self.unwatch(watch)]
         self.begin()
         self._engine.forget(self)
         return tuple(events)

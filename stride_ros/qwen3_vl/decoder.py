@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from stride_ros.qwen3_vl.architecture import TextShape
+from stride_ros.qwen3_vl.attention import attend_to_stretches, hidden_after
 from stride_ros.qwen3_vl.kv_cache import KVCache
 from stride_ros.qwen3_vl.layer import Layer
 from stride_ros.qwen3_vl.vision import PairFeatures, Weights
@@ -77,14 +78,10 @@ class TextDecoder:
             return weights.tensor("lm_head.weight", self.shape.vocab, self.shape.hidden)[rows].clone()
         return self.embedding[rows]
 
-    def new_cache(self) -> KVCache:
-        """An empty cache for this model."""
-        return KVCache(self.shape, self.device, self.dtype)
-
     def forward(self, blocks: Sequence[TokenBlock]) -> list[torch.Tensor]:
         """Write all keys and values to the caches; the last hidden states (wanted, hidden) of each block."""
         for block in blocks:
-            block.cache.reserve(block.end)
+            block.cache.hold(block.end)
         ids, positions, visual = self._upload(blocks)
         x = F.embedding(ids, self.embedding)
         tokens, deepstack = _visual_features(blocks)
@@ -138,7 +135,9 @@ class TextDecoder:
         """Attention of each block's last `sizes` queries: (n, heads * head size)."""
         return torch.cat(
             [
-                self._attend_block(part, *block.cache.read(index, block.end))
+                self._attend_paged(index, part, block)
+                if block.cache.paged
+                else self._attend_block(part, *block.cache.read(index, block.end))
                 for block, part in zip(blocks, torch.split(q, list(sizes)), strict=True)
                 if len(part)
             ]
@@ -158,6 +157,21 @@ class TextDecoder:
         else:
             out = self._attend_masked(grouped, k, v)
         return out.flatten(0, 1).transpose(0, 1).reshape(n, heads * size)
+
+    def _attend_paged(self, layer: int, q: torch.Tensor, block: TokenBlock) -> torch.Tensor:
+        """The same to a cache in pages, a bounded number of rows at a time."""
+        outs = []
+        for first in range(block.end - len(q), block.end, _QUERY_ROWS):
+            rows = torch.arange(first, min(first + _QUERY_ROWS, block.end), device=q.device)
+            stretches, entry, part = [], 0, block.cache.part
+            for keys, values in block.cache.read_parts(layer, -(-(first + len(rows)) // part)):
+                count = len(keys) * part
+                group = self.shape.heads // self.shape.kv_heads
+                stretches.append((keys, values, hidden_after(rows, entry, count, self.dtype, group)))
+                entry += count
+            at = first - (block.end - len(q))
+            outs.append(attend_to_stretches(q[at : at + len(rows)], stretches))
+        return torch.cat(outs)
 
     def _attend_masked(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
         """The same on a CPU, a bounded number of rows at a time: (kv heads, group, n, size)."""
