@@ -71,8 +71,8 @@ class CachedPrompt:
 
     def memory_limit(self, tokens: int) -> int:
         """Bytes just before a shift: of a full prompt, and of what will be left of it."""
-        prefix = self._active.prefix
-        return prefix.bytes_for(tokens) + prefix.bytes_for(tokens, self._kept)
+        prefix, seconds = self._active.prefix, self._context.seconds
+        return prefix.bytes_for(tokens, seconds) + prefix.bytes_for(tokens, seconds, self._kept)
 
     def shift(self) -> None:
         """Swap the caches; what is missing from the new active one is appended with the next pair."""

@@ -20,8 +20,6 @@ from stride_ros.activation.window import MASKED
 from stride_ros.qwen3_vl.decoder import TokenBlock
 from stride_ros.qwen3_vl.vision import PairFeatures
 
-_LONGEST_TIME = pair_time(99999.9, 99999.9, 0.0)
-
 
 @dataclass(frozen=True)
 class Pair:
@@ -77,7 +75,8 @@ class Prefix:
         append replaces.
         """
         if not self._cache.room:
-            self._cache.reserve(self._tokens_for(pairs[0].features.rows * pairs[0].features.columns))
+            tokens = pairs[0].features.rows * pairs[0].features.columns
+            self._cache.reserve(self._tokens_for(tokens, 2.0 * self._max_pairs))
         prompt = self._model.prompt
         ids, positions, visual = [], [], []
         length, position = self.length, self._position
@@ -107,24 +106,29 @@ class Prefix:
         self.forget_slots()
         return block
 
-    def bytes_for(self, pair_tokens: int, pairs: int | None = None) -> int:
-        """Bytes of keys and values of so many frame pairs of so many video tokens each; None: a full context
-        and the slots behind it.
+    def bytes_for(self, pair_tokens: int, seconds: float, pairs: int | None = None) -> int:
+        """Bytes of keys and values of so many frame pairs of so many video tokens each, within so many
+        seconds; pairs None: a full context and the slots behind it.
         """
-        room = self._tokens_for(pair_tokens)
-        tokens = room if pairs is None else self._prompt_tokens(pair_tokens, pairs)
+        room = self._tokens_for(pair_tokens, seconds)
+        tokens = room if pairs is None else self._prompt_tokens(pair_tokens, seconds, pairs)
         return self._cache.bytes_for(tokens, room)
 
-    def _tokens_for(self, pair_tokens: int) -> int:
+    def _tokens_for(self, pair_tokens: int, seconds: float) -> int:
         """Tokens of a full context and its slots, so that a cache of that size need not grow."""
-        return self._prompt_tokens(pair_tokens, self._max_pairs) + self._copies * self._model.window
+        slots = self._copies * self._model.window
+        return self._prompt_tokens(pair_tokens, seconds, self._max_pairs) + slots
 
-    def _prompt_tokens(self, pair_tokens: int, pairs: int) -> int:
-        prompt = self._model.prompt
+    def _prompt_tokens(self, pair_tokens: int, seconds: float, pairs: int) -> int:
+        """Tokens of so many pairs at most, whenever within so many seconds they are."""
         if not pairs:
             return 0
-        opening = len(prompt.pair(_LONGEST_TIME, pair_tokens, self._query))
-        return opening + (pairs - 1) * len(prompt.pair(_LONGEST_TIME, pair_tokens))
+        prompt = self._model.prompt
+        digits = [10.0**n - 0.1 for n in range(1, 1 + len(str(int(seconds))))]  # 9.9, 99.9, ...
+        times = [pair_time(time, time, 0.0) for time in (*digits[:-1], min(seconds, digits[-1]))]
+        pair = max(len(prompt.pair(time, pair_tokens)) for time in times)
+        opening = max(len(prompt.pair(time, pair_tokens, self._query)) for time in times)
+        return opening + (pairs - 1) * pair
 
     def forget_slots(self) -> None:
         """Let the next pass run over all slots."""

@@ -53,7 +53,8 @@ class _FrameKeeper:
 
     def memory_limit(self, tokens: int) -> int:
         """Bytes of keys and values for a full context of pairs of so many tokens, and of their pixels."""
-        return self._prefix.bytes_for(tokens) + self._context.max_frames * tokens * CELL * CELL * 3
+        pixels = self._context.max_frames * tokens * CELL * CELL * 3
+        return self._prefix.bytes_for(tokens, self._context.seconds) + pixels
 
     def shift(self) -> None:
         """Forget the frames that have left the context."""

@@ -80,9 +80,8 @@ class Stream:
             raise ConfigError(f"The stream {self.name} already has a watch {name}; use another id.")
         engine.admit(self, [checked])
         watch = Watch(self.name, name, checked, trigger, engine.model, engine.config, engine.prompts)
-        if look_back:
-            watch.begun = watch.catching_up = True
-            watch.backlog.extend(self._kept)
+        if look_back and self.context_frames:
+            watch.look_back(self.first_frame, self._kept, engine.config)
         self._watches[name] = watch
         return watch
 
@@ -123,6 +122,7 @@ class Stream:
         """Start anew without frames."""
         config = self._engine.config
         self._context = Context(config.max_frames, config.dropped_per_shift)
+        self.seconds = self._context.seconds  # that the context covers, as far as memory is reckoned
         self._kept: deque[FramePair] = deque()  # the pairs in context, for watches that look back
         self._first_kept = 0
         self._half: tuple[Image, float] | None = None  # a frame that waits for its partner
@@ -132,6 +132,15 @@ class Stream:
     def half(self) -> tuple[Image, float] | None:
         """The frame that waits for its partner, and its time."""
         return self._half
+
+    @property
+    def first_frame(self) -> int:
+        """Which frame since the beginning is the first in context."""
+        return self._context.start
+
+    def covered(self, time: float) -> float:
+        """Seconds that the context would cover with a frame at this time."""
+        return time - self._context.time(self._context.start) if len(self._context) else 0.0
 
     @property
     def kept_pairs(self) -> Sequence[FramePair]:
@@ -155,18 +164,16 @@ class Stream:
         else:
             pair = FramePair((self._half[0], image), (self._half[1], time))
             self._half = None
-        self._context.add(time)
+        if self._context.add(time):
+            while self._kept and self._first_kept < self._context.start:
+                self._kept.popleft()
+                self._first_kept += 2
         return pair
 
     def keep(self, pair: FramePair) -> None:
         """Keep a pair while it is in context."""
         if self._engine.keep_features:
             self._kept.append(pair)
-        else:
-            self._first_kept += 2
-        while self._kept and self._first_kept < self._context.start:
-            self._kept.popleft()
-            self._first_kept += 2
 
     def provisional(self) -> FramePair:
         """The frame that waits, repeated."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import zlib
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -89,6 +89,19 @@ class Watch:
         self.begun = False  # with the stream's next pair
         self.catching_up = False  # it looks back, and has not taken in all frames of the stream yet
         self.backlog: deque[FramePair] = deque()  # pairs of the stream that it has still to take in
+        self._first_frame = 0  # of the stream, where it looks back
+
+    def look_back(self, first_frame: int, pairs: Iterable[FramePair], config: ActivationConfig) -> None:
+        """Start anew with what is in context: pairs whose first frame is this one of the stream."""
+        self.begin(config)
+        self.begun = self.catching_up = True
+        self.backlog.extend(pairs)
+        self._first_frame = first_frame
+
+    @property
+    def next_frame(self) -> int:
+        """The frame of the stream from which on it has to take in pairs, while it catches up."""
+        return self._first_frame + self.frames - self.frames % 2
 
     @property
     def ready(self) -> bool:

@@ -129,10 +129,10 @@ class PagedCache:
         return sum(page.data.nbytes for page in self._pages)
 
     def bytes_for(self, tokens: int, room: int) -> int:
-        """Whole parts."""
-        shape, part = self._pool.shape, _part(room)
+        """Whole slabs, since the pool grows by them."""
+        shape, slab = self._pool.shape, _SLAB * _part(room)
         entry = 2 * shape.layers * shape.kv_heads * shape.head_dim * self._pool.dtype.itemsize
-        return -(-tokens // part) * part * entry
+        return -(-tokens // slab) * slab * entry
 
     def reserve(self, room: int) -> None:
         if not self.part:
