@@ -20,6 +20,7 @@ from stride_ros.activation.model import ActivationModel
 from stride_ros.activation.passes import FramePair
 from stride_ros.activation.prefix import Pair, Prefix
 from stride_ros.qwen3_vl.decoder import TokenBlock
+from stride_ros.qwen3_vl.kv_cache import KVCache
 
 
 class CachedPrompt:
@@ -44,11 +45,12 @@ class CachedPrompt:
         most = (config.max_frames + 1) // 2
         self._kept = (config.max_frames - config.dropped_per_shift) // 2  # pairs in context after a shift
 
-        def cache() -> _Cache:
-            prefix = Prefix(model, query, config.position_scheme, most)
+        def filled(cache: KVCache) -> _Cache:
+            prefix = Prefix(model, query, config.position_scheme, most, cache)
             return _Cache(prefix, model.recorded_passes(self._recorder) if self._recorder else None)
 
-        self._active, self._upcoming = cache(), cache()
+        caches, self._pages = model.new_caches(2)
+        self._active, self._upcoming = map(filled, caches)
         self._upcoming.prefix.restart(context.next_start)
         self._pairs: deque[Pair] = deque()
         self._first_pair = 0  # index of the first frame in self._pairs
@@ -56,8 +58,9 @@ class CachedPrompt:
 
     @property
     def memory_bytes(self) -> int:
-        """Bytes of keys and values."""
-        return self._active.prefix.memory_bytes + self._upcoming.prefix.memory_bytes
+        """Bytes of keys and values, and of the pages that wait for some."""
+        spare = self._pages.free_bytes if self._pages is not None else 0
+        return self._active.prefix.memory_bytes + self._upcoming.prefix.memory_bytes + spare
 
     @property
     def recordings(self) -> int:
@@ -120,6 +123,8 @@ class CachedPrompt:
     def _catch_up(self) -> list[TokenBlock]:
         """Appends to the upcoming prompt: an even share of what it will need by the next shift."""
         context, prefix = self._context, self._upcoming.prefix
+        if context.late:
+            return []
         needed = (context.start + context.max_frames - prefix.next_frame) // 2
         share = -(-needed // (context.frames_to_shift + 1))
         pairs = self._pairs_from(prefix.next_frame)[: max(0, share)]

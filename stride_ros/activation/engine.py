@@ -99,7 +99,6 @@ class ActivationEngine:
             total += sum(image.nbytes for pair in stream.kept_pairs for image in pair.images)
             for watch in stream.watches:
                 total += watch.passes.memory_bytes
-                pairs += [pair.features for pair in watch.backlog]
                 pairs += [pair.features for pair in watch.passes.kept_pairs]
             features |= {id(pair): pair.memory_bytes for pair in pairs if pair is not None}
         return total + sum(features.values())
@@ -255,12 +254,9 @@ class ActivationEngine:
                         usable = pair if watch.is_due(stream.usable(watch), self._config) else None
                     blocks += watch.take(usable)
                     served.append(watch)
-                elif watch.catching_up and pair is not None and not pair.provisional:
-                    watch.backlog.append(pair)
             if pair is not None and not pair.provisional:
                 stream.keep(pair if pair.features is None else without_images(pair))
-        self._late.note(self._run(blocks, served))
-        self._late.serve(taken, self._config)
+        self._late.serve(taken, self._config, self._run(blocks, served))
         return [
             (stream, watch)
             for stream in self.streams

@@ -46,8 +46,8 @@ class ActivationModel:
 
     window: slots (W); resolution: seconds of a slot; past: slots that end at or before the newest frame;
     memory_bytes: bytes of the weights; threads: of the CPU, None for PyTorch's own setting; recorder: of slot
-    passes, None where they are not recorded; pages: of keys and values, None where each prompt has a stretch
-    of addresses to itself, as on a CPU.
+    passes, None where they are not recorded; paged: whether keys and values are kept in pages, as on a GPU,
+    or each prompt has a stretch of addresses to itself.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class ActivationModel:
         count = counted.total // self.dtype.itemsize
         self.threads = None if threads is None else choose_threads(threads, count, str(self.device))
         self.recorder: Recorder | None = CudaRecorder(self.device) if self.device.type == "cuda" else None
-        self.pages = None if self.device.type == "cpu" else self.new_pages()
+        self.paged = self.device.type != "cpu"
 
     @classmethod
     def load(
@@ -114,15 +114,13 @@ class ActivationModel:
         weights.check_rest()
         return model
 
-    def new_cache(self) -> KVCache:
-        """An empty cache for one prompt."""
-        if self.pages is not None:
-            return PagedCache(self.pages)
-        return StretchCache(self.architecture.text, self.dtype)
-
-    def new_pages(self) -> PagePool:
-        """A pool of pages on the model's device."""
-        return PagePool(self.architecture.text, self.device, self.dtype)
+    def new_caches(self, count: int) -> tuple[list[KVCache], PagePool | None]:
+        """Empty caches for one prompt each, and the pages that they share."""
+        text = self.architecture.text
+        if not self.paged:
+            return [StretchCache(text, self.dtype) for _ in range(count)], None
+        pages = PagePool(text, self.device, self.dtype)
+        return [PagedCache(pages) for _ in range(count)], pages
 
     def feature_bytes(self, pair_tokens: int) -> int:
         """Bytes of an encoded frame pair of so many video tokens."""

@@ -18,6 +18,7 @@ from stride_ros.activation.positions import pair_positions
 from stride_ros.activation.prompt import Ids, pair_time
 from stride_ros.activation.window import MASKED
 from stride_ros.qwen3_vl.decoder import TokenBlock
+from stride_ros.qwen3_vl.kv_cache import KVCache
 from stride_ros.qwen3_vl.vision import PairFeatures
 
 
@@ -37,10 +38,12 @@ class Prefix:
     those.
     """
 
-    def __init__(self, model: ActivationModel, query: str, scheme: str, max_pairs: int) -> None:
+    def __init__(
+        self, model: ActivationModel, query: str, scheme: str, max_pairs: int, cache: KVCache | None = None
+    ) -> None:
         self._model, self._query, self._scheme, self._max_pairs = model, query, scheme, max_pairs
         self._copies = 1 if model.single_sequence else 2
-        self._cache = model.new_cache()
+        self._cache = cache or model.new_caches(1)[0][0]
         self.restart(0)
 
     def restart(self, start: int) -> None:

@@ -64,7 +64,7 @@ def planned_model(model: str, dtype: torch.dtype, device: str = "cpu") -> Activa
             checkpoint.read_tokenizer(folder) if (folder / "tokenizer.json").is_file() else CountedText()
         )
     planned = ActivationModel(architecture, _Shapes(dtype, architecture.tied), Prompt(tokenizer), model)
-    planned.pages = None if device == "cpu" else planned.new_pages()
+    planned.paged = device != "cpu"
     return planned
 
 

@@ -1,14 +1,12 @@
-"""Keys and values in pages of a pool that all prompts of a model share: for devices without spare addresses.
+"""Keys and values in pages of a pool that the caches of one prompt share, as on a GPU.
 
-A page never moves, so work that was captured over some pages stays valid while a cache has them. A cache
-that fills again asks for the pages it had before.
+What one cache gives back the other takes, and the device is asked for more only where nothing is free. A page
+never moves, and a cache that fills again takes the pages that it had before: work that was captured over them
+stays valid.
 """
 
 from __future__ import annotations
 
-import threading
-import weakref
-from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -40,61 +38,32 @@ class Page:
 
 
 class PagePool:
-    """Pages on one device. It grows by a few pages where none is free, and keeps those that are given back.
-    Threads may share it.
-
-    pages: how many there are.
-    """
+    """Pages on one device. It grows by a few where none is free, and keeps those that are given back."""
 
     def __init__(self, shape: TextShape, device: torch.device, dtype: torch.dtype) -> None:
         self.shape, self.device, self.dtype = shape, device, dtype
-        self.pages = 0
-        self._free: dict[int, dict[Page, None]] = {}  # by entries; those given back last at the end
-        self._left: deque[list[Page]] = deque()  # of caches that are gone
-        self._lock = threading.Lock()
+        self._free: dict[Page, None] = {}  # those given back last at the end
+
+    @property
+    def free_bytes(self) -> int:
+        """Bytes of pages that no cache has."""
+        return sum(page.data.nbytes for page in self._free)
 
     def take(self, entries: int, preferred: Iterable[Page | None]) -> Page:
         """A page of so many entries: one of the preferred ones if it is free, else one of a slab that is
         free as a whole, so that its neighbours may follow.
         """
-        with self._lock:
-            self._clean_up()
-            free = self._free.setdefault(entries, {})
-            page = next((page for page in preferred if page in free), None)
-            page = page or next((page for page in reversed(free) if _begins_free_slab(page, free)), None)
-            page = page or next(reversed(free), None) or self._grow(entries)
-            del free[page]
-            return page
+        free = [page for page in self._free if page.slab.shape[4] == entries]
+        page = next((page for page in preferred if page in self._free), None)
+        page = page or next((page for page in reversed(free) if self._begins_free_slab(page)), None)
+        page = page or next(reversed(free), None) or self._grow(entries)
+        del self._free[page]
+        return page
 
     def give(self, pages: list[Page]) -> None:
         """Take pages back and empty the list."""
-        with self._lock:
-            self._take_back(pages)
-
-    def leave(self, pages: list[Page]) -> None:
-        """Take back the pages of a cache that is gone, and return slabs that nobody uses to the device."""
-        self._left.append(pages)
-        if self._lock.acquire(blocking=False):  # not in the middle of something, as the collector may be
-            try:
-                self._clean_up()
-            finally:
-                self._lock.release()
-
-    def _take_back(self, pages: list[Page]) -> None:
-        for page in pages:
-            self._free.setdefault(page.slab.shape[4], {})[page] = None
+        self._free.update(dict.fromkeys(pages))
         pages.clear()
-
-    def _clean_up(self) -> None:
-        if not self._left:
-            return
-        while self._left:
-            self._take_back(self._left.popleft())
-        for free in self._free.values():
-            for first in [page for page in free if _begins_free_slab(page, free)]:
-                for page in first.neighbours:
-                    del free[page]
-                    self.pages -= 1
 
     def _grow(self, entries: int) -> Page:
         shape = self.shape
@@ -103,13 +72,11 @@ class PagePool:
         slab = torch.zeros(sizes, device=self.device, dtype=self.dtype)
         pages: list[Page] = []
         pages += [Page(slab, index, pages) for index in range(_SLAB)]
-        self._free[entries].update(dict.fromkeys(pages))
-        self.pages += len(pages)
+        self._free.update(dict.fromkeys(pages))
         return pages[0]
 
-
-def _begins_free_slab(page: Page, free: dict[Page, None]) -> bool:
-    return page.index == 0 and all(neighbour in free for neighbour in page.neighbours)
+    def _begins_free_slab(self, page: Page) -> bool:
+        return page.index == 0 and all(neighbour in self._free for neighbour in page.neighbours)
 
 
 class PagedCache:
@@ -122,7 +89,6 @@ class PagedCache:
         self._pages: list[Page] = []
         self._before: list[Page] = []  # the pages that it had, by part
         self.room = self.part = 0
-        weakref.finalize(self, pool.leave, self._pages)
 
     @property
     def memory_bytes(self) -> int:
