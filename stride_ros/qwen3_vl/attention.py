@@ -67,10 +67,9 @@ def attend_with_weight(
     return torch.softmax(scores, dim=-1).to(v.dtype) @ v, torch.logsumexp(scores, dim=-1)
 
 
-def hidden_after(rows: torch.Tensor, first: int, count: int, dtype: torch.dtype, repeat: int) -> torch.Tensor:
-    """What to add to scores (repeat * n, count) so that rows that lie at `rows` (n,) see entries `first` to
-    `first + count` no further than themselves.
+def hidden_after(rows: torch.Tensor, entries: int, dtype: torch.dtype, repeat: int) -> torch.Tensor:
+    """What to add to scores (repeat * n, entries) so that rows that lie at entries `rows` (n,) see no further
+    than themselves.
     """
-    entries = torch.arange(first, first + count, device=rows.device)
-    hidden = entries > rows[:, None]
+    hidden = torch.arange(entries, device=rows.device) > rows[:, None]
     return (hidden.to(dtype) * HIDDEN).repeat(repeat, 1)
