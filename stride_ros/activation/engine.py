@@ -379,9 +379,11 @@ class ActivationEngine:
         """A frame larger than the stream was opened for, or much later, has to fit as well; px of the model,
         s.
         """
+        if self._limit is None:
+            return
         covered, before = stream.covered(time), (stream.size, stream.seconds)
         larger = size[0] // CELL * (size[1] // CELL) > self._tokens(stream.size)
-        if self._limit is None or not (larger or covered > stream.seconds):
+        if not larger and covered <= stream.seconds:
             return
         if larger:
             stream.size = size
