@@ -123,8 +123,6 @@ class CachedPrompt:
     def _catch_up(self) -> list[TokenBlock]:
         """Appends to the upcoming prompt: an even share of what it will need by the next shift."""
         context, prefix = self._context, self._upcoming.prefix
-        if context.late:
-            return []
         needed = (context.start + context.max_frames - prefix.next_frame) // 2
         share = -(-needed // (context.frames_to_shift + 1))
         pairs = self._pairs_from(prefix.next_frame)[: max(0, share)]

@@ -10,15 +10,13 @@ class Context:
 
     start: index of the context's first frame, always the first of a pair; max_frames, drop_frames: how many
     fit, and how many of the oldest leave when one more comes; seconds: that they cover, as far as memory is
-    reckoned; left out, a second a frame; late: whether frames are taken in that others have had long ago, and
-    nothing is prepared for the next shift yet.
+    reckoned; left out, a second a frame.
     """
 
     def __init__(self, max_frames: int, drop_frames: int, seconds: float | None = None) -> None:
         self.max_frames, self.drop_frames = max_frames, drop_frames
         self.seconds = float(max_frames) if seconds is None else seconds
         self.start = 0
-        self.late = False
         self._times: deque[float] = deque()
 
     def __len__(self) -> int:

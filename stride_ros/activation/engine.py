@@ -63,6 +63,7 @@ class ActivationEngine:
         self.check_trigger(self._config.trigger)
         self._streams: dict[str, Stream] = {}
         self._late = CatchUp(self._run, self._encoded)
+        self._ran = 0  # tokens in this push, for watches that are ready
         self._timings: dict[str, float] = {}
 
     @property
@@ -99,6 +100,7 @@ class ActivationEngine:
             total += sum(image.nbytes for pair in stream.kept_pairs for image in pair.images)
             for watch in stream.watches:
                 total += watch.passes.memory_bytes
+                pairs += [pair.features for pair in watch.backlog]
                 pairs += [pair.features for pair in watch.passes.kept_pairs]
             features |= {id(pair): pair.memory_bytes for pair in pairs if pair is not None}
         return total + sum(features.values())
@@ -155,12 +157,24 @@ class ActivationEngine:
         if errors and len(frames) == 1:
             raise next(iter(errors.values()))
         self._add_time("preprocess", clock.perf_counter() - begin)
+        self._ran = 0
         jobs = self._advance(taken)
         self._add_time("total", clock.perf_counter() - begin)
         updates = self._decide(jobs) if jobs else ()
+        self._late.pushed(self._ran)
         if errors:
             raise PushError(errors, updates)
         return updates
+
+    def catch_up(self) -> bool:
+        """Let a watch that looks back take in one more pair of what is in context, while no frame waits.
+
+        Whether there is more to do. Each push does a bounded share of it, too.
+        """
+        begin = clock.perf_counter()
+        more = self._late.step(self.streams, self._config)
+        self._add_time("total", clock.perf_counter() - begin)
+        return more
 
     def decide(self, stream: Stream) -> tuple[ActivationUpdate, ...]:
         """See `Stream.decide`."""
@@ -254,9 +268,13 @@ class ActivationEngine:
                         usable = pair if watch.is_due(stream.usable(watch), self._config) else None
                     blocks += watch.take(usable)
                     served.append(watch)
+                elif watch.catching_up and pair is not None and not pair.provisional:
+                    watch.backlog.append(pair)
             if pair is not None and not pair.provisional:
                 stream.keep(pair if pair.features is None else without_images(pair))
-        self._late.serve(taken, self._config, self._run(blocks, served))
+        self._run(blocks, served)
+        self._ran += sum(len(block.ids) for block in blocks)
+        self._late.serve(taken, self._config)
         return [
             (stream, watch)
             for stream in self.streams
@@ -286,15 +304,13 @@ class ActivationEngine:
         self._add_time("vision", clock.perf_counter() - begin)
         return encoded
 
-    def _run(self, blocks: Sequence[TokenBlock], watches: Iterable[Watch]) -> int:
-        """Append the blocks; how many tokens they have."""
+    def _run(self, blocks: Sequence[TokenBlock], watches: Iterable[Watch]) -> None:
         begin = clock.perf_counter()
         if blocks:
             self.model.append(blocks)
         for watch in watches:
             watch.passes.settle()
         self._add_time("append", clock.perf_counter() - begin)
-        return sum(len(block.ids) for block in blocks)
 
     def _decide(self, jobs: Sequence[_Job]) -> tuple[ActivationUpdate, ...]:
         """Run the decisions in step, so that each pass serves all that still need one."""
@@ -332,6 +348,7 @@ class ActivationEngine:
             block = watch.passes.ask(request)
             if block is None:
                 continue
+            self._ran += len(block.ids)
             replayed = watch.passes.replay(block)
             if replayed is None:
                 batch[index] = block

@@ -80,8 +80,9 @@ class Stream:
             raise ConfigError(f"The stream {self.name} already has a watch {name}; use another id.")
         engine.admit(self, [checked])
         watch = Watch(self.name, name, checked, trigger, engine.model, engine.config, engine.prompts)
-        if look_back and self.context_frames:
-            watch.look_back(self.first_frame, engine.config)
+        if look_back:
+            watch.begun = watch.catching_up = True
+            watch.backlog.extend(self._kept)
         self._watches[name] = watch
         return watch
 
@@ -132,26 +133,6 @@ class Stream:
     def half(self) -> tuple[Image, float] | None:
         """The frame that waits for its partner, and its time."""
         return self._half
-
-    @property
-    def first_frame(self) -> int:
-        """Which frame since the beginning is the first in context."""
-        return self._context.start
-
-    @property
-    def frames_to_shift(self) -> int:
-        """How many more frames fit before the oldest have to leave."""
-        return self._context.frames_to_shift
-
-    @property
-    def drop_frames(self) -> int:
-        """How many leave at a shift."""
-        return self._context.drop_frames
-
-    def kept_pair(self, frame: int) -> FramePair | None:
-        """The pair in context that begins with this frame, counted since the beginning; None: not yet."""
-        index = (frame - self._first_kept) // 2
-        return self._kept[index] if index < len(self._kept) else None
 
     def covered(self, time: float) -> float:
         """Seconds that the context would cover with a frame at this time."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import zlib
+from collections import deque
 from collections.abc import Generator
 from dataclasses import dataclass
 
@@ -50,6 +51,12 @@ class ActivationUpdate:
     stream: str = ""
     watch: str = ""
 
+    @property
+    def newest_probability(self) -> float:
+        """P(active) of the slot that ends with the newest frame."""
+        newest = np.searchsorted(self.slot_starts, self.time - self.resolution / 2) - 1
+        return float(self.probabilities[newest])
+
 
 class Watch:
     """A query with an id and a trigger on one stream; made by `Stream.watch`.
@@ -87,27 +94,7 @@ class Watch:
         self.provisional = False  # whether the newest frame is in the prompt as a provisional pair
         self.begun = False  # with the stream's next pair
         self.catching_up = False  # it looks back, and has not taken in all frames of the stream yet
-        self._first_frame = 0  # of the stream, where it looks back
-
-    def look_back(self, first_frame: int, config: ActivationConfig) -> None:
-        """Start anew, to catch up from this frame of the stream on."""
-        self.begin(config)
-        self.begun = self.catching_up = self.context.late = True
-        self._first_frame = first_frame
-
-    def join(self) -> None:
-        """It has caught up."""
-        self.catching_up = self.context.late = False
-
-    @property
-    def start(self) -> int:
-        """The frame of the stream at which its context begins, while it catches up."""
-        return self._first_frame + self.context.start
-
-    @property
-    def next_frame(self) -> int:
-        """The frame of the stream from which on it has to take in pairs, while it catches up."""
-        return self._first_frame + self.frames
+        self.backlog: deque[FramePair] = deque()  # pairs of the stream that it has still to take in
 
     @property
     def ready(self) -> bool:

@@ -43,7 +43,7 @@ class ManagedNode(LifecycleNode):  # type: ignore[misc]  # untyped library
         try:
             self.parameters = Parameters(self, (*table, AUTOSTART), check)
         except StrideError:
-            super().destroy_node()  # not ours: the subclass has nothing to give back yet
+            self._leave_graph()  # not destroy_node: the subclass has nothing to give back yet
             raise
 
     # What a node does; each may raise, StrideError for what a user can fix.
@@ -110,7 +110,13 @@ class ManagedNode(LifecycleNode):  # type: ignore[misc]  # untyped library
     def destroy_node(self) -> None:
         """Stop, give everything back and destroy the node, from any state."""
         self._release()
+        self._leave_graph()
+
+    def _leave_graph(self) -> None:
         super().destroy_node()
+        # rclpy leaves the services of the state machine, and with them the node and its DDS participant, in
+        # the graph until the garbage collector comes: clients would go on finding a node that never answers.
+        self._state_machine.destroy_when_not_in_use()
 
     def destroy_publisher(self, publisher: Any) -> bool:
         """Destroy it when all that it published has arrived, or after half a second.

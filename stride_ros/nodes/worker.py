@@ -41,6 +41,12 @@ class LatestWorker(Generic[T]):
             return self._items.load(_ONLY).dropped
 
     @property
+    def lag(self) -> float:
+        """Seconds that the oldest item since the last turn waits; if none does, that the last one waited."""
+        with self._wake:
+            return self._items.load(_ONLY).lag
+
+    @property
     def is_idle(self) -> bool:
         """Whether all that was submitted and posted is done."""
         with self._wake:

@@ -33,23 +33,15 @@ class Graph:
     """Hosts nodes in an executor thread of its own context, and observes what is on the topics."""
 
     def __init__(self) -> None:
-        from rclpy.executors import SingleThreadedExecutor
+        from stride_ros.nodes.executor_thread import ExecutorThread
 
         self.context = rclpy.Context()
         rclpy.init(context=self.context)
         self.observer = rclpy.create_node("observer", context=self.context)
-        self._executor = SingleThreadedExecutor(context=self.context)
-        self._executor.add_node(self.observer)
         self._changed = threading.Condition()
         self._hosted: list[Any] = []
-        self._thread = threading.Thread(target=self._spin, daemon=True)
-        self._thread.start()
-
-    def _spin(self) -> None:
-        from rclpy.executors import ExternalShutdownException
-
-        with contextlib.suppress(ExternalShutdownException):
-            self._executor.spin()
+        self._thread = ExecutorThread(self.observer, context=self.context)
+        self._executor = self._thread.executor
 
     def host(self, node_class: Callable[..., Any], parameters: dict[str, Any] | None = None, **options: Any):
         """Make a node of the class under test in this graph."""
@@ -126,10 +118,17 @@ class Graph:
 
     @contextlib.contextmanager
     def _client(self, service_type: Any, name: str) -> Iterator[Any]:
-        client = self.observer.create_client(service_type, name)
-        assert client.wait_for_service(TIMEOUT), f"no service {name}"
-        yield client
-        self._in_executor(lambda: self.observer.destroy_client(client))
+        # rmw_fastrtps takes no notice of a server that comes while another one of that name goes, such as a
+        # process that was killed: to that client the service never appears, to the next one it does.
+        for _ in range(TRIES):
+            client = self.observer.create_client(service_type, name)
+            found = client.wait_for_service(TIMEOUT / TRIES)
+            if found:
+                yield client
+            self._in_executor(lambda client=client: self.observer.destroy_client(client))
+            if found:
+                return
+        pytest.fail(f"no service {name}")
 
     def transition(self, node: str, name: str) -> bool:
         """Ask a managed node for a transition by its label; return whether it succeeded."""
@@ -169,8 +168,7 @@ class Graph:
 
     def close(self) -> None:
         """Destroy everything and end the executor's thread."""
-        self._executor.shutdown(timeout_sec=5)
-        self._thread.join(5)
+        self._thread.close(TIMEOUT)
         for node in [*self._hosted, self.observer]:
             node.destroy_node()
         self.context.try_shutdown()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 pytest.importorskip("rclpy")
 from lifecycle_msgs.msg import State
 
-from stride_ros.errors import CheckpointError
+from stride_ros.errors import CheckpointError, ConfigError
 from stride_ros.nodes.lifecycle import ManagedNode
 
 
@@ -120,3 +121,17 @@ def test_unknown_transition_changes_nothing(graph: Any) -> None:
     assert node.log == []
     assert graph.state("fragile") == "unconfigured"
     assert State.PRIMARY_STATE_UNCONFIGURED == 1
+
+
+def test_a_destroyed_node_leaves_the_graph_at_once(graph: Any) -> None:
+    gc.disable()  # nor does it wait for the collector
+    try:
+        node = graph.host(Fragile)
+        assert "fragile" in graph.observer.get_node_names()
+        graph.remove(node)
+        assert "fragile" not in graph.observer.get_node_names()
+        with pytest.raises(ConfigError, match="'autostart' must be a boolean"):
+            graph.host(Fragile, {"autostart": "perhaps"})
+        assert "fragile" not in graph.observer.get_node_names()
+    finally:
+        gc.enable()

@@ -32,11 +32,14 @@ def test_newest_item_wins_and_drops_are_counted(gate: threading.Event) -> None:
     assert begun.wait(10)
     for item in (1, 2, 3):
         worker.submit(item)
+    lag = worker.lag
+    assert worker.lag > lag > 0, "it grows while something waits"
     gate.set()
     assert finished.wait(10)
     assert worker.stop(10)
     assert done == [0, 3]
     assert worker.dropped == 2
+    assert worker.lag == worker.lag > lag, "what the last one waited"
 
 
 def test_tasks_run_in_order_before_the_item_and_may_discard_it(gate: threading.Event) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import copy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,9 @@ class Stage:
         self.graph = graph
         self.checkpoint = checkpoint
         self.node: Any = None
-        self.said = graph.collect(Commentary, "commentary", COMMENTARY_QOS)
+        listener_qos = copy.copy(COMMENTARY_QOS)
+        listener_qos.depth = 1000  # a listener that is held up on a busy machine misses none
+        self.said = graph.collect(Commentary, "commentary", listener_qos)
         self.spoken = graph.collect(String, "commentary/text")
         self.span_qos: Any = None  # of the spans, where it is not the activation node's
         self._frames: Any = None
