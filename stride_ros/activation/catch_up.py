@@ -10,9 +10,11 @@ from stride_ros.activation.stream import Stream, without_images
 from stride_ros.activation.watch import Watch
 from stride_ros.qwen3_vl.decoder import TokenBlock
 
-_SHARE = 1.25  # tokens of late watches a push, by those that the others usually need
-_TOKENS = 2048  # the same where no other watch is there to be measured by
-_SMOOTHING = 0.1  # of the mean of tokens a push
+_MOST = 2.25  # tokens of a push, by the mean of those that watches that are ready need
+_CARRIED = 0.25  # of that mean: what a push may use of what the one before has left
+_TOKENS = 2048  # of late watches a push, where no other watch is there to be measured by
+_SMOOTHING = 0.1  # of that mean
+_PATIENCE = 4  # pushes that leave too little, before a late watch gets on all the same
 
 
 class CatchUp:
@@ -28,65 +30,56 @@ class CatchUp:
     ) -> None:
         self._run, self._encode = run, encode
         self._typical = 0.0  # tokens run in a push for watches that are ready, passes included
+        self._left = 0.0  # tokens that this push may still run
+        self._step_tokens = 0  # run in the newest step
+        self._waited = 0  # pushes since then
 
-    def pushed(self, tokens: int) -> None:
-        """A push is over, in which so many tokens were run for watches that are ready."""
-        self._typical += (_SMOOTHING if self._typical else 1.0) * (tokens - self._typical)
-
-    def serve(self, streams: Collection[Stream], config: ActivationConfig) -> None:
-        """Run a share of a push. One watch at most gets ready, since its first decision takes most passes."""
-        measured = self._typical and any(watch.ready for stream in streams for watch in stream.watches)
-        left = _SHARE * self._typical if measured else _TOKENS
-        for stream, watch in _late(streams):
-            while left > 0:
-                left -= self._step(stream, watch, config)
-                if not watch.catching_up:
-                    return
+    def serve(self, streams: Collection[Stream], config: ActivationConfig, ran: int) -> None:
+        """Use what a push leaves in which `ran` tokens were run for watches that are ready."""
+        if any(watch.ready for stream in streams for watch in stream.watches):
+            if ran:  # with odd_frame `wait` every other push runs little or nothing
+                self._typical += (_SMOOTHING if self._typical else 1.0) * (ran - self._typical)
+            carried = min(max(self._left, 0.0), _CARRIED * self._typical)
+            self._left = _MOST * self._typical - ran + carried
+        else:
+            self._left = _TOKENS
+        self._waited += 1
+        while self._left >= self._step_tokens or self._waited > _PATIENCE:
+            if not self.step(streams, config):
+                return
+            self._left -= self._step_tokens
 
     def step(self, streams: Iterable[Stream], config: ActivationConfig) -> bool:
-        """Run one pair for the first late watch; whether there still are late ones."""
-        for stream, watch in _late(streams):
-            self._step(stream, watch, config)
-            break
-        return bool(_late(streams))
+        """Give the first late watch its next frame; False if there is none."""
+        late = ((stream, watch) for stream in streams for watch in stream.watches if watch.backlog)
+        stream, watch = next(late, (None, None))
+        if stream is None or watch is None:
+            return False
+        if len(watch.backlog) > 2 * len(stream.kept_pairs):  # some of it has left the context meanwhile
+            watch.look_back(stream.kept_pairs, config)
+        self._step_tokens = self._waited = 0
+        self._take_next(watch)
+        return True
 
-    def _step(self, stream: Stream, watch: Watch, config: ActivationConfig) -> int:
-        """Give a late watch its next pair, or let it join the others; the tokens that were run for it."""
-        tokens = 0
-        if watch.backlog:
-            pair = watch.backlog.popleft()
-            if pair.features is None and watch.passes.encoded:
-                pair = without_images(self._encode([pair])[0])
-            for time, completed in zip(pair.times, (None, pair), strict=True):
-                watch.add(time)
-                tokens += self._take(watch, completed)
-        if not watch.backlog:
-            watch.catching_up = False
-            tokens += self._join(stream, watch, config)
-        return tokens
+    def join(self, stream: Stream) -> None:
+        """Before a stream's next frame: watches that have all pairs go on with the others."""
+        for watch in stream.watches:
+            # The newest pair alone is as little as the others have just run, and the next one is not far.
+            if watch.catching_up and len(watch.backlog) <= 2:
+                while watch.backlog:
+                    self._take_next(watch)
+                watch.catching_up = False
+                if stream.half is not None:
+                    self._add(watch, stream.half[1], None)
 
-    def _join(self, stream: Stream, watch: Watch, config: ActivationConfig) -> int:
-        """A watch has all pairs: on with the others, with the frame that waits for its partner."""
-        if stream.half is None:
-            return 0
-        watch.add(stream.half[1])
-        pair = None
-        if config.odd_frame == "repeat" and watch.is_due(stream.usable(watch), config):
-            pair = stream.provisional()
-            if watch.passes.encoded:
-                pair = self._encode([pair])[0]
-        return self._take(watch, pair)
+    def _take_next(self, watch: Watch) -> None:
+        time, pair = watch.backlog.popleft()
+        if pair is not None and pair.features is None and watch.passes.encoded:
+            pair = without_images(self._encode([pair])[0])
+        self._add(watch, time, pair)
 
-    def _take(self, watch: Watch, pair: FramePair | None) -> int:
+    def _add(self, watch: Watch, time: float, pair: FramePair | None) -> None:
+        watch.add(time)
         blocks = watch.take(pair)
         self._run(blocks, [watch])
-        return sum(len(block.ids) for block in blocks)
-
-
-def _late(streams: Iterable[Stream]) -> list[tuple[Stream, Watch]]:
-    return [
-        (stream, watch)
-        for stream in streams
-        for watch in stream.watches
-        if watch.catching_up and not watch.finished
-    ]
+        self._step_tokens += sum(len(block.ids) for block in blocks)

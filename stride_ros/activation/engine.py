@@ -100,7 +100,7 @@ class ActivationEngine:
             total += sum(image.nbytes for pair in stream.kept_pairs for image in pair.images)
             for watch in stream.watches:
                 total += watch.passes.memory_bytes
-                pairs += [pair.features for pair in watch.backlog]
+                pairs += [pair.features for _, pair in watch.backlog if pair is not None]
                 pairs += [pair.features for pair in watch.passes.kept_pairs]
             features |= {id(pair): pair.memory_bytes for pair in pairs if pair is not None}
         return total + sum(features.values())
@@ -153,6 +153,7 @@ class ActivationEngine:
             except (FrameError, TimeError, CapacityError, ConfigError) as error:
                 errors[stream] = error
                 continue
+            self._late.join(stream)
             taken[stream] = stream.take(image, checked)
         if errors and len(frames) == 1:
             raise next(iter(errors.values()))
@@ -161,20 +162,23 @@ class ActivationEngine:
         jobs = self._advance(taken)
         self._add_time("total", clock.perf_counter() - begin)
         updates = self._decide(jobs) if jobs else ()
-        self._late.pushed(self._ran)
+        begin = clock.perf_counter()
+        self._late.serve(taken, self._config, self._ran)
+        self._add_time("total", clock.perf_counter() - begin)
         if errors:
             raise PushError(errors, updates)
         return updates
 
     def catch_up(self) -> bool:
-        """Let a watch that looks back take in one more pair of what is in context, while no frame waits.
+        """Let a watch that looks back take in one more frame of what is in context, while no other one waits.
 
-        Whether there is more to do. Each push does a bounded share of it, too.
+        False if there was nothing to do. It decides from the stream's next frame on. Each push does a share
+        of this, too, as far as its decisions leave time for it.
         """
-        begin = clock.perf_counter()
-        more = self._late.step(self.streams, self._config)
-        self._add_time("total", clock.perf_counter() - begin)
-        return more
+        before = dict(self._timings)
+        did = self._late.step(self.streams, self._config)
+        self._timings = before  # no decision waits for this
+        return did
 
     def decide(self, stream: Stream) -> tuple[ActivationUpdate, ...]:
         """See `Stream.decide`."""
@@ -269,12 +273,11 @@ class ActivationEngine:
                     blocks += watch.take(usable)
                     served.append(watch)
                 elif watch.catching_up and pair is not None and not pair.provisional:
-                    watch.backlog.append(pair)
+                    watch.fall_behind(pair)
             if pair is not None and not pair.provisional:
                 stream.keep(pair if pair.features is None else without_images(pair))
         self._run(blocks, served)
         self._ran += sum(len(block.ids) for block in blocks)
-        self._late.serve(taken, self._config)
         return [
             (stream, watch)
             for stream in self.streams

@@ -81,8 +81,7 @@ class Stream:
         engine.admit(self, [checked])
         watch = Watch(self.name, name, checked, trigger, engine.model, engine.config, engine.prompts)
         if look_back:
-            watch.begun = watch.catching_up = True
-            watch.backlog.extend(self._kept)
+            watch.look_back(self._kept, engine.config)
         self._watches[name] = watch
         return watch
 

