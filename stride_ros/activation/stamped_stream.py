@@ -163,6 +163,10 @@ class StampedStream:
         self._origin, self._newest = origin, stamp_ns
         return [self._decision(update) for update in updates]
 
+    def catch_up(self) -> bool:
+        """Between frames: let watches that look back take in a little; False if nothing was to do."""
+        return self._engine.catch_up()
+
     def restart(self) -> list[StampedEvent]:
         """Forget the stream; published spans that go on are ended."""
         self._stream.reset()

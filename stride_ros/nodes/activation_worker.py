@@ -118,7 +118,7 @@ class ActivationWorker:
         self._is_broken = False  # whether the stream must be replaced
         self._readiness: Mapping[str, bool] = {}
         self.memory = StreamMemory(log)
-        self._thread = LatestWorker("stride-activation", self._take, self._fail)
+        self._thread = LatestWorker("stride-activation", self._take, self._fail, self._rest)
         self._thread.start()
 
     @property
@@ -180,6 +180,10 @@ class ActivationWorker:
     def _refresh(self) -> None:
         if not self._is_broken and self._apply():
             self._measure()
+
+    def _rest(self) -> bool:
+        """Nothing else waits: let watches that look back catch up."""
+        return not self._is_broken and self._path.stream(STREAM).catch_up()
 
     def _apply(self) -> bool:
         try:
