@@ -33,6 +33,7 @@ COMMANDS = (  # modules with add_parser, in the order of --help
     "stride_ros.sources.world_command",
     "stride_ros.training.command",
     "stride_ros.evaluation.command",
+    "stride_ros.evaluation.benchmarks.command",
     "stride_ros.benchmark.command",
     "stride_ros.doctor.command",
     "stride_ros.response.command",

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from stride_ros.activation.config import ActivationConfig
+    from stride_ros.activation.watch_request import WatchRequest
 
 
 @dataclass(frozen=True)
@@ -117,13 +118,13 @@ class FramePath(Generic[FrameT]):
         """Height and width (px) of the newest frame that a camera's stream took in."""
         return self._lanes[name].size
 
-    def apply(self, name: str, queries: Sequence[str], config: ActivationConfig) -> None:
-        """Take over live changes before the next frame; other queries start the stream anew.
+    def apply(self, name: str, requests: Sequence[WatchRequest], config: ActivationConfig) -> None:
+        """Take over live changes before the next frame; watches that stay go on.
 
         Raises QueryError, ConfigError; nothing has changed then.
         """
         lane = self._lanes[name]
-        self._end(name, lane, lane.stream.apply(queries, config))
+        self._end(name, lane, lane.stream.apply(requests, config))
 
     def jumped(self, name: str, reading: Reading) -> None:
         """The clock was set before the image that is taken next: what was open is over."""

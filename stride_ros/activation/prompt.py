@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from stride_ros.errors import CheckpointError, QueryError
 from stride_ros.qwen3_vl.checkpoint import SLOT_TOKENS
+from stride_ros.qwen3_vl.tokenizer import panics_told
 
 MAX_QUERY_TOKENS = 1024
 VISION_START, VIDEO_PAD, VISION_END = "<|vision_start|>", "<|video_pad|>", "<|vision_end|>"
@@ -49,7 +50,8 @@ class Prompt:
         self._time_ids = lru_cache(maxsize=4096)(self._tokenize)
 
     def _tokenize(self, text: str) -> list[int]:
-        ids: list[int] = self._tokenizer(text, add_special_tokens=False)["input_ids"]
+        with panics_told():
+            ids: list[int] = self._tokenizer(text, add_special_tokens=False)["input_ids"]
         return ids
 
     def check_query(self, query: Any) -> str:

@@ -24,6 +24,9 @@ class SpanState(IntEnum):
     RETRACTED = 3
 
 
+ENDS = (SpanState.OFFSET, SpanState.RETRACTED)
+
+
 @dataclass(frozen=True)
 class SpanEvent:
     """A published change of a span.

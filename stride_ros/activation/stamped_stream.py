@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from stride_ros.activation.config import ActivationConfig
 from stride_ros.activation.engine import ActivationEngine
-from stride_ros.activation.identity import watch_ids
 from stride_ros.activation.sampling import NANOSECONDS
-from stride_ros.activation.spans import SpanEvent, SpanState
+from stride_ros.activation.spans import ENDS, SpanEvent, SpanState
 from stride_ros.activation.watch import ActivationUpdate, Watch
+from stride_ros.activation.watch_request import WatchRequest
 from stride_ros.errors import QueryError
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class StampedEvent:
 
     The model's first slots end at the first frame and so begin before it; `start_ns` and `end_ns` do not: an
     event cannot begin before there was anything to see. `onset_ns` is the stamp of the newest frame of the
-    decision that published the span.
+    decision that published the span. `respond`: whether the responder is to speak about it.
     """
 
     event: SpanEvent
@@ -35,6 +35,7 @@ class StampedEvent:
     end_ns: int
     onset_ns: int
     watch: str
+    respond: bool = True
 
 
 @dataclass(frozen=True)
@@ -50,31 +51,58 @@ class Decision:
     span: SpanEvent | None
 
 
-class StampedStream:
-    """Several queries on a stream that may stop, jump and start anew; span ids stay unique throughout.
+@dataclass
+class _Watched:
+    """A watch of the stream, as it was asked for."""
 
-    A front of an engine with one stream: a watch for each query, and numbers for the spans of all of them.
+    request: WatchRequest
+    watch: Watch
+    since: float = 0.0  # s of the stream; spans that began before it do not count
+
+
+@dataclass(frozen=True)
+class _Open:
+    """A published span that goes on: its newest event, its onset (ns) and its watch."""
+
+    event: SpanEvent
+    onset_ns: int
+    request: WatchRequest
+
+
+class StampedStream:
+    """Several watches on a stream that may stop, jump and start anew; span ids stay unique throughout.
+
+    A front of an engine with one stream, and numbers for the spans of all watches.
     """
 
     def __init__(
-        self, model: ActivationModel, queries: Sequence[str], config: ActivationConfig, first_id: int = 1
+        self,
+        model: ActivationModel,
+        requests: Sequence[WatchRequest],
+        config: ActivationConfig,
+        first_id: int = 1,
+        *,
+        look_back: bool = False,
     ) -> None:
-        """`first_id`: the id of the first span. Raises QueryError, ConfigError."""
-        self._engine = ActivationEngine(model, config, keep_features=False)
+        """`first_id`: the id of the first span. `look_back`: keep what watches that look back need.
+
+        Raises QueryError, ConfigError.
+        """
+        self._engine = ActivationEngine(model, config, keep_features=look_back)
         self._stream = self._engine.open_stream("camera")
-        self._watches: dict[str, Watch] = {}  # by query
-        self._names: dict[str, str] = {}  # ids of watches in messages, by query
+        self._watched: dict[str, _Watched] = {}  # by id of the watch
         self._ids = itertools.count(first_id)
         self._numbers: dict[tuple[str, int], int] = {}  # ids of open spans by watch and its own count
         self._origin: int | None = None
         self._newest = 0
-        self._open: dict[int, tuple[SpanEvent, int, str]] = {}  # newest event, onset (ns), watch; by span id
-        self._set(self._checked(queries))
+        self._open: dict[int, _Open] = {}  # by span id
+        self._check(requests)
+        self._set(tuple(requests))
         self.window_seconds = self._engine.window_slots * self._engine.resolution
 
     @property
     def queries(self) -> tuple[str, ...]:
-        return tuple(self._watches)
+        return tuple(watched.request.query for watched in self._watched.values())
 
     @property
     def config(self) -> ActivationConfig:
@@ -85,6 +113,15 @@ class StampedStream:
         return self._stream.context_frames
 
     @property
+    def readiness(self) -> dict[str, bool]:
+        """By id of each watch: whether it decides; one that looks back may first have to catch up."""
+        return {
+            name: watched.watch.ready
+            for name, watched in self._watched.items()
+            if watched.watch.ready or watched.watch.catching_up
+        }
+
+    @property
     def memory_bytes(self) -> int:
         """Bytes of the stream's state."""
         return self._engine.memory_bytes
@@ -93,16 +130,19 @@ class StampedStream:
         """Bytes the stream's state takes at most with frames of this size (px)."""
         return self._engine.memory_for((height, width), self.queries)
 
-    def apply(self, queries: Sequence[str], config: ActivationConfig) -> list[StampedEvent]:
+    def apply(self, requests: Sequence[WatchRequest], config: ActivationConfig) -> list[StampedEvent]:
         """Take over live changes before the next frame.
 
-        A query that stays goes on as it is, unless its watch has another id now; a new one begins with the
-        next pair of frames. Raises QueryError, ConfigError; nothing has changed then.
+        A watch that stays goes on as it is; one with another query is another one. A new one begins with the
+        next pair of frames, or catches up if it looks back. Raises QueryError, ConfigError; nothing has
+        changed then.
         """
-        wanted = self._checked(queries) if tuple(queries) != self.queries else self.queries
+        wanted = tuple(requests)
+        if wanted != self._requests:
+            self._check(wanted)
         if config != self._engine.config:
             self._engine.update_config(config)
-        return self._set(wanted) if wanted != self.queries else []
+        return self._set(wanted) if wanted != self._requests else []
 
     def lost_sight(self, stamp_ns: int) -> float | None:
         """Seconds without a frame before this stamp, if nothing of the window will remain, else None.
@@ -113,7 +153,7 @@ class StampedStream:
         return seconds if self._origin is not None and seconds > self.window_seconds else None
 
     def push(self, rgb: np.ndarray, stamp_ns: int) -> list[Decision]:
-        """Show one frame (height, width, 3) uint8 RGB; return a decision for each query, if one was due.
+        """Show one frame (height, width, 3) uint8 RGB; return a decision for each watch, if one was due.
 
         Raises FrameError, TimeError; after any other error call `restart`.
         """
@@ -123,68 +163,91 @@ class StampedStream:
         self._origin, self._newest = origin, stamp_ns
         return [self._decision(update) for update in updates]
 
+    def catch_up(self) -> bool:
+        """Between frames: let watches that look back take in a little; False if nothing was to do."""
+        return self._engine.catch_up()
+
     def restart(self) -> list[StampedEvent]:
         """Forget the stream; published spans that go on are ended."""
         self._stream.reset()
         events = self.abandon()
         self._origin = None
+        for watched in self._watched.values():
+            watched.since = 0.0
         return events
 
     def abandon(self) -> list[StampedEvent]:
         """End what is open without asking the stream, which an error may have left in any state."""
         return [self._end(number) for number in list(self._open)]
 
-    def _checked(self, queries: Sequence[str]) -> tuple[str, ...]:
-        if isinstance(queries, str) or not queries:
-            raise QueryError("There is nothing to watch for; pass a list of at least one query.")
-        checked = tuple(self._engine.model.prompt.check_query(query) for query in queries)
-        if len(set(checked)) < len(checked):
-            raise QueryError("A query is listed twice; list each one once.")
-        return checked
+    @property
+    def _requests(self) -> tuple[WatchRequest, ...]:
+        return tuple(watched.request for watched in self._watched.values())
 
-    def _set(self, queries: tuple[str, ...]) -> list[StampedEvent]:
-        """Watch for these queries; the ends of what was open for others."""
-        names = dict(zip(queries, watch_ids(queries), strict=True))
+    def _check(self, requests: Sequence[WatchRequest]) -> None:
+        if not requests:
+            raise QueryError("There is nothing to watch for; pass a list of at least one query.")
+        for request in requests:
+            self._engine.model.prompt.check_query(request.query)
+            if request.trigger is not None:
+                self._engine.check_trigger(request.trigger)
+
+    def _set(self, requests: tuple[WatchRequest, ...]) -> list[StampedEvent]:
+        """Watch for these, which were checked; the ends of what was open for others."""
+        queries = {request.id: request.query for request in requests}
         ended: list[StampedEvent] = []
-        for query, watch in list(self._watches.items()):
-            if names.get(query) != self._names[query]:
-                self._stream.unwatch(watch)
-                del self._watches[query]
-                owned = [n for n, (_, _, name) in self._open.items() if name == self._names[query]]
+        for name, watched in list(self._watched.items()):
+            if queries.get(name) != watched.request.query:
+                self._stream.unwatch(watched.watch)
+                del self._watched[name]
+                owned = [number for number, span in self._open.items() if span.request.id == name]
                 ended += [self._end(number) for number in owned]
-        kept, self._watches, self._names = self._watches, {}, names
+        kept, self._watched = self._watched, {}
         if not kept:  # nobody's decisions depend on the frames so far: begin with the next one
             self._stream.reset()
             self._origin = None
-        for query in queries:
-            self._watches[query] = kept.get(query) or self._stream.watch(query, id=names[query])
+        for request in requests:
+            watched = kept.get(request.id) or self._watch(request)
+            watched.request, watched.watch.trigger = request, request.trigger
+            self._watched[request.id] = watched
         return ended
 
+    def _watch(self, request: WatchRequest) -> _Watched:
+        back = request.look_back > 0
+        watch = self._stream.watch(request.query, request.trigger, request.id, look_back=back)
+        now = 0.0 if self._origin is None else (self._newest - self._origin) / NANOSECONDS
+        return _Watched(request, watch, max(0.0, now - request.look_back) if back else 0.0)
+
     def _decision(self, update: ActivationUpdate) -> Decision:
-        events = [self._stamped(update.watch, event) for event in update.events]
-        span = next((event for event, _, watch in self._open.values() if watch == update.watch), None)
+        events = [stamped for event in update.events if (stamped := self._stamped(update.watch, event))]
+        span = next((span.event for span in self._open.values() if span.request.id == update.watch), None)
         return Decision(update.watch, update, events, span)
 
-    def _stamped(self, watch: str, event: SpanEvent) -> StampedEvent:
-        """Number an event, and remember what is open."""
+    def _stamped(self, watch: str, event: SpanEvent) -> StampedEvent | None:
+        """Number an event, and remember what is open; None for a span that does not count."""
         key = (watch, event.span_id)
+        watched = self._watched[watch]
         if key not in self._numbers:
+            if event.state is not SpanState.ONSET or max(0.0, event.start) < watched.since:
+                return None
             self._numbers[key] = next(self._ids)
         numbered = replace(event, span_id=self._numbers[key])
-        _, onset, _ = self._open.pop(numbered.span_id, (event, self._newest, watch))
-        if event.state in (SpanState.OFFSET, SpanState.RETRACTED):
+        before = self._open.pop(numbered.span_id, None)
+        onset = self._newest if before is None else before.onset_ns
+        span = _Open(numbered, onset, watched.request)
+        if event.state in ENDS:
             del self._numbers[key]
         else:
-            self._open[numbered.span_id] = numbered, onset, watch
-        return self._stamp(numbered, onset, watch)
+            self._open[numbered.span_id] = span
+        return self._stamp(span)
 
     def _end(self, number: int) -> StampedEvent:
         """The end of an open span, as far as it was seen."""
-        event, onset, watch = self._open.pop(number)
+        span = self._open.pop(number)
         self._numbers = {key: value for key, value in self._numbers.items() if value != number}
-        return self._stamp(replace(event, state=SpanState.OFFSET), onset, watch)
+        return self._stamp(replace(span, event=replace(span.event, state=SpanState.OFFSET)))
 
-    def _stamp(self, event: SpanEvent, onset_ns: int, watch: str) -> StampedEvent:
-        origin = self._origin or 0
+    def _stamp(self, span: _Open) -> StampedEvent:
+        origin, event = self._origin or 0, span.event
         start, end = (origin + max(0, round(seconds * NANOSECONDS)) for seconds in (event.start, event.end))
-        return StampedEvent(event, start, end, onset_ns, watch)
+        return StampedEvent(event, start, end, span.onset_ns, span.request.id, span.request.respond)

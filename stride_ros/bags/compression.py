@@ -59,11 +59,16 @@ def decompress(data: bytes, kind: str) -> tuple[bytes, str]:
     return b"".join(parts), "" if decompressor.eof else f"{kind}: the data is cut off"
 
 
+def growth_limit(size: int) -> int:
+    """How many bytes a compressed file of `size` bytes may grow to; more is no recording."""
+    return max(_FREE_BYTES, _FILE_GROWTH * size)
+
+
 def unpack_file(source: Path, target: Path, kind: str) -> str:
     """Decompress a file; return "" or the reason for which it ends early. Raises StorageError, OSError."""
     decompressor = _decompressor(kind)
     size = 0
-    limit = max(_FREE_BYTES, _FILE_GROWTH * source.stat().st_size)
+    limit = growth_limit(source.stat().st_size)
     with source.open("rb") as packed, target.open("wb") as unpacked:
         while piece := packed.read(_PIECE):
             while True:

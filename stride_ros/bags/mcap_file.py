@@ -19,7 +19,7 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from stride_ros.bags.compression import decompress
+from stride_ros.bags.compression import decompress, growth_limit
 from stride_ros.bags.storage import LATEST, BagMessage, Channel, StorageError
 
 MAGIC = b"\x89MCAP0\r\n"
@@ -201,12 +201,16 @@ class McapFile:
         try:
             if opcode == SCHEMA:
                 number = struct.unpack_from("<H", content)[0]
-                name, at = _text(content, 2)
-                encoding, at = _text(content, at)
-                size = struct.unpack_from("<I", content, at)[0]
-                self._schemas.setdefault(number, (name, encoding, content[at + 4 : at + 4 + size]))
+                if number not in self._schemas:
+                    name, at = _text(content, 2)
+                    encoding, at = _text(content, at)
+                    size = struct.unpack_from("<I", content, at)[0]
+                    self._schemas[number] = name, encoding, content[at + 4 : at + 4 + size]
                 return
             number, schema = struct.unpack_from("<HH", content)
+            known = self._known.get(number)
+            if known is not None and known.schema_name:
+                return
             topic, at = _text(content, 4)
             encoding, at = _text(content, at)
         except struct.error:
@@ -214,23 +218,29 @@ class McapFile:
         name, schema_encoding, data = self._schemas.get(schema, ("", "", b""))
         if not encoding:  # the schema says it
             encoding = {"ros2msg": "cdr", "ros2idl": "cdr", "ros1msg": "ros1"}.get(schema_encoding, "")
-        known = self._known.get(number)
         if known is None:
             self._known[number] = Channel(number, topic, name, encoding, schema_encoding, data)
-        elif not known.schema_name:  # its schema came later
+        else:  # its schema came later
             known.schema_name, known.schema_encoding, known.schema = name, schema_encoding, data
 
     # The records of the chunks
 
     def _walk_chunks(self) -> None:
         """Walk those chunks that have no index, and those that hold the definition of a channel."""
+        grown, limit = 0, growth_limit(self._size)
         for i, chunk in enumerate(self._chunks):
-            named = set(chunk.indexes)
-            unknown = {n for n in named if n not in self._known or not self._known[n].schema_name}
-            if not named:
-                chunk.places = self._walk_chunk(i)
-            elif unknown:
-                self._walk_chunk(i)
+            unknown = {n for n in chunk.indexes if n not in self._known or not self._known[n].schema_name}
+            if chunk.indexes and not unknown:
+                continue
+            places = self._walk_chunk(i)
+            if not chunk.indexes:
+                chunk.places = places
+            grown += len(self._load(i))
+            if grown > limit and i + 1 < len(self._chunks):
+                self.notes.append(
+                    f"{self.name} grows beyond {limit >> 20} MiB when decompressed; the rest was left out."
+                )
+                del self._chunks[i + 1 :]
 
     def _walk_chunk(self, index: int) -> dict[int, _Places]:
         data = self._load(index)
@@ -242,15 +252,16 @@ class McapFile:
             empty = empty + 1 if length == 0 else 0
             damaged = opcode == 0 or length < _SMALLEST.get(opcode, 0) or empty > _EMPTY_RECORDS
             if damaged or end > len(data) or self._idle > _IDLE_RECORDS:
+                self._tell(index, "it holds what is no record")
                 break
             if opcode == MESSAGE:
                 number, _, log_time, _ = _MESSAGE.unpack_from(data, at + _HEAD.size)
                 places.setdefault(number, array("q")).extend((min(log_time, LATEST), at))
                 self._idle += length == _MESSAGE.size
-            elif opcode in (SCHEMA, CHANNEL):
-                self._definition(opcode, data[at + _HEAD.size : end])
             else:
                 self._idle += 1
+                if opcode in (SCHEMA, CHANNEL):
+                    self._definition(opcode, data[at + _HEAD.size : end])
             at = end
         return {number: _columns(entries) for number, entries in places.items()}
 
@@ -267,15 +278,20 @@ class McapFile:
             data, reason = b"", str(error)
         if not reason and chunk.crc and chunk.whole and crc32(data) != chunk.crc:
             reason = "its checksum is wrong"
-        if reason and chunk.whole and index not in self._told:
-            self._told.add(index)
-            self.notes.append(f"A chunk of {self.name} is damaged ({reason}); its whole messages were used.")
+        if reason:
+            self._tell(index, reason)
         self._cache[index] = data
         while len(self._cache) > 1 and (
             len(self._cache) > _CACHED_CHUNKS or sum(map(len, self._cache.values())) > _CACHED_BYTES
         ):
             self._cache.popitem(last=False)
         return data
+
+    def _tell(self, index: int, reason: str) -> None:
+        """Note once that a chunk is damaged; that the last one is cut off is told of the file."""
+        if self._chunks[index].whole and index not in self._told:
+            self._told.add(index)
+            self.notes.append(f"A chunk of {self.name} is damaged ({reason}); its whole messages were used.")
 
     def _places(self, number: int) -> Iterator[tuple[int, NDArray[np.int64], NDArray[np.int64]]]:
         """Chunk (-1 for none), log times and offsets of a channel's messages."""

@@ -7,7 +7,6 @@ import struct
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
-from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -22,7 +21,15 @@ from stride_ros.activation.sampling import NANOSECONDS
 from stride_ros.bags.compression import decompress, kind_of
 from stride_ros.bags.files import open_recording
 from stride_ros.bags.messages import typestore
-from stride_ros.bags.storage import EARLIEST, LATEST, BagMessage, Channel, Storage, StorageError
+from stride_ros.bags.storage import (
+    EARLIEST,
+    LATEST,
+    SHORTEST,
+    BagMessage,
+    Channel,
+    Storage,
+    StorageError,
+)
 from stride_ros.bags.topics import choose
 from stride_ros.bags.types import (
     COMPRESSED_IMAGE,
@@ -33,7 +40,8 @@ from stride_ros.bags.types import (
     READABLE,
     MessageDecoder,
 )
-from stride_ros.bags.video import Packet, PacketStream, PictureMessage, packet_of
+from stride_ros.bags.video import Packet, PictureMessage, VideoMessage, packet_of
+from stride_ros.bags.video_topic import LEAD, VideoTopic, in_order
 from stride_ros.errors import FrameError, SourceError
 from stride_ros.imaging.images import compressed_to_rgb, image_to_rgb
 from stride_ros.imaging.video import frame_to_rgb
@@ -41,9 +49,6 @@ from stride_ros.text.wording import time_label
 
 __all__ = ["BagMessage", "BagReader"]
 
-LEAD = 10 * NANOSECONDS  # how far before a time a video's key frame is looked for at first
-_REORDERED = 16  # packets; no codec here reorders more pictures
-_SHORTEST = 12  # bytes of a message with a stamp
 _MOST_EMPTY = 100_000  # messages on an image topic without one, of which none will become a picture
 _VIDEOS = (".mp4", ".mkv", ".avi", ".mov", ".webm")
 
@@ -69,6 +74,8 @@ class BagReader:
             if not any(channel.count for channel in channels):
                 raise SourceError(f"{self.path} has no messages; record it again." + _told(self.notes))
             self.image = choose(channels, image_topic, self.path, option, self.notes)
+            if sum(channel.empty for channel in channels if channel.topic == self.image.topic) > _MOST_EMPTY:
+                raise self._emptiness()
             times = [s.log_times(self._channels(s, [self.image.topic])) for s in self._storages]
             self._log_times = np.sort(np.concatenate(times))
             self._times = _times(self._log_times)
@@ -83,6 +90,10 @@ class BagReader:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the files; a second call does nothing."""
         self._stack.close()
 
     @property
@@ -174,18 +185,22 @@ class BagReader:
         order in which they are shown; packets of which none comes are counted as unusable. With `packets`
         they are not decoded, and come in the order of their stamps.
         """
-        source = self._pictures if not packets else self._packets_by_stamp if self.is_video else self._packets
-        for message in source(start, stop, topics, other):
+        found: Iterator[BagMessage | FrameError] = self._pictures(start, stop, topics, other)
+        if packets:
+            plain = self._packets(start, stop, topics, other)
+            found = in_order(plain, self.stamp) if self.is_video else plain
+        for message in found:
             if isinstance(message, FrameError):
                 intake.reject(message)
                 continue
             try:
                 # A log that begins at 0 has a time there, unlike a header.
-                stamp = max(message.log_time, 1) if clock == "log" else self.stamp(message)
+                received = message.received if isinstance(message, VideoMessage) else message.log_time
+                stamp = max(received, 1) if clock == "log" else self.stamp(message)
             except FrameError as error:
                 intake.reject(error)
                 continue
-            if (reading := intake.read(stamp, message.log_time)) is not None:
+            if (reading := intake.read(stamp, received)) is not None:
                 yield message, reading
 
     def _packets(
@@ -197,27 +212,16 @@ class BagReader:
             if message.channel.topic in topics:
                 other(message)
             if message.channel.topic == self.image.topic:
-                empty += len(message.data) < _SHORTEST
+                empty += len(message.data) < SHORTEST
                 if empty > _MOST_EMPTY:
-                    raise SourceError(
-                        f"More than {_MOST_EMPTY:,} messages on {self.image.topic} of {self.path} are empty;"
-                        " record the camera again."
-                    )
+                    raise self._emptiness()
                 yield message
 
-    def _packets_by_stamp(
-        self, start: int, stop: int, topics: Sequence[str], other: Callable[[BagMessage], None]
-    ) -> Iterator[BagMessage]:
-        """The packets of a video in the order of their pictures; B-frames are recorded in another."""
-        waiting: list[tuple[int, int, BagMessage]] = []
-        for count, message in enumerate(self._packets(start, stop, topics, other)):
-            try:
-                heapq.heappush(waiting, (self.stamp(message), count, message))
-            except FrameError:
-                yield message
-            if len(waiting) > _REORDERED:
-                yield heapq.heappop(waiting)[2]
-        yield from (message for _, _, message in sorted(waiting))
+    def _emptiness(self) -> SourceError:
+        return SourceError(
+            f"More than {_MOST_EMPTY:,} messages on {self.image.topic} of {self.path} are empty;"
+            " record the camera again."
+        )
 
     def _pictures(
         self, start: int, stop: int, topics: Sequence[str], other: Callable[[BagMessage], None]
@@ -226,10 +230,8 @@ class BagReader:
         if not self.is_video:
             yield from self._packets(start, stop, topics, other)
             return
-        stream = PacketStream(self._packet, start)
-        for message in chain(self._lead(start), self._packets(start, stop, topics, other)):
-            yield from stream.push(message)
-        yield from stream.end()
+        packets = self._packets(start, stop, topics, other)
+        yield from VideoTopic(self._image_messages, self._packet, self.start).pictures(packets, start)
 
     @cached_property
     def is_video(self) -> bool:
@@ -248,26 +250,8 @@ class BagReader:
         with _fields_of(message):
             return packet_of(found, message.channel.msgtype)
 
-    def _lead(self, start: int) -> Iterator[BagMessage]:
-        """The packets of a video from a key frame before a log time (ns) on, up to that time.
-
-        It is the last but one: pictures around a key frame may need the one before it.
-        """
-        if start <= self.start:
-            return
-        keys: list[int] = []
-        reach, begin = LEAD, start
-        while begin > self.start and len(keys) < 2:
-            later, begin, reach = begin, max(self.start, start - reach), reach * 4
-            found = self.messages([self.image.topic], begin, later)
-            keys = [*(message.log_time for message in found if self._is_key(message)), *keys]
-        yield from self.messages([self.image.topic], keys[-2:][0] if keys else start, start)
-
-    def _is_key(self, message: BagMessage) -> bool:
-        try:
-            return self._packet(message).is_key
-        except FrameError:
-            return False
+    def _image_messages(self, start: int, stop: int) -> Iterator[BagMessage]:
+        return self.messages([self.image.topic], start, stop)
 
     def images_at(self, log_times: Collection[int]) -> dict[int, NDArray[np.uint8] | FrameError]:
         """The images with these log times (ns), (H, W, 3) uint8 RGB, or why one cannot be used.

@@ -13,11 +13,11 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from numpy.typing import NDArray
 
-from stride_ros.bags.storage import BagMessage, Channel, StorageError
+from stride_ros.bags.storage import SHORTEST, BagMessage, Channel, StorageError
 
 MAGIC = b"SQLite format 3\0"
 # Of a damaged file; the names of its columns need not be UTF-8.
-_DAMAGE = (sqlite3.Error, UnicodeDecodeError)
+_DAMAGE = (sqlite3.Error, UnicodeDecodeError, TypeError, OverflowError)
 _ROWS = 1 << 14  # that are made Python's numbers at a time
 _LOGS = ("-wal", "-journal")  # what a recorder that was killed leaves, after the database's name
 
@@ -32,10 +32,11 @@ class SqliteFile:
         self._copy: TemporaryDirectory[str] | None = None
         self._latest: tuple[list[int], NDArray[np.int64]] | None = None  # topics and their rows
         self._database = self._open(path)
+        self._key = "id"  # of a message
         try:
             self.channels = self._read_channels()
             self._count()
-        except (*_DAMAGE, AttributeError, TypeError) as error:
+        except _DAMAGE as error:
             self.close()
             raise StorageError(str(error)) from error
         except BaseException:
@@ -65,10 +66,11 @@ class SqliteFile:
         rows = rows[(rows[:, 1] >= start) & (rows[:, 1] < stop)]
         rows = rows[np.argsort(rows[:, 1], kind="stable")]
         lost = 0
+        query = f"select data from messages where {self._key} = ?"
         parts = (rows[i : i + _ROWS].tolist() for i in range(0, len(rows), _ROWS))
         for number, log_time, topic in chain.from_iterable(parts):
             try:
-                found = self._database.execute("select data from messages where id = ?", (number,)).fetchone()
+                found = self._database.execute(query, (number,)).fetchone()
             except _DAMAGE:
                 found = None
             if found is None:
@@ -83,14 +85,15 @@ class SqliteFile:
         try:
             if not left:
                 # Immutable: no lock is asked for, and none of another program's minded; nothing is written.
-                database = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
+                name = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
+                database = sqlite3.connect(name, uri=True, check_same_thread=False)  # one thread at a time
             else:  # SQLite merges a log into the database: let it do that to a copy
                 self._copy = TemporaryDirectory(prefix="stride_ros_")
                 copy = Path(self._copy.name) / "copy.db3"
                 shutil.copyfile(path, copy)
                 for log in left:
                     shutil.copyfile(log, f"{copy}{log.name[len(path.name) :]}")
-                database = sqlite3.connect(copy)
+                database = sqlite3.connect(copy, check_same_thread=False)
                 self.notes += [
                     f"{log.name}, left by a recorder that did not finish, was read too." for log in left
                 ]
@@ -110,32 +113,51 @@ class SqliteFile:
         definitions: dict[str, tuple[str, str]] = {}
         if self._columns("message_definitions"):
             definitions = {
-                name: (encoding, text)
+                _text(name): (_text(encoding), _text(text))
                 for name, encoding, text in self._database.execute(
                     "select topic_type, encoding, encoded_message_definition from message_definitions"
                 )
             }
         digest = "type_description_hash" if "type_description_hash" in columns else "''"
+        number = "coalesce(id, rowid)" if self._has_rowid("topics") else "id"
+        self._key = "rowid" if self._has_rowid("messages") else "id"
         channels = []
-        for number, topic, name, encoding, hashed in self._database.execute(
-            f"select id, name, type, serialization_format, {digest} from topics order by id"
+        for *values, hashed in self._database.execute(
+            f"select cast({number} as integer), name, type, serialization_format, {digest} from topics"
+            f" where {number} is not null order by 1"
         ):
+            topic, name, encoding = map(_text, values[1:])
             kind, text = definitions.get(name, ("", ""))
-            channels.append(Channel(number, topic, name, encoding, kind, text.encode(), hashed or ""))
+            channels.append(Channel(values[0], topic, name, encoding, kind, text.encode(), _text(hashed)))
         return channels
+
+    def _has_rowid(self, table: str) -> bool:
+        """Whether a table numbers its rows: `id` is that number, unless the database was made by something
+        else than rosbag2, or the table's definition is damaged."""
+        try:
+            self._database.execute(f"explain select rowid from {table}")
+        except sqlite3.OperationalError:
+            return False
+        kind = self._database.execute("select type from sqlite_master where name = ?", (table,)).fetchone()
+        return kind is None or kind[0] != "view"
 
     def _columns(self, table: str) -> set[str]:
         return {row[1] for row in self._database.execute(f"pragma table_info({table})")}
 
     def _count(self) -> None:
+        counts: dict[int, tuple[int, int]] = {}
         try:
-            query = "select topic_id, count(*) from messages group by topic_id"
-            counts = dict(self._database.execute(query).fetchall())
+            query = (
+                "select cast(topic_id as integer), count(*), total(coalesce(length(data), 0) < ?)"
+                " from messages where typeof(timestamp) = 'integer' group by 1"
+            )
+            for topic, count, empty in self._database.execute(query, (SHORTEST,)):
+                counts[topic] = count, int(empty)
         except _DAMAGE:  # a damaged page: what can be walked is counted
             topics, numbers = np.unique(self._rows(self.channels)[:, 2], return_counts=True)
-            counts = dict(zip(topics.tolist(), numbers.tolist(), strict=True))
+            counts = {int(topic): (int(n), 0) for topic, n in zip(topics, numbers, strict=True)}
         for channel in self.channels:
-            channel.count = counts.get(channel.number, 0)
+            channel.count, channel.empty = counts.get(channel.number, (0, 0))
 
     def _rows(self, channels: Collection[Channel]) -> NDArray[np.int64]:
         """Id, log time and topic of all messages of these channels that can be reached, (n, 3) by id."""
@@ -143,8 +165,8 @@ class SqliteFile:
         if self._latest is not None and self._latest[0] == topics:
             return self._latest[1]
         query = (
-            "select id, timestamp, cast(topic_id as integer) from messages where topic_id in"
-            f" ({','.join('?' * len(topics))}) and typeof(timestamp) = 'integer' order by id"
+            f"select {self._key}, timestamp, cast(topic_id as integer) from messages where topic_id in"
+            f" ({','.join('?' * len(topics))}) and typeof(timestamp) = 'integer' order by {self._key}"
         )
         rows, error = self._walk(query, topics)
         if error is not None:  # then from the other end up to the damage
@@ -160,11 +182,16 @@ class SqliteFile:
             cells.extend(chain.from_iterable(self._database.execute(query, topics)))
         except _DAMAGE as error:
             failure = error
-        return np.array(cells, np.int64).reshape(-1, 3), failure
+        return np.array(cells[: len(cells) // 3 * 3], np.int64).reshape(-1, 3), failure
 
     def _note(self, text: str) -> None:
         if text not in self.notes:
             self.notes.append(text)
+
+
+def _text(value: object) -> str:
+    """A cell that should be text."""
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value or "")
 
 
 def _holds_data(log: Path) -> bool:

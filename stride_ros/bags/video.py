@@ -11,15 +11,26 @@ from stride_ros.activation.sampling import NANOSECONDS, REORDER_TOLERANCE_NS
 from stride_ros.bags.storage import BagMessage
 from stride_ros.bags.types import COMPRESSED_IMAGE, COMPRESSED_VIDEO, FFMPEG_PACKET
 from stride_ros.errors import FrameError
-from stride_ros.imaging.packets import KNOWN, PacketDecoder, begins_decoding, codec_of
+from stride_ros.imaging.packets import KNOWN, PacketDecoder, begins_decoding, codec_of, holds_picture
 
 _KEPT = 64  # packets; none is that long on its way
 _REORDERED = 17  # packets in a row whose stamps may be out of order: no codec here reorders more pictures
 
 
 @dataclass(frozen=True)
-class PictureMessage(BagMessage):
-    """The message of a packet and the picture that came of it, an av.VideoFrame."""
+class VideoMessage(BagMessage):
+    """The message of a packet, in the order of the pictures.
+
+    `received`: ns, when the picture at that place in the order came. Packets come in the order of decoding,
+    so that the log times of B-frames go back and forth.
+    """
+
+    received: int = 0
+
+
+@dataclass(frozen=True)
+class PictureMessage(VideoMessage):
+    """The same with the picture that came of the packet, an av.VideoFrame."""
 
     picture: Any = None
     frame_id: str = ""
@@ -67,6 +78,7 @@ class PacketStream:
         self._decoder = PacketDecoder()
         self._count = 0
         self._waiting: dict[int, tuple[BagMessage, str]] = {}
+        self._received: deque[int] = deque()  # ns, of the packets whose outcomes are due
         self._stamps: deque[int] = deque(maxlen=_REORDERED)
         self._held: tuple[BagMessage, Packet] | None = None
 
@@ -127,9 +139,12 @@ class PacketStream:
         assert packet.codec is not None, "a picture by itself is not decoded here"
         self._count += 1
         self._waiting[self._count] = message, packet.frame_id
+        if holds_picture(packet.codec, packet.data):
+            self._received.append(message.log_time)
         try:
             yield from self._told(self._decoder.push(self._count, packet.codec, packet.data))
         except FrameError as error:  # there is no decoder
+            self._received.clear()
             yield error
         # Parameter sets by themselves have no outcome.
         for number in [number for number in self._waiting if number < self._count - _KEPT]:
@@ -138,11 +153,12 @@ class PacketStream:
     def _told(self, outcomes: Iterator[tuple[int, Any]]) -> Iterator[BagMessage | FrameError]:
         for number, outcome in outcomes:
             message, frame_id = self._waiting.pop(number)
+            received = self._received.popleft() if self._received else message.log_time
             if message.log_time < self._start:
                 continue
             if isinstance(outcome, FrameError):
                 yield outcome
             else:
                 yield PictureMessage(
-                    message.channel, message.log_time, message.data, outcome, frame_id, message
+                    message.channel, message.log_time, message.data, received, outcome, frame_id, message
                 )

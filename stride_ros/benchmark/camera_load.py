@@ -19,10 +19,9 @@ import signal
 import struct
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,7 +32,6 @@ os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.qos import QoSProfile, QoSReliabilityPolicy
 from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CompressedImage, Image
@@ -41,6 +39,7 @@ from std_msgs.msg import Header
 
 from stride_ros.imaging.images import rgb_to_compressed, rgb_to_image
 from stride_ros.msg import ActivationWindow
+from stride_ros.nodes.executor_thread import ExecutorThread
 from stride_ros.nodes.messages import to_nanoseconds
 from stride_ros.nodes.qos import CAMERA_QOS, DIAGNOSTICS_QOS, WINDOW_QOS
 from stride_ros.qwen3_vl.checkpoint import EMBEDDED
@@ -93,14 +92,10 @@ class Observer:
         self.values: dict[str, str] = {}  # of the newest status
         self.node.create_subscription(ActivationWindow, topics.WINDOW, self._on_window, WINDOW_QOS)
         self.node.create_subscription(DiagnosticArray, topics.DIAGNOSTICS, self._on_status, DIAGNOSTICS_QOS)
-        self._executor = SingleThreadedExecutor()
-        self._executor.add_node(self.node)
-        self._thread = threading.Thread(target=self._spin, daemon=True)
-        self._thread.start()
+        self._thread = ExecutorThread(self.node)
 
     def close(self) -> None:
-        self._executor.shutdown(timeout_sec=5)
-        self._thread.join(5)
+        self._thread.close(5.0)
         self.node.destroy_node()
 
     def wait(self, condition: Callable[[], object], what: str) -> None:
@@ -110,10 +105,6 @@ class Observer:
             if time.monotonic() > deadline:
                 raise SystemExit(f"camera_load: waited {MATCH_TIMEOUT:.0f} s for {what}.")
             time.sleep(0.05)
-
-    def _spin(self) -> None:
-        with suppress(ExternalShutdownException):
-            self._executor.spin()
 
     def _on_window(self, window: ActivationWindow) -> None:
         self.decided.append(to_nanoseconds(window.header.stamp))

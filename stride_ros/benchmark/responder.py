@@ -18,6 +18,7 @@ from stride_ros.text.wording import counted
 from stride_ros.user_files.output import write_whole
 
 if TYPE_CHECKING:
+    from stride_ros.nodes.executor_thread import ExecutorThread
     from stride_ros.response.backend import ResponseRequest
 
 QUERY = "Tell me when a person is in view."
@@ -126,7 +127,6 @@ class _Bench:
 
     def __init__(self, parameters: dict[str, Any], frames: int) -> None:
         import rclpy
-        from rclpy.executors import SingleThreadedExecutor
         from rclpy.parameter import Parameter
         from sensor_msgs.msg import Image
 
@@ -148,11 +148,13 @@ class _Bench:
         self._peer.create_subscription(Commentary, topics.COMMENTARY, self._hear, COMMENTARY_QOS)
         self._frames = self._peer.create_publisher(Image, topics.FRAMES, FRAMES_QOS)
         self._spans = self._peer.create_publisher(ActivationSpan, topics.SPAN, SPAN_QOS)
-        self._executors = [SingleThreadedExecutor(context=self._context) for _ in range(2)]
+        self._threads: list[ExecutorThread] = []
         world = World(0, float(frames), _SIZE, 1.0)
         self._pictures = [world.frame(float(second)) for second in range(frames)]
 
     def __enter__(self) -> _Bench:
+        from stride_ros.nodes.executor_thread import ExecutorThread
+
         if not self._node.autostart():
             error = self._node.last_error
             self.__exit__()
@@ -160,9 +162,8 @@ class _Bench:
         backend: Any = self._node.backend
         self.name = backend.name
         self.clock = backend.stream = _Clock(backend.stream)
-        for executor, node in zip(self._executors, (self._node, self._peer), strict=True):
-            executor.add_node(node)
-            threading.Thread(target=executor.spin, name="stride-benchmark", daemon=True).start()
+        for node in (self._node, self._peer):
+            self._threads.append(ExecutorThread(node, context=self._context, name="stride-benchmark"))
         _wait(lambda: self._frames.get_subscription_count() and self._spans.get_subscription_count())
         for second in range(len(self._pictures)):
             self._frames.publish(self._image(second))
@@ -173,8 +174,8 @@ class _Bench:
         return self._node.frames_kept >= expected
 
     def __exit__(self, *_: object) -> None:
-        for executor in self._executors:
-            executor.shutdown(timeout_sec=1.0)
+        for thread in self._threads:
+            thread.close(1.0)
         for node in (self._node, self._peer):
             node.destroy_node()
         self._context.try_shutdown()

@@ -21,7 +21,6 @@ os.environ.setdefault("ROS_LOCALHOST_ONLY", "1")
 os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
 
 import rclpy
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image
@@ -31,6 +30,7 @@ from stride_ros.imaging.images import rgb_to_image
 from stride_ros.msg import ActivationSpan, ActivationWindow
 from stride_ros.nodes.activation_node import ActivationNode
 from stride_ros.nodes.diagnostics import process_memory
+from stride_ros.nodes.executor_thread import ExecutorThread
 from stride_ros.nodes.messages import to_time
 from stride_ros.nodes.qos import SPAN_QOS, WINDOW_QOS
 from stride_ros.qwen3_vl.checkpoint import EMBEDDED
@@ -95,11 +95,7 @@ def soak(ticks: int, model: str, steps: int) -> int:
     observer = rclpy.create_node("observer")
     checks = Checks(observer)
     camera = observer.create_publisher(Image, topics.IMAGE, QoSProfile(depth=10))
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
-    executor.add_node(observer)
-    spinning = threading.Thread(target=executor.spin, daemon=True)
-    spinning.start()
+    thread = ExecutorThread(node, observer)
     if not node.autostart():
         return 1
     while camera.get_subscription_count() == 0:
@@ -127,7 +123,7 @@ def soak(ticks: int, model: str, steps: int) -> int:
         checks.problems.append(f"memory grew by {(process_memory() - base) / 1e6:.0f} MB")
     if checks.ticks != ticks:
         checks.problems.append(f"{ticks - checks.ticks} ticks are missing")
-    executor.shutdown()
+    thread.close()
     node.destroy_node()
     observer.destroy_node()
     rclpy.get_default_context().try_shutdown()

@@ -137,6 +137,7 @@ def _plan(arguments: argparse.Namespace, device: str) -> Plan:
         size=(int(size[2]), int(size[1])),
         cameras=arguments.cameras,
         queries=max(arguments.queries, len(asked)),
+        device=device,
         dtype=dtype(tuning.given.get("dtype", "auto")),
         responder_dtype=dtype(backend.dtype),
     )

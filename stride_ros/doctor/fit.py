@@ -23,7 +23,9 @@ _SMALLER = ("Qwen/Qwen3-VL-4B-Instruct", "Qwen/Qwen3-VL-2B-Instruct", NONE)
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to run. `size`: (height, width) px of the cameras; dtypes: of both models' numbers."""
+    """What is to run. `size`: (height, width) px of the cameras; device: cpu or cuda; dtypes: of both models'
+    numbers.
+    """
 
     model: str
     responder: str
@@ -33,12 +35,15 @@ class Plan:
     size: tuple[int, int]
     cameras: int
     queries: int  # on each camera
+    device: str
     dtype: torch.dtype
     responder_dtype: torch.dtype
 
     @cached_property
     def activation_stage(self) -> StageMemory:
-        return activation_memory(self.model, self.config, self.size, self.cameras, self.queries, self.dtype)
+        return activation_memory(
+            self.model, self.config, self.size, self.cameras, self.queries, self.dtype, self.device
+        )
 
     @cached_property
     def responder_stage(self) -> StageMemory:

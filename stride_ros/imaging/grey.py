@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 _BEYOND = 0.001
 _SAMPLES = 1 << 18  # pixels that are looked at; more tell nothing new
 _LEVELS, _VALUES = 255, 1 << 16
+_BLOCK = 1 << 20  # pixels that are looked up at a time
 
 
 def stretch(grey: NDArray[Any]) -> NDArray[np.uint8]:
@@ -22,10 +23,15 @@ def stretch(grey: NDArray[Any]) -> NDArray[np.uint8]:
     40 degrees is a twentieth of the range.)
     """
     values = grey[:: max(1, grey.size // _SAMPLES)]
+    values = values[:, :: max(1, values.size // _SAMPLES)]  # of a picture with few long rows
     below = np.bincount(values.ravel(), minlength=_VALUES).cumsum()
     beyond = int(values.size * _BEYOND)
     low, high = (int(at) for at in np.searchsorted(below, (beyond, values.size - 1 - beyond), "right"))
     span = max(high - low, _LEVELS)
     table = ((np.arange(_VALUES) - low) * _LEVELS + span // 2) // span
-    levels: NDArray[np.uint8] = table.clip(0, _LEVELS).astype(np.uint8)[grey]
+    table = table.clip(0, _LEVELS).astype(np.uint8)
+    levels = np.empty(grey.shape, np.uint8)
+    rows = max(1, _BLOCK // max(1, grey.shape[1]))
+    for top in range(0, len(grey), rows):  # an index becomes 8 bytes a pixel on its way
+        levels[top : top + rows] = table[grey[top : top + rows]]
     return levels

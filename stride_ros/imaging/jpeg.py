@@ -9,6 +9,8 @@ SIGNATURE = b"\xff\xd8\xff"
 _SCAN, _END = b"\xff\xda", b"\xff\xd9"
 _SOS, _EOI = 0xDA, 0xD9
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # SOFn; the others are tables
+_PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
+_ARITHMETIC = frozenset(range(0xC9, 0xD0))
 # Between segments a decoder skips to the next marker. RSTn and TEM stand alone, everywhere.
 _MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd7\xff])", re.DOTALL)
 _MAX_SEGMENTS = 5000  # the longest colour profile takes 255
@@ -20,7 +22,9 @@ _CANARY = bytes((37 * i + 11) % 251 for i in range(96))
 class JpegInfo:
     """`components`: 1 grey, 3 colour, 4 CMYK; `scans`: no decoder finds more of them before `end`.
 
-    `end`: number of bytes up to the end marker, None where there is no such marker.
+    `end`: number of bytes up to the end marker, None where there is no such marker; `buffered`: a decoder
+    keeps all coefficients, since a pixel's come in several scans; `arithmetic`: they are coded so, which is
+    slow to read.
     """
 
     width: int
@@ -28,11 +32,14 @@ class JpegInfo:
     components: int
     scans: int
     end: int | None
+    buffered: bool
+    arithmetic: bool
 
 
 def inspect(data: bytes) -> JpegInfo:
     """Return what the markers say. Raises ValueError when there is no frame header or no scan."""
     size: tuple[int, int, int] | None = None
+    frame = 0
     position, has_scan = 2, False
     for _ in range(_MAX_SEGMENTS):
         found = _MARKER.search(data, position)
@@ -43,7 +50,7 @@ def inspect(data: bytes) -> JpegInfo:
             if len(data) < position + 8:
                 raise ValueError("it ends in its header")
             height, width = (int.from_bytes(data[position + i : position + i + 2], "big") for i in (3, 5))
-            size = width, height, data[position + 7]
+            size, frame = (width, height, data[position + 7]), marker
         has_scan = has_scan or marker == _SOS
         position += max(int.from_bytes(data[position : position + 2], "big"), 2)
     else:
@@ -52,7 +59,9 @@ def inspect(data: bytes) -> JpegInfo:
         raise ValueError("it has no picture")
     end = found.end() if found is not None else None
     # Every scan begins with these two bytes; a preview inside a segment may add a few.
-    return JpegInfo(*size, scans=data.count(_SCAN, 0, end), end=end)
+    scans = data.count(_SCAN, 0, end)
+    buffered = frame in _PROGRESSIVE or scans > 1
+    return JpegInfo(*size, scans=scans, end=end, buffered=buffered, arithmetic=frame in _ARITHMETIC)
 
 
 def with_end(data: bytes) -> bytes:

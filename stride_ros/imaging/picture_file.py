@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stride_ros.errors import FrameError
-from stride_ros.imaging import jpeg
+from stride_ros.imaging import cost, jpeg
 from stride_ros.imaging.grey import stretch
 from stride_ros.imaging.limits import MAX_PIXELS, check_claim
 from stride_ros.imaging.orientation import UPRIGHT, turn_upright
@@ -18,6 +18,7 @@ from stride_ros.imaging.orientation import UPRIGHT, turn_upright
 MAX_SCANS = 50
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP")
 _EXIF_ORIENTATION = 0x0112
+_BLOCK = 1 << 20  # pixels that are handed over at a time
 
 
 def encode_jpeg(rgb: NDArray[np.uint8], quality: int = 90) -> bytes:
@@ -65,6 +66,7 @@ def _decode_jpeg(data: bytes) -> NDArray[np.uint8]:
             f"A JPEG image of {len(data)} bytes has {info.scans} scans, more than {MAX_SCANS}; "
             "check its publisher."
         )
+    cost.check_jpeg(info, len(data), twice=info.end is None)
     if info.end is None:
         return _decode_endless_jpeg(data)
     flags = cv2.IMREAD_IGNORE_ORIENTATION
@@ -73,7 +75,10 @@ def _decode_jpeg(data: bytes) -> NDArray[np.uint8]:
     if picture is None or picture.shape[:2] != (info.height, info.width):
         raise ValueError("it does not decode")
     if info.components != 1:
-        cv2.cvtColor(picture, cv2.COLOR_BGR2RGB, picture)
+        rows = max(1, _BLOCK // info.width)
+        for top in range(0, info.height, rows):  # in place, OpenCV copies what it is given
+            block = picture[top : top + rows]
+            cv2.cvtColor(block, cv2.COLOR_BGR2RGB, block)
     return picture
 
 
@@ -90,6 +95,7 @@ def _decode_any(data: bytes) -> NDArray[Any]:
     from PIL import Image as PillowImage
 
     # Pillow, as OpenCV takes seconds and gigabytes for some damaged files of a hundred bytes.
+    cost.check_parts(data)
     try:
         opened = PillowImage.open(io.BytesIO(data), formats=FORMATS)
     except PillowImage.DecompressionBombError as error:  # its own limit lies above ours
@@ -99,17 +105,39 @@ def _decode_any(data: bytes) -> NDArray[Any]:
     with opened as picture:
         width, height = picture.size
         check_claim(width, height, len(data))  # only the header has been read so far
+        if picture.format != "JPEG":
+            cost.check_samples(str(picture.format), width, height, picture.mode, _raw_mode(picture))
         if picture.format == "TIFF" and "jpeg" in str(picture.info.get("compression")):
             raise ValueError("a TIFF file with a JPEG file in it")  # its scans cannot be counted
+        if picture.format == "BMP" and picture.tile[0][0] == "bmp_rle":
+            raise ValueError("a BMP file in runs")  # which Pillow reads byte by byte
         if picture.mode.startswith("I"):  # 16-bit grey, which Pillow gives with 16 or 32 bits
-            grey = np.asarray(picture)
-            return grey if grey.dtype == np.uint16 else grey.clip(0, 65535).astype(np.uint16)
+            return _pixels(picture, picture.mode, np.uint16)
         if picture.mode == "F":
             raise FrameError(
                 "A picture of floating point numbers is a depth or measurement image; use the camera's "
                 "colour topic."
             )
-        return np.asarray(picture if picture.mode == "L" else picture.convert("RGB"))
+        if picture.mode == "L":
+            return _pixels(picture, "L", np.uint8)
+        return _pixels(picture, "RGB", np.uint8)
+
+
+def _pixels(picture: Any, mode: str, dtype: Any) -> NDArray[Any]:
+    """The samples in this mode, some rows at a time: at once, Pillow takes several times the memory."""
+    picture.load()  # newer Pillows turn some pictures by it
+    pixels = np.empty((picture.height, picture.width, *((3,) if mode == "RGB" else ())), dtype)
+    rows = max(1, _BLOCK // picture.width)
+    for top in range(0, picture.height, rows):
+        part = picture.crop((0, top, picture.width, min(top + rows, picture.height)))
+        block = np.asarray(part if part.mode == mode else part.convert(mode))
+        pixels[top : top + rows] = block if block.dtype == dtype else block.clip(0, 65535)
+    return pixels
+
+
+def _raw_mode(picture: Any) -> str:
+    """How the samples are stored, in Pillow's terms, "" where it does not say."""
+    return str(picture.tile[0][3]) if picture.tile else ""
 
 
 def _orientation(data: bytes) -> int:

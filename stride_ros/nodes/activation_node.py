@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,6 @@ from rclpy.clock import JumpThreshold
 from rclpy.duration import Duration
 from rclpy.parameter import Parameter
 from std_msgs.msg import String
-from std_srvs.srv import SetBool, Trigger
 
 from stride_ros.activation.frame_path import DecisionSink
 from stride_ros.activation.identity import SpanIds
@@ -20,27 +19,27 @@ from stride_ros.activation.sinks import Sinks
 from stride_ros.errors import FrameError
 from stride_ros.nodes.activation_output import ActivationOutput
 from stride_ros.nodes.activation_status import ActivationStatus
+from stride_ros.nodes.activation_watches import ActivationWatches
 from stride_ros.nodes.activation_worker import STREAM, ActivationWorker, free_gpu_memory
+from stride_ros.nodes.control import ControlServices
 from stride_ros.nodes.diagnostics import Diagnostics, Status
 from stride_ros.nodes.image_input import ImageInput, LiveFrame
 from stride_ros.nodes.lifecycle import ManagedNode
 from stride_ros.nodes.qos import QUERY_QOS
 from stride_ros.nodes.responder_wait import ResponderWait
 from stride_ros.nodes.runner import run
+from stride_ros.nodes.watch_services import WatchServices
 from stride_ros.nodes.worker import call_in_thread
 from stride_ros.parameters.activation import (
     TABLE,
     check_values,
     check_with_model,
-    to_config,
-    watched_queries,
 )
 from stride_ros.parameters.table import with_default
 from stride_ros.text import topics
 from stride_ros.text.wording import counted, escaped
 
 if TYPE_CHECKING:
-    from stride_ros.activation.config import ActivationConfig
     from stride_ros.activation.model import ActivationModel
 
 _WARNING_PERIOD = 5.0  # s between repeated warnings about bad frames
@@ -56,7 +55,8 @@ class _Configured:
 
 
 class ActivationNode(ManagedNode):
-    """`image` in; `frames`, `activation/span`, `activation/window`, `activation/image` and /diagnostics out.
+    """`image` in; `frames`, `activation/span`, `activation/window`, `activation/image`, `watches` and
+    /diagnostics out.
 
     The image callback only stores the newest due frame. Each activation has a worker of its own, whose thread
     owns the stream: it alone pushes frames, restarts the stream and publishes.
@@ -76,7 +76,6 @@ class ActivationNode(ManagedNode):
         self._worker: ActivationWorker | None = None
         self._notes = StreamNotes()  # of this activation, or of the last one
         self._join_timeout = join_timeout
-        self._entities: list[tuple[Any, Any]] = []  # (what destroys it, the entity), made by activate
         self._jump: Any = None
         self._span_ids = SpanIds()  # for one life of the node, also across cleanup and configure
         self._enabled = True
@@ -84,6 +83,12 @@ class ActivationNode(ManagedNode):
         self._dropped = 0  # by workers of earlier activations
         table = with_default(TABLE, "wait_for_responder", wait_for_responder)
         super().__init__("activation", table, self._check_values, **node_options)
+        self._watches = ActivationWatches(self, self.parameters)
+        self._watch_services = WatchServices(self, self._watches)
+        self.create_subscription(String, topics.QUERY, self._on_query, QUERY_QOS)
+        ControlServices(
+            self, is_active=lambda: self._worker is not None, enable=self._enable, reset=self._reset
+        )
 
     # Transitions
 
@@ -102,9 +107,10 @@ class ActivationNode(ManagedNode):
         check_with_model(values, model)
         self._configured = _Configured(
             model,
-            ActivationOutput(self, self._span_ids, model.short_name),
+            ActivationOutput(self, self._span_ids, model.short_name, on_change=self._watch_services.publish),
             Diagnostics(self, self._fill_status, hardware_id=str(model.device)),
         )
+        self._watches.loaded(model, self._configured.output)
         self.get_logger().info(
             f"Loaded {model.name} on {model.device} in {time.monotonic() - started:.1f} s: "
             f"window of {counted(model.window, 'slot')} of {model.resolution:g} s."
@@ -116,19 +122,12 @@ class ActivationNode(ManagedNode):
         self._status.failure = ""
         self._notes = StreamNotes()
         self._worker = worker = self._make_worker(configured)
-        query = self.create_subscription(String, topics.QUERY, self._on_query, QUERY_QOS)
-        enable = self.create_service(SetBool, "~/enable", self._on_enable)
-        reset = self.create_service(Trigger, "~/reset", self._on_reset)
+        self._watches.work_with(worker)
         # Bags that loop with /clock: time goes back. The handle must be kept, or the callback is lost.
         self._jump = self.get_clock().create_jump_callback(
             JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True),
             post_callback=self._on_clock_jump,
         )
-        self._entities = [
-            (self.destroy_subscription, query),
-            (self.destroy_service, enable),
-            (self.destroy_service, reset),
-        ]
         # Nothing is subscribed to meanwhile, so that a camera that waits for a subscriber waits as well.
         if limit := self.parameters["wait_for_responder"]:
             publishers = configured.output.for_the_responder
@@ -152,6 +151,7 @@ class ActivationNode(ManagedNode):
             on_rejected=self._on_rejected,
         )
         self._input.paused = not self._enabled
+        self._watch_services.publish()
 
     def deactivate(self) -> None:
         if self._wait is not None:
@@ -160,14 +160,12 @@ class ActivationNode(ManagedNode):
         if self._input is not None:
             self._input.destroy()
             self._input = None
-        for destroy, entity in self._entities:
-            destroy(entity)
-        self._entities = []
         if self._jump is not None:
             self._jump.unregister()
             self._jump = None
         if self._worker is not None:
             worker, self._worker = self._worker, None
+            self._watches.work_with(None)
             if not worker.stop(self._join_timeout):
                 self.get_logger().error(
                     f"The model has not returned for {self._join_timeout:g} s; leaving it behind."
@@ -175,8 +173,10 @@ class ActivationNode(ManagedNode):
             self._dropped += worker.dropped
             for sentence in self._notes.counts():
                 self.get_logger().warning(sentence)
+            self._watch_services.publish()
 
     def cleanup(self) -> None:
+        self._watches.unloaded()
         if self._configured is not None:
             self._configured.diagnostics.destroy()
             self._configured.output.destroy()
@@ -206,33 +206,29 @@ class ActivationNode(ManagedNode):
         alone = Parameter("queries", Parameter.Type.STRING_ARRAY, [""])
         result = self.set_parameters_atomically([Parameter("query", value=message.data), alone])
         if result.successful:
+            self._watches.topic_query = message.data
             self.get_logger().info(f"New query: {escaped(message.data)}")
         else:
             self.get_logger().warning(
                 f"Query refused: {result.reason}", throttle_duration_sec=_WARNING_PERIOD
             )
 
-    def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
-        if request.data != self._enabled:
-            self._enabled = request.data
+    def _enable(self, wanted: bool) -> str:
+        if wanted != self._enabled:
+            self._enabled = self._watches.enabled = wanted
             if self._input is not None:
-                self._input.paused = not request.data
+                self._input.paused = not wanted
                 self._input.restart()
             if self._worker is not None:
                 self._worker.restart()
-        response.success = True
-        response.message = (
-            "enabled" if request.data else "disabled: images are ignored, the model stays loaded"
-        )
-        return response
+            self._watch_services.publish()
+        return "enabled" if wanted else "disabled: images are ignored, the model stays loaded"
 
-    def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+    def _reset(self) -> str:
         if self._input is not None:
             self._input.restart()
         self._on_restart("a reset was asked for")
-        response.success = True
-        response.message = "the stream starts anew with the next image"
-        return response
+        return "the stream starts anew with the next image"
 
     def _state(self) -> str:
         """What the node does, in the words of docs/diagnostics.md."""
@@ -250,12 +246,13 @@ class ActivationNode(ManagedNode):
         status.add("model", model.name if model else "none")
         status.add("device", model.device if model else "none")
         status.add("threads", model.threads if model else "none")
-        status.add("query", escaped("; ".join(watched_queries(values))))
+        status.add("query", escaped("; ".join(entry.spec.query for entry in self._watches.entries())))
         self._status.report(status, source, values)
         status.add("before a key frame", self._notes.count("early"))
         status.add("left out", " ".join(self._notes.left_out()) or "none")
         status.add("dropped", self._dropped + (worker.dropped if worker else 0))
         if worker is not None:
+            status.add("lag (s)", worker.lag)
             status.add("context (frames)", f"{worker.context_frames} of {values['max_frames']}")
             worker.memory.report(status)
         status.add("last error", self.last_error or "none")
@@ -270,20 +267,21 @@ class ActivationNode(ManagedNode):
     def _make_worker(self, configured: _Configured) -> ActivationWorker:
         from stride_ros.activation.stamped_stream import StampedStream
 
-        model, parameters, span_ids = configured.model, self.parameters, self._span_ids
-
-        def settings() -> tuple[Sequence[str], ActivationConfig]:
-            values = parameters.values()
-            return watched_queries(values), to_config(values)
-
+        model, settings, ids = configured.model, self._watches.settings, self._span_ids
+        look_back = self.parameters["look_back"]
         return ActivationWorker(
-            lambda: StampedStream(model, *settings(), span_ids.next),
+            lambda: StampedStream(model, *settings(), ids.next, look_back=look_back),
             settings,
             Sinks(configured.output, self._status, _Log(self)),
             self._notes,
             on_failure=self._on_failure,
+            on_readiness=self._on_readiness,
             log=self.get_logger().info,
         )
+
+    def _on_readiness(self, readiness: Mapping[str, bool]) -> None:
+        self._watches.became(readiness)
+        self._watch_services.publish()
 
     def _on_failure(self, error: Exception) -> None:
         """Tell an error that no image explains; in the worker's thread."""

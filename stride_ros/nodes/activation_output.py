@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import array
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sensor_msgs.msg import Image
 
 from stride_ros.activation.frame_path import DecisionSink
+from stride_ros.activation.spans import ENDS
 from stride_ros.imaging.images import rgb_to_image
 from stride_ros.msg import ActivationSpan, ActivationWindow
 from stride_ros.nodes.image_input import LiveFrame
@@ -27,8 +29,17 @@ if TYPE_CHECKING:
 class ActivationOutput(DecisionSink[LiveFrame]):
     """The publishers. Everything published carries the header of the frame that it is about."""
 
-    def __init__(self, node: Node, span_ids: SpanIds, model: str) -> None:
-        """`model`: name of the activation model, as published with every span."""
+    def __init__(
+        self, node: Node, span_ids: SpanIds, model: str, on_change: Callable[[], object] = lambda: None
+    ) -> None:
+        """`model`: name of the activation model, as published with every span.
+
+        `on_change()` is called in the worker's thread when spans have changed.
+        """
+        self._on_change = on_change
+        self._lock = threading.Lock()
+        self._open: dict[int, ActivationSpan] = {}  # the newest message of each open span, by its id
+        self._probabilities: dict[str, float] = {}  # newest P(active) by watch
         self._node = node
         self._span_ids, self._model = span_ids, model
         self._spans = node.create_publisher(ActivationSpan, topics.SPAN, SPAN_QOS)
@@ -40,6 +51,21 @@ class ActivationOutput(DecisionSink[LiveFrame]):
     def for_the_responder(self) -> list[Any]:
         """The publishers that a responder must hear to answer."""
         return [self._spans, self._frames]
+
+    def open_spans(self, watch: str) -> list[ActivationSpan]:
+        """The spans of a watch that go on, each with its newest state."""
+        with self._lock:
+            return [span for span in self._open.values() if span.watch == watch]
+
+    def probability(self, watch: str) -> float:
+        """P(active) of the newest slot that a watch has seen; 0 before its first decision."""
+        with self._lock:
+            return self._probabilities.get(watch, 0.0)
+
+    def forget_but(self, watches: Container[str]) -> None:
+        """Forget what watches saw that are there no more; theirs ended before."""
+        with self._lock:
+            self._probabilities = {id: p for id, p in self._probabilities.items() if id in watches}
 
     def destroy(self) -> None:
         """Destroy the publishers."""
@@ -53,8 +79,10 @@ class ActivationOutput(DecisionSink[LiveFrame]):
 
     def decision(self, stream: str, frame: LiveFrame, decision: Decision) -> None:
         """Publish the changes of spans, then the window."""
-        self.events(stream, frame, decision.events)
         update = decision.update
+        with self._lock:
+            self._probabilities[decision.watch] = update.newest_probability
+        self.events(stream, frame, decision.events)
         message = ActivationWindow(
             header=frame.header,
             query=update.query,
@@ -86,23 +114,29 @@ class ActivationOutput(DecisionSink[LiveFrame]):
         """Publish changes of spans in order."""
         for stamped in events:
             event = stamped.event
-            self._spans.publish(
-                ActivationSpan(
-                    header=frame.header,
-                    span_id=self._span_ids(event.span_id),
-                    state=int(event.state),
-                    query=event.query,
-                    start=to_time(stamped.start_ns),
-                    end=to_time(stamped.end_ns),
-                    confidence=float(event.confidence),
-                    latency=_latency(frame),
-                    watch=stamped.watch,
-                    camera=stream,
-                    respond=True,
-                    model=self._model,
-                    onset=to_time(stamped.onset_ns),
-                )
+            message = ActivationSpan(
+                header=frame.header,
+                span_id=self._span_ids(event.span_id),
+                state=int(event.state),
+                query=event.query,
+                start=to_time(stamped.start_ns),
+                end=to_time(stamped.end_ns),
+                confidence=float(event.confidence),
+                latency=_latency(frame),
+                watch=stamped.watch,
+                camera=stream,
+                respond=stamped.respond,
+                model=self._model,
+                onset=to_time(stamped.onset_ns),
             )
+            self._spans.publish(message)
+            with self._lock:
+                if event.state in ENDS:
+                    self._open.pop(message.span_id, None)
+                else:
+                    self._open[message.span_id] = message
+        if events:
+            self._on_change()
 
 
 def _latency(frame: LiveFrame) -> float:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from stride_ros.activation.frame_path import DecisionSink, FramePath
-from stride_ros.activation.spans import SpanState
+from stride_ros.activation.spans import ENDS, SpanState
 from stride_ros.errors import StrideError
 from stride_ros.nodes.image_input import LiveFrame
 from stride_ros.nodes.stream_memory import StreamMemory
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from stride_ros.activation.config import ActivationConfig
     from stride_ros.activation.notes import StreamNotes
     from stride_ros.activation.stamped_stream import Decision, StampedEvent, StampedStream
+    from stride_ros.activation.watch_request import WatchRequest
 
 STREAM = ""  # the name of the only camera, as in messages
-ENDS = (SpanState.OFFSET, SpanState.RETRACTED)
 
 
 class Gate(DecisionSink[LiveFrame]):
@@ -95,32 +95,41 @@ class ActivationWorker:
     def __init__(
         self,
         open_stream: Callable[[], StampedStream],
-        settings: Callable[[], tuple[Sequence[str], ActivationConfig]],
+        settings: Callable[[], tuple[Sequence[WatchRequest], ActivationConfig]],
         sink: DecisionSink[LiveFrame],
         notes: StreamNotes,
         *,
         on_failure: Callable[[Exception], None],
+        on_readiness: Callable[[Mapping[str, bool]], None],
         log: Callable[[str], object],
     ) -> None:
         """`settings()`: what to watch for from the next frame on. `sink`: takes what is decided.
 
         `on_failure(error)` is told in the worker's thread what no image explains; the stream is replaced
-        then. `log` is told how much memory the stream takes. Raises QueryError, ConfigError.
+        then. `on_readiness(readiness)` is told there, too, which watches decide. `log` is told how much
+        memory the stream takes. Raises QueryError, ConfigError.
         """
-        self._open_stream, self._settings, self._on_failure = open_stream, settings, on_failure
+        self._open_stream, self._settings = open_stream, settings
+        self._on_failure, self._on_readiness = on_failure, on_readiness
         self._gate = Gate(sink)
         self._path = FramePath[LiveFrame](self._gate)
         self._notes = notes
         self._path.open(STREAM, open_stream(), notes)
         self._is_broken = False  # whether the stream must be replaced
+        self._readiness: Mapping[str, bool] = {}
         self.memory = StreamMemory(log)
-        self._thread = LatestWorker("stride-activation", self._take, self._fail)
+        self._thread = LatestWorker("stride-activation", self._take, self._fail, self._rest)
         self._thread.start()
 
     @property
     def dropped(self) -> int:
         """Number of due frames that were replaced by a newer one before their turn."""
         return self._thread.dropped
+
+    @property
+    def lag(self) -> float:
+        """Seconds that a due frame waits, or that the last one waited, until it is decided on."""
+        return self._thread.lag
 
     @property
     def is_idle(self) -> bool:
@@ -144,6 +153,10 @@ class ActivationWorker:
         """Start the stream anew with the next frame; one that still waits is dropped."""
         self._thread.post(self._restart, discard=True)
 
+    def refresh(self) -> None:
+        """Take over what is to be watched for now, without waiting for a frame."""
+        self._thread.post(self._refresh)
+
     def stop(self, timeout: float) -> bool:
         """End the stream and the thread; False if that has not returned in `timeout` s and is left behind.
 
@@ -160,13 +173,25 @@ class ActivationWorker:
         if self._is_broken:
             self._path.open(STREAM, self._open_stream(), self._notes)
             self._is_broken = False
+        if self._apply():
+            self._path.take(STREAM, decode)
+            self._measure()
+
+    def _refresh(self) -> None:
+        if not self._is_broken and self._apply():
+            self._measure()
+
+    def _rest(self) -> bool:
+        """Nothing else waits: let watches that look back catch up."""
+        return not self._is_broken and self._path.stream(STREAM).catch_up()
+
+    def _apply(self) -> bool:
         try:
             self._path.apply(STREAM, *self._settings())
         except StrideError as error:
             self._gate.rejected(STREAM, error)
-            return
-        self._path.take(STREAM, decode)
-        self._measure()
+            return False
+        return True
 
     def _jump(self, reading: Reading) -> None:
         if not self._is_broken:
@@ -180,6 +205,9 @@ class ActivationWorker:
 
     def _measure(self) -> None:
         stream = self._path.stream(STREAM)
+        if (readiness := stream.readiness) != self._readiness:
+            self._readiness = readiness
+            self._gate.call(lambda: self._on_readiness(readiness))
         self._gate.call(lambda: self.memory.measure(stream, self._path.size(STREAM)))
 
     def _fail(self, error: Exception) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from copy import copy
 from typing import Any
 
 from std_msgs.msg import Header, String
@@ -11,15 +10,11 @@ from stride_ros.activation.identity import span_number
 from stride_ros.msg import Commentary as CommentaryMessage
 from stride_ros.nodes.lifecycle import ManagedNode
 from stride_ros.nodes.messages import to_time
-from stride_ros.nodes.qos import COMMENTARY_QOS, TEXT_QOS
+from stride_ros.nodes.qos import COMMENTARY_KEPT_QOS, TEXT_QOS
 from stride_ros.response.commentary import Commentary
 from stride_ros.response.scheduler import AnswerStatus
 from stride_ros.text import topics
 
-# Deeper than what most listeners ask for: partial texts must not push the final one out before a listener is
-# found, which takes the middleware up to some seconds after a start.
-_COMMENTARY_QOS = copy(COMMENTARY_QOS)
-_COMMENTARY_QOS.depth = 100
 _WARNING_PERIOD = 5.0  # s between repeated warnings
 
 
@@ -28,7 +23,9 @@ class CommentaryOutput:
 
     def __init__(self, node: ManagedNode) -> None:
         self._node = node
-        self._commentary: Any = node.create_publisher(CommentaryMessage, topics.COMMENTARY, _COMMENTARY_QOS)
+        self._commentary: Any = node.create_publisher(
+            CommentaryMessage, topics.COMMENTARY, COMMENTARY_KEPT_QOS
+        )
         self._text: Any = node.create_publisher(String, topics.COMMENTARY_TEXT, TEXT_QOS)
 
     def destroy(self) -> None:

@@ -312,7 +312,8 @@ class ImageInput:
                 return self._convert(message, reading, packet.arrival)
             return self._decode(packet.data, reading, packet.arrival)
 
-        self._take(packet.data, packet.log_time, packet.arrival, decode)
+        received = message.received if isinstance(message, PictureMessage) else packet.log_time
+        self._take(packet.data, received, packet.arrival, decode)
 
     def _convert(self, message: PictureMessage, reading: Reading, arrival: float) -> LiveFrame:
         """Make a frame of a decoded picture. Raises FrameError."""

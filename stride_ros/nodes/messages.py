@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from builtin_interfaces.msg import Time
+from builtin_interfaces.msg import Duration, Time
 
 from stride_ros.activation.sampling import NANOSECONDS
 
@@ -12,6 +12,11 @@ def to_time(nanoseconds: int) -> Time:
     return Time(sec=nanoseconds // NANOSECONDS, nanosec=nanoseconds % NANOSECONDS)
 
 
-def to_nanoseconds(stamp: Time) -> int:
-    """Return a Time message as ns since the epoch."""
+def to_duration(nanoseconds: int) -> Duration:
+    """Return ns as a Duration message."""
+    return Duration(sec=nanoseconds // NANOSECONDS, nanosec=nanoseconds % NANOSECONDS)
+
+
+def to_nanoseconds(stamp: Time | Duration) -> int:
+    """Return a Time message as ns since the epoch, a Duration message as ns."""
     return int(stamp.sec) * NANOSECONDS + int(stamp.nanosec)

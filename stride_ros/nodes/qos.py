@@ -24,9 +24,18 @@ FRAMES_QOS = _profile(5, reliable=True)
 # Transient local, so that a late listener sees the last ones.
 SPAN_QOS = _profile(10, reliable=True, latched=True)
 COMMENTARY_QOS = SPAN_QOS
+# Deeper than what publishers keep, so that no onset of a burst is lost while the responder works on it and on
+# frames. No reader of Fast DDS keeps more than this, unless its profile says so.
+SPANS_HEARD_QOS = _profile(5000, reliable=True, latched=True)
+# Deeper than what most listeners ask for: partial texts must not push the final one out before a listener is
+# found, which takes the middleware up to some seconds after a start.
+COMMENTARY_KEPT_QOS = _profile(100, reliable=True, latched=True)
 WINDOW_QOS = _profile(10, reliable=True)
 TEXT_QOS = _profile(10, reliable=True)
 QUERY_QOS = _profile(10, reliable=True)
+# Requests that wait while the node is busy, such as with loading a model; by default only ten do.
+SERVICES_QOS = _profile(100, reliable=True)
+WATCHES_QOS = _profile(1, reliable=True, latched=True)
 DEBUG_IMAGE_QOS = _profile(1, reliable=True)
 DIAGNOSTICS_QOS = _profile(10, reliable=True)
 

@@ -5,22 +5,21 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
-from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from sensor_msgs.msg import Image
-from std_srvs.srv import SetBool, Trigger
 
 from stride_ros.errors import StrideError
 from stride_ros.imaging.images import image_to_rgb
 from stride_ros.msg import ActivationSpan
 from stride_ros.nodes.commentary_output import CommentaryOutput
+from stride_ros.nodes.control import ControlServices
 from stride_ros.nodes.diagnostics import Diagnostics, Rate, Status, gpu_memory, process_memory
 from stride_ros.nodes.lifecycle import ManagedNode
 from stride_ros.nodes.messages import to_nanoseconds
-from stride_ros.nodes.qos import FRAMES_QOS, SPAN_QOS
+from stride_ros.nodes.qos import FRAMES_QOS, SPANS_HEARD_QOS
 from stride_ros.nodes.runner import run
 from stride_ros.nodes.worker import call_in_thread
 from stride_ros.parameters.responder import TABLE, to_backend, to_config
@@ -33,10 +32,6 @@ from stride_ros.response.scheduler import Figures
 from stride_ros.text import topics
 from stride_ros.text.wording import counted, escaped, plural
 
-# Deeper than what publishers keep, so that no onset of a burst is lost while it and frames are worked on. No
-# reader of Fast DDS keeps more than this, unless its profile says so.
-_SPAN_QOS = copy(SPAN_QOS)
-_SPAN_QOS.depth = 5000
 _JOIN_TIMEOUT = 10.0  # s; reading the frames in (prefill) cannot be interrupted
 _LISTED = 10  # ids in one line of the log
 _WARNING_PERIOD = 5.0  # s between repeated warnings
@@ -69,6 +64,7 @@ class ResponderNode(ManagedNode):
         self._rejected = 0
         self._told = ""  # the problem of the ledger that was logged last
         super().__init__("responder", TABLE, _check, **node_options)
+        ControlServices(self, is_active=lambda: bool(self._entities), enable=self._enable, reset=self._reset)
 
     # Transitions
 
@@ -98,14 +94,7 @@ class ResponderNode(ManagedNode):
             (self.destroy_subscription, subscription)
             for subscription in (
                 self.create_subscription(Image, topics.FRAMES, self._on_frame, FRAMES_QOS),
-                self.create_subscription(ActivationSpan, topics.SPAN, self._on_span, _SPAN_QOS),
-            )
-        ]
-        self._entities += [
-            (self.destroy_service, service)
-            for service in (
-                self.create_service(SetBool, "~/enable", self._on_enable),
-                self.create_service(Trigger, "~/reset", self._on_reset),
+                self.create_subscription(ActivationSpan, topics.SPAN, self._on_span, SPANS_HEARD_QOS),
             )
         ]
 
@@ -234,22 +223,16 @@ class ResponderNode(ManagedNode):
             )
         )
 
-    def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
-        if request.data:
+    def _enable(self, wanted: bool) -> str:
+        if wanted:
             self._responder.enable()
         else:
             self._responder.disable()
-        response.success = True
-        response.message = (
-            "enabled" if request.data else "disabled: events are skipped, the model stays loaded"
-        )
-        return response
+        return "enabled" if wanted else "disabled: events are skipped, the model stays loaded"
 
-    def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+    def _reset(self) -> str:
         self._responder.reset()
-        response.success = True
-        response.message = "frames, queue and past commentaries are forgotten"
-        return response
+        return "frames, queue and past commentaries are forgotten"
 
     def _fill_status(self, status: Status) -> None:
         """Report the state; docs/diagnostics.md tells the rules."""

@@ -31,7 +31,7 @@ TABLE: Table = (
         "queries",
         (),
         "Several things to be told about at once, instead of query; the frames are encoded once for all. A "
-        "change starts the stream anew; a message on the query topic replaces all of them by that query.",
+        "message on the query topic replaces all of them by that query.",
         LIVE,
     ),
     ParameterSpec(
@@ -64,6 +64,18 @@ TABLE: Table = (
         "Seconds without images until a warning names the reason; 0: never.",
         LIVE,
         (0.0, 3600.0),
+    ),
+    ParameterSpec(
+        "look_back",
+        True,
+        "Keep what the model saw of the frames in context, so that watches that are added can look back.",
+    ),
+    ParameterSpec(
+        "max_watches",
+        32,
+        "Maximum number of watches that services may add; each takes its share of memory and time.",
+        LIVE,
+        (0, 1000),
     ),
     ParameterSpec(
         "wait_for_responder",
@@ -184,14 +196,15 @@ TABLE: Table = (
 def check_values(values: Mapping[str, Any]) -> None:
     """Raise ConfigError or QueryError when the parameters do not go together."""
     to_config(values)
-    _check_query(values["query"], "The query")
+    check_query(values["query"], "The query")
     for number, query in enumerate(values["queries"], 1):
-        _check_query(query, f"Query {number} in queries")
+        check_query(query, f"Query {number} in queries")
     if len(set(values["queries"])) < len(values["queries"]):
         raise QueryError("A query is listed twice in queries; list each one once.")
 
 
-def _check_query(query: str, what: str) -> None:
+def check_query(query: str, what: str = "The query") -> None:
+    """Raise QueryError for a query that no model could work with; `what` names it."""
     if not query.strip():
         raise QueryError(
             f"{what} is empty; say what to be told about, like 'Tell me when a person is in view.'."

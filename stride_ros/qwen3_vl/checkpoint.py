@@ -14,7 +14,7 @@ from stride_ros.qwen3_vl import quantised
 from stride_ros.qwen3_vl.architecture import Architecture, check_architecture, parse_architecture
 from stride_ros.qwen3_vl.download import download
 from stride_ros.qwen3_vl.files import read_object, refuse_pointers
-from stride_ros.qwen3_vl.tokenizer import load_tokenizer
+from stride_ros.qwen3_vl.tokenizer import load_tokenizer, panics_told
 
 EMBEDDED = "stride-tiny"
 SLOT_TOKENS = ("<inactive>", "<active>", "<activation>")  # in the order of the labels 0, 1 and masked
@@ -32,8 +32,10 @@ def find(source: str | os.PathLike[str], example: str = "interlive/STRIDE-2B") -
         return _find_embedded()
     if name and path.is_dir():
         return path
-    if path.is_file():
-        raise CheckpointError(f"The checkpoint {name} is a file; pass the directory that holds config.json.")
+    if name and path.exists():
+        raise CheckpointError(
+            f"The checkpoint {name} is not a directory; pass the directory that holds config.json."
+        )
     if _REPO_ID.fullmatch(name):
         return download(name)
     raise CheckpointError(
@@ -105,7 +107,8 @@ def read_tokenizer(folder: Path) -> Any:
     """The checkpoint's tokenizer. CheckpointError when it lacks the slot tokens or a chat template."""
     refuse_pointers(folder)
     try:
-        tokenizer = load_tokenizer(folder)
+        with panics_told():
+            tokenizer = load_tokenizer(folder)
     except CheckpointError:
         raise
     except Exception as error:  # tokenizers raises plain Exception on a broken file

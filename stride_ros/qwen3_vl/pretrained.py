@@ -21,6 +21,7 @@ from stride_ros.qwen3_vl import quantised
 from stride_ros.qwen3_vl.files import read_object, refuse_pointers
 from stride_ros.qwen3_vl.weight_files import INDEX, SINGLE, WeightMap, map_weights
 from stride_ros.qwen3_vl.weights import is_finite
+from stride_ros.text.foreign import visible
 
 _LOG = logging.getLogger(__name__)
 _LAYER = re.compile(r"\.(layers|blocks|deepstack_merger_list)\.\d+\.")
@@ -53,10 +54,23 @@ def check_files(folder: Path, *, may_be_quantised: bool = False) -> WeightMap:
             f"{folder / 'config.json'} names its own file of weights (transformers_weights), which is not "
             f"supported; name the file {SINGLE} and remove that key."
         )
+    _refuse_fetched_code(raw, folder / "config.json")
     for section in (raw, *(raw.get(name) for name in _SECTIONS)):
         if isinstance(section, Mapping):
             _check_sizes(section, folder / "config.json", weights)
     return weights
+
+
+def _refuse_fetched_code(config: Mapping[str, Any], file: Path) -> None:
+    """CheckpointError when a configuration names kernels by a repository: they are programs."""
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            _refuse_fetched_code(value, file)
+        elif key.endswith("_implementation") and isinstance(value, str) and "/" in value:
+            raise CheckpointError(
+                f"{file} names {key} {visible(value, 80)!r}, which would be a program to download and run; "
+                "remove that key."
+            )
 
 
 def load_pretrained(

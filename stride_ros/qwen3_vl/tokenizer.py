@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
 from stride_ros.errors import CheckpointError
 from stride_ros.process.import_lock import IMPORT_LOCK
 from stride_ros.qwen3_vl.chat_template import check_template, compile_template
+from stride_ros.text.foreign import visible
 
 # Classes of transformers that take tokenizer.json as it is, or make the same of a Qwen's.
 _PLAIN_CLASSES = {
@@ -34,6 +36,23 @@ def load_tokenizer(folder: Path) -> Any:
     Raises CheckpointError without a chat template, and what the libraries raise for broken files.
     """
     return _plain_tokenizer(folder) or transformers_tokenizer(folder)
+
+
+@contextmanager
+def panics_told() -> Iterator[None]:
+    """Make a CheckpointError of a panic of the library `tokenizers`, which is no Exception.
+
+    A checkpoint's own expressions may need more steps for some text than the library takes.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":
+            raise
+        raise CheckpointError(
+            f"The tokenizer of the checkpoint gave up ({visible(str(error), 100)}); download the checkpoint "
+            "again or choose another one."
+        ) from error
 
 
 class PlainTokenizer:

@@ -77,7 +77,7 @@ def _find_index(folder: Path) -> Path | None:
     """The index by its usual name; one by another name where nothing else says what the weights are."""
     if (folder / INDEX).is_file():
         return folder / INDEX
-    others = sorted(folder.glob("*.safetensors.index.json"))
+    others = sorted(file for file in folder.glob("*.safetensors.index.json") if file.is_file())
     return others[0] if len(others) == 1 and not (folder / SINGLE).is_file() else None
 
 

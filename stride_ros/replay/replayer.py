@@ -14,6 +14,7 @@ from stride_ros.activation.frame_path import DecisionSink, Frame, FramePath
 from stride_ros.activation.intake import Intake
 from stride_ros.activation.sinks import Sinks
 from stride_ros.activation.stamped_stream import StampedStream
+from stride_ros.activation.watch_request import requests_for
 from stride_ros.bags.reader import BagReader
 from stride_ros.bags.storage import BagMessage
 from stride_ros.errors import SourceError
@@ -57,7 +58,7 @@ class Replayer:
             sinks.append(self._responding)
         self._intake = Intake(rate)
         self._path = FramePath[Frame](Sinks(*sinks))
-        stream = StampedStream(model, queries, config or ActivationConfig())
+        stream = StampedStream(model, requests_for(queries), config or ActivationConfig())
         self._path.open(STREAM, stream, self._intake.notes)
 
     def replay(

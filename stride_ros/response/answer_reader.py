@@ -74,6 +74,11 @@ class AnswerReader:
         return self.done or bool(self._chat.finish)
 
     @property
+    def unfinished(self) -> bool:
+        """Whether the server is in the middle of saying something: more must come."""
+        return self._events.unfinished
+
+    @property
     def thinking(self) -> bool:
         """Whether nothing but thoughts has come so far."""
         return self._thought and not self._thoughts.said

@@ -118,7 +118,7 @@ class ChatReader:
             else:
                 yield from self._own(_content(value["response"]))
                 yield from _thoughts(value)
-            if value.get("done") is True:
+            if value.get("done") is True or value.get("done_reason"):  # some backends of it leave out `done`
                 self._end(value.get("done_reason") or "stop")
 
     def _is_ours(self, index: Any) -> bool:

@@ -52,6 +52,14 @@ class EventReader:
         self._other: list[str] = []  # lines that belong to no event: a JSON document, a page, plain words
         self._other_length = 0
 
+    @property
+    def unfinished(self) -> bool:
+        """Whether a value has begun whose end has not come. Half a comment or of plain words is none."""
+        line = "".join(self._line)
+        if self._data or line.startswith("data:") or (line and "data:".startswith(line)):
+            return True
+        return "".join([*self._other[:1], line]).lstrip().startswith(("{", "["))
+
     def feed(self, data: bytes) -> list[Event]:
         """Return the events that `data` completes. Raises TooLongError."""
         return self._read(self._decoder.decode(data))
@@ -62,7 +70,7 @@ class EventReader:
         value = line.partition(":")[2] if line.startswith("data:") else line
         whole = value if line.startswith("data:") else "\n".join([*self._other, line])
         if _done(value) or (line and _parse(whole) is not None):
-            return self._end_line()
+            return self._end_line() + self._end_document(only_whole=True)
         if "".join([*self._other[:1], line]).lstrip().startswith("<"):  # a page: enough of it is known
             return self._end_line() + self._end_document()
         return []

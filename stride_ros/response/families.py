@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from stride_ros.errors import BackendError, CheckpointError
 from stride_ros.qwen3_vl.chat_template import check_template
+from stride_ros.qwen3_vl.tokenizer import panics_told
 from stride_ros.response.backend import ResponseRequest, brief
 from stride_ros.response.chat_template import control_tokens, load_tokenizer, with_system_prompt
 from stride_ros.response.prompt import frame_times, question
@@ -24,14 +25,15 @@ class PromptBuilder(Protocol):
 def prompt_builder(directory: Path, config: Any, frame_max_tokens: int) -> PromptBuilder:
     """The builder for the checkpoint in `directory` whose configuration is `config`."""
     try:
-        if config.model_type in ("qwen3_vl", "qwen3_vl_moe"):
-            from stride_ros.response.qwen3_vl import Qwen3VLPrompt
+        with panics_told():
+            if config.model_type in ("qwen3_vl", "qwen3_vl_moe"):
+                from stride_ros.response.qwen3_vl import Qwen3VLPrompt
 
-            return Qwen3VLPrompt(directory, config, frame_max_tokens)
-        return FramesAsImages(directory, config)
+                return Qwen3VLPrompt(directory, config, frame_max_tokens)
+            return FramesAsImages(directory, config)
     except CheckpointError as error:
         raise BackendError(str(error)) from error
-    except (OSError, ValueError, ImportError, AttributeError, TypeError) as error:
+    except Exception as error:  # the libraries raise many types, tokenizers plain Exception
         raise BackendError(
             f"The tokenizer or processor of {directory.name} cannot be loaded ({brief(error)}): download the "
             "checkpoint again or choose another model."

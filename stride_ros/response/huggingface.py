@@ -11,6 +11,7 @@ import torch
 
 from stride_ros.errors import BackendError
 from stride_ros.process.threads import choose_threads, use_threads
+from stride_ros.qwen3_vl.tokenizer import panics_told
 from stride_ros.response.backend import ResponseRequest, TimedFrame
 from stride_ros.response.config import BackendConfig
 from stride_ros.response.families import prompt_builder
@@ -88,9 +89,11 @@ class HuggingFaceBackend:
         device, dtype = self._model.device, self._model.dtype
         use_threads(self.threads)
         try:
+            with panics_told():
+                found = self._checked(self._prompt.inputs(request))
             inputs = {
                 key: value.to(device, dtype) if value.is_floating_point() else value.to(device)
-                for key, value in self._checked(self._prompt.inputs(request)).items()
+                for key, value in found.items()
             }
             yield from without_reasoning(
                 self._generation.stream(inputs, cancelled), self._opens_reasoning(inputs["input_ids"])

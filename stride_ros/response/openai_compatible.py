@@ -248,24 +248,27 @@ class OpenAICompatibleBackend:
                 if not heard:
                     heard_at = self._sent or heard_at
                 now = self._loop.time()
-                if over and now >= over_at + _PAUSE:
+                rest = over and not reader.unfinished  # what may still come is no part of the answer
+                quiet_at = (over_at if over else heard_at) + (_PAUSE if rest else self._read_timeout)
+                if over and now >= quiet_at:
                     break
                 if now >= end:
                     raise TooSlowError(self._answer_timeout)
-                if now >= heard_at + self._read_timeout:
+                if now >= quiet_at:
                     raise NoTextError(self._read_timeout, thinking=reader.thinking)
                 if heard and now >= heard_at + _STALL:
                     reader.release()
                 try:
-                    wait = min(_PAUSE, end - now, heard_at + self._read_timeout - now)
-                    data = await asyncio.wait_for(body.get(), wait)
+                    data = await asyncio.wait_for(body.get(), min(_PAUSE, end - now, quiet_at - now))
                 except asyncio.TimeoutError:
                     data = b""
                     reader.settle()
-                if data is None or (isinstance(data, Exception) and reader.over):
-                    break
                 if isinstance(data, Exception):
-                    raise data
+                    reader.settle()  # the line may have broken off behind a whole event
+                    if not reader.over:
+                        raise data
+                if data is None or isinstance(data, Exception):
+                    break
                 size += len(data)
                 if size > _LONGEST_BODY:
                     raise TooLongError

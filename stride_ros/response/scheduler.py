@@ -237,9 +237,12 @@ class AnswerScheduler:
             self._finish(job, AnswerStatus.SKIPPED, str(nothing))
         except StrideError as error:
             self._finish(job, AnswerStatus.ERROR, str(error))
-        except Exception as error:  # the worker must outlive whatever a model does
+        except BaseException as error:
+            # The worker must outlive whatever a model does, and panics are no Exception.
             _LOG.exception("The response backend %s failed.", self._backend.name)
             self._finish(job, AnswerStatus.ERROR, _unexpected(self._backend.name, error))
+            if self._inline and isinstance(error, KeyboardInterrupt | SystemExit):  # the caller's own
+                raise
         else:
             self._measure(job, started)
             if job.text.strip():
@@ -318,5 +321,5 @@ def _answer_of(job: Job, ended: bool, status: AnswerStatus, error: str) -> Answe
     return Answer(job.text.strip(), ended, ended and job.last, status, error, latency)
 
 
-def _unexpected(name: str, error: Exception) -> str:
+def _unexpected(name: str, error: BaseException) -> str:
     return f"{name} failed with {type(error).__name__}: {brief(error)}; see the node's log for details."

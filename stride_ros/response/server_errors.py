@@ -154,7 +154,8 @@ _SENTENCES: dict[type[Exception], Callable[[Any, ServerFacts], str]] = {
     ServerSaidError: lambda error, facts: (
         f"reported that its quota is used up ({_said(error.words, facts)}): raise it at the provider."
         if _QUOTA.search(f"{error.code} {error.words}")
-        else f"reported an error in its answer ({_said(error.words, facts)}): check its log."
+        else f"reported an error in its answer ({_said(error.words, facts)}): check its log"
+        f"{_address_hint(facts)}."
     ),
     CutOffError: lambda error, facts: (
         "ended its answer before it was complete: the connection broke off during the answer; check its log."
@@ -164,16 +165,17 @@ _SENTENCES: dict[type[Exception], Callable[[Any, ServerFacts], str]] = {
 
 def _unfinished(error: UnfinishedError, facts: ServerFacts) -> str:
     why = error.reason
-    if why in TOO_LONG:
+    kind = why.partition(":")[0]  # some add more of it
+    if kind in TOO_LONG:
         return (
             f"{facts.model} was cut off after {facts.max_new_tokens} tokens ({_said(why, facts)}): raise "
             "max_new_tokens, or ask for shorter answers in system_prompt."
         )
-    if why in FILTERED:
+    if kind in FILTERED:
         return (
             f"The content filter stopped {facts.model} ({_said(why, facts)}): change the query or the model."
         )
-    if why in TOOLS:
+    if kind in TOOLS:
         return f"{facts.model} called a tool instead of answering: turn tools off at the server."
     return (
         f"The server at {facts.address.shown} ended the answer before it was complete "
@@ -298,6 +300,10 @@ def _tls_error(error: BaseException) -> ssl.SSLError | None:
     found = [cause for cause in causes(error) if isinstance(cause, ssl.SSLError)]
     passing = (ssl.SSLWantReadError, ssl.SSLWantWriteError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
     return next((cause for cause in found if not isinstance(cause, passing)), None)
+
+
+def _address_hint(facts: ServerFacts) -> str:
+    return "" if "/v1" in facts.address.url else ", and base_url, which ends in /v1 for most servers"
 
 
 def _hint(facts: ServerFacts) -> str:

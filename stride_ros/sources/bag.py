@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,12 +35,13 @@ class BagSource:
         self.notes: list[str] = []
         self._rate, self._seconds, self._size = rate, seconds, size
         self._topic, self._option = image_topic, topic_option
-        with self._open():
-            pass  # a bag that cannot be read fails now, not in a thread later
+        # A bag that cannot be read fails now, not in a thread later; the first to read it goes on with it.
+        self._opened: BagReader | None = self._open()
+        self._unused = weakref.finalize(self, self._opened.close)
 
     def frames(self) -> Iterator[SourceFrame]:
         notes, shown = StreamNotes(), False
-        with self._open() as bag:
+        with self._take() as bag:
             try:
                 for image, time in bag.frames(self._rate, notes):
                     if self._seconds and time >= self._seconds:
@@ -51,6 +53,11 @@ class BagSource:
         if not shown:
             reason = notes.unusable or "it holds no whole picture."
             raise SourceError(f"No image on {bag.image.topic} of {self.name} can be used: {reason}")
+
+    def _take(self) -> BagReader:
+        bag, self._opened = self._opened, None
+        self._unused.detach()
+        return bag or self._open()
 
     def _open(self) -> BagReader:
         return BagReader(self.name, self._topic, option=self._option)

@@ -11,6 +11,7 @@ CAMERA_INFO = "camera_info"
 GROUND_TRUTH = "ground_truth"  # what happens in a synthetic world
 GROUND_TRUTH_COMMENTARY = "ground_truth/commentary"
 QUERY = "query"
+WATCHES = "watches"
 FRAMES = "frames"
 SPAN = "activation/span"
 WINDOW = "activation/window"

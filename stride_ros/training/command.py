@@ -108,7 +108,6 @@ def _add_plan_options(group: argparse._ArgumentGroup) -> None:
 def run(arguments: argparse.Namespace) -> int:
     _check(arguments)
     import numpy as np
-    import torch
     from numpy.lib import NumpyVersion
 
     if NumpyVersion(np.__version__) < "1.24.0":  # Hugging Face's trainer; all else runs with 1.21.2
@@ -116,24 +115,30 @@ def run(arguments: argparse.Namespace) -> int:
             f"training needs NumPy 1.24 or newer and this is {np.__version__}: "
             "run `python3 -m pip install 'numpy>=1.24,<2'` in a virtual environment."
         )
+    from stride_ros.qwen3_vl.checkpoint import find
+    from stride_ros.terminal import tell_notes
+    from stride_ros.training.output import check_data, fingerprint, make_folder
+    from stride_ros.training.sources.recording import Intake
+
+    # What is wrong with them is said before all that a model needs is loaded.
+    make_folder(arguments.out)
+    intake = Intake()
+    recordings = _recordings(arguments, intake)
+    check_data(arguments.out, fingerprint(recordings), not arguments.no_resume)
+    find(arguments.model)
+    import torch
+
     from stride_ros.activation.prompt import Prompt
     from stride_ros.response.qwen3_vl import Qwen3VLPrompt
-    from stride_ros.terminal import tell_notes
     from stride_ros.training.dataset import Sampling, StrideDataset, make_samples
     from stride_ros.training.examples import SentenceExamples, WindowExamples
     from stride_ros.training.model import WindowKeys, prepare
-    from stride_ros.training.output import check_data, fingerprint, make_folder
-    from stride_ros.training.sources.recording import Intake
     from stride_ros.training.trainer import train
 
-    make_folder(arguments.out)  # before the data are read and the model is loaded
-    intake = Intake()
-    recordings = _recordings(arguments, intake)
     modes = tuple(arguments.mask_modes) if arguments.mask_modes else None
     keys = WindowKeys(
         arguments.window, arguments.resolution, modes, arguments.single_sequence, arguments.frame_max_tokens
     )
-    check_data(arguments.out, fingerprint(recordings), not arguments.no_resume)
     model, tokenizer = prepare(arguments.model, arguments.out, keys)
     config = model.config
     weights = sum(parameter.numel() for parameter in model.parameters())

@@ -29,8 +29,9 @@ from stride_ros.qwen3_vl.weights import short_name
 from stride_ros.training.checkpoint import save_weights, write_processor_configs
 from stride_ros.training.examples import IGNORED
 from stride_ros.training.masking import check_modes
-from stride_ros.training.output import make_folder, writing
+from stride_ros.training.output import make_folder, whole_files, writing
 from stride_ros.training.tokenizer import ACTIVATION_TOKENS
+from stride_ros.user_files.output import write_whole
 
 PARTS = ("language", "embedding", "merger", "vision")
 
@@ -136,12 +137,12 @@ def prepare(source: str, folder: Path, keys: WindowKeys) -> tuple[StrideForTrain
             setattr(model.config, name, value)
     model.slot_token_ids = tuple(tokenizer.convert_tokens_to_ids(token) for token in SLOT_TOKENS)
     make_folder(folder)
-    with writing(folder):
-        tokenizer.save_pretrained(str(folder))
-        (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-        write_processor_configs(folder)
-        if (start / "generation_config.json").is_file() and start.resolve() != folder.resolve():
-            shutil.copyfile(start / "generation_config.json", folder / "generation_config.json")
+    with writing(folder), whole_files(folder) as beside:
+        tokenizer.save_pretrained(str(beside))
+        (beside / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        write_processor_configs(beside)
+        if (start / "generation_config.json").is_file():
+            shutil.copyfile(start / "generation_config.json", beside / "generation_config.json")
     return model, tokenizer
 
 
@@ -200,7 +201,7 @@ def write_weights(model: StrideForTraining, folder: Path, dtype: torch.dtype) ->
         config = json.loads(file.read_text(encoding="utf-8"))
         config["dtype"] = str(dtype).removeprefix("torch.")
         config["architectures"] = ["Qwen3VLForConditionalGeneration"]
-        file.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        write_whole(file, json.dumps(config, indent=2) + "\n")
 
 
 def is_finite(model: torch.nn.Module) -> bool:

@@ -9,10 +9,12 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from stride_ros.errors import CheckpointError
 from stride_ros.qwen3_vl.weight_files import read_header
 from stride_ros.training.sources.recording import Recording
+from stride_ros.user_files.output import write_whole
 
 DATA_FILE = "training_data.json"
 _ZIPPED = ("optimizer.pt", "scheduler.pt", "training_args.bin")
@@ -25,8 +27,10 @@ def writing(folder: Path) -> Iterator[None]:
 
     try:
         yield
-    except (OSError, SafetensorError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "PytorchStreamWriter" not in str(error):
+    except Exception as error:
+        # The tokenizers library raises plain ones, PyTorch a RuntimeError.
+        told = any(words in str(error) for words in ("(os error ", "PytorchStreamWriter"))
+        if not told and not isinstance(error, OSError | SafetensorError):
             raise
         reason = getattr(error, "strerror", None) or str(error).splitlines()[0].rstrip(".")
         raise CheckpointError(
@@ -38,6 +42,19 @@ def make_folder(folder: Path) -> None:
     """Create the folder of a run. CheckpointError when that is impossible."""
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
+
+
+@contextmanager
+def whole_files(folder: Path) -> Iterator[Path]:
+    """A folder to write files into, which are moved to `folder` when the block is left; after an error in it
+    none is."""
+    with TemporaryDirectory(dir=folder, prefix=".new-") as name:
+        beside = Path(name)
+        yield beside
+        for file in sorted(path for path in beside.rglob("*") if path.is_file()):
+            target = folder / file.relative_to(beside)
+            target.parent.mkdir(exist_ok=True)
+            file.replace(target)
 
 
 def checkpoints(folder: Path) -> list[Path]:
@@ -88,4 +105,4 @@ def check_data(folder: Path, data: str, resume: bool) -> None:
                 " another --out."
             )
     with writing(folder):
-        file.write_text(json.dumps({"sha256": data}) + "\n", encoding="utf-8")
+        write_whole(file, json.dumps({"sha256": data}) + "\n")

@@ -14,6 +14,7 @@ from stride_ros.activation.intake import Intake, cdr_stamp
 from stride_ros.activation.sinks import Sinks
 from stride_ros.activation.spans import SpanState
 from stride_ros.activation.stamped_stream import StampedStream
+from stride_ros.activation.watch_request import requests_for
 from stride_ros.errors import FrameError
 
 SECOND = 10**9
@@ -68,7 +69,7 @@ class Rig:
         self.path = FramePath[Frame](Sinks(self.sink))
         self.intakes = {camera: Intake(1.0) for camera in cameras}
         for camera, intake in self.intakes.items():
-            self.path.open(camera, StampedStream(model, QUERIES, CONFIG), intake.notes)
+            self.path.open(camera, StampedStream(model, requests_for(QUERIES), CONFIG), intake.notes)
 
     def feed(self, camera: str, second: float, index: int, decode: Callable[..., Any] = picture) -> None:
         stamp = START + round(second * SECOND)
@@ -163,7 +164,7 @@ def test_other_queries_end_what_is_open_under_the_name_of_its_watch(model: Any) 
     for i in range(8):
         rig.feed("", i, i)
     seen = len(rig.sink.calls)
-    rig.path.apply("", QUERIES[:1], CONFIG)
+    rig.path.apply("", requests_for(QUERIES[:1]), CONFIG)
     ended = rig.sink.calls[seen:]
     assert ended
     assert {call[2] for call in ended} <= {"query_1", "query_2"}

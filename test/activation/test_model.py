@@ -135,7 +135,7 @@ def test_a_path_that_does_not_exist_is_named(tmp_path):
 
 
 def test_a_file_is_not_a_checkpoint(folder):
-    refused(folder / "config.json", "is a file")
+    refused(folder / "config.json", "is not a directory")
 
 
 def test_an_unreachable_repository_names_every_remedy(monkeypatch):

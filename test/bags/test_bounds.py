@@ -66,13 +66,45 @@ def test_more_than_a_million_records_without_content_are_damage(forge, tmp_path,
         BagReader(many)
 
 
+def of_chunks(path, whole, contents):
+    """An MCAP file with chunks of such contents at its end, which nothing indexes."""
+    data = whole.read_bytes()
+    chunks = b""
+    for content in contents:
+        packed = zstd(content)
+        head = struct.pack("<QQQI", 0, 0, len(content), 0) + struct.pack("<I", 4) + b"zstd"
+        chunks += record(6, head + struct.pack("<Q", len(packed)) + packed)
+    path.write_bytes(data[:-37] + chunks + data[-37:])
+    return path
+
+
+@pytest.mark.parametrize("opcode", [3, 4], ids=["schema", "channel"])
+def test_more_than_a_million_definitions_are_damage(forge, tmp_path, whole, opcode):
+    content = struct.pack("<H", 99) + bytes(14 if opcode == 4 else 12)
+    few = of_records(tmp_path / "few.mcap", whole, record(opcode, content) * 1000)
+    assert forge.read(few)[0] == forge.ALL
+    many = record(opcode, content) * 1_001_000
+    with pytest.raises(SourceError, match=r"many\.mcap is cut off or damaged"):
+        BagReader(of_records(tmp_path / "many.mcap", whole, many))
+    numbers, notes = forge.read(of_chunks(tmp_path / "packed.mcap", whole, [many]))
+    assert numbers == forge.ALL
+    assert "A chunk of packed.mcap is damaged (it holds what is no record)" in " ".join(notes)
+
+
+def test_chunks_that_grow_beyond_measure_are_left_out(forge, tmp_path, whole):
+    numbers, notes = forge.read(of_chunks(tmp_path / "x.mcap", whole, [record(0x81, bytes(110 << 20))] * 20))
+    assert numbers == forge.ALL
+    assert "x.mcap grows beyond 1024 MiB when decompressed; the rest was left out." in notes
+
+
 @pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
 def test_a_topic_of_empty_messages_is_refused(forge, tmp_path, storage):
     topic = forge.Topic(messages=[(forge.START + i, b"") for i in range(100_001)])
     path = (forge.mcap if storage == "mcap" else forge.database)(tmp_path / "x", [topic])
     path = path.rename(tmp_path / ("x.mcap" if storage == "mcap" else "x.db3"))
-    with BagReader(path) as bag, pytest.raises(SourceError, match=r"More than 100,000 messages on .* empty"):
-        list(bag.frames(10.0))
+    with pytest.raises(SourceError, match=r"More than 100,000 messages on .* empty"):  # noqa: SIM117
+        with BagReader(path) as bag:
+            list(bag.frames(10.0))
 
 
 def test_a_pipe_beside_a_database_is_no_log_of_it(forge, tmp_path):

@@ -1,5 +1,6 @@
 """Databases as they are on disk: logs of killed recorders, odd paths, locks, damage; nothing is written."""
 
+import contextlib
 import os
 import shutil
 import sqlite3
@@ -142,3 +143,44 @@ def test_recordings_are_known_by_their_names(forge, tmp_path):
         assert is_recording(tmp_path / name)
     (tmp_path / "video.mp4").write_bytes(b"x")
     assert not is_recording(tmp_path / "video.mp4")
+
+
+@pytest.mark.parametrize("number", ["null", "'a'", "7", "id"])
+def test_ids_that_are_not_what_sqlite_counts_rows_by(forge, tmp_path, number):
+    """As another program makes such a database, or damage leaves it."""
+    path = forge.database(tmp_path / "x.db3", [forge.Topic(messages=forge.images())])
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.execute("alter table messages rename to old")
+        database.execute("create table messages(id, topic_id, timestamp, data)")
+        database.execute(f"insert into messages select {number}, topic_id, timestamp, data from old")
+        database.execute("drop table old")
+        database.commit()
+    assert forge.read(path)[0] == forge.ALL
+
+
+@pytest.mark.parametrize("kind", ["view", "without rowid"])
+def test_a_database_that_has_no_row_numbers(forge, tmp_path, kind):
+    path = forge.database(tmp_path / "x.db3", [forge.Topic(messages=forge.images())])
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.execute("alter table messages rename to old")
+        if kind == "view":
+            database.execute("create view messages as select * from old")
+        else:
+            columns = "id integer primary key, topic_id, timestamp, data"
+            database.execute(f"create table messages({columns}) without rowid")
+            database.execute("insert into messages select * from old")
+        database.commit()
+    assert forge.read(path)[0] == forge.ALL
+
+
+def test_topics_without_names_or_numbers_leave_the_images_readable(forge, tmp_path):
+    path = forge.database(tmp_path / "x.db3", [forge.Topic(messages=forge.images())])
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.execute("alter table topics rename to old")
+        database.execute("create table topics(id, name, type, serialization_format)")
+        database.execute("insert into topics select id, name, type, serialization_format from old")
+        database.execute(
+            "insert into topics values (null, null, null, null), (7, x'ff', 3, 4.5), ('x', 1, 2, 3)"
+        )
+        database.commit()
+    assert forge.read(path)[0] == forge.ALL

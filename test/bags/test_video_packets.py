@@ -20,6 +20,7 @@ from stride_ros.bags.reader import BagReader  # noqa: E402
 from stride_ros.errors import SourceError  # noqa: E402
 from stride_ros.imaging import packets as packets_module  # noqa: E402
 from stride_ros.sources import open_source  # noqa: E402
+from stride_ros.training.sources.bag import BagVideo  # noqa: E402
 
 SECOND = 10**9
 START = 1_700_000_000 * SECOND
@@ -287,8 +288,6 @@ def test_a_video_is_found_by_the_camera_s_topic(forge, tmp_path, transport: str)
 
 @pytest.mark.parametrize("name", ["h264 with B-frames", "h265"])
 def test_training_sees_the_same_pictures(forge, tmp_path, name: str) -> None:
-    from stride_ros.training.sources.bag import BagVideo
-
     video = BagVideo(record(tmp_path / "a", forge, name))
     assert video.end == pytest.approx(2.9)
     images, times = video.read([2.3, 2.5])
@@ -327,13 +326,47 @@ def test_a_recording_of_a_loop_waits_for_a_key_frame_where_it_begins_again(forge
     assert any(note.startswith("12 of 52 images could not be used: A video packet before") for note in notes)
 
 
-@pytest.mark.parametrize("name", ["h264", "h264 with B-frames"])
-def test_a_packet_with_a_wrong_stamp_is_decoded_all_the_same(forge, tmp_path, name: str) -> None:
+B_FRAMES = ["h264", "h264 with B-frames", "h265 with B-frames"]
+
+
+@pytest.mark.parametrize("wrong", [-1000, 10**9], ids=["back", "forward"])
+@pytest.mark.parametrize("place", [1, 17, 29])
+@pytest.mark.parametrize("name", B_FRAMES)
+def test_a_packet_with_a_wrong_stamp_is_one_image_with_a_wrong_stamp(
+    forge, tmp_path, name: str, place: int, wrong: int
+) -> None:
     packets = encode(name)
-    packets[24] = (-1000, packets[24][1])
-    numbers, _, notes = read(record(tmp_path / "a", forge, name, kind=COMPRESSED, packets=packets))
+    right = packets[place][0]
+    packets[place] = (wrong, packets[place][1])
+    path = record(tmp_path / "a", forge, name, kind=COMPRESSED, packets=packets)
+    numbers, times, notes = read(path)
     assert numbers == ALL
-    assert any("has a stamp far from the others" in note or "the clock went back" in note for note in notes)
-    if name == "h264":  # with B-frames it is not yet told apart from a clock that was set
-        (note,) = notes
-        assert "1 of 30 images has a stamp far from the others" in note
+    assert times == pytest.approx([i / 10 for i in ALL], abs=0.101)
+    (note,) = notes
+    assert "1 of 30 images has a stamp far from the others" in note
+    video = BagVideo(path)
+    assert video.notes == notes
+    assert video.end == pytest.approx(2.9, abs=0.101)
+    near = [i for i in ALL if abs(i - right) > 3]
+    images, _ = video.read([i / 10 for i in near])
+    assert [round((float(image.mean()) - 8) / 8) for image in images] == near
+
+
+@pytest.mark.parametrize("name", B_FRAMES)
+@pytest.mark.parametrize("by", [-36_000, 36_000])
+def test_a_clock_that_is_set_during_a_video_is_told_once(forge, tmp_path, name: str, by: int) -> None:
+    packets = [(n + by if i >= 20 else n, data) for i, (n, data) in enumerate(encode(name))]
+    path = record(tmp_path / "a", forge, name, kind=COMPRESSED, packets=packets)
+    numbers, times, notes = read(path)
+    assert numbers == ALL
+    assert times == sorted(times)
+    assert times[-1] == pytest.approx(2.9, abs=0.31)
+    (note,) = notes
+    assert f"the clock went {'back' if by < 0 else 'forward'} by" in note
+    assert BagVideo(path).end == pytest.approx(2.9, abs=0.31)
+
+
+def test_the_log_s_times_of_b_frames_are_in_order(forge, tmp_path) -> None:
+    with BagReader(record(tmp_path / "a", forge, "h264 with B-frames")) as bag:
+        stamps = [reading.stamp for _, reading in bag.images(Intake(1000.0), clock="log")]
+    assert stamps == [START + i * STEP for i in ALL]

@@ -33,25 +33,15 @@ class Graph:
     """Hosts nodes in an executor thread of its own context, and observes what is on the topics."""
 
     def __init__(self) -> None:
-        from rclpy.executors import SingleThreadedExecutor
-        from rclpy.task import Future
+        from stride_ros.nodes.executor_thread import ExecutorThread
 
         self.context = rclpy.Context()
         rclpy.init(context=self.context)
         self.observer = rclpy.create_node("observer", context=self.context)
-        self._executor = SingleThreadedExecutor(context=self.context)
-        self._executor.add_node(self.observer)
-        self._stopped = Future()
         self._changed = threading.Condition()
         self._hosted: list[Any] = []
-        self._thread = threading.Thread(target=self._spin, daemon=True)
-        self._thread.start()
-
-    def _spin(self) -> None:
-        from rclpy.executors import ExternalShutdownException
-
-        with contextlib.suppress(ExternalShutdownException):
-            self._executor.spin_until_future_complete(self._stopped)
+        self._thread = ExecutorThread(self.observer, context=self.context)
+        self._executor = self._thread.executor
 
     def host(self, node_class: Callable[..., Any], parameters: dict[str, Any] | None = None, **options: Any):
         """Make a node of the class under test in this graph."""
@@ -178,10 +168,7 @@ class Graph:
 
     def close(self) -> None:
         """Destroy everything and end the executor's thread."""
-        # rclpy's shutdown does not wait for the callback that runs, which then fails.
-        self._stopped.set_result(None)
-        self._thread.join(TIMEOUT)
-        self._executor.shutdown(timeout_sec=0)
+        self._thread.close(TIMEOUT)
         for node in [*self._hosted, self.observer]:
             node.destroy_node()
         self.context.try_shutdown()

@@ -18,6 +18,7 @@ cv2 = pytest.importorskip("cv2")
 from stride_ros.activation.config import ActivationConfig, TriggerConfig  # noqa: E402
 from stride_ros.activation.model import ActivationModel  # noqa: E402
 from stride_ros.activation.stamped_stream import StampedStream  # noqa: E402
+from stride_ros.activation.watch_request import requests_for  # noqa: E402
 
 CHECKPOINT = str(Path(__file__).parents[1] / "golden" / "checkpoint_single")
 QUERY = "Tell me when it happens."
@@ -118,7 +119,7 @@ def island() -> Iterator[Island]:
 def expected(frames: list[dict[str, Any]]) -> tuple[list[list[int]], list[tuple[int, ...]]]:
     """The labels of each window and all span events of a stream that sees these frames with no network."""
     config = ActivationConfig(unmasking_steps=2, trigger=TriggerConfig(min_confidence=0.0))
-    stream = StampedStream(ActivationModel.load(CHECKPOINT), (QUERY,), config)
+    stream = StampedStream(ActivationModel.load(CHECKPOINT), requests_for([QUERY]), config)
     labels, events = [], []
     for frame in frames:
         rgb = np.frombuffer(base64.b64decode(frame["pixels"]), np.uint8).reshape(frame["shape"])

@@ -70,7 +70,7 @@ def test_it_watches_as_soon_as_a_responder_listens(graph: Any) -> None:
     assert state(node) == "waiting for the responder"
     listen(graph, "commentary")
     graph.wait(lambda: watches(graph), "the subscription to the images")
-    assert state(node) == "active"
+    graph.wait(lambda: state(node) == "active", "the state to say so")
 
 
 def test_after_the_limit_it_watches_without_one_and_says_so(graph: Any) -> None:

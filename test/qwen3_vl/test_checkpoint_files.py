@@ -2,9 +2,11 @@
 
 import contextlib
 import json
+import os
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -301,10 +303,47 @@ def test_a_template_runs_in_a_sandbox(folder, attack):
         assert tokenizer.apply_chat_template(MESSAGES) == ""  # an undefined value
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"),
+        *("chat_template.jinja", "chat_template.json", "preprocessor_config.json", "generation_config.json"),
+        *("model.safetensors", "model.safetensors.index.json"),
+    ],
+)
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(folder, name):
+    from stride_ros.activation import ActivationModel
+
+    (folder / name).unlink(missing_ok=True)
+    os.mkfifo(folder / name)
+
+    def load() -> None:
+        with contextlib.suppress(CheckpointError):
+            ActivationModel.load(folder, device="cpu")
+
+    thread = threading.Thread(target=load, daemon=True)
+    thread.start()
+    thread.join(60.0)
+    assert not thread.is_alive()
+
+
 def test_a_broken_tokenizer_is_named(folder):
     (folder / "tokenizer.json").write_text('{"version": "1.0"}')
     with pytest.raises(CheckpointError, match="no usable tokenizer"):
         checkpoint.read_tokenizer(folder)
+
+
+def test_a_tokenizer_that_panics_is_a_sentence(folder):
+    """Its expression takes more steps than the library allows, which is a panic and no Exception."""
+    pattern = {"Regex": "(e|[a-z ]+)+$"}
+    endless = {"type": "Split", "pattern": pattern, "behavior": "Isolated", "invert": False}
+    before = json.loads((folder / "tokenizer.json").read_text())["pre_tokenizer"]
+    edit(folder / "tokenizer.json", pre_tokenizer={"type": "Sequence", "pretokenizers": [endless, before]})
+    prompt = Prompt(checkpoint.read_tokenizer(folder))
+    with pytest.raises(CheckpointError, match=r"gave up \(Onig.*another one\."):
+        prompt.check_query(
+            "Tell me when a cat attacks a small bag at a cafe, and when it has had all that a cat can eat."
+        )
 
 
 @pytest.mark.parametrize("source", CHECKPOINTS, ids=lambda folder: folder.name)

@@ -345,6 +345,14 @@ def test_a_quantisation_that_the_configuration_declares_is_refused_by_name(load,
     assert f"is quantised ({named})" in sentence(load, folder)
 
 
+@pytest.mark.parametrize("load", [answer, train], indirect=True, ids=["answer", "train"])
+@pytest.mark.parametrize("section", [None, "text_config"])
+@pytest.mark.parametrize("key", ["_attn_implementation", "attn_implementation", "experts_implementation"])
+def test_kernels_that_would_be_downloaded_are_refused(load, folder, section, key):
+    edit_config(folder, section, **{key: "some-owner/kernels"})
+    assert f"names {key} 'some-owner/kernels', which would be a program" in sentence(load, folder)
+
+
 @pytest.mark.parametrize(
     ("tensors", "named"),
     [

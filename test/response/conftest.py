@@ -27,12 +27,12 @@ class ScriptedBackend:
     last_tokens = 3
 
     def __init__(self) -> None:
-        self._lines: list[str | Exception | None] = []
+        self._lines: list[str | BaseException | None] = []
         self._changed = threading.Condition()
         self.requests: list[ResponseRequest] = []
         self.stopped_early = 0
 
-    def say(self, *items: str | Exception | None) -> None:
+    def say(self, *items: str | BaseException | None) -> None:
         with self._changed:
             self._lines += items
             self._changed.notify_all()
@@ -58,7 +58,7 @@ class ScriptedBackend:
                 line = self._lines.pop(0)
             if line is None:
                 return
-            if isinstance(line, Exception):
+            if isinstance(line, BaseException):
                 raise line
             yield line
 

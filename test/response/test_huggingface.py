@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-from stride_ros.errors import BackendError, ConfigError, FrameError
+from stride_ros.errors import BackendError, ConfigError, FrameError, StrideError
 from stride_ros.response.backend import load_backend
 
 pytestmark = pytest.mark.slow
@@ -133,6 +133,44 @@ def test_code_in_a_checkpoint_is_never_run(broken):
     (broken / "config.json").write_text(json.dumps(config))
     (broken / "evil.py").write_text("raise SystemExit('code was run')")
     with pytest.raises(BackendError):
+        load_backend("huggingface", str(broken))
+
+
+@pytest.mark.parametrize("place", ["auto_map", "custom_generate"])
+def test_code_beside_a_good_checkpoint_is_not_run(broken, make_request, place):
+    evil = "raise SystemExit('code was run')"
+    if place == "auto_map":
+        for file, classes in (
+            ("config.json", ("AutoConfig", "AutoModelForImageTextToText")),
+            ("tokenizer_config.json", ("AutoTokenizer",)),
+        ):
+            config = json.loads((broken / file).read_text())
+            config["auto_map"] = dict.fromkeys(classes, "evil.Evil")
+            (broken / file).write_text(json.dumps(config))
+        (broken / "evil.py").write_text(evil)
+    else:
+        (broken / "custom_generate").mkdir()
+        (broken / "custom_generate/generate.py").write_text(evil)
+    backend = load_backend("huggingface", str(broken), max_new_tokens=4)
+    assert list(backend.stream(make_request(), never))
+    backend.close()
+
+
+def test_a_tokenizer_that_panics_is_a_sentence(broken, make_request):
+    """Its expression takes more steps than the library allows, which is a panic and no Exception."""
+    tokenizer = json.loads((broken / "tokenizer.json").read_text())
+    pattern = {"Regex": "(e|[a-z ]+)+$"}
+    endless = {"type": "Split", "pattern": pattern, "behavior": "Isolated", "invert": False}
+    parts = [endless, tokenizer["pre_tokenizer"]]
+    tokenizer["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": parts}
+    (broken / "tokenizer.json").write_text(json.dumps(tokenizer))
+    with pytest.raises(StrideError, match=r"The tokenizer of the checkpoint gave up \(Onig.*another one\."):
+        list(load_backend("huggingface", str(broken)).stream(make_request(), never))
+
+
+def test_a_broken_tokenizer_is_a_sentence(broken):
+    (broken / "tokenizer.json").write_text('{"version": "1.0"}')
+    with pytest.raises(BackendError, match=r"The tokenizer or processor of broken cannot be loaded"):
         load_backend("huggingface", str(broken))
 
 

@@ -119,6 +119,24 @@ def test_an_unexpected_error_does_not_kill_the_worker(scheduler_of, backend, rec
     assert record.final("a").error.startswith("scripted failed with RuntimeError: bad tensor;")
 
 
+def test_what_is_no_exception_does_not_kill_the_worker_either(scheduler_of, backend, record, job_of):
+    """A panic of a library in Rust, or the SystemExit of one that means well."""
+    scheduler = scheduler_of()
+    backend.say(SystemExit("a panic"), "fine", None)
+    scheduler.submit(job_of("a"))
+    scheduler.submit(job_of("b"))
+    record.wait_for(lambda r: r.final("b"))
+    assert record.final("a").error.startswith("scripted failed with SystemExit: a panic;")
+
+
+def test_inline_ctrl_c_ends_the_job_and_reaches_the_caller(scheduler_of, backend, record, job_of):
+    scheduler = scheduler_of(inline=True)
+    backend.say(KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        scheduler.submit(job_of("a"))
+    assert record.final("a").error
+
+
 def test_an_answer_that_cannot_be_published_does_not_kill_the_worker(backend, record, job_of):
     def publish(job, answer):
         if job.context == "a":

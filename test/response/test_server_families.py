@@ -50,6 +50,12 @@ def lines(*values: object) -> list[bytes]:
     return [HEAD, *(json.dumps(value).encode() + b"\n" for value in values)]
 
 
+def cut_off(*parts: bytes) -> list[bytes]:
+    """A response whose connection ends before it does."""
+    head = HEAD.replace(b"Connection: close", b"Content-Length: 9999")
+    return [head, *parts]
+
+
 # family, shape: what is sent for one whole answer
 ANSWERS = {
     "OpenAI": [HEAD, delta(role="assistant", content="", refusal=None), *TEXT, STOP, USAGE, DONE],
@@ -63,9 +69,27 @@ ANSWERS = {
     ],
     "gpt-oss, special tokens removed": [HEAD, event(chunk("analysisWe see a cup.assistantfin")), event(chunk("al")), *TEXT, STOP, DONE],
     "gpt-oss, first token removed": [HEAD, event(chunk("analysis<|message|>A cup.<|end|><|start|>assistant<|channel|>final<|message|>")), *TEXT, STOP, DONE],
+    "vLLM, the reason with the last text and usage in each chunk": [
+        HEAD,
+        event({**chunk("A red "), "usage": {"completion_tokens": 2}}), event({**chunk("cup falls.", "stop", stop_reason=None), "usage": {"completion_tokens": 5}}), DONE,
+    ],
+    "SGLang, null role and content while it thinks": [HEAD, delta(role=None, content=None, reasoning_content="Hm"), delta(role=None, content=None), *TEXT, STOP, DONE],
     "SGLang, finish reason an object": [HEAD, *TEXT, event(chunk(finish={"type": "stop", "matched": 2})), DONE],
     "SGLang, empty finish reasons": [HEAD, event(chunk("A red ", "")), event(chunk("cup falls.", "")), DONE],
     "Ollama": [HEAD, delta(role="assistant", content="", reasoning="Hm."), *TEXT, event(chunk("", "stop")), DONE],
+    "Ollama, empty finish reasons and the role in each chunk": [
+        HEAD,
+        event(chunk(finish="", delta={"role": "assistant", "content": "A red "})), event(chunk(finish="", delta={"role": "assistant", "content": "cup falls."})), STOP, DONE,
+    ],
+    "Ollama, progress while it loads": lines(
+        {"model": "m", "message": {"role": "", "content": ""}, "done": False, "load_progress": 48},
+        {"model": "m", "message": {"role": "assistant", "content": SAID}, "done": False},
+        {"model": "m", "message": {"role": "assistant", "content": ""}, "done": True, "done_reason": "stop"},
+    ),
+    "Ollama, a reason but no done": lines(
+        {"model": "m", "message": {"role": "assistant", "content": SAID}, "done": False},
+        {"model": "m", "message": {"role": "assistant", "content": ""}, "done_reason": "stop"},
+    ),
     "Ollama, its own protocol": lines(
         {"model": "m", "message": {"role": "assistant", "content": "", "thinking": "Hm."}, "done": False},
         {"model": "m", "message": {"role": "assistant", "content": "A red "}, "done": False},
@@ -113,6 +137,7 @@ ANSWERS = {
     "whole completion, indented": document(whole(SAID), indent=2),
     "whole completion, parts and no reason": document(whole([{"type": "text", "text": SAID}], finish=None)),
     "whole completion, connection stays open": [*document(whole(SAID)), HANGS],
+    "whole completion on two lines, connection breaks": cut_off(json.dumps(whole(SAID)).replace(": {", ":\n{", 1).encode()),
     "whole completion in a stream": [HEAD, event(whole(SAID)), DONE],
     "list of chunks": document([chunk("A red "), chunk("cup falls.", "stop")]),
     "last newline missing": [HEAD, *TEXT, STOP.rstrip()],
@@ -127,7 +152,8 @@ ANSWERS = {
     "data twice": [HEAD, *(b"data: " + part for part in (*TEXT, STOP, DONE))],
     "empty data and pings": [HEAD, b"data:\n\n", event({"type": "ping"}), FIRST, event("ping"), b"data\n\n", SECOND, STOP, DONE],
     "an error field that is null": [HEAD, event({**chunk("A red "), "error": None}), event({**chunk("cup falls.", "stop"), "error": {}}), DONE],
-    "cut after the reason": [HEAD.replace(b"Connection: close", b"Transfer-Encoding: chunked"), b"%x\r\n" % len(b"".join((*TEXT, STOP))), *TEXT, STOP],
+    "cut after the reason": cut_off(*TEXT, STOP),
+    "cut after the reason, in its line": cut_off(*TEXT, STOP.rstrip()),
 }  # fmt: skip
 
 
@@ -155,6 +181,15 @@ FAULTS = {
     "max_tokens": ([HEAD, FIRST, event(chunk(finish="MAX_TOKENS"))], "A red ", "raise max_new_tokens"),
     "Ollama, length": (lines({"message": {"content": "A red "}, "done": True, "done_reason": "length"}), "A red ", "raise max_new_tokens"),
     "whole completion, length": (document(whole("A red ", "length")), "A red ", "raise max_new_tokens"),
+    "Gemini's endpoint, MAX_TOKENS without a delta": ([HEAD, FIRST, event({"choices": [{"index": 0, "finish_reason": "MAX_TOKENS"}]}), DONE], "A red ", "raise max_new_tokens"),
+    "Gemini's endpoint, a filter and its kind": ([HEAD, FIRST, event(chunk(finish="content_filter: RECITATION")), DONE], "A red ", "content filter"),
+    "vLLM, an error after the beginning": ([HEAD, FIRST, event({"error": {"message": "Model is overloaded", "type": "InternalServerError", "param": None, "code": 500}}), DONE], "A red ", "Model is overloaded"),
+    "Ollama, an error in its own protocol": (lines({"message": {"content": "A red "}, "done": False}, {"error": "Model is overloaded"}), "A red ", "Model is overloaded"),
+    "llama.cpp, an error as an event": ([HEAD, FIRST, event({"error": {"code": 500, "message": "Model is overloaded", "type": "server_error"}})], "A red ", "Model is overloaded"),
+    "LM Studio, a path that it does not know": (document({"error": "Unexpected endpoint or method. (POST /chat/completions)"}), "", "Unexpected endpoint or method. (POST /chat/completions)"),
+    "LM Studio, an error event": ([HEAD, FIRST, b'event: error\ndata: {"error": {"message": "Model is overloaded"}}\n\n'], "A red ", "Model is overloaded"),
+    "TGI, an error in the stream": ([HEAD, FIRST, event({"error": "Model is overloaded", "error_type": "generation"})], "A red ", "Model is overloaded"),
+    "OpenRouter, a provider that fails": ([HEAD, FIRST, event({"error": {"code": 502, "message": "Model is overloaded"}, "choices": [{"index": 0, "delta": {"content": ""}, "finish_reason": "error"}]})], "A red ", "Model is overloaded"),
     "content_filter": ([HEAD, FIRST, event(chunk(finish="content_filter")), DONE], "A red ", "content filter"),
     "SAFETY": ([HEAD, FIRST, event(chunk(finish="SAFETY")), DONE], "A red ", "content filter"),
     "error": ([HEAD, FIRST, event(chunk(finish="error")), DONE], "A red ", "before it was complete"),
@@ -165,6 +200,8 @@ FAULTS = {
     "refusal": ([HEAD, delta(refusal="I can't "), delta(refusal="look."), STOP, DONE], "", "refused to answer (I can't look)"),
     "no end": ([HEAD, FIRST], "A red ", "broke off"),
     "nothing": ([HEAD], "", "broke off"),
+    "a line that breaks off behind a whole event": (cut_off(FIRST, SECOND.rstrip()), SAID, "broke off"),
+    "an error that breaks off behind its words": (cut_off(FIRST, event({"error": "Model is overloaded"}).rstrip()), "A red ", "Model is overloaded"),
     "text after an end": ([HEAD, FIRST, STOP, SECOND], SAID, "broke off"),
     "half a whole completion": ([part[:-30] for part in document(whole(SAID))], "", "no chat completion"),
     "broken JSON": ([HEAD, FIRST, b'data: {"choices": [{"delta": {"content": "cup\n\n', STOP, DONE], "A red ", "no chat completion"),

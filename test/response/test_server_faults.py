@@ -80,6 +80,26 @@ def test_a_complete_answer_ends_although_comments_go_on(raw_server, ask):
     assert ask(answer_timeout=600.0, read_timeout=600.0) == ("Fine.", "")
 
 
+@pytest.mark.parametrize("cut", [2, 30])
+def test_a_gap_in_the_line_after_a_finish_reason_is_no_end(raw_server, make_request, cut):
+    """A packet that comes late, in the middle of the usage chunk or of a text that takes the reason back."""
+    from stride_ros.response.openai_compatible import OpenAICompatibleBackend
+
+    def slowly(part):
+        yield from (HEAD, piece("A red "), piece("cup falls.", "stop"), part[:cut])
+        raw_server.over.wait(1.5)  # three times as long as a finished answer is waited for
+        yield from (part[cut:], b"data: [DONE]\n\n")
+
+    usage = b'data: {"choices": [], "usage": {"completion_tokens": 5}}\n\n'
+    raw_server.then(slowly(usage), slowly(piece(" It broke.", "stop")))
+    backend = OpenAICompatibleBackend("m", base_url=raw_server.url, max_retries=0)
+    request = make_request(1)
+    assert "".join(backend.stream(request, lambda: False)) == "A red cup falls."
+    assert backend.last_tokens == 5
+    assert "".join(backend.stream(request, lambda: False)) == "A red cup falls. It broke."
+    backend.close()
+
+
 def test_a_first_answer_that_stalls_is_shown_although_comments_go_on(raw_server, make_request):
     raw_server.then(Repeated(HEAD, piece("A cup"), part=b": keep-alive\n\n", server=raw_server))
     backend = load_backend("openai", "m", base_url=raw_server.url, read_timeout=600.0)
@@ -239,6 +259,14 @@ def test_frames_and_keys_are_not_sent_on_to_another_server(raw_server, ask, monk
     assert f"http://{name}:{other.port}/v1/chat/completions: set base_url" in error
     assert (said, other.requests, len(raw_server.requests)) == ("", [], 1)
     other.close()
+
+
+def test_an_error_where_v1_is_missing_names_base_url(raw_server, ask):
+    """LM Studio answers a path that it does not know with status 200."""
+    raw_server.then(reply("200 OK", {"error": "Unexpected endpoint or method."}))
+    _, error = ask(base_url=raw_server.url.removesuffix("/v1"))
+    assert "(Unexpected endpoint or method)" in error
+    assert error.endswith("check its log, and base_url, which ends in /v1 for most servers.")
 
 
 def test_a_redirect_on_the_same_server_is_followed(raw_server, ask):

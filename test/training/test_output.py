@@ -119,6 +119,20 @@ def test_a_full_disk_keeps_the_weights_that_were_there(tiny_checkpoint, stopped,
     assert not list(stopped.glob("*.part"))
 
 
+@pytest.mark.parametrize("room", [0, 2000])
+def test_a_disk_that_is_full_from_the_start_leaves_no_half_files(tiny_checkpoint, tmp_path, capsys, room):
+    resource = pytest.importorskip("resource")
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, limit[1]))
+    try:
+        assert run(tiny_checkpoint, tmp_path / "out") == 2
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert "cannot be written (" in capsys.readouterr().err
+    left = [path.name for path in (tmp_path / "out").rglob("*")]
+    assert left == ([] if room == 0 else ["training_data.json"])
+
+
 def test_other_errors_are_not_taken_for_a_full_disk(tmp_path):
     with pytest.raises(RuntimeError, match="out of memory"), writing(tmp_path):
         raise RuntimeError("CUDA out of memory")

@@ -1,6 +1,7 @@
 """Training sources read good input, and say clearly what is wrong with bad input while using the rest."""
 
 import json
+import os
 import re
 
 import numpy as np
@@ -265,3 +266,12 @@ def test_a_video_file_can_carry_labels_too(videos, labels, intake):
     video = VideoFile(videos / "DiDeMo" / "videos" / "good.mp4", until=10.0)
     (recording,) = labelled_recordings(video, path, intake)
     assert (recording.video.end, len(recording.events)) == (10.0, 1)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "nothing"])
+def test_what_is_no_video_file_is_named_as_what_it_is(tmp_path, kind):
+    path = tmp_path / "video"
+    {"pipe": lambda: os.mkfifo(path), "folder": path.mkdir, "nothing": lambda: None}[kind]()
+    said = "does not exist" if kind == "nothing" else "is not a regular file"
+    with pytest.raises(SourceError, match=said):
+        VideoFile(path)

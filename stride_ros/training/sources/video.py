@@ -23,7 +23,9 @@ class VideoFile:
     def __init__(self, path: Path, until: float | None = None) -> None:
         self.path, self.name = path, str(path)
         if not path.is_file():
-            raise SourceError(f"The video {path} does not exist; check the video root.")
+            if path.exists():
+                raise SourceError(f"{path} is not a regular file; give the path of a video.")
+            raise SourceError(f"The video {path} does not exist; correct its path.")
         self._reader = VideoReader(self.name)
         self._log = ReadingLog(self.name)
         self.notes = self._reader.notes

@@ -1,0 +1,251 @@
+"""Who wants to be told about what: the watches of a node, whoever asked for them. Needs no ROS."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from enum import IntEnum
+
+from stride_ros.activation.config import TriggerConfig
+from stride_ros.activation.sampling import NANOSECONDS
+from stride_ros.activation.watch_request import WatchRequest, requests_for
+from stride_ros.errors import StrideError
+from stride_ros.text.foreign import as_reason
+
+_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_PARAMETERS = re.compile(r"query(_[0-9]+)?")  # ids of the watches that the parameters own
+_MAX_OWNER = 200  # characters
+_END_OF_TIME = 2**31 * NANOSECONDS  # what a Time message can hold
+
+
+class Source(IntEnum):
+    """Who asked for a watch; the values are those of stride_ros/msg/Watch."""
+
+    PARAMETER = 0
+    TOPIC = 1
+    SERVICE = 2
+    ACTION = 3
+
+
+class Refusal(IntEnum):
+    """Why a watch is not added or removed; the values are those of stride_ros/srv/AddWatch."""
+
+    UNKNOWN = 1
+    INVALID = 2
+    ID_TAKEN = 3
+    NO_MEMORY = 4
+    NO_CAMERA = 5
+    NOT_CONFIGURED = 6
+    LIMIT = 7
+
+
+class WatchError(StrideError):
+    """A watch cannot be added, for the reason in `code`."""
+
+    def __init__(self, code: Refusal, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+@dataclass(frozen=True)
+class WatchSpec:
+    """What to watch for, field by field as in stride_ros/msg/WatchSpec; durations are ns.
+
+    min_active_seconds (s) and min_confidence (0 to 1) are None where the node's parameters decide.
+    """
+
+    query: str
+    id: str = ""
+    cameras: tuple[str, ...] = ()
+    min_active_seconds: float | None = None
+    min_confidence: float | None = None
+    look_back: int = 0
+    lifetime: int = 0
+    respond: bool = True
+    owner: str = ""
+
+    def trigger(self, default: TriggerConfig) -> TriggerConfig:
+        """The trigger, with the parameters' values where it has none of its own."""
+        return TriggerConfig(
+            default.min_active_seconds if self.min_active_seconds is None else self.min_active_seconds,
+            default.min_confidence if self.min_confidence is None else self.min_confidence,
+        )
+
+
+@dataclass(frozen=True)
+class WatchEntry:
+    """A watch in the list. since and expires: ns on the node's clock; 0 never expires.
+
+    problem: reason and remedy where the model that is loaded now cannot watch for it.
+    """
+
+    spec: WatchSpec
+    source: Source
+    since: int
+    expires: int = 0
+    problem: str = ""
+
+
+class WatchList:
+    """The watches of services, beside those of the parameters. Safe to share between threads."""
+
+    def __init__(self, now: Callable[[], int]) -> None:
+        """`now()`: ns on the node's clock."""
+        self._now = now
+        self._lock = threading.RLock()
+        self._entries: dict[str, WatchEntry] = {}  # by id, oldest first
+        self._check: Callable[[WatchSpec], None] | None = None
+        self._owned: tuple[WatchRequest, ...] = ()
+        self._owned_source = Source.PARAMETER
+        self._owned_since = now()
+
+    # Parameters and the query topic
+
+    def own(self, queries: Sequence[str], source: Source) -> None:
+        """The queries of the parameters, and who set them last."""
+        with self._lock:
+            requests = requests_for(queries)
+            if (requests, source) != (self._owned, self._owned_source):
+                self._owned, self._owned_source, self._owned_since = requests, source, self._now()
+
+    # Services
+
+    def check_with(self, check: Callable[[WatchSpec], None] | None) -> None:
+        """Let every watch be checked with the loaded model: `check` raises a StrideError; None: no model."""
+        with self._lock:
+            self._check = check
+            self._entries = {
+                id: replace(entry, problem=self._problem(entry.spec)) for id, entry in self._entries.items()
+            }
+
+    def add(self, spec: WatchSpec, *, limit: int, replace_other: bool = False) -> str:
+        """Add a watch, or renew the lifetime of the same one; its id.
+
+        `limit`: watches of services at most. Raises WatchError, and nothing has changed then.
+        """
+        with self._lock:
+            self.expire()
+            spec = self._checked(spec)
+            known = self._entries.get(spec.id)
+            same = known is not None and replace(known.spec, lifetime=0) == replace(spec, lifetime=0)
+            if known is not None and not same and not replace_other:
+                raise WatchError(
+                    Refusal.ID_TAKEN,
+                    f"There already is another watch {spec.id}; set replace, or choose another id.",
+                )
+            if known is None and len(self._entries) >= limit:
+                raise WatchError(
+                    Refusal.LIMIT,
+                    f"There already are {len(self._entries)} watches; remove one, or raise the parameter "
+                    "max_watches.",
+                )
+            now = self._now()
+            since = known.since if known is not None and same else now
+            expires = now + spec.lifetime if spec.lifetime else 0
+            self._entries[spec.id] = WatchEntry(spec, Source.SERVICE, since, expires)
+            return spec.id
+
+    def remove(self, id: str) -> bool:
+        """Drop a watch of a service; False if there is none of this id."""
+        with self._lock:
+            self.expire()
+            return self._entries.pop(id, None) is not None
+
+    def is_owned(self, id: str) -> bool:
+        """Whether the parameters own the watch of this id."""
+        with self._lock:
+            return any(request.id == id for request in self._owned)
+
+    def expire(self) -> bool:
+        """Drop those whose lifetime is over; whether there were any."""
+        with self._lock:
+            now = self._now()
+            over = [id for id, entry in self._entries.items() if 0 < entry.expires <= now]
+            for id in over:
+                del self._entries[id]
+            return bool(over)
+
+    # What can be seen of it
+
+    def entries(self) -> list[WatchEntry]:
+        """All watches: those of the parameters, then those of services in order of addition."""
+        with self._lock:
+            owned = [
+                WatchEntry(WatchSpec(request.query, request.id), self._owned_source, self._owned_since)
+                for request in self._owned
+            ]
+            return [*owned, *self._entries.values()]
+
+    def requests(self, default: TriggerConfig) -> tuple[WatchRequest, ...]:
+        """What a stream is to watch for now; `default`: the trigger of the parameters."""
+        with self._lock:
+            added = (
+                WatchRequest(
+                    entry.spec.id,
+                    entry.spec.query,
+                    _own_trigger(entry.spec, default),
+                    entry.spec.look_back / NANOSECONDS,
+                    entry.spec.respond,
+                )
+                for entry in self._entries.values()
+                if not entry.problem
+            )
+            return (*self._owned, *added)
+
+    def _checked(self, spec: WatchSpec) -> WatchSpec:
+        """The specification with an id; WatchError for one that cannot be."""
+        if spec.id and not _ID.fullmatch(spec.id):
+            raise WatchError(
+                Refusal.INVALID,
+                "The id of a watch is 1 to 64 letters, digits, dots, hyphens and underscores; leave it empty "
+                "to have one made.",
+            )
+        if _PARAMETERS.fullmatch(spec.id):
+            raise WatchError(
+                Refusal.ID_TAKEN,
+                f"The id {spec.id} is kept for the parameters query and queries; choose another one.",
+            )
+        if spec.cameras:
+            raise WatchError(
+                Refusal.NO_CAMERA, "This node has one unnamed camera; leave the list of cameras empty."
+            )
+        if self._check is None:
+            raise WatchError(
+                Refusal.NOT_CONFIGURED, "The node has no model yet; configure it, then add the watch."
+            )
+        if spec.look_back < 0 or spec.lifetime < 0:
+            raise WatchError(Refusal.INVALID, "look_back and lifetime cannot be negative.")
+        if self._now() + spec.lifetime >= _END_OF_TIME:
+            raise WatchError(
+                Refusal.INVALID, "The lifetime ends after 2038; use 0 for a watch that stays until removed."
+            )
+        if len(spec.owner) > _MAX_OWNER:
+            raise WatchError(Refusal.INVALID, f"The owner has more than {_MAX_OWNER} characters.")
+        if problem := self._problem(spec):
+            raise WatchError(Refusal.INVALID, problem)
+        return spec if spec.id else replace(spec, id=self._free_id())
+
+    def _problem(self, spec: WatchSpec) -> str:
+        if self._check is None:
+            return ""
+        try:
+            self._check(spec)
+        except StrideError as error:
+            return as_reason(str(error))
+        return ""
+
+    def _free_id(self) -> str:
+        # Random: a client that knows an id of an earlier life of the node must not meet somebody else's.
+        while (id := f"watch_{secrets.token_hex(4)}") in self._entries:
+            pass
+        return id
+
+
+def _own_trigger(spec: WatchSpec, default: TriggerConfig) -> TriggerConfig | None:
+    """None where it has nothing of its own, so that a change of the parameters reaches it at once."""
+    if spec.min_active_seconds is None and spec.min_confidence is None:
+        return None
+    return spec.trigger(default)

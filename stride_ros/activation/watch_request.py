@@ -1,0 +1,34 @@
+"""What somebody wants to be told about, as a stream is asked to watch for it. Needs no ROS and no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from stride_ros.activation.config import TriggerConfig
+from stride_ros.activation.identity import watch_ids
+from stride_ros.errors import QueryError
+
+
+@dataclass(frozen=True)
+class WatchRequest:
+    """A watch that somebody wants: its id, unique in the stream, and what to watch for.
+
+    trigger: None for that of the configuration. look_back: s, spans that began this long before the watch
+    count too; 0: it begins with the next pair of frames. respond: whether the responder is to speak.
+    """
+
+    id: str
+    query: str
+    trigger: TriggerConfig | None = None
+    look_back: float = 0.0
+    respond: bool = True
+
+
+def requests_for(queries: Sequence[str]) -> tuple[WatchRequest, ...]:
+    """The watches of parameters or of a replay: one for each query, in order."""
+    if isinstance(queries, str) or not queries:
+        raise QueryError("There is nothing to watch for; pass a list of at least one query.")
+    if len(set(queries)) < len(queries):
+        raise QueryError("A query is listed twice; list each one once.")
+    return tuple(WatchRequest(*pair) for pair in zip(watch_ids(queries), queries, strict=True))

@@ -1,0 +1,100 @@
+"""The packets of a video on a recorded topic, in the order of its pictures: decoded, or as they are."""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Callable, Iterator
+from itertools import chain
+
+from stride_ros.activation.clock import JUMP
+from stride_ros.activation.sampling import NANOSECONDS
+from stride_ros.bags.storage import BagMessage
+from stride_ros.bags.video import Packet, PacketStream, VideoMessage
+from stride_ros.errors import FrameError
+
+LEAD = 10 * NANOSECONDS  # how far before a time a video's key frame is looked for at first
+_REORDERED = 16  # packets; no codec here reorders more pictures
+
+
+class VideoTopic:
+    """Finds key frames on a topic, and decodes its packets."""
+
+    def __init__(
+        self,
+        messages: Callable[[int, int], Iterator[BagMessage]],
+        read: Callable[[BagMessage], Packet],
+        start: int,
+    ) -> None:
+        """`messages` are those of the topic between two log times (ns), `read` deserialises one and may raise
+        FrameError; `start` is the log time of the first (ns)."""
+        self._messages, self._read, self._start = messages, read, start
+
+    def pictures(self, packets: Iterator[BagMessage], start: int) -> Iterator[BagMessage | FrameError]:
+        """Decode packets, which begin at the log time `start` (ns), with those that the first ones need."""
+        stream = PacketStream(self._read, start)
+        for message in chain(self._lead(start), packets):
+            yield from stream.push(message)
+        yield from stream.end()
+
+    def _lead(self, start: int) -> Iterator[BagMessage]:
+        """The packets from a key frame before a log time (ns) on, up to that time.
+
+        It is the last but one: pictures around a key frame may need the one before it.
+        """
+        if start <= self._start:
+            return
+        keys: list[int] = []
+        reach, begin = LEAD, start
+        while begin > self._start and len(keys) < 2:
+            later, begin, reach = begin, max(self._start, start - reach), reach * 4
+            found = self._messages(begin, later)
+            keys = [*(message.log_time for message in found if self._is_key(message)), *keys]
+        yield from self._messages(keys[-2:][0] if keys else start, start)
+
+    def _is_key(self, message: BagMessage) -> bool:
+        try:
+            return self._read(message).is_key
+        except FrameError:
+            return False
+
+
+def in_order(packets: Iterator[BagMessage], stamp: Callable[[BagMessage], int]) -> Iterator[BagMessage]:
+    """Packets in the order of their pictures without decoding them: that of their stamps.
+
+    One whose stamp is far from those before it stays in its place, unless the next one shows that the clock
+    was set: then what came before is not mixed with what follows. `stamp` (ns) may raise FrameError.
+    """
+    waiting: list[tuple[int, int, int, BagMessage]] = []  # how often the clock was set, stamp, count
+    received: deque[int] = deque()
+    settings, newest = 0, 0
+    doubted: tuple[int, int, BagMessage] | None = None  # stamp, count
+
+    def next_one() -> VideoMessage:
+        message = heapq.heappop(waiting)[3]
+        return VideoMessage(message.channel, message.log_time, message.data, received.popleft())
+
+    for count, message in enumerate(packets):
+        try:
+            at = stamp(message)
+        except FrameError:
+            yield message
+            continue
+        received.append(message.log_time)
+        is_far = at <= 0 or (newest > 0 and abs(at - newest) > JUMP)
+        if doubted is not None:
+            if is_far and at > 0 and abs(at - doubted[0]) <= JUMP:
+                settings, newest, is_far = settings + 1, doubted[0], False
+            heapq.heappush(waiting, (settings, newest, *doubted[1:]))
+            doubted = None
+        if is_far and at > 0:
+            doubted = at, count, message
+        else:
+            newest = at if at > 0 else newest
+            heapq.heappush(waiting, (settings, newest, count, message))
+        while len(waiting) > _REORDERED:
+            yield next_one()
+    if doubted is not None:
+        heapq.heappush(waiting, (settings, newest, *doubted[1:]))
+    while waiting:
+        yield next_one()

@@ -1,0 +1,94 @@
+"""What the scorers of all benchmarks share: what was left out and why, the JSON, and tables."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from stride_ros.text.foreign import visible
+
+NOTES = 12  # sentences of a kind that are printed; the JSON has all
+
+
+class OfficialStops(Exception):
+    """The official scorer raises an exception of type `kind` here; `why` says what is wrong, in words."""
+
+    def __init__(self, kind: str, why: str) -> None:
+        super().__init__(why)
+        self.kind, self.why = kind, why
+
+
+@dataclass
+class Score:
+    """The score of one set of predictions.
+
+    result: what the JSON holds, by the keys that docs/benchmarks.md lists.
+    tables: headings and rows, in the order of printing.
+    notes: what was odd about the input, a sentence each.
+    left_out: what is not scored, an entry each, with `why` in words.
+    counts: how many there are of what.
+    """
+
+    result: dict[str, Any]
+    tables: list[tuple[Sequence[str], list[Sequence[str]]]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    left_out: list[dict[str, Any]] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """The result as JSON; what is not a number is the text "NaN", since JSON has none."""
+        whole = {**self.result, "counts": self.counts, "left_out": self.left_out, "notes": self.notes}
+        return json.dumps(_plain(whole), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def stopped(error: OfficialStops) -> dict[str, Any]:
+    """How the JSON says that the official scorer gives no figure."""
+    return {"official": "raises", "type": error.kind, "message": error.why}
+
+
+def left_out(where: Mapping[str, Any], error: OfficialStops) -> dict[str, Any]:
+    """The entry for an item that is not scored; `where` are the keys that find it."""
+    return {**where, "official": "raises", "type": error.kind, "why": error.why}
+
+
+def named(where: Mapping[str, Any]) -> str:
+    """An item as a sentence names it: "tvg charades_sta 3"."""
+    return visible(" ".join(str(value) for value in where.values()), 120)
+
+
+def percent(value: Any, digits: int = 1) -> str:
+    """A share as it is printed, in percent; a dash where there is none."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return "-"
+    return "NaN" if math.isnan(value) else f"{100 * value:.{digits}f}"
+
+
+def mean(values: Sequence[float]) -> float | None:
+    """The mean, summed in the order given; None of nothing."""
+    return sum(values) / len(values) if values else None
+
+
+def lines(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a table: the first column to the left, the others to the right."""
+    table = [list(headings), *map(list, rows)]
+    widths = [max(len(row[i]) for row in table) for i in range(len(headings))]
+    return [
+        "  ".join(
+            cell.ljust(width) if not i else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in table
+    ]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else str(value)
+    return value

@@ -1,0 +1,139 @@
+"""The watches of the activation node: what is to be watched for, and what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from stride_ros.activation.watch_list import Source, WatchEntry, WatchList, WatchSpec
+from stride_ros.errors import ConfigError
+from stride_ros.msg import Watch
+from stride_ros.parameters.activation import check_query, check_with_model, to_config, watched_queries
+
+if TYPE_CHECKING:
+    from rclpy.node import Node
+
+    from stride_ros.activation.config import ActivationConfig, TriggerConfig
+    from stride_ros.activation.model import ActivationModel
+    from stride_ros.activation.watch_request import WatchRequest
+    from stride_ros.msg import ActivationSpan
+    from stride_ros.nodes.activation_output import ActivationOutput
+    from stride_ros.nodes.activation_worker import ActivationWorker
+    from stride_ros.nodes.parameters import Parameters
+
+
+class ActivationWatches:
+    """Watches of the parameters and the query topic, and of services; they live as long as the node.
+
+    The node sets `enabled` and `topic_query`. Everything may be called by any thread.
+    """
+
+    def __init__(self, node: Node, parameters: Parameters) -> None:
+        self.enabled = True
+        self.topic_query = ""  # the last one that was taken over from the query topic
+        self._parameters = parameters
+        self._model: ActivationModel | None = None
+        self._output: ActivationOutput | None = None
+        self._worker: ActivationWorker | None = None  # while the node is active
+        self._readiness: Mapping[str, bool] = {}
+        self._list = WatchList(lambda: node.get_clock().now().nanoseconds)
+
+    def loaded(self, model: ActivationModel, output: ActivationOutput) -> None:
+        """There is a model, which may refuse watches that were added with another one."""
+        self._model, self._output = model, output
+        self._list.check_with(self._check)
+
+    def unloaded(self) -> None:
+        """There is no model any more."""
+        self._list.check_with(None)
+        self._model = self._output = None
+
+    def work_with(self, worker: ActivationWorker | None) -> None:
+        """There is a stream, which this worker owns, or none any more."""
+        self._worker, self._readiness = worker, {}
+
+    def became(self, readiness: Mapping[str, bool]) -> None:
+        """Which watches the stream has now, and whether each decides; see `StampedStream.readiness`."""
+        self._readiness = readiness
+        if self._output is not None:
+            self._output.forget_but(readiness)
+
+    def settings(self) -> tuple[tuple[WatchRequest, ...], ActivationConfig]:
+        """What the stream is to watch for from the next frame on, and how."""
+        config = to_config(self._parameters.values())
+        return self._owning().requests(config.trigger), config
+
+    # For services
+
+    def add(self, spec: WatchSpec, *, replace_other: bool) -> str:
+        """See `WatchList.add`."""
+        limit = int(self._parameters["max_watches"])
+        id = self._list.add(spec, limit=limit, replace_other=replace_other)
+        self._refresh()
+        return id
+
+    def remove(self, id: str) -> bool:
+        """See `WatchList.remove`."""
+        removed = self._list.remove(id)
+        if removed:
+            self._refresh()
+        return removed
+
+    def expire(self) -> None:
+        """Drop the watches whose lifetime is over."""
+        if self._list.expire():
+            self._refresh()
+
+    def is_owned(self, id: str) -> bool:
+        """Whether the parameters own the watch of this id."""
+        return self._owning().is_owned(id)
+
+    def entries(self) -> list[WatchEntry]:
+        """All watches, those of the parameters first."""
+        return self._owning().entries()
+
+    def trigger(self) -> TriggerConfig:
+        """The trigger of the parameters now."""
+        return to_config(self._parameters.values()).trigger
+
+    def state(self, entry: WatchEntry) -> tuple[int, str]:
+        """State of a watch as in Watch.msg, and the reason where it is FAILED or PAUSED."""
+        if entry.problem:
+            return Watch.FAILED, entry.problem
+        if not self.enabled:
+            return Watch.PAUSED, "The node is disabled; call ~/enable."
+        ready = None if self._worker is None else self._readiness.get(entry.spec.id)
+        if ready is None:
+            return Watch.PENDING, ""
+        return (Watch.WATCHING if ready else Watch.CATCHING_UP), ""
+
+    def probability(self, id: str) -> float:
+        """P(active) of the newest slot that a watch has seen; 0 before its first decision."""
+        return 0.0 if self._output is None else self._output.probability(id)
+
+    def open_spans(self, id: str) -> list[ActivationSpan]:
+        """The spans of a watch that go on, each with its newest state."""
+        return [] if self._output is None else self._output.open_spans(id)
+
+    def _refresh(self) -> None:
+        """Let the stream have the list as it is now, also where no frame comes."""
+        if self._worker is not None:
+            self._worker.refresh()
+
+    def _owning(self) -> WatchList:
+        """The list, with what the parameters say now."""
+        values = self._parameters.values()
+        by_topic = not values["queries"] and values["query"] == self.topic_query
+        self._list.own(watched_queries(values), Source.TOPIC if by_topic else Source.PARAMETER)
+        return self._list
+
+    def _check(self, spec: WatchSpec) -> None:
+        """Raise a StrideError for a watch that the loaded model cannot have with these parameters."""
+        assert self._model is not None, "watches are checked while there is a model"
+        values = self._parameters.values()
+        check_query(spec.query)
+        trigger = spec.trigger(to_config(values).trigger)
+        asked = {"query": spec.query, "queries": (), "trigger.min_active_seconds": trigger.min_active_seconds}
+        check_with_model({**values, **asked}, self._model)
+        if spec.look_back and not values["look_back"]:
+            raise ConfigError("Nothing is kept to look back at; set the parameter look_back, or ask without.")

@@ -1,0 +1,45 @@
+"""The services that steer a running node: `~/enable` and `~/reset`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from std_srvs.srv import SetBool, Trigger
+
+from stride_ros.nodes.qos import SERVICES_QOS
+
+if TYPE_CHECKING:
+    from rclpy.node import Node
+
+_INACTIVE = "The node is inactive; activate it first."
+
+
+class ControlServices:
+    """Serves from the node's construction to its destruction: who asks too early or too late is told so.
+
+    A service that went with `deactivate` would leave a request that came meanwhile without any answer.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        *,
+        is_active: Callable[[], bool],
+        enable: Callable[[bool], str],
+        reset: Callable[[], str],
+    ) -> None:
+        """`enable(wanted)` and `reset()` are called while `is_active()`, and return what has happened."""
+        self._is_active, self._enable, self._reset = is_active, enable, reset
+        node.create_service(SetBool, "~/enable", self._on_enable, qos_profile=SERVICES_QOS)
+        node.create_service(Trigger, "~/reset", self._on_reset, qos_profile=SERVICES_QOS)
+
+    def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        response.success = self._is_active()
+        response.message = self._enable(request.data) if response.success else _INACTIVE
+        return response
+
+    def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        response.success = self._is_active()
+        response.message = self._reset() if response.success else _INACTIVE
+        return response

@@ -1,0 +1,131 @@
+"""Watches for whoever asks: `~/add_watch`, `~/remove_watch`, and the latched topic `watches`."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+from rclpy.clock import Clock, ClockType
+from std_msgs.msg import Header
+
+from stride_ros.activation.watch_list import Refusal, WatchEntry, WatchError, WatchSpec
+from stride_ros.msg import Watch, Watches
+from stride_ros.msg import WatchSpec as SpecMessage
+from stride_ros.nodes.messages import to_duration, to_nanoseconds, to_time
+from stride_ros.nodes.qos import SERVICES_QOS, WATCHES_QOS
+from stride_ros.srv import AddWatch, RemoveWatch
+from stride_ros.text import topics
+from stride_ros.text.foreign import as_reason
+from stride_ros.text.wording import escaped
+
+if TYPE_CHECKING:
+    from rclpy.node import Node
+
+    from stride_ros.activation.config import TriggerConfig
+    from stride_ros.nodes.activation_watches import ActivationWatches
+
+_PERIOD = 1.0  # s
+
+
+class WatchServices:
+    """Serves from the node's construction to its destruction, and refuses with a reason what cannot be.
+
+    Everything but `publish` is called by the executor's thread.
+    """
+
+    def __init__(self, node: Node, watches: ActivationWatches) -> None:
+        self._node, self._watches = node, watches
+        self._lock = threading.Lock()  # the newest state is published last
+        self._publisher: Any = node.create_publisher(Watches, topics.WATCHES, WATCHES_QOS)
+        node.create_service(AddWatch, "~/add_watch", self._on_add, qos_profile=SERVICES_QOS)
+        node.create_service(RemoveWatch, "~/remove_watch", self._on_remove, qos_profile=SERVICES_QOS)
+        node.create_timer(_PERIOD, self._on_timer, clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+    def publish(self) -> None:
+        """Publish all watches; from any thread."""
+        with self._lock:
+            trigger = self._watches.trigger()
+            message = Watches(
+                header=Header(stamp=self._node.get_clock().now().to_msg()),
+                watches=[self._message(entry, trigger) for entry in self._watches.entries()],
+            )
+            self._publisher.publish(message)
+
+    def _on_timer(self) -> None:
+        self._watches.expire()
+        self.publish()
+
+    def _on_add(self, request: AddWatch.Request, response: AddWatch.Response) -> AddWatch.Response:
+        try:
+            spec = _spec(request.spec)
+            response.id = self._watches.add(spec, replace_other=request.replace)
+        except WatchError as error:
+            response.error_code, response.error_msg = int(error.code), as_reason(str(error))
+            return response
+        response.success = True
+        self._node.get_logger().info(f"Watch {response.id}: {escaped(spec.query)}")
+        self.publish()
+        return response
+
+    def _on_remove(
+        self, request: RemoveWatch.Request, response: RemoveWatch.Response
+    ) -> RemoveWatch.Response:
+        if self._watches.remove(request.id):
+            response.success = True
+            self.publish()
+        elif self._watches.is_owned(request.id):
+            response.error_code = RemoveWatch.Response.PARAMETER_OWNED
+            response.error_msg = f"The parameters own {request.id}; change query or queries instead."
+        else:
+            response.error_code = RemoveWatch.Response.NOT_FOUND
+            response.error_msg = as_reason(
+                f"There is no watch {request.id!r}; `watches` lists those there are."
+            )
+        return response
+
+    def _message(self, entry: WatchEntry, default: TriggerConfig) -> Watch:
+        spec = entry.spec
+        trigger = spec.trigger(default)
+        state, reason = self._watches.state(entry)
+        return Watch(
+            spec=SpecMessage(
+                id=spec.id,
+                query=spec.query,
+                cameras=list(spec.cameras),
+                min_active_seconds=float(trigger.min_active_seconds),
+                min_confidence=float(trigger.min_confidence),
+                look_back=to_duration(spec.look_back),
+                lifetime=to_duration(spec.lifetime),
+                respond=spec.respond,
+                owner=spec.owner,
+            ),
+            source=int(entry.source),
+            state=state,
+            message=reason,
+            since=to_time(entry.since),
+            expires=to_time(entry.expires),
+            probability=self._watches.probability(spec.id),
+            open_spans=self._watches.open_spans(spec.id),
+        )
+
+
+def _spec(message: SpecMessage) -> WatchSpec:
+    """What a message asks for; WatchError for what no specification can hold."""
+
+    def own(name: str) -> float | None:
+        value = float(getattr(message, name))
+        if value != value or abs(value) == float("inf"):
+            raise WatchError(Refusal.INVALID, f"{name} is {value}; use a number, or -1 for the parameter's.")
+        return None if value < 0 else value
+
+    return WatchSpec(
+        query=message.query,
+        id=message.id,
+        cameras=tuple(message.cameras),
+        min_active_seconds=own("min_active_seconds"),
+        min_confidence=own("min_confidence"),
+        look_back=to_nanoseconds(message.look_back),
+        lifetime=to_nanoseconds(message.lifetime),
+        respond=message.respond,
+        owner=message.owner,
+    )

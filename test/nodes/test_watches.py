@@ -1,0 +1,327 @@
+"""Watches by service over DDS: added, renewed, refused, removed, expired, and what they leave alone."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+from builtin_interfaces.msg import Duration
+from rclpy.parameter import Parameter
+from rclpy.qos import QoSProfile, QoSReliabilityPolicy
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header, String
+from std_srvs.srv import SetBool
+from stride_ros.msg import ActivationSpan, ActivationWindow, Watch, Watches, WatchSpec
+from stride_ros.srv import AddWatch, RemoveWatch
+
+from stride_ros.activation.config import ActivationConfig, TriggerConfig
+from stride_ros.activation.model import ActivationModel
+from stride_ros.activation.session import ActivationSession
+from stride_ros.imaging.images import rgb_to_image
+from stride_ros.nodes.activation_node import ActivationNode
+from stride_ros.nodes.messages import to_time
+from stride_ros.nodes.qos import SPAN_QOS, WATCHES_QOS, WINDOW_QOS
+
+CHECKPOINT = str(Path(__file__).parents[1] / "golden" / "checkpoint_single")
+ORIGIN = 1_700_000_000 * 10**9  # ns
+SECOND = 10**9
+THIS, THAT, RAIN = "Say when it happens.", "Tell me when they come.", "Tell me when it rains."
+ONE = {
+    "model": CHECKPOINT,
+    "device": "cpu",
+    "unmasking_steps": 4,
+    "trigger.min_confidence": 0.0,
+    "query": THIS,
+}
+CONFIG = ActivationConfig(unmasking_steps=4, trigger=TriggerConfig(min_confidence=0.0))
+RELIABLE = QoSProfile(depth=50, reliability=QoSReliabilityPolicy.RELIABLE)
+RESPONSE = AddWatch.Response
+REQUESTS = 300 * int(os.environ.get("STRIDE_FUZZ", "1"))
+
+
+def grey(index: int) -> np.ndarray:
+    """With the golden checkpoint these make spans begin, move and end."""
+    return np.full((48, 64, 3), (37 * index) % 256, np.uint8)
+
+
+class Robot:
+    """A node, a camera at 1 FPS, and a client of its services."""
+
+    def __init__(self, graph: Any, **parameters: Any) -> None:
+        self.graph = graph
+        self.spans = graph.collect(ActivationSpan, "activation/span", SPAN_QOS)
+        self.windows = graph.collect(ActivationWindow, "activation/window", WINDOW_QOS)
+        self.watches = graph.collect(Watches, "watches", WATCHES_QOS)
+        self.node = graph.host(ActivationNode, {**ONE, **parameters})
+        self.camera: Any = None
+        self.sent = 0
+
+    def start(self) -> Robot:
+        assert self.graph.transition("activation", "configure")
+        assert self.graph.transition("activation", "activate")
+        self.camera = self.graph.publisher(Image, "image", RELIABLE)
+        return self
+
+    def add(self, query: str, id: str = "", replace: bool = False, **fields: Any) -> Any:
+        spec = WatchSpec(query=query, id=id, **fields)
+        return self.graph.call(AddWatch, "/activation/add_watch", spec=spec, replace=replace)
+
+    def remove(self, id: str) -> Any:
+        return self.graph.call(RemoveWatch, "/activation/remove_watch", id=id)
+
+    def play(self, count: int, watches: int) -> list[ActivationWindow]:
+        """Feed this many frames; return the windows of so many watches decided on them."""
+        begin = len(self.windows)
+        for _ in range(count):
+            wanted = len(self.windows) + watches
+            message = rgb_to_image(grey(self.sent), Header(stamp=to_time(ORIGIN + self.sent * SECOND)))
+            self.graph.send(self.camera, message, lambda n=wanted: len(self.windows) >= n, "all windows")
+            self.sent += 1
+        return self.windows[begin:]
+
+    def seen(self, condition: Any, what: str) -> dict[str, Watch]:
+        """The watches by id, as soon as they are as wanted."""
+
+        def found() -> dict[str, Watch] | None:
+            if not self.watches:
+                return None
+            newest = {watch.spec.id: watch for watch in self.watches[-1].watches}
+            return newest if condition(newest) else None
+
+        return self.graph.wait(found, what)
+
+
+@pytest.fixture
+def robot(graph: Any) -> Robot:
+    return Robot(graph).start()
+
+
+def test_a_watch_that_comes_and_goes_leaves_the_others_alone(robot: Robot) -> None:
+    robot.play(5, 1)
+    added = robot.add(THAT, "door", respond=False, min_active_seconds=0.0, owner="mission")
+    assert (added.success, added.error_code, added.error_msg, added.id) == (True, RESPONSE.NONE, "", "door")
+    robot.play(1, 1)  # the second frame of a pair: the watch begins with the next pair
+    robot.play(14, 2)
+    assert robot.remove("door").success
+    robot.play(2, 1)
+    session = ActivationSession(ActivationModel.load(CHECKPOINT), THIS, CONFIG)
+    expected = [session.push(grey(i), float(i)) for i in range(robot.sent)]
+    windows = [window for window in robot.windows if window.watch == "query"]
+    assert [list(window.labels) for window in windows] == [list(update.labels) for update in expected]
+    late = ActivationSession(ActivationModel.load(CHECKPOINT), THAT, CONFIG)
+    wanted = [late.push(grey(i), float(i)) for i in range(6, 20)]
+    of_door = [window for window in robot.windows if window.watch == "door"]
+    assert [list(window.labels) for window in of_door] == [list(update.labels) for update in wanted]
+    spoken = {span.watch: span.respond for span in robot.spans}
+    assert spoken == {"query": True, "door": False}
+
+
+def test_removing_ends_what_is_open_without_a_further_frame(robot: Robot) -> None:
+    robot.add(THAT, "door", min_active_seconds=0.0)
+    robot.play(1, 2)
+
+    def open_spans() -> set[int]:
+        spans = [span for span in robot.spans if span.watch == "door"]
+        over = {s.span_id for s in spans if s.state in (ActivationSpan.OFFSET, ActivationSpan.RETRACTED)}
+        return {span.span_id for span in spans} - over
+
+    for _ in range(12):
+        robot.play(1, 2)
+        if open_spans():
+            break
+    assert open_spans(), "the stream must have spans"
+    ids = {
+        span.span_id for span in robot.seen(lambda w: w["door"].open_spans, "open spans")["door"].open_spans
+    }
+    assert ids == open_spans()
+    assert robot.remove("door").success
+    robot.graph.wait(lambda: not open_spans(), "the end of what was open")
+    robot.seen(lambda watches: "door" not in watches, "the list without it")
+
+
+def test_the_list_says_what_is_watched_for_and_how_it_stands(graph: Any) -> None:
+    robot = Robot(graph)
+    listed = robot.seen(len, "the watch of the parameter")
+    assert (listed["query"].spec.query, listed["query"].source) == (THIS, Watch.PARAMETER)
+    assert listed["query"].state == Watch.PENDING
+    refused = robot.add(THAT)
+    assert refused.error_code == RESPONSE.NOT_CONFIGURED
+    robot.start()
+    added = robot.add(THAT, lifetime=Duration(sec=600), min_confidence=0.25)
+    assert added.success
+    assert added.id.startswith("watch_")
+    watch = robot.seen(lambda w: added.id in w, "the new watch")[added.id]
+    assert watch.state == Watch.PENDING
+    assert watch.spec.min_active_seconds == 1.0, "as the parameter says"
+    assert watch.spec.min_confidence == 0.25
+    assert watch.source == Watch.SERVICE
+    assert watch.expires.sec - watch.since.sec == 600
+    robot.play(2, 2)
+    watch = robot.seen(lambda w: w[added.id].state == Watch.WATCHING, "the watch at work")[added.id]
+    newest = [window for window in robot.windows if window.watch == added.id][-1]
+    probability = newest.probabilities[ActivationModel.load(CHECKPOINT).past - 1]
+    robot.seen(lambda w: abs(w[added.id].probability - probability) < 1e-6, "its probability")
+    graph.call(SetBool, "/activation/enable", data=False)
+    paused = robot.seen(lambda w: w[added.id].state == Watch.PAUSED, "the pause")[added.id]
+    assert "~/enable" in paused.message
+    graph.publisher(String, "query").publish(String(data=RAIN))
+    topic = robot.seen(lambda w: w["query"].spec.query == RAIN, "the query of the topic")
+    assert topic["query"].source == Watch.TOPIC
+    assert added.id in topic, "a query changes its own watch only"
+
+
+def test_watches_survive_cleanup_and_expire_unless_renewed(robot: Robot) -> None:
+    assert robot.add(THAT, "kept").success
+    assert robot.add(RAIN, "short", lifetime=Duration(sec=600)).success
+    short = robot.seen(lambda w: "short" in w, "the short one")["short"]
+    assert robot.add(RAIN, "short", lifetime=Duration(sec=700)).success
+    again = robot.seen(lambda w: w["short"].expires != short.expires, "the renewal")["short"]
+    assert again.since == short.since
+    assert again.expires.sec - short.expires.sec >= 100
+    assert robot.add(RAIN, "short", lifetime=Duration(sec=1)).success
+    for label in ("deactivate", "cleanup", "configure", "activate"):
+        assert robot.graph.transition("activation", label)
+    robot.seen(lambda w: "kept" in w and "short" not in w, "the end of the short one")
+    robot.play(1, 2)
+    assert {window.watch for window in robot.windows[-2:]} == {"query", "kept"}
+
+
+def test_a_watch_that_looks_back_decides_on_what_is_in_context(robot: Robot) -> None:
+    robot.play(9, 1)
+    assert robot.add(THAT, "back", look_back=Duration(sec=60)).success
+    begin = len(robot.windows)
+    for _ in range(20):
+        robot.play(1, 1)
+        if any(window.watch == "back" for window in robot.windows[begin:]):
+            break
+    robot.graph.wait(lambda: any(w.watch == "back" for w in robot.windows), "its first decision")
+    first = next(window for window in robot.windows if window.watch == "back")
+    seen = sum(label != ActivationWindow.UNSEEN for label in first.labels)
+    own = next(window for window in robot.windows if window.header.stamp == first.header.stamp)
+    assert seen == sum(label != ActivationWindow.UNSEEN for label in own.labels) > 8
+
+
+def test_without_look_back_nothing_is_kept_and_asking_for_it_is_refused(graph: Any) -> None:
+    robot = Robot(graph, look_back=False).start()
+    refused = robot.add(THAT, look_back=Duration(sec=5))
+    assert refused.error_code == RESPONSE.INVALID
+    assert "set the parameter look_back" in refused.error_msg
+    assert robot.add(THAT).success
+
+
+@pytest.mark.parametrize(
+    ("fields", "code", "reason"),
+    [
+        ({"query": " "}, RESPONSE.INVALID, "empty"),
+        ({"query": "x" * 2000}, RESPONSE.INVALID, "2000 characters"),
+        ({"query": "What is <active> here"}, RESPONSE.INVALID, "special tokens"),
+        ({"id": "no spaces"}, RESPONSE.INVALID, "1 to 64 letters"),
+        ({"id": "x" * 65}, RESPONSE.INVALID, "1 to 64 letters"),
+        ({"id": "query_7"}, RESPONSE.ID_TAKEN, "parameters"),
+        ({"cameras": ["front"]}, RESPONSE.NO_CAMERA, "unnamed camera"),
+        ({"min_confidence": 1.5}, RESPONSE.INVALID, "min_confidence"),
+        ({"min_confidence": float("nan")}, RESPONSE.INVALID, "min_confidence"),
+        ({"min_active_seconds": 1e6}, RESPONSE.INVALID, "covers"),
+        ({"min_active_seconds": float("inf")}, RESPONSE.INVALID, "min_active_seconds"),
+        ({"lifetime": Duration(sec=-1)}, RESPONSE.INVALID, "negative"),
+        ({"lifetime": Duration(sec=2**31 - 1)}, RESPONSE.INVALID, "2038"),
+        ({"look_back": Duration(sec=-1)}, RESPONSE.INVALID, "negative"),
+        ({"owner": "x" * 5000}, RESPONSE.INVALID, "owner"),
+    ],
+)
+def test_what_cannot_be_watched_for_is_refused(robot: Robot, fields: Any, code: int, reason: str) -> None:
+    refused = robot.add(**{"query": THAT, **fields})
+    assert not refused.success
+    assert refused.error_code == code
+    assert reason in refused.error_msg
+    assert not refused.id
+    robot.seen(lambda watches: list(watches) == ["query"], "the list as before")
+
+
+def test_ids_limits_and_owners_are_respected(graph: Any) -> None:
+    robot = Robot(graph, max_watches=2).start()
+    assert robot.add(THAT, "a").success
+    taken = robot.add(RAIN, "a")
+    assert taken.error_code == RESPONSE.ID_TAKEN
+    assert "set replace" in taken.error_msg
+    assert robot.add(RAIN, "a", replace=True).success
+    assert robot.seen(lambda w: "a" in w and w["a"].spec.query == RAIN, "the replacement")
+    assert robot.add(THAT).success
+    full = robot.add(THAT, "c")
+    assert full.error_code == RESPONSE.LIMIT
+    assert "max_watches" in full.error_msg
+    assert robot.add(RAIN, "a").success, "one that is there is renewed"
+    owned = robot.remove("query")
+    assert owned.error_code == RemoveWatch.Response.PARAMETER_OWNED
+    unknown = robot.remove("nobody\x1b[31m")
+    assert unknown.error_code == RemoveWatch.Response.NOT_FOUND
+    assert "\x1b" not in unknown.error_msg
+    assert robot.node.set_parameters([Parameter("max_watches", value=0)])[0].successful
+    assert robot.remove("a").success
+
+
+def random_spec(rng: random.Random) -> WatchSpec:
+    """Mostly close to a valid one."""
+
+    def one_of(usual: Any, *unusual: Any) -> Any:
+        return usual if rng.random() < 0.85 else rng.choice(unusual)
+
+    def seconds() -> Duration:
+        return Duration(sec=one_of(0, 1, 600, -1, 2**31 - 1, -(2**31)), nanosec=one_of(0, 1, 2**32 - 1))
+
+    return WatchSpec(
+        id=one_of(f"id_{rng.randrange(8)}", "", "query", "query_3", "x" * 65, "\x1b[2J", "ünï", "a/b", "\0"),
+        query=one_of(f"Tell me when {rng.randrange(3)} come.", "", " ", "x" * 3000, "<active>", "\0", "🤖"),
+        cameras=one_of([], ["front"], [""], ["front"] * 100),
+        min_active_seconds=one_of(-1.0, 0.0, 3.0, 1e30, float("nan"), float("inf"), float("-inf")),
+        min_confidence=one_of(-1.0, 0.0, 1.0, 1.5, float("nan"), float("inf")),
+        look_back=seconds(),
+        lifetime=seconds(),
+        respond=rng.random() < 0.5,
+        owner=one_of("", "me", "x" * 10_000, "\x1b[2J"),
+    )
+
+
+def test_random_requests_are_answered_and_leave_the_parameters_watch(robot: Robot) -> None:
+    rng, graph = random.Random(7), robot.graph
+    add = graph.observer.create_client(AddWatch, "/activation/add_watch")
+    remove = graph.observer.create_client(RemoveWatch, "/activation/remove_watch")
+    assert add.wait_for_service(60.0)
+    assert remove.wait_for_service(60.0)
+    ids, outcomes = set(), Counter[int]()
+    for number in range(REQUESTS):
+        spec = random_spec(rng)
+        if rng.random() < 0.8:
+            future = add.call_async(AddWatch.Request(spec=spec, replace=rng.random() < 0.3))
+        else:
+            future = remove.call_async(RemoveWatch.Request(id=spec.id))
+        response = graph.wait(lambda f=future: f.done() and f.result(), "the answer")
+        assert response.success == (response.error_code == 0) == (not response.error_msg)
+        assert len(response.error_msg) <= 1000
+        assert response.error_msg.isprintable()
+        outcomes[response.error_code] += 1
+        if response.success and isinstance(response, RESPONSE):
+            ids.add(response.id)
+        if number % 20 == 0:
+            message = rgb_to_image(grey(robot.sent), Header(stamp=to_time(ORIGIN + robot.sent * SECOND)))
+            robot.camera.publish(message)
+            robot.sent += 1
+    assert outcomes[0] > REQUESTS / 10
+    for id in ids:
+        future = remove.call_async(RemoveWatch.Request(id=id))
+        graph.wait(future.done, "the answer")
+    robot.seen(lambda watches: list(watches) == ["query"], "the list as before")
+    for message in robot.watches:
+        for watch in message.watches:
+            assert watch.expires.sec == 0 or watch.since.sec <= watch.expires.sec
+    count = len(robot.windows)
+    graph.wait(lambda: robot.node._worker.is_idle, "the end of the work")
+    robot.play(1, 1)
+    assert {window.watch for window in robot.windows[count:]} == {"query"}

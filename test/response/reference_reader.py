@@ -1,0 +1,438 @@
+"""A second reading of what servers send, to hold the first one against: docs/responder.md, written anew.
+
+It has the whole body at hand, so that nothing is kept back, cut or limited, and shares no code with the
+package.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+GOOD = {
+    *(
+        "stop",
+        "eos",
+        "eos_token",
+        "end_turn",
+        "stop_sequence",
+        "stop_token",
+        "end",
+        "end_of_text",
+        "complete",
+    ),
+    *("completed", "done", "finished", "normal", "success"),
+}
+PAIRS = {
+    **{f"<{name}>": f"</{name}>" for name in ("think", "thinking", "thought", "thoughts", "reasoning")},
+    "<seed:think>": "</seed:think>",
+    "[think]": "[/think]",
+    "◁think▷": "◁/think▷",
+    "<|begin_of_thought|>": "<|end_of_thought|>",
+    "<|start_thinking|>": "<|end_thinking|>",
+    "<unused94>thought": "<unused95>",
+    "<|channel>thought": "<channel|>",
+}
+HARMONY = re.compile(r"<\|(start|channel|message|end|return|call)\|>", re.IGNORECASE)
+CHANNEL = "<|channel|>"
+BARE = [f"{name}<|message|>" for name in ("analysis", "commentary", "final")]
+MARK = re.compile("|".join([HARMONY.pattern, *map(re.escape, [*PAIRS, *PAIRS.values()])]), re.IGNORECASE)
+THOUGHT = object()  # stands for thoughts that come beside the text
+THOUGHT_FIELDS = (
+    *("reasoning_content", "reasoning", "thinking", "thought", "reasoning_text", "reasoning_details"),
+)
+THOUGHT_KINDS = ("thinking", "reasoning", "thought", "redacted_thinking", "reasoning_text", "summary_text")
+WORDS = ("message", "msg", "detail", "error_message", "error_msg", "errorMessage", "description", "title")
+
+
+@dataclass
+class Reading:
+    """What an answer says: its text without thoughts, and whether it is whole."""
+
+    text: str
+    whole: bool
+    opened: bool | None = None  # what is then known of the server, see `read`
+    said: str = ""  # the server's words where it reports an error
+    stopped: bool = False  # nothing that may follow is read
+
+
+class Stop(Exception):
+    """Nothing more is read; `words` are the server's."""
+
+    def __init__(self, words: str = "", *, done: bool = False) -> None:
+        super().__init__(words)
+        self.words, self.done = words, done
+
+
+@dataclass
+class Chat:
+    """What the values said so far."""
+
+    text: str = ""  # with the thoughts that are in it
+    apart: int | None = None  # how much of it had come when the first thoughts came beside it
+    finish: str = ""
+    refusal: str = ""
+    tools: bool = False
+    seen: bool = False  # a completion of any kind
+    single: bool = False  # one message without a stream
+    deltas: bool = False
+    choice: Any = None
+    words: list[str] = field(default_factory=list)
+
+
+def read(body: bytes, *, closed: bool = True, opened: bool | None = None) -> Reading:
+    """Read a body that ended (`closed`), or whose connection broke or stands open after it.
+
+    `opened`: whether this server's answers are known to begin inside of thoughts, None: nothing is known.
+    """
+    chat, stop = Chat(), None
+    try:
+        read_lines(body.decode("utf-8", "replace").removeprefix("\ufeff"), closed, chat)
+    except Stop as end:
+        stop = end
+    complete = judge(chat, stop, closed)
+    text, orphan = without_thoughts(chat, opened, complete)
+    spoken = bool(text.strip())
+    if orphan:
+        opened = True
+    elif complete and spoken:
+        opened = False
+    whole = complete and spoken
+    said = stop.words if stop is not None and not whole else ""
+    return Reading(text.strip(), whole, opened, said, stop is not None)
+
+
+def judge(chat: Chat, stop: Stop | None, closed: bool) -> bool:
+    """Whether the answer ended as a whole one does."""
+    done = stop is not None and stop.done
+    if stop is not None and not done:
+        return False
+    if (chat.refusal or chat.tools) and not chat.text.strip():
+        return False
+    if chat.finish:
+        return chat.finish in GOOD
+    return done or (chat.single and closed)
+
+
+# Lines and events
+
+
+def read_lines(text: str, closed: bool, chat: Chat) -> None:
+    lines = re.split("\r\n|\r|\n", text)
+    data: list[str] = []
+    other: list[str] = []
+    name = ""
+    for number, line in enumerate(lines):
+        is_last = number == len(lines) - 1
+        if is_last and not closed and not chat.finish and not is_complete(line, other):
+            return
+        if not line:
+            flush(data, name, chat)
+            data, name = [], ""
+            continue
+        key, colon, value = line.partition(":")
+        value = value.removeprefix(" ")
+        if key == "data":
+            while value.lstrip().startswith("data:"):
+                value = value.lstrip()[5:].removeprefix(" ")
+            data.append(value)
+            joined = "\n".join(data)
+            if joined.strip() == "[DONE]":
+                raise Stop(done=True)
+            if parsed(joined) is not None:
+                take(parsed(joined), chat, is_error=name == "error")
+                data = []
+        elif key == "event" and colon:
+            name = value.strip()
+        elif key == "error" and colon:
+            report(parsed(value) or value, chat)
+        elif key in ("id", "retry") or (not key and colon):
+            pass
+        else:
+            other = read_other(line, other, chat)
+    if closed or chat.finish:
+        flush(data, name, chat)
+        leftover("\n".join(other), chat)
+    elif parsed("\n".join(other)) is not None:
+        take(parsed("\n".join(other)), chat)
+
+
+def is_complete(line: str, other: list[str]) -> bool:
+    """Whether a last line without an end says all the same all that it can."""
+    if line.startswith("data:"):
+        return line[5:].strip() == "[DONE]" or parsed(line[5:]) is not None
+    return line.strip() == "[DONE]" or parsed("\n".join([*other, line])) is not None
+
+
+def flush(data: list[str], name: str, chat: Chat) -> None:
+    text = "\n".join(data).strip()
+    if not text:
+        return
+    if name == "error":
+        report(parsed(text) or text, chat)
+    elif parsed(text) is not None:
+        take(parsed(text), chat)
+    else:
+        for line in data if len(data) > 1 else [text]:
+            leftover(line, chat)
+
+
+def read_other(line: str, other: list[str], chat: Chat) -> list[str]:
+    """A line that is no field: JSON by itself, or part of a longer document."""
+    if not other or other[0].lstrip()[:1] not in ("{", "["):
+        if line.strip() == "[DONE]":
+            raise Stop(done=True)
+        if parsed(line) is not None:
+            take(parsed(line), chat)
+            return other
+    other = [*other, line]
+    if line[0] in "}]" and parsed("\n".join(other)) is not None:
+        take(parsed("\n".join(other)), chat)
+        return []
+    return other
+
+
+def leftover(text: str, chat: Chat) -> None:
+    """Text that ends where it is: JSON, the beginning of some, or words."""
+    if not text.strip():
+        return
+    if text.strip() == "[DONE]":
+        raise Stop(done=True)
+    if parsed(text) is not None:
+        take(parsed(text), chat)
+        return
+    chat.words.append(text)
+    page = text.lstrip().startswith("<") and not chat.seen
+    if page or re.match(r'\s*(\{|\[\s*[{"\[])', text):
+        raise Stop(chat.words[0])
+
+
+def parsed(text: str) -> Any:
+    """An object or a list; None for everything else."""
+    try:
+        value = json.loads(text, strict=False)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict | list) else None
+
+
+# Values
+
+
+def take(value: Any, chat: Chat, *, is_error: bool = False) -> None:
+    if is_error:
+        report(value, chat)
+        return
+    if isinstance(value, list):
+        for item in value:
+            take(item, chat)
+        return
+    if not isinstance(value, dict):
+        return
+    choices = value.get("choices")
+    choices = [choices] if isinstance(choices, dict) else choices
+    if isinstance(choices, list):
+        chat.seen = True
+        for choice in choices:
+            if isinstance(choice, dict):
+                index = choice.get("index") or 0
+                chat.choice = index if chat.choice is None else chat.choice
+                if index == chat.choice:
+                    take_choice(choice, value.get("object") == "chat.completion", chat)
+    elif isinstance(value.get("message"), dict) or "response" in value:
+        chat.seen = True
+        source = (
+            value["message"]
+            if isinstance(value.get("message"), dict)
+            else {**value, "content": value["response"]}
+        )
+        add(parts_of(source), chat)
+        if value.get("done") is True or value.get("done_reason"):
+            chat.finish = spelled(value.get("done_reason")) or "stop"
+    words = error_words(value, choices if isinstance(choices, list) else [])
+    if words is not None and chat.finish not in GOOD:
+        raise Stop(words)
+
+
+def take_choice(choice: dict[str, Any], is_whole: bool, chat: Chat) -> None:
+    reason = spelled(choice.get("finish_reason"))
+    told = False
+    for key in ("delta", "message"):
+        source = choice.get(key)
+        source = {"content": source} if isinstance(source, str) else source
+        if told or not isinstance(source, dict):
+            continue
+        pieces = parts_of(source)
+        if isinstance(source.get("refusal"), str):
+            chat.refusal += source["refusal"]
+        chat.tools = chat.tools or bool(source.get("tool_calls") or source.get("function_call"))
+        text = "".join(piece for piece in pieces if piece is not THOUGHT)
+        told = bool(text)
+        if key == "delta":
+            chat.deltas = chat.deltas or told
+        elif is_whole or reason:
+            chat.single = chat.single or is_whole
+            before = chat.text
+            if before and text.startswith(before):
+                pieces = [text[len(before) :]]
+            elif before and (chat.deltas or text.strip() == before.strip()):
+                pieces = []
+        add(pieces, chat)
+    if not told and isinstance(choice.get("text"), str):
+        add([choice["text"]], chat)
+    chat.finish = reason or chat.finish
+
+
+def add(pieces: list[Any], chat: Chat) -> None:
+    for piece in pieces:
+        if piece is THOUGHT:
+            chat.apart = len(chat.text) if chat.apart is None else chat.apart
+            continue
+        if piece.strip():
+            chat.finish = ""
+        chat.text += piece
+
+
+def parts_of(source: dict[str, Any]) -> list[Any]:
+    """The pieces of a message or delta; THOUGHT for each that is one."""
+    thoughts = [THOUGHT] if any(source.get(key) for key in THOUGHT_FIELDS) else []
+    extra = source.get("extra_content")
+    google = extra.get("google") if isinstance(extra, dict) else None
+    pieces = content_of(source.get("content"))
+    is_thought = isinstance(google, dict) and google.get("thought") is True
+    return thoughts + ([THOUGHT for _ in pieces] if is_thought else pieces)
+
+
+def content_of(content: Any) -> list[Any]:
+    if isinstance(content, str):
+        return [content] if content else []
+    if isinstance(content, list):
+        return [piece for part in content for piece in content_of(part)]
+    if not isinstance(content, dict):
+        return []
+    kind = str(content.get("type") or "text").lower()
+    if kind in THOUGHT_KINDS or content.get("thought") is True:
+        return [THOUGHT]
+    text = content.get("text", content.get("content", content.get("parts")))
+    text = text.get("value") if isinstance(text, dict) else text
+    return content_of(text) if kind in ("text", "output_text", "text_delta") else []
+
+
+def spelled(reason: Any) -> str:
+    reason = reason.get("type") if isinstance(reason, dict) else reason
+    text = reason.strip().lower() if isinstance(reason, str) else ""
+    return "" if text in ("null", "none", "unspecified", "finish_reason_unspecified") else text
+
+
+def report(error: Any, chat: Chat) -> None:
+    if chat.finish not in GOOD:
+        raise Stop(words_in(error))
+
+
+def error_words(value: dict[str, Any], choices: list[Any]) -> str | None:
+    for holder in (value, *(choice for choice in choices if isinstance(choice, dict))):
+        for key in ("error", "errors") if holder is value else ("error",):
+            if holder.get(key):
+                return words_in(value if holder[key] is True else holder[key])
+    if "choices" in value or "response" in value or isinstance(value.get("message"), dict):
+        return None
+    fine = str(value.get("code", value.get("status", ""))).lower() in ("0", "200", "ok", "success")
+    named = value.get("object") == "error" or value.get("type") == "error" or value.get("success") is False
+    if named or (not fine and any(value.get(key) for key in WORDS)):
+        return words_in(value)
+    return None
+
+
+def words_in(error: Any) -> str:
+    if isinstance(error, list):
+        return words_in(error[0]) if error else ""
+    if isinstance(error, dict):
+        inner = next((error[key] for key in (*WORDS, "error") if error.get(key)), "")
+        return words_in(inner)
+    return str(error)
+
+
+# Texts
+
+
+def mend(text: str) -> str:
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").replace("\0", "\ufffd")
+
+
+def without_thoughts(chat: Chat, opened: bool | None, complete: bool) -> tuple[str, bool]:
+    """The text to speak, and whether it closed thoughts that it had not opened."""
+    text = mend(chat.text)
+    apart = (
+        len(text)
+        if chat.apart is None
+        else len(mend(re.sub("[\ud800-\udbff]$", "", chat.text[: chat.apart])))
+    )
+    kept = opened is not False  # a closing without an opening makes thoughts of all before it
+    orphan = trim = False
+    out = ""
+
+    def say(part: str) -> None:
+        nonlocal out, trim
+        part = part.lstrip() if trim else part
+        trim = trim and not part
+        out += part
+
+    at = len(text) - len(text.lstrip())
+    if any(word.startswith(text[at:]) and word != text[at:] for word in BARE):
+        return text[at:], False  # so short that it is a word like others
+    if re.match(r"(analysis|commentary|final)<\|message\|>", text[at:]):
+        kept, trim, at = False, True, harmony(CHANNEL, text, at)
+    elif text[at:].startswith("analysis"):
+        end = re.compile("assistantfinal", re.IGNORECASE).search(text, at)
+        if end is None:
+            return text if complete else "", False
+        kept, trim, at = False, True, end.end()
+    while mark := MARK.search(text, at):
+        before, low = text[at : mark.start()], mark[0].lower()
+        at = mark.end()
+        if low in PAIRS:
+            first = not before.strip() and not out.strip()
+            say(before)
+            kept = kept and not first
+            end = re.compile(re.escape(PAIRS[low]), re.IGNORECASE).search(text, at)
+            if end is None:
+                if complete and not first:
+                    say(text[mark.start() :])
+                at = len(text)
+                break
+            trim, at = True, end.end()
+        elif HARMONY.fullmatch(low):
+            say(before)
+            kept = False
+            if low in ("<|start|>", CHANNEL):
+                trim, at = True, harmony(low, text, at)
+        elif kept and at <= apart:
+            orphan = trim = True
+            kept = False
+            out = ""
+        else:
+            orphan = True
+            say(before)
+    say(text[at:])
+    if kept and chat.apart is None and opened is True and not complete:
+        out = ""
+    return out, orphan
+
+
+def harmony(mark: str, text: str, at: int) -> int:
+    """Where the text of gpt-oss's format goes on after a token that begins a header."""
+    while mark in ("<|start|>", CHANNEL):
+        end = text.find("<|message|>", at)
+        if end < 0:
+            return len(text)
+        words = text[at:end].rpartition(CHANNEL)[2].split()
+        at = end + len("<|message|>")
+        if not words or words[0] in ("final", "assistant"):
+            return at
+        found = re.compile(r"<\|(end|return|call|start|channel)\|>", re.IGNORECASE).search(text, at)
+        if found is None:
+            return len(text)
+        mark, at = found[0].lower(), found.end()
+    return at
