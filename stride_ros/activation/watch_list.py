@@ -43,11 +43,16 @@ class Refusal(IntEnum):
 
 
 class WatchError(StrideError):
-    """A watch cannot be added, for the reason in `code`."""
+    """A watch cannot be added, for the reason in `code`.
 
-    def __init__(self, code: Refusal, message: str) -> None:
+    needed, free: bytes, where memory is the reason; would_fit: settings with which it would fit then.
+    """
+
+    def __init__(
+        self, code: Refusal, message: str, *, needed: int = 0, free: int = 0, would_fit: Sequence[str] = ()
+    ) -> None:
         super().__init__(message)
-        self.code = code
+        self.code, self.needed, self.free, self.would_fit = code, needed, free, tuple(would_fit)
 
 
 @dataclass(frozen=True)
@@ -121,10 +126,18 @@ class WatchList:
                 id: replace(entry, problem=self._problem(entry.spec)) for id, entry in self._entries.items()
             }
 
-    def add(self, spec: WatchSpec, *, limit: int, replace_other: bool = False) -> str:
+    def add(
+        self,
+        spec: WatchSpec,
+        *,
+        limit: int,
+        replace_other: bool = False,
+        admit: Callable[[Sequence[str], str], None] = lambda others, query: None,
+    ) -> str:
         """Add a watch, or renew the lifetime of the same one; its id.
 
-        `limit`: watches of services at most. Raises WatchError, and nothing has changed then.
+        `limit`: watches of services at most. `admit(others, query)`: raises WatchError where there is no
+        memory for the query beside the others. Raises WatchError, and nothing has changed then.
         """
         with self._lock:
             self.expire()
@@ -142,6 +155,13 @@ class WatchList:
                     f"There already are {len(self._entries)} watches; remove one, or raise the parameter "
                     "max_watches.",
                 )
+            if not same:
+                others = [
+                    entry.spec.query
+                    for entry in self.entries()
+                    if not entry.problem and entry.spec.id != spec.id
+                ]
+                admit(others, spec.query)
             now = self._now()
             since = known.since if known is not None and same else now
             expires = now + spec.lifetime if spec.lifetime else 0

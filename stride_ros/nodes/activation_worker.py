@@ -137,6 +137,11 @@ class ActivationWorker:
         return self._thread.is_idle
 
     @property
+    def frame_size(self) -> tuple[int, int] | None:
+        """Height and width (px) of the newest frame that the stream took in."""
+        return self._path.size(STREAM)
+
+    @property
     def context_frames(self) -> int:
         """Frames in the stream's context now."""
         return self._path.stream(STREAM).context_frames
