@@ -118,11 +118,14 @@ class StampedStream:
 
     @property
     def readiness(self) -> dict[str, bool]:
-        """By id of each watch: whether it decides; one that looks back may first have to catch up."""
+        """By id of each watch that has begun: whether it decides from the next frame on, at the latest.
+
+        One that looks back may first have to catch up.
+        """
         return {
-            name: watched.watch.ready
+            name: watched.watch.ready or not watched.watch.backlog
             for name, watched in self._watched.items()
-            if watched.watch.ready or watched.watch.catching_up
+            if watched.watch.ready or (watched.watch.catching_up and self._origin is not None)
         }
 
     @property

@@ -188,7 +188,12 @@ class ActivationWorker:
 
     def _rest(self) -> bool:
         """Nothing else waits: let watches that look back catch up."""
-        return not self._is_broken and self._path.stream(STREAM).catch_up()
+        if self._is_broken:
+            return False
+        caught_up = self._path.stream(STREAM).catch_up()
+        if caught_up:
+            self._measure()
+        return caught_up
 
     def _apply(self) -> bool:
         try:

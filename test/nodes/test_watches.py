@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -177,6 +178,20 @@ def test_the_list_says_what_is_watched_for_and_how_it_stands(graph: Any) -> None
     topic = robot.seen(lambda w: w["query"].spec.query == RAIN, "the query of the topic")
     assert topic["query"].source == Watch.TOPIC
     assert added.id in topic, "a query changes its own watch only"
+
+
+def test_a_watch_that_looks_back_catches_up_between_frames(robot: Robot) -> None:
+    robot.play(41, 1)
+    assert robot.add(THAT, "late", look_back=Duration(sec=600)).success
+    robot.seen(lambda w: w.get("late") and w["late"].state == Watch.WATCHING, "that it has caught up")
+    robot.play(7, 2)
+    always = ActivationSession(ActivationModel.load(CHECKPOINT), THAT, replace(CONFIG, decide_every=1000))
+    for index in range(41):
+        always.push(grey(index), float(index))
+    always.update_config(CONFIG)
+    expected = [always.push(grey(index), float(index)) for index in range(41, 48)]
+    windows = [window for window in robot.windows if window.watch == "late"]
+    assert [list(window.labels) for window in windows] == [list(update.labels) for update in expected]
 
 
 def test_what_does_not_fit_into_memory_is_refused_with_figures_and_what_would_fit(graph: Any) -> None:
