@@ -1,6 +1,7 @@
 """Watches that look back are fed in portions, so that no push runs much more than the others do."""
 
 import dataclasses
+import os
 import statistics
 
 import numpy as np
@@ -12,6 +13,7 @@ from stride_ros.activation.session import ActivationSession
 
 QUERIES = ("A person is in view.", "A red ball is on the table.", "Does the lamp go out?", "It rains.")
 CONFIG = ActivationConfig(max_frames=32, drop_frames=8, unmasking_steps=4, margin_seconds=1e9)
+TICKS = int(os.environ.get("STRIDE_TICKS", "60"))  # of random schedules
 SIZE = (160, 224)  # 35 tokens a pair
 
 
@@ -113,3 +115,65 @@ def test_between_two_frames_all_of_it_can_be_done(make_model, make_frames, frame
         expected = always.push(images[frames % 7], float(frames))
         assert np.array_equal(update.labels, expected.labels)
         assert np.allclose(update.probabilities, expected.probabilities, atol=1e-4)
+
+
+@pytest.mark.parametrize(("single_sequence", "odd_frame"), [(False, "repeat"), (True, "wait")])
+def test_late_watches_of_random_schedules_equal_fresh_sessions(
+    make_model, make_frames, single_sequence, odd_frame
+):
+    """Watches come late and go, also before they are ready; streams pause and reset; some ticks leave time.
+
+    One that does not look back is another one that comes late.
+    """
+    model = make_model(window=8, single_sequence=single_sequence, seed=3)
+    config = dataclasses.replace(CONFIG, max_frames=12, drop_frames=4, unmasking_steps=3, odd_frame=odd_frame)
+    quiet = dataclasses.replace(config, decide_every=10**9)
+    engine, rng = ActivationEngine(model, config), np.random.default_rng(11)
+    images = make_frames(23, (64, 32))
+    fed = {engine.open_stream(name): [] for name in ("left", "right")}  # frames and times of each stream
+    sessions = {}  # of watches that are ready
+    compared = joined = ties = 0
+    for tick in range(TICKS):
+        for stream in fed:
+            chance = rng.random()
+            if chance < 0.01:
+                stream.reset()
+                fed[stream].clear()
+                sessions = {watch: session for watch, session in sessions.items() if watch[0] is not stream}
+            if len(stream.watches) < 3 and chance > 0.8:
+                stream.watch(QUERIES[int(rng.integers(4))], look_back=bool(rng.random() < 0.8))
+            elif stream.watches and chance > 0.95:
+                gone = stream.watches[int(rng.integers(len(stream.watches)))]
+                stream.unwatch(gone)
+                sessions.pop((stream, gone), None)
+        for _ in range(int(rng.integers(0, 8)) if rng.random() < 0.3 else 0):
+            engine.catch_up()
+        given = {stream: (images[tick % 23], tick + 0.3) for stream in fed if rng.random() < 0.8}
+        updates = {(update.stream, update.watch): update for update in engine.push(given)}
+        for stream, frame in given.items():
+            fed[stream].append(frame)
+            start = len(fed[stream]) - stream.context_frames
+            for watch in stream.watches:
+                update = updates.pop((stream.name, watch.id), None)
+                session = sessions.get((stream, watch))
+                if session is None and update is not None:
+                    session = ActivationSession(model, watch.query, quiet)
+                    begin = max(start, len(fed[stream]) - watch.frames)
+                    for earlier in fed[stream][begin:-1]:
+                        session.push(*earlier)
+                    session.update_config(config)
+                    sessions[stream, watch] = session
+                    joined += 1
+                expected = session.push(*frame) if session is not None else None
+                assert (update is None) == (expected is None)
+                if update is None:
+                    continue
+                compared += 1
+                if not np.array_equal(update.labels, expected.labels):
+                    assert np.abs(expected.probabilities[expected.labels != 255] - 0.5).min() < 1e-4
+                    ties += 1
+                    stream.unwatch(watch)
+                    del sessions[stream, watch]
+        assert not updates
+    assert joined > TICKS // 20
+    assert ties <= max(1, compared // 1000)
