@@ -162,7 +162,8 @@ def test_packets_of_a_video_without_pictures_are_refused_soon(forge, tmp_path, m
 def test_pictures_after_a_stretch_without_any_are_read(forge, tmp_path, monkeypatch):
     monkeypatch.setattr("stride_ros.bags.patience.MOST_BARREN", 3000)
     messages = [(forge.START + i, bytes(40)) for i in range(2900)]
-    messages += [(forge.START + forge.SECOND + i, forge.image(i, forge.START + i)) for i in range(2000)]
+    whole = forge.image(0, forge.START + forge.SECOND)
+    messages += [(forge.START + forge.SECOND + i, whole) for i in range(2000)]
     messages += [(forge.START + 2 * forge.SECOND + i, b"") for i in range(2900)]
     messages += forge.images(12, forge.START + 3 * forge.SECOND)
     numbers, notes = forge.read(of_messages(forge, tmp_path, "sqlite3", messages))
@@ -172,7 +173,8 @@ def test_pictures_after_a_stretch_without_any_are_read(forge, tmp_path, monkeypa
 
 def test_pictures_that_are_never_due_count_as_pictures(forge, tmp_path, monkeypatch):
     monkeypatch.setattr("stride_ros.bags.patience.MOST_BARREN", 3000)
-    messages = [(forge.START + i, bytes(40) if i % 2 else forge.image(0, forge.START)) for i in range(20_000)]
+    whole = forge.image(0, forge.START)  # once, as it takes a while
+    messages = [(forge.START + i, bytes(40) if i % 2 else whole) for i in range(20_000)]
     numbers, _ = forge.read(of_messages(forge, tmp_path, "mcap", messages))
     assert numbers == [0]
 
