@@ -27,6 +27,7 @@ from stride_ros.bags.video import PictureMessage, VideoMessage
 from stride_ros.bags.video_topic import LEAD, VideoTopic, in_order
 from stride_ros.errors import FrameError, SourceError
 from stride_ros.text.wording import time_label
+from stride_ros.user_files.paths import given_path
 
 __all__ = ["BagMessage", "BagReader"]
 
@@ -47,7 +48,7 @@ class BagReader:
     def __init__(
         self, path: str | Path, image_topic: str | None = None, *, option: str = "--image-topic"
     ) -> None:
-        self.path = Path(path)
+        self.path = given_path(path)
         self._stack = ExitStack()
         try:
             self._storages, self._notes = _open(self.path, self._stack)
