@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from stride_ros.activation.intake import cdr_stamp
 from stride_ros.activation.sampling import NANOSECONDS
 from stride_ros.bags.compression import decompress, kind_of
-from stride_ros.bags.storage import BagMessage, Channel, StorageError
-from stride_ros.bags.types import COMPRESSED_VIDEO, IMAGE, MessageDecoder
+from stride_ros.bags.storage import BagMessage, StorageError
+from stride_ros.bags.types import RAW_TYPES, WITHOUT_HEADER, MessageDecoder
 from stride_ros.bags.video import Packet, PictureMessage, packet_of
 from stride_ros.errors import FrameError
 from stride_ros.imaging.images import compressed_to_rgb, image_to_rgb
@@ -26,7 +26,8 @@ class ImageDecoder:
     """Reads messages of any of a recording's image channels. All methods raise FrameError."""
 
     def __init__(self) -> None:
-        self._decoders: dict[Channel, MessageDecoder] = {}
+        # By what a channel says of its type: the splits of a recording have channels of their own.
+        self._decoders: dict[tuple[str, str, str, bytes], MessageDecoder] = {}
 
     def stamp(self, message: BagMessage) -> int:
         """The header's stamp in ns, read without deserialising the message."""
@@ -35,7 +36,7 @@ class ImageDecoder:
             return cdr_stamp(data)
         try:
             # A sequence number comes first in a header.
-            begin = 0 if message.channel.msgtype == COMPRESSED_VIDEO else 4
+            begin = 0 if message.channel.msgtype in WITHOUT_HEADER else 4
             seconds, nanoseconds = struct.unpack_from("<II", data, begin)
         except struct.error as error:
             raise FrameError("An image message is cut off; check its publisher or recorder.") from error
@@ -46,9 +47,10 @@ class ImageDecoder:
         if isinstance(message, PictureMessage):
             return frame_to_rgb(message.picture), message.frame_id
         image = self._deserialised(message)
-        convert = image_to_rgb if message.channel.msgtype == IMAGE else compressed_to_rgb
+        convert = image_to_rgb if message.channel.msgtype in RAW_TYPES else compressed_to_rgb
         with _fields_of(message):
-            return convert(image), str(image.header.frame_id)
+            named = image if message.channel.msgtype in WITHOUT_HEADER else image.header
+            return convert(image), str(named.frame_id)
 
     def packet(self, message: BagMessage) -> Packet:
         """The packet of a video, or what says that the message is a picture by itself."""
@@ -66,9 +68,10 @@ class ImageDecoder:
         channel, data = message.channel, _plain(message.data)
         if not data:
             raise FrameError("An image message is empty; check its publisher or recorder.")
-        decoder = self._decoders.get(channel)
+        kind = channel.msgtype, channel.encoding, channel.schema_encoding, channel.schema
+        decoder = self._decoders.get(kind)
         if decoder is None:
-            decoder = self._decoders.setdefault(channel, MessageDecoder(channel))
+            decoder = self._decoders[kind] = MessageDecoder(channel)
         try:
             return decoder(data)
         except Exception as error:  # the deserialisers fail in many ways on data that is cut off

@@ -65,6 +65,8 @@ def open_recording(path: Path, stack: ExitStack) -> tuple[list[Storage], list[st
             continue
         stack.callback(storage.close)
         storages.append(storage)
+        if len(files) > 1:
+            storage.rest()
     if not storages:
         raise SourceError(f"{path} cannot be read: {'; '.join(failed)}; check that it is a recording.")
     notes += [f"{text}; it was left out." for text in failed]
@@ -145,7 +147,12 @@ def _open(file: Path, stack: ExitStack, notes: list[str], layers: int = 0) -> St
 
 def _differences(metadata: Metadata, storages: Sequence[Storage]) -> list[str]:
     count = sum(channel.count for storage in storages for channel in storage.channels)
-    spans = [span for storage in storages if (span := storage.span()) is not None]
+    spans = []
+    for storage in storages:
+        if (span := storage.span()) is not None:
+            spans.append(span)
+        if len(storages) > 1:
+            storage.rest()
     start, end = min((span[0] for span in spans), default=0), max((span[1] for span in spans), default=0)
     found = metadata.differences(count, start, end - start)
     return [f"metadata.yaml differs from the files ({', '.join(found)}); they were read."] if found else []

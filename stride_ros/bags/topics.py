@@ -14,6 +14,9 @@ _LISTED = 10
 _TRANSPORTS = ("compressed", "ffmpeg", "foxglove")
 # Types whose messages are packets of a video stream that cannot be read, by the last part of their name.
 _VIDEO_PACKETS = ("CompressedVideo", "FFMPEGPacket")
+_THEORA = "theora_image_transport/msg/Packet"
+# Images that are no ROS messages, as of protobuf or JSON, by the last part of their type.
+_IMAGES = ("Image", "CompressedImage", "RawImage")
 
 
 def choose(
@@ -81,17 +84,25 @@ def _unreadable(channel: Channel) -> SourceError:
 
 def _instead(channels: Sequence[Channel]) -> str:
     """What a recording without images has."""
-    video = next(
-        (c for c in channels if c.msgtype.replace(".", "/").rpartition("/")[2] in _VIDEO_PACKETS), None
-    )
+    video = next((c for c in channels if _last_part(c) in _VIDEO_PACKETS or c.msgtype == _THEORA), None)
     if video is not None:
         return (
             f"{video.topic} carries packets of a video ({video.msgtype}), which must be decoded first:"
             " republish them as images and record those."
         )
+    image = next((c for c in channels if _last_part(c) in _IMAGES and c.encoding not in READABLE), None)
+    if image is not None:
+        return (
+            f"the images on {image.topic} ({image.schema_name}) are encoded as"
+            f" '{image.encoding or 'nothing'}', which cannot be read; record them as ROS messages (cdr)."
+        )
     if not channels:
         return "it has no topics at all."
     return f"it has {_list(sorted({_described(channel) for channel in channels}))}; record the camera too."
+
+
+def _last_part(channel: Channel) -> str:
+    return channel.msgtype.replace(".", "/").rpartition("/")[2]
 
 
 def _described(channel: Channel) -> str:

@@ -1,6 +1,7 @@
 """Recordings that were made, or damaged, so as to take all memory or time: a sentence, soon."""
 
 import os
+import resource
 import sqlite3
 import struct
 
@@ -213,3 +214,23 @@ def test_a_definition_that_lacks_a_field_makes_its_images_unusable(forge, tmp_pa
     numbers, notes = forge.read(path)
     assert numbers == []
     assert "its definition in the recording is damaged" in " ".join(notes)
+
+
+@pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
+def test_more_splits_than_a_process_may_open(forge, tmp_path, storage):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    (tmp_path / "x").mkdir()
+    schema = forge.definition()
+    for number, message in enumerate(forge.images(80)):
+        topic = forge.Topic(schema=schema, messages=[message])
+        if storage == "mcap":
+            forge.mcap(tmp_path / "x" / f"x_{number}.mcap", [topic])
+        else:
+            forge.database(tmp_path / "x" / f"x_{number}.db3", [topic])
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + 20, hard))
+    try:
+        numbers, notes = forge.read(tmp_path / "x")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert numbers == list(range(80))
+    assert notes == ["metadata.yaml is missing; the storage files were read directly."]

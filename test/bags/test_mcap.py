@@ -2,6 +2,8 @@
 
 import struct
 
+import cv2
+import numpy as np
 import pytest
 
 from stride_ros.bags.reader import BagReader
@@ -237,3 +239,43 @@ def records(data):
         opcode, length = struct.unpack_from("<BQ", data, at)
         yield at, opcode, length
         at += 9 + length
+
+
+@pytest.mark.parametrize("defined", [True, False])
+@pytest.mark.parametrize("kind", ["CompressedImage", "RawImage"])
+def test_images_of_foxglove_messages_are_read(forge, tmp_path, kind, defined):
+    from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+
+    time = "builtin_interfaces/Time timestamp\nstring frame_id\n"
+    raw = "uint32 width\nuint32 height\nstring encoding\nuint32 step\nuint8[] data\n"
+    text = time + (raw if kind == "RawImage" else "uint8[] data\nstring format\n")
+    name = f"foxglove_msgs/msg/{kind}"
+    store = get_typestore(Stores.ROS2_JAZZY)
+    store.register(get_types_from_msg(text, name))
+    messages = []
+    for number in range(12):
+        at = store.types["builtin_interfaces/msg/Time"](forge.START // forge.SECOND + number, 0)
+        picture = np.full((8, 12, 3), number, np.uint8)
+        if kind == "RawImage":
+            message = store.types[name](at, "lens", 12, 8, "rgb8", 36, picture.reshape(-1))
+        else:
+            png = cv2.imencode(".png", picture)[1].reshape(-1)
+            message = store.types[name](at, "lens", png, "png")
+        messages.append((forge.START + number * forge.SECOND, bytes(store.serialize_cdr(message, name))))
+    definition = f"{text}{'=' * 80}\nMSG: builtin_interfaces/Time\nint32 sec\nuint32 nanosec\n"
+    schema = definition.encode() if defined else b""
+    topic = forge.Topic("/front", name, schema=schema, messages=messages)
+    path = forge.mcap(tmp_path / "x.mcap", [topic])
+    assert forge.read(path) == (forge.ALL, [])
+    with BagReader(path) as bag:
+        first = next(bag.messages(["/front"]))
+        assert bag.stamp(first) == forge.START
+        assert bag.decode(first)[1] == "lens"
+
+
+def test_images_that_are_no_ros_messages_are_named_with_their_encoding(forge, tmp_path):
+    topic = forge.Topic("/front", "foxglove.CompressedImage", "protobuf", "protobuf", b"x", [(1, b"x")])
+    path = forge.mcap(tmp_path / "x.mcap", [topic])
+    told = r"the images on /front \(foxglove.CompressedImage\) are encoded as 'protobuf'"
+    with pytest.raises(SourceError, match=told):
+        BagReader(path)

@@ -347,7 +347,7 @@ ENCODERS = {  # of a codec, with the options of a live camera
     "h264": ("libx264", {"tune": "zerolatency"}),
     "h265": ("libx265", {"tune": "zerolatency", "x265-params": "log-level=none"}),
     "vp9": ("libvpx-vp9", {"deadline": "realtime", "lag-in-frames": "0"}),
-    "av1": ("libaom-av1", {"usage": "realtime", "cpu-used": "8", "lag-in-frames": "0"}),
+    "av1": ("libsvtav1", {"preset": "12", "svtav1-params": "lookahead=0:pred-struct=1"}),
 }
 
 
