@@ -19,6 +19,14 @@ SUFFIXES = (".mcap", ".db3", ".bag")
 _PACKED = (".zstd", ".zst", ".lz4")
 _UNFINISHED = ".active"  # ROS 1's name for a bag that is being written
 METADATA = "metadata.yaml"
+_ARCHIVES = {
+    b"\x1f\x8b": "compressed with gzip",
+    b"BZh": "compressed with bzip2",
+    b"\xfd7zXZ": "compressed with xz",
+    b"PK\3\4": "a zip archive",
+    b"7z\xbc\xaf": "a 7z archive",
+    b"Rar!": "a rar archive",
+}
 _MOST_LAYERS = 3  # of compression: the recorder's, and what somebody put it into to send it
 
 
@@ -142,6 +150,8 @@ def _open(file: Path, stack: ExitStack, notes: list[str], layers: int = 0) -> St
         return sqlite_file.SqliteFile(file)
     if head.startswith(ros1_file.MAGIC):
         return ros1_file.Ros1File(file)
+    if archive := next((name for magic, name in _ARCHIVES.items() if head.startswith(magic)), None):
+        raise StorageError(f"it is {archive}; unpack it first")
     raise StorageError("it is neither MCAP, a database of rosbag2 nor a bag of ROS 1")
 
 

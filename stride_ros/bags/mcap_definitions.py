@@ -7,14 +7,20 @@ import struct
 from stride_ros.bags.storage import Channel
 
 SCHEMA, CHANNEL = 3, 4
+_ENCODINGS = {"ros2msg": "cdr", "ros2idl": "cdr", "ros1msg": "ros1"}  # of messages, by that of a schema
 
 
 class Definitions:
-    """Takes in records; the first of a number counts, damaged ones are left out."""
+    """Takes in records; the first of a number counts, damaged ones are left out.
+
+    `conflicts`: numbers of channels that were defined again with another topic, and the topics.
+    """
 
     def __init__(self) -> None:
         self._schemas: dict[int, tuple[str, str, bytes]] = {}
         self._channels: dict[int, Channel] = {}
+        self._waiting: dict[int, int] = {}  # channels whose schema has not come, and its number
+        self.conflicts: dict[int, tuple[str, str]] = {}
 
     @property
     def channels(self) -> list[Channel]:
@@ -43,21 +49,30 @@ class Definitions:
         encoding, at = _text(content, at)
         size = struct.unpack_from("<I", content, at)[0]
         self._schemas[number] = name, encoding, content[at + 4 : at + 4 + size]
+        for channel in [channel for channel, schema in self._waiting.items() if schema == number]:
+            del self._waiting[channel]
+            self._describe(self._channels[channel], number)
 
     def _take_channel(self, content: bytes) -> None:
         number, schema = struct.unpack_from("<HH", content)
-        if self.is_whole(number):
-            return
         topic, at = _text(content, 4)
         encoding, at = _text(content, at)
-        name, schema_encoding, data = self._schemas.get(schema, ("", "", b""))
-        if not encoding:  # the schema says it
-            encoding = {"ros2msg": "cdr", "ros2idl": "cdr", "ros1msg": "ros1"}.get(schema_encoding, "")
         known = self._channels.get(number)
         if known is None:
-            self._channels[number] = Channel(number, topic, name, encoding, schema_encoding, data)
-        else:  # its schema came later
-            known.schema_name, known.schema_encoding, known.schema = name, schema_encoding, data
+            known = self._channels[number] = Channel(number, topic, "", encoding)
+        elif known.topic != topic:
+            self.conflicts.setdefault(number, (known.topic, topic))
+            return
+        if not known.schema_name:
+            self._describe(known, schema)
+
+    def _describe(self, channel: Channel, schema: int) -> None:
+        if schema not in self._schemas:
+            self._waiting[channel.number] = schema
+            return
+        channel.schema_name, channel.schema_encoding, channel.schema = self._schemas[schema]
+        if not channel.encoding:  # the schema says it
+            channel.encoding = _ENCODINGS.get(channel.schema_encoding, "")
 
 
 def _text(content: bytes, at: int) -> tuple[str, int]:

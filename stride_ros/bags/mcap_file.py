@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from stride_ros.bags.compression import decompress, growth_limit
 from stride_ros.bags.mcap_definitions import CHANNEL, SCHEMA, Definitions
 from stride_ros.bags.storage import LATEST, BagMessage, Channel, StorageError
+from stride_ros.text.wording import counted
 
 MAGIC = b"\x89MCAP0\r\n"
 FOOTER, MESSAGE, CHUNK, INDEX, CHUNK_INDEX = 2, 5, 6, 7, 8
@@ -78,6 +79,7 @@ class McapFile:
             self._walk_chunks()
             for channel in self._definitions.channels:
                 channel.count = sum(len(times) for _, times, _ in self._places(channel.number))
+            self._tell_strangers()
         except BaseException:
             self.close()
             raise
@@ -141,6 +143,9 @@ class McapFile:
                 continue
             if opcode == FOOTER:
                 whole = True
+                behind = self._size - (content + length + len(MAGIC))
+                if behind > 0:
+                    self.notes.append(f"{self.name} goes on behind its end; {behind} bytes were left out.")
                 break
             if opcode == CHUNK:
                 last = self._chunk(content, length)
@@ -204,6 +209,22 @@ class McapFile:
         chunk.whole = whole
         self._chunks.append(chunk)
         return chunk
+
+    def _tell_strangers(self) -> None:
+        """Note messages on channels that are not defined, or defined twice."""
+        for first, second in self._definitions.conflicts.values():
+            self.notes.append(
+                f"{self.name} has one channel for {first} and {second}; its messages count as those of"
+                f" {first}."
+            )
+        known = {channel.number for channel in self._definitions.channels}
+        strangers = set(self._loose).difference(known)
+        for chunk in self._chunks:
+            strangers.update(set(chunk.indexes if chunk.places is None else chunk.places).difference(known))
+        count = sum(len(times) for number in strangers for _, times, _ in self._places(number))
+        if count:
+            what = counted(count, "message")
+            self.notes.append(f"{self.name}: {what} of no known topic left out.")
 
     # The records of the chunks
 

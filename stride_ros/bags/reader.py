@@ -26,7 +26,7 @@ from stride_ros.bags.types import COMPRESSED_IMAGE, IMAGE_TYPES, PACKET_TYPES, R
 from stride_ros.bags.video import PictureMessage, VideoMessage
 from stride_ros.bags.video_topic import LEAD, VideoTopic, in_order
 from stride_ros.errors import FrameError, SourceError
-from stride_ros.text.wording import time_label
+from stride_ros.text.wording import counted, time_label
 from stride_ros.user_files.paths import given_path
 
 __all__ = ["BagMessage", "BagReader"]
@@ -56,6 +56,7 @@ class BagReader:
             if not any(channel.count for channel in channels):
                 raise SourceError(f"{self.path} has no messages; record it again." + _told(self.notes))
             self.image = choose(channels, image_topic, self.path, option, self.notes)
+            self._notes += _other_channels(channels, self.image)
             self._parts: dict[tuple[str, ...], list[Part]] = {}  # of the topics that were asked for last
             self._timeline = Timeline([part.log_times for part in self._parts_of((self.image.topic,))])
         except BaseException:
@@ -286,11 +287,7 @@ class BagReader:
         return [
             channel
             for channel in storage.channels
-            if channel.topic in topics
-            and (
-                channel.topic != self.image.topic
-                or (channel.msgtype in IMAGE_TYPES and channel.encoding in READABLE)
-            )
+            if channel.topic in topics and (channel.topic != self.image.topic or _is_readable(channel))
         ]
 
 
@@ -304,6 +301,23 @@ def _open(path: Path, stack: ExitStack) -> tuple[list[Storage], list[str]]:
             f" of it with `stride-ros bag {path} BAG`."
         )
     return open_recording(path, stack)
+
+
+def _other_channels(channels: Sequence[Channel], image: Channel) -> list[str]:
+    """What is on the image topic beside images that can be read."""
+    notes = []
+    for channel in channels:
+        if channel.topic == image.topic and channel.count and not _is_readable(channel):
+            kind = channel.schema_name or "no type"
+            notes.append(
+                f"{channel.topic} also has {counted(channel.count, 'message')} that cannot be read as images"
+                f" ({kind}, {channel.encoding or 'unknown encoding'})."
+            )
+    return notes
+
+
+def _is_readable(channel: Channel) -> bool:
+    return channel.msgtype in IMAGE_TYPES and channel.encoding in READABLE
 
 
 def _told(notes: Sequence[str]) -> str:

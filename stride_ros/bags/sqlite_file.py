@@ -6,6 +6,7 @@ import shutil
 import sqlite3
 from array import array
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stride_ros.bags.storage import BagMessage, Channel, StorageError
+from stride_ros.text.wording import counted
 
 MAGIC = b"SQLite format 3\0"
 # Of a damaged file; the names of its columns need not be UTF-8.
@@ -140,6 +142,7 @@ class SqliteFile:
             f" where {number} is not null order by 1"
         ):
             topic, name, encoding = map(_text, values[1:])
+            encoding = encoding.strip().lower() or "cdr"  # that of all recorders
             kind, text = definitions.get(name, ("", ""))
             channels.append(Channel(values[0], topic, name, encoding, kind, text.encode(), _text(hashed)))
         return channels
@@ -169,7 +172,13 @@ class SqliteFile:
             topics, numbers = np.unique(self._rows(self.channels)[:, 2], return_counts=True)
             counts = {int(topic): int(n) for topic, n in zip(topics, numbers, strict=True)}
         for channel in self.channels:
-            channel.count = counts.get(channel.number, 0)
+            channel.count = counts.pop(channel.number, 0)
+        if strangers := sum(counts.values()):
+            self._note(f"{self.name}: {counted(strangers, 'message')} of no known topic left out.")
+        with suppress(*_DAMAGE):
+            query = "select count(*) from messages where typeof(timestamp) <> 'integer'"
+            if timeless := self._database.execute(query).fetchone()[0]:
+                self._note(f"{self.name}: {counted(timeless, 'message')} without a log time left out.")
 
     def _rows(self, channels: Collection[Channel]) -> NDArray[np.int64]:
         """Id, log time and topic of all messages of these channels that can be reached, (n, 3) by id."""

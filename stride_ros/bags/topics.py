@@ -90,15 +90,14 @@ def _instead(channels: Sequence[Channel]) -> str:
             f"{video.topic} carries packets of a video ({video.msgtype}), which must be decoded first:"
             " republish them as images and record those."
         )
-    image = next((c for c in channels if _last_part(c) in _IMAGES and c.encoding not in READABLE), None)
-    if image is not None:
-        return (
-            f"the images on {image.topic} ({image.schema_name}) are encoded as"
-            f" '{image.encoding or 'nothing'}', which cannot be read; record them as ROS messages (cdr)."
-        )
     if not channels:
         return "it has no topics at all."
-    return f"it has {_list(sorted({_described(channel) for channel in channels}))}; record the camera too."
+    image = next((c for c in channels if _last_part(c) in _IMAGES and c.encoding not in READABLE), None)
+    remedy = "record the camera too."
+    if image is not None:
+        kind = image.encoding or "an unknown encoding"
+        remedy = f"images in {kind} cannot be read, so record them as ROS messages (cdr)."
+    return f"it has {_list(sorted({_described(channel) for channel in channels}))}; {remedy}"
 
 
 def _last_part(channel: Channel) -> str:
