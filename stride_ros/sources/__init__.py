@@ -33,7 +33,7 @@ def open_source(
     bag, None for the only one; topic_option: what a user gives it with, for messages.
     Raises SourceError when there is nothing to read.
     """
-    path = given_path(source)
+    path = given_path(source if source.strip() else f"./{source}")  # what may be given is told below
     if image_topic and (source == "world" or not is_recording(path)):
         raise SourceError(f"{source} is no recording and has no image topics; leave {topic_option} out.")
     if source == "world":
@@ -42,7 +42,7 @@ def open_source(
         source = f"/dev/video{source}"
     if source.startswith("/dev/"):
         return CameraSource(source, rate, seconds, size)
-    if not path.exists():
+    if not source.strip() or not path.exists():
         raise SourceError(
             f"The source '{source}' does not exist; use world, a video file, an image folder, a bag or"
             " /dev/videoN."
