@@ -83,7 +83,8 @@ class FolderSource:
                     in_a_row += 1
                     if in_a_row > max(_MOST_BAD, count):
                         raise SourceError(
-                            f"More than {in_a_row - 1:,} images in a row of {self.name} cannot be used: {error}"
+                            f"More than {in_a_row - 1:,} images in a row of {self.name} cannot be"
+                            f" used: {error}"
                         ) from error
                     continue
                 count, in_a_row = count + 1, 0
