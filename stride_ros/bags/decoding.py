@@ -15,11 +15,10 @@ from stride_ros.activation.sampling import NANOSECONDS
 from stride_ros.bags.compression import decompress, kind_of
 from stride_ros.bags.storage import BagMessage, StorageError
 from stride_ros.bags.types import RAW_TYPES, WITHOUT_HEADER, MessageDecoder
-from stride_ros.bags.video import Packet, PictureMessage, packet_of
+from stride_ros.bags.video import Packet, packet_of
 from stride_ros.errors import FrameError
 from stride_ros.imaging.images import compressed_to_rgb, image_to_rgb
 from stride_ros.imaging.packets import holds_picture
-from stride_ros.imaging.video import frame_to_rgb
 
 
 class ImageDecoder:
@@ -43,9 +42,7 @@ class ImageDecoder:
         return int(seconds) * NANOSECONDS + int(nanoseconds)
 
     def decode(self, message: BagMessage) -> tuple[NDArray[np.uint8], str]:
-        """An image as (H, W, 3) uint8 RGB, and its frame_id."""
-        if isinstance(message, PictureMessage):
-            return frame_to_rgb(message.picture), message.frame_id
+        """An image that is no packet as (H, W, 3) uint8 RGB, and its frame_id."""
         image = self._deserialised(message)
         convert = image_to_rgb if message.channel.msgtype in RAW_TYPES else compressed_to_rgb
         with _fields_of(message):

@@ -26,6 +26,7 @@ from stride_ros.bags.types import COMPRESSED_IMAGE, IMAGE_TYPES, PACKET_TYPES, R
 from stride_ros.bags.video import PictureMessage, VideoMessage
 from stride_ros.bags.video_topic import LEAD, VideoTopic, in_order
 from stride_ros.errors import FrameError, SourceError
+from stride_ros.imaging.video import frame_to_rgb
 from stride_ros.text.wording import counted, time_label
 from stride_ros.user_files.paths import given_path
 
@@ -272,7 +273,10 @@ class BagReader:
 
     def decode(self, message: BagMessage) -> tuple[NDArray[np.uint8], str]:
         """An image as (H, W, 3) uint8 RGB, and its frame_id. Raises FrameError."""
-        found = self._decoder.decode(message)
+        if isinstance(message, PictureMessage):
+            found = frame_to_rgb(message.picture), message.frame_id
+        else:
+            found = self._decoder.decode(message)
         if self._patience is not None:
             self._patience.picture()
         return found
