@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stride_ros.errors import ConfigError
@@ -13,6 +12,7 @@ from stride_ros.process.threads import add_threads_option, use_threads
 from stride_ros.terminal import say
 from stride_ros.text.wording import counted, plural
 from stride_ros.user_files.output import write_whole
+from stride_ros.user_files.paths import path_argument
 
 if TYPE_CHECKING:
     from stride_ros.activation.model import ActivationModel
@@ -80,9 +80,9 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     )
     add_threads_option(parser)
     parser.add_argument("--seed", type=int, default=0, help="of frames and weights (default 0)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all numbers")
+    parser.add_argument("--json", type=path_argument, metavar="FILE", help="write all numbers")
     parser.add_argument(
-        "--picture", type=Path, metavar="FILE", help="draw the ticks, for example benchmark.png"
+        "--picture", type=path_argument, metavar="FILE", help="draw the ticks, for example benchmark.png"
     )
     parser.set_defaults(run=run)
 
