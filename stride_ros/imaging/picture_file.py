@@ -120,9 +120,11 @@ def _decode_any(data: bytes) -> tuple[NDArray[Any], int]:
     with opened as picture:
         width, height = picture.size
         check_claim(width, height, len(data))  # only the header has been read so far
+        compression = str(picture.info.get("compression", ""))
         if picture.format != "JPEG":
-            cost.check_samples(str(picture.format), width, height, picture.mode, _raw_mode(picture))
-        if picture.format == "TIFF" and "jpeg" in str(picture.info.get("compression")):
+            kind, mode = str(picture.format), picture.mode
+            cost.check_samples(kind, width, height, mode, _raw_mode(picture), compression)
+        if picture.format == "TIFF" and "jpeg" in compression:
             raise ValueError("a TIFF file with a JPEG file in it")  # its scans cannot be counted
         if picture.format == "BMP" and picture.tile[0][0] == "bmp_rle":
             raise ValueError("a BMP file in runs")  # which Pillow reads byte by byte
