@@ -69,8 +69,8 @@ class EventReader:
         line = "".join(self._line)
         value = line.partition(":")[2] if line.startswith("data:") else line
         whole = value if line.startswith("data:") else "\n".join([*self._other, line])
-        if _done(value) or (line and _parse(whole) is not None):
-            return self._end_line() + self._end_document(only_whole=True)
+        if _done(value) or _parse(whole) is not None:
+            return (self._end_line() if line else []) + self._end_document(only_whole=True)
         if "".join([*self._other[:1], line]).lstrip().startswith("<"):  # a page: enough of it is known
             return self._end_line() + self._end_document()
         return []
