@@ -46,11 +46,13 @@ WORDS = (
     *("<", "</", "<|", "data: x", "[DONE]", "{", "}", "analysis", "final", "\ud83d", "\ude00", "\ufeff"),
     *("<think>", "</think>", "</THINK>", "<thought>", "</thought>", "[THINK]", "[/THINK]"),
     *("◁think▷", "◁/think▷", "\x85", "<|channel|>", "<|message|>", "<|start|>", "<|end|>", "assistantfinal"),
-    *("final<|message|>", "e\u0301"),
+    *("final<|message|>", "e\u0301", "<answer>", "</answer>", "<|im_end|>", "<|end_of_box|>"),
+    *("[BEGIN FINAL RESPONSE]", "</analysis>", "<mm:think>"),
 )  # fmt: skip
 REASONS = (
     *("stop", "STOP", "eos_token", "end_turn", "length", "content_filter", "SAFETY", "error", "abort"),
     *("tool_calls", "", "null", None, {"type": "stop"}, {"type": "abort", "message": "x"}, "of its own"),
+    *(0, 1, 2, 7, ["stop"], [], "FinishReason.STOP", "FINISH_REASON_LENGTH", True),
 )  # fmt: skip
 ERRORS = (
     *({"error": "no room"}, {"error": {"message": "no room", "code": 400}}, {"detail": "no room"}),
@@ -197,7 +199,8 @@ def change_json(piece: bytes, chance: random.Random, notes: list[str]) -> bytes:
     if kind == "text":
         inner["content"] = chance.choice((text, said + text, text + said, None, ""))
     elif kind == "reason":
-        choice["finish_reason"] = chance.choice(REASONS)
+        holder = value if chance.random() < 0.1 else choice
+        holder[chance.choice(("finish_reason", "finish_reason", "finishReason"))] = chance.choice(REASONS)
     elif kind == "field":
         inner[chance.choice(("reasoning_content", "reasoning", "refusal", "role", "thinking"))] = text
     elif kind == "kind":

@@ -21,6 +21,7 @@ _SAMPLE = {"1": 1, "L": 1, "P": 1, "LA": 2, "PA": 2, "RGBA": 4, "RGBX": 4, "CMYK
 _HELD = {"1": 1, "L": 1, "P": 1}  # Pillow's bytes a pixel, where they are not 4
 # ns for each byte of samples: the slowest filters and compressions of each format.
 _PACE = {"PNG": 20.0, "TIFF": 14.0, "BMP": 8.0, "WEBP": 40.0}
+_TABLES = 8_000_000  # bytes of a JPEG decoder beside the picture
 _BLOCKS = 20_000_000  # bytes for what is converted at a time
 _STRIPS, _TILES = 273, 324  # tags of TIFF: where the parts of the picture are
 
@@ -30,10 +31,10 @@ def check_jpeg(info: JpegInfo, size: int, *, twice: bool = False) -> None:
     pixels = info.width * info.height
     if info.buffered:
         seconds = (15 + 1.1 * info.scans) * _NS * pixels + 50 * _NS * size
-        memory = max(6, 3 + 2 * info.components) * pixels  # all coefficients are kept
+        memory = max(6, 3 + 2 * info.components) * pixels + _TABLES  # all coefficients are kept
     else:
         seconds = 10 * _NS * pixels + 8 * _NS * size
-        memory = 6 * pixels  # OpenCV hands out a copy
+        memory = 6 * pixels + _TABLES  # OpenCV hands out a copy
     if info.arithmetic:
         seconds *= 4
     if twice:
