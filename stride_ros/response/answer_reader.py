@@ -66,7 +66,7 @@ class AnswerReader:
         self._words = ""  # the beginning of what is no JSON
         self._foreign = ""  # the beginning of JSON that is no chat completion
         self._thought = False
-        self._ended = False  # the body has
+        self._cut = False  # the body ended within a line
         self._left = False
 
     @property
@@ -109,7 +109,7 @@ class AnswerReader:
         when it is not all of an answer.
         """
         if not self.done:
-            self._ended = True
+            self._cut = self._events.in_line
             self._take(self._events.finish())
         problem = self._problem()
         self._leave(complete=problem is None)
@@ -180,8 +180,8 @@ class AnswerReader:
             if not self._chat.recognised and event.value:
                 self._foreign = self._foreign or json.dumps(event.value, ensure_ascii=False)[:_LONGEST_WORDS]
         else:
-            if event.kind == "broken" and self._ended and self._chat.recognised:
-                raise CutOffError  # in the middle of a chunk
+            if event.kind == "broken" and self._cut and self._chat.recognised:
+                raise CutOffError
             self._words = self._words or event.value[:_LONGEST_WORDS]
             page = event.value.lstrip().startswith("<") and not self._chat.recognised
             if page or event.kind == "broken":

@@ -60,6 +60,11 @@ class EventReader:
             return True
         return "".join([*self._other[:1], line]).lstrip().startswith(("{", "["))
 
+    @property
+    def in_line(self) -> bool:
+        """Whether the last line has no end yet."""
+        return bool(self._line)
+
     def feed(self, data: bytes) -> list[Event]:
         """Return the events that `data` completes. Raises TooLongError."""
         return self._read(self._decoder.decode(data))

@@ -165,8 +165,8 @@ def read_lines(text: str, closed: bool, chat: Chat) -> None:
         else:
             other = read_other(line, other, chat)
     if closed or chat.finish:
-        flush(data, name, chat, at_end=True)
-        leftover("\n".join(other), chat, at_end=True)
+        flush(data, name, chat, at_end=bool(lines[-1]))
+        leftover("\n".join(other), chat, at_end=bool(lines[-1]))
     elif parsed("\n".join(other)) is not None:
         take(parsed("\n".join(other)), chat)
 
