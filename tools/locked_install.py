@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""`locked_install.py --lock LOCK [as pip install]` installs with pip the files that a lock names, and no others.
+"""`locked_install.py --lock LOCK [as for pip install]` installs the files that a lock names, and no others.
 
 pip takes hashes for all requirements or for none, and then no ranges. Therefore what is to be installed is
 resolved first, with the lock's versions as constraints, and the resulting list is installed with the lock's
