@@ -162,12 +162,15 @@ def change(body: bytes, chance: random.Random, notes: list[str]) -> bytes:
     if not pieces:
         return body
     at = chance.randrange(len(pieces))
-    kind = chance.choice(("json", "json", "json", "json", "drop", "twice", "swap", "noise", "error"))
+    kinds = ("json", "json", "json", "json", "drop", "twice", "swap", "noise", "error", "glue")
+    kind = chance.choice(kinds)
     notes.append(kind)
     if kind == "json":
         pieces[at] = change_json(pieces[at], chance, notes)
     elif kind == "drop":
         del pieces[at]
+    elif kind == "glue":
+        pieces[at] = pieces[at].rstrip()
     elif kind == "twice":
         pieces.insert(at, pieces[at])
     elif kind == "swap":
@@ -205,7 +208,9 @@ def change_json(piece: bytes, chance: random.Random, notes: list[str]) -> bytes:
         inner[chance.choice(("reasoning_content", "reasoning", "refusal", "role", "thinking"))] = text
     elif kind == "kind":
         part = {"type": chance.choice(("text", "thinking", "image_url", "output_text")), "text": text}
-        inner["content"] = chance.choice(([part], [said, part], part, [], [{"type": "text", "text": said}]))
+        inner["content"] = chance.choice(
+            ([part], [said, part], part, [], [{"type": "text", "text": said}], 7, 0.5, True)
+        )
     elif kind == "usage":
         value["usage"] = chance.choice((None, {}, {"completion_tokens": chance.choice((0, 3, -1, "x"))}))
     elif kind == "index":

@@ -147,6 +147,8 @@ class ChatReader:
             elif whole or reason:
                 self.whole = self.whole or whole
                 pieces = self._news(pieces)
+            else:
+                pieces = self._growth(pieces)
             yield from self._own(pieces)
         if not spoken and isinstance(choice.get("text"), str) and choice["text"]:
             yield from self._own([Piece(choice["text"])])
@@ -161,6 +163,13 @@ class ChatReader:
             return [Piece(text[len(self._text) :])]
         if self._streamed or len(self._text) >= _LONGEST or text.strip() == self._text.strip():
             return []
+        return pieces
+
+    def _growth(self, pieces: list[Piece]) -> list[Piece]:
+        """What a message in the middle of a stream adds: some servers send all so far with each."""
+        text = "".join(piece.text for piece in pieces if not piece.thought)
+        if self._text.strip() and len(text) > len(self._text) and text.startswith(self._text):
+            return [Piece(text[len(self._text) :])]
         return pieces
 
     def _own(self, pieces: Any) -> Iterator[Piece]:
@@ -286,7 +295,9 @@ def _thoughts(source: Mapping[str, Any]) -> Iterator[Piece]:
 
 def _content(content: Any) -> Iterator[Piece]:
     """Content as text, as a part, or as a list of either."""
-    if isinstance(content, str):
+    if isinstance(content, (int, float)) and not isinstance(content, bool):
+        yield Piece(str(content))  # a token of digits that something has parsed
+    elif isinstance(content, str):
         if content:
             yield Piece(content)
     elif isinstance(content, list):

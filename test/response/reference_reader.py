@@ -215,12 +215,36 @@ def leftover(text: str, chat: Chat, *, at_end: bool = False) -> None:
     if parsed(text) is not None:
         take(parsed(text), chat)
         return
+    if (glued := split_glued(text)) is not None:
+        for value in glued:
+            if value == "[DONE]":
+                raise Stop(done=True)
+            take(value, chat)
+        return
     broken = re.match(r'\s*(\{|\[\s*[{"\[])', text)
     if broken and chat.seen and at_end:  # cut in the middle
         raise Stop
     chat.words.append(text)
     if broken or (text.lstrip().startswith("<") and not chat.seen):
         raise Stop(chat.words[0])
+
+
+def split_glued(text: str) -> list[Any] | None:
+    """Values without line ends between them, None for anything else."""
+    values: list[Any] = []
+    rest = text
+    while rest := re.sub(r"^(\s|data:)+", "", rest):
+        if rest.strip() == "[DONE]":
+            return [*values, "[DONE]"]
+        try:
+            value, end = json.JSONDecoder(strict=False).raw_decode(rest)
+        except ValueError:
+            return None
+        if not isinstance(value, dict | list):
+            return None
+        values.append(value)
+        rest = rest[end:]
+    return values or None
 
 
 def parsed(text: str) -> Any:
@@ -294,6 +318,8 @@ def take_choice(choice: dict[str, Any], is_whole: bool, chat: Chat) -> None:
                 pieces = [text[len(before) :]]
             elif before and (chat.deltas or text.strip() == before.strip()):
                 pieces = []
+        elif chat.text.strip() and text != chat.text and text.startswith(chat.text):
+            pieces = [text[len(chat.text) :]]
         add(pieces, chat)
     if not told and isinstance(choice.get("text"), str):
         add([choice["text"]], chat)
@@ -321,6 +347,8 @@ def parts_of(source: dict[str, Any]) -> list[Any]:
 
 
 def content_of(content: Any) -> list[Any]:
+    if type(content) in (int, float):
+        return [str(content)]
     if isinstance(content, str):
         return [content] if content else []
     if isinstance(content, list):
