@@ -3,8 +3,8 @@
 
 pip takes hashes for all requirements or for none, and then no ranges. Therefore what is to be installed is
 resolved first, with the lock's versions as constraints, and the resulting list is installed with the lock's
-hashes. What is installed already stays, wherever it came from: PyTorch's build for a CPU or GPU, which comes
-from PyTorch's own index before, has other hashes than the one of the package index, which the lock names.
+hashes. What is installed already stays, wherever it came from. A build of PyTorch for a CPU or GPU (such as
+2.13.0+cpu) is another file than the package index's, which the lock names: it is installed by its version.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
+BUILDS = {"torch"}  # packages of which other indexes have builds of their own, by their local version
 OLDEST_PIP = 22, 2  # that can say what it would install
 
 
@@ -50,18 +51,20 @@ def read_lock(path: Path) -> Lock:
     return lock
 
 
-def resolved(report: str, lock: Lock) -> list[str]:
-    """Lines for pip with hashes, for what its report says that it would install."""
-    lines = []
+def resolved(report: str, lock: Lock) -> tuple[list[str], list[str]]:
+    """What pip's report would install: lines with hashes, and builds that the lock cannot know."""
+    lines, builds = [], []
     for item in json.loads(report)["install"]:
-        name, version = item["metadata"]["name"], item["metadata"]["version"]
-        hashes = lock.hashes.get((canonical(name), version))
-        if hashes is None:
+        name, version = canonical(item["metadata"]["name"]), item["metadata"]["version"]
+        if name in BUILDS and "+" in version:
+            builds.append(f"{name}=={version}")
+        elif hashes := lock.hashes.get((name, version)):
+            lines.append(" ".join([f"{name}=={version}", *(f"--hash={each}" for each in hashes)]))
+        else:
             raise NotInTheLock(
                 f"the lock has no hashes of {name} {version}: run `make lock` and look at what changes."
             )
-        lines.append(" ".join([f"{name}=={version}", *(f"--hash={each}" for each in hashes)]))
-    return lines
+    return lines, builds
 
 
 def locked_install(path: Path, arguments: list[str]) -> int:
@@ -81,10 +84,12 @@ def locked_install(path: Path, arguments: list[str]) -> int:
         dry = [*command, "--quiet", "--dry-run", "--report", str(report), *asked]
         if status := subprocess.run(dry).returncode:
             return status
-        if not (lines := resolved(report.read_text(), lock)):
-            return 0
+        lines, builds = resolved(report.read_text(), lock)
         files.write_text("\n".join([*lines, ""]))
-        return subprocess.run([*command, "--no-deps", "--require-hashes", "-r", str(files)]).returncode
+        steps = [builds] if builds else []
+        steps += [["--require-hashes", "-r", str(files)]] if lines else []
+        statuses = (subprocess.run([*command, "--no-deps", *step]).returncode for step in steps)
+        return next((status for status in statuses if status), 0)
 
 
 def main() -> int:

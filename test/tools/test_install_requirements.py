@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import subprocess
 import zipfile
@@ -199,6 +200,20 @@ def test_another_file_than_the_locks_is_not_installed(robot, index, tmp_path):
     assert answer.returncode == 1
     assert "DO NOT MATCH THE HASHES" in answer.stdout + answer.stderr
     assert "openai" not in robot.installed()
+
+
+def test_only_pytorch_may_come_as_a_build_that_the_lock_does_not_know(tool):
+    locked_install = tool("locked_install")
+    lock = locked_install.Lock(hashes={("numpy", "2.4.6"): ["sha256:aa"], ("torch", "2.13.0"): ["sha256:bb"]})
+
+    def report(*items: tuple[str, str]) -> str:
+        return json.dumps({"install": [{"metadata": {"name": n, "version": v}} for n, v in items]})
+
+    lines, builds = locked_install.resolved(report(("torch", "2.13.0+cpu"), ("NumPy", "2.4.6")), lock)
+    assert lines == ["numpy==2.4.6 --hash=sha256:aa"]
+    assert builds == ["torch==2.13.0+cpu"]
+    with pytest.raises(locked_install.NotInTheLock, match=r"numpy 2\.4\.6\+evil"):
+        locked_install.resolved(report(("numpy", "2.4.6+evil")), lock)
 
 
 def test_what_is_not_in_the_lock_is_named(robot, index, tmp_path):
