@@ -30,6 +30,7 @@ from stride_ros.response.server_retries import (
     retry_after,
     takes_no_images,
     tls_error,
+    was_too_much,
 )
 from stride_ros.text.foreign import visible
 
@@ -112,6 +113,8 @@ _SENTENCES: dict[type[Exception], Callable[[Any, ServerFacts], str]] = {
         if takes_no_images(error.words)
         else f"reported that its quota is used up ({_said(error.words, facts)}): raise it at the provider."
         if is_quota_text(f"{error.code} {error.words}")
+        else f"refused the request ({_said(error.words, facts)}): lower max_frames or image_size."
+        if was_too_much(error.words)
         else f"reported an error in its answer ({_said(error.words, facts)}): check its log"
         f"{_address_hint(facts)}."
     ),
@@ -156,6 +159,8 @@ def _status_reason(error: StatusError, facts: ServerFacts) -> str:
     quoted = f"{status}: {said}" if said else str(status)
     if takes_no_images(error.body):
         return f"The server at {where} {_no_images(quoted, facts)}"
+    if was_too_much(error.body) and status not in (401, 403, 404, 429):
+        return f"The server at {where} refused the request ({quoted}): lower max_frames or image_size."
     if is_quota(error):
         return f"The quota at {where} is used up ({quoted}): raise it at the provider, or use another key."
     if status == 401:

@@ -30,6 +30,12 @@ _NO_IMAGES = re.compile(
     r"|unknown variant .?image_url|missing data required for image|content.{0,4} ?: value must be a string",
     re.IGNORECASE,
 )
+_TOO_MUCH = re.compile(
+    r"at most [1-9]\d* (images?|videos?)\b|too many (images|frames|tokens)|prompt is too (long|large)"
+    r"|(maximum|available|model'?s) context|context[ _](length|size|window)"
+    r"|exceeds? the (max|limit)[a-z ]{0,30}(token|image)",
+    re.IGNORECASE,
+)
 # Some ask for a pause in the body alone: Gemini's endpoint, and clouds in words ("try again in 1m2.5s").
 _RETRY_DELAY = re.compile(r'"retryDelay"\s*:\s*"([\d.]+s)"')
 _TRY_AGAIN = re.compile(
@@ -42,14 +48,15 @@ _UNITS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 def is_passing(error: Exception) -> bool:
     """Whether the same request may well succeed a moment later."""
     if isinstance(error, StatusError):
-        if takes_no_images(error.body):
+        if takes_no_images(error.body) or was_too_much(error.body):
             return False
         if error.status not in _PASSING and (error.status < 500 or error.status in (501, 505)):
             return False
         return not is_quota(error) and retry_after(error) <= LONGEST_WAIT
     if isinstance(error, ServerSaidError):
         code = int(error.code) if error.code.isdigit() and len(error.code) == 3 else 0
-        lasting = is_quota_text(f"{error.code} {error.words}") or takes_no_images(error.words)
+        words = error.words
+        lasting = is_quota_text(f"{error.code} {words}") or takes_no_images(words) or was_too_much(words)
         return (code in _PASSING or code >= 500) and not lasting
     if isinstance(error, CutOffError):
         return True
@@ -73,6 +80,11 @@ def is_quota_text(text: str) -> bool:
 def takes_no_images(text: str) -> bool:
     """Whether a server's words say that the model, as it is served, takes no images."""
     return bool(_NO_IMAGES.search(text))
+
+
+def was_too_much(text: str) -> bool:
+    """Whether a server's words say that the request has more images or tokens than it takes."""
+    return bool(_TOO_MUCH.search(text))
 
 
 def retry_after(error: Exception) -> float:

@@ -281,6 +281,23 @@ def test_a_model_without_eyes_is_told_and_not_asked_again(raw_server, ask, statu
 
 
 @pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (500, "the request exceeds the available context size. try increasing the context size"),
+        (400, "This model's maximum context length is 4096 tokens. However, you requested 9000 tokens"),
+        (400, "At most 1 image(s) may be provided in one request."),
+        (200, "At most 4 images may be provided in one prompt."),
+    ],
+)
+def test_a_request_that_is_too_much_is_not_made_again(raw_server, ask, status, words):
+    raw_server.then(reply(f"{status} No", {"error": {"message": words, "code": 500}}))
+    error = ask(max_retries=2)[1]
+    assert words[:20] in error
+    assert "lower max_frames" in error
+    assert len(raw_server.requests) == 1
+
+
+@pytest.mark.parametrize(
     "words",
     [
         "Unsupported value: 'temperature' does not support 0.0 with this model.",
