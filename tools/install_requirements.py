@@ -28,6 +28,8 @@ except ImportError:
         f"made by `{name} -m venv --system-site-packages .venv`."
     ) from None
 
+from locked_install import NotInTheLock, locked_install, read_lock
+
 ROOT = Path(__file__).resolve().parent.parent
 KEPT = {"torch": "torch", "numpy": "numpy", "opencv-python-headless": "cv2"}
 JETSON = Path("/etc/nv_tegra_release")
@@ -61,8 +63,7 @@ def importable(module: str) -> Present | None:
 
 def read_requirements(*files: Path) -> list[Requirement]:
     """The requirements of these files that apply to this Python."""
-    lines = (line.partition("#")[0].strip() for file in files for line in file.read_text().splitlines())
-    found = [Requirement(line) for line in lines if line]
+    found = [Requirement(line) for file in files for line in read_lock(file).versions]
     return [item for item in found if item.marker is None or item.marker.evaluate()]
 
 
@@ -160,7 +161,9 @@ def install(options: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as folder:
         arguments, notes = [], []
         if options.lock:
-            arguments += ["-c", str(options.lock)]
+            versions = Path(folder, "versions.txt")
+            versions.write_text("\n".join([*read_lock(options.lock).versions, ""]))
+            arguments += ["-c", str(versions)]
         else:
             requirements, kept, notes = keep_what_is_there(requirements)
             constraints = Path(folder, "kept.txt")
@@ -174,7 +177,11 @@ def install(options: argparse.Namespace) -> None:
         torch = next(item for item in requirements if item.name == "torch")
         if not satisfied(torch := pinned(options.lock, torch)):
             print(f"* {install_torch(torch, arguments, options.torch_backend)}", flush=True)
-        if status := subprocess.run(command).returncode:
+        if options.lock:
+            status = locked_install(options.lock, list(map(str, requirements)))
+        else:
+            status = subprocess.run(command).returncode
+        if status:
             raise CannotInstall(f"pip ended with status {status}; its last lines above say why.")
     if found := importable("torch"):
         print(f"* PyTorch {found.version} ({f'CUDA {found.cuda}' if found.cuda else 'CPU build'})")
@@ -193,7 +200,7 @@ def main() -> int:
     parser.add_argument("--dry-run", action="store_true", help="only print what pip would be told")
     try:
         install(parser.parse_args())
-    except CannotInstall as error:
+    except (CannotInstall, NotInTheLock) as error:
         print(f"install_requirements: {error}", file=sys.stderr)
         return 1
     return 0

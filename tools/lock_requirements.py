@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write requirements-lock-<distro>.txt: exact versions for Python 3.10 to 3.14 that CI installs.
+"""Write requirements-lock-<distro>.txt: exact versions and hashes for Python 3.10 to 3.14 that CI installs.
 
 What a lock says already stays where the ranges allow it. Arguments are passed on to `uv pip compile`:
 --upgrade for the newest of all, -P torch==2.13.0 for one package.
@@ -19,7 +19,7 @@ def lock(distro: str, arguments: list[str]) -> int:
     """Resolve the requirements of one ROS 2 distribution; the exit status of uv."""
     files = ["requirements.txt", "requirements-dev.txt", f"requirements-ros-{distro}.txt"]
     command = [sys.executable, "-m", "uv", "pip", "compile", "--quiet"]
-    command += ["--universal", "--python-version", "3.10", "--no-annotate"]
+    command += ["--universal", "--python-version", "3.10", "--no-annotate", "--generate-hashes"]
     command += ["--no-emit-index-url", "--no-emit-find-links", "--custom-compile-command", "make lock"]
     command += ["--output-file", f"requirements-lock-{distro}.txt", *arguments, *files]
     return subprocess.run(command, cwd=ROOT).returncode

@@ -163,7 +163,7 @@ def install_ros(layout: Layout) -> None:
     if layout.sourced:
         return
     wheels = ROOT / f"requirements-ros-{layout.distro}.txt"
-    run(layout, [layout.python, "-m", "pip", "install", "-r", wheels, "-c", layout.lock])
+    run(layout, [layout.python, ROOT / "tools" / "locked_install.py", "--lock", layout.lock, "-r", wheels])
     rewrite_wheel_paths(layout)
 
 

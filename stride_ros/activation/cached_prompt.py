@@ -2,8 +2,9 @@
 
 There are two caches: the active one, and an upcoming one that begins where the context will begin after the
 next shift. Both take the same encoded pairs, the upcoming one at an even pace behind, so that a shift is a
-swap and costs nothing. Memory is bounded by two caches; encoded pairs are shared with the other watches of
-the stream.
+swap and costs nothing. A cache takes memory as it fills and gives it back when its prompt begins anew: both
+together take most just before a shift, when the active one is full and the upcoming one holds what will be
+left. Encoded pairs are shared with the other watches of the stream.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from stride_ros.activation.model import ActivationModel
 from stride_ros.activation.passes import FramePair
 from stride_ros.activation.prefix import Pair, Prefix
 from stride_ros.qwen3_vl.decoder import TokenBlock
-from stride_ros.qwen3_vl.kv_cache import PARTS
+from stride_ros.qwen3_vl.kv_cache import KVCache
 
 
 class CachedPrompt:
@@ -41,13 +42,15 @@ class CachedPrompt:
     ) -> None:
         self._context = context
         self._recorder = recorder or (model.recorder if config.cuda_graphs else None)
-        most = config.max_frames // 2 + 1
+        most = (config.max_frames + 1) // 2
+        self._kept = (config.max_frames - config.dropped_per_shift) // 2  # pairs in context after a shift
 
-        def cache() -> _Cache:
-            prefix = Prefix(model, query, config.position_scheme, most)
+        def filled(cache: KVCache) -> _Cache:
+            prefix = Prefix(model, query, config.position_scheme, most, cache)
             return _Cache(prefix, model.recorded_passes(self._recorder) if self._recorder else None)
 
-        self._active, self._upcoming = cache(), cache()
+        caches, self._pages = model.new_caches(2)
+        self._active, self._upcoming = map(filled, caches)
         self._upcoming.prefix.restart(context.next_start)
         self._pairs: deque[Pair] = deque()
         self._first_pair = 0  # index of the first frame in self._pairs
@@ -55,8 +58,9 @@ class CachedPrompt:
 
     @property
     def memory_bytes(self) -> int:
-        """Bytes of keys and values."""
-        return self._active.prefix.memory_bytes + self._upcoming.prefix.memory_bytes
+        """Bytes of keys and values, and of the pages that wait for some."""
+        spare = self._pages.free_bytes if self._pages is not None else 0
+        return self._active.prefix.memory_bytes + self._upcoming.prefix.memory_bytes + spare
 
     @property
     def recordings(self) -> int:
@@ -69,8 +73,9 @@ class CachedPrompt:
         return self._pairs
 
     def memory_limit(self, tokens: int) -> int:
-        """Bytes of two full caches."""
-        return self._active.prefix.bytes_for(tokens) + self._upcoming.prefix.bytes_for(tokens)
+        """Bytes just before a shift: of a full prompt, and of what will be left of it."""
+        prefix, seconds = self._active.prefix, self._context.seconds
+        return prefix.bytes_for(tokens, seconds) + prefix.bytes_for(tokens, seconds, self._kept)
 
     def shift(self) -> None:
         """Swap the caches; what is missing from the new active one is appended with the next pair."""
@@ -98,9 +103,9 @@ class CachedPrompt:
         while self._pairs and self._first_pair < needed:
             self._pairs.popleft()
             self._first_pair += 2
-        self._active.record_ahead()
-        if self._context.frames_to_shift < PARTS:  # it is nearly as long as when it will be used
-            self._upcoming.record_ahead()
+        self._active.prepare()
+        if not self._context.frames_to_shift:  # it is about as long as when it will be used
+            self._upcoming.prepare()
 
     def ask(self, request: SlotPass) -> TokenBlock | None:
         """See `PromptPasses`: a recorded pass runs all slots, an ordinary one those that differ."""
@@ -137,21 +142,18 @@ class _Cache:
     def usable_recordings(self) -> RecordedPasses | None:
         if self._recorded is not None and not self._recorded.usable:
             self._recorded = None  # and with it the memory of what was recorded
+            self.prefix.forget_slots()  # recorded passes leave no keys and values of slots
         return self._recorded
 
     @property
     def recordings(self) -> int:
         return len(self._recorded) if self._recorded is not None else 0
 
-    def record_ahead(self) -> None:
-        """Record one pass that will be needed and is not recorded yet, so that no decision waits for many."""
+    def prepare(self) -> None:
+        """Record the pass over a prompt as long as it is now."""
         recorded = self.usable_recordings
-        if recorded is None or not self.prefix.begun:
-            return
-        blocks = [self.prefix.placeholder()]
-        parts = recorded.missing(blocks)
-        if parts is not None:
-            recorded.prepare(blocks, parts)
+        if recorded is not None and self.prefix.begun:
+            recorded.prepare([self.prefix.placeholder()])
 
 
 def _encoded(pair: FramePair) -> Pair:

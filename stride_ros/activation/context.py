@@ -9,11 +9,13 @@ class Context:
     """Times of the frames in context. Frames are counted from the beginning of the stream.
 
     start: index of the context's first frame, always the first of a pair; max_frames, drop_frames: how many
-    fit, and how many of the oldest leave when one more comes.
+    fit, and how many of the oldest leave when one more comes; seconds: that they cover, as far as memory is
+    reckoned; left out, a second a frame.
     """
 
-    def __init__(self, max_frames: int, drop_frames: int) -> None:
+    def __init__(self, max_frames: int, drop_frames: int, seconds: float | None = None) -> None:
         self.max_frames, self.drop_frames = max_frames, drop_frames
+        self.seconds = float(max_frames) if seconds is None else seconds
         self.start = 0
         self._times: deque[float] = deque()
 

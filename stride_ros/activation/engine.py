@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from stride_ros.activation.cached_prompt import CachedPrompt
+from stride_ros.activation.catch_up import CatchUp
 from stride_ros.activation.config import ActivationConfig, TriggerConfig
 from stride_ros.activation.context import Context
 from stride_ros.activation.denoising import Probabilities, SlotPass
@@ -20,9 +21,6 @@ from stride_ros.qwen3_vl.decoder import TokenBlock
 from stride_ros.qwen3_vl.patches import CELL, model_size
 
 _ENCODED_AT_ONCE = 8  # frame pairs; more only costs memory
-_CATCH_UP_SHARE = 1.25  # tokens of late watches a push, by those that the others need
-_CATCH_UP_TOKENS = 2048  # a push, where no other watch is there to be measured by
-_SMOOTHING = 0.1  # of the mean of tokens a push
 
 _Job = tuple[Stream, Watch]
 
@@ -64,8 +62,8 @@ class ActivationEngine:
         self._config = config or ActivationConfig()
         self.check_trigger(self._config.trigger)
         self._streams: dict[str, Stream] = {}
-        self._typical = 0.0  # tokens run in a push for watches that are ready, passes included
-        self._ran = 0  # of them, in this push
+        self._late = CatchUp(self._run, self._encoded)
+        self._ran = 0  # tokens in this push, for watches that are ready
         self._timings: dict[str, float] = {}
 
     @property
@@ -102,7 +100,7 @@ class ActivationEngine:
             total += sum(image.nbytes for pair in stream.kept_pairs for image in pair.images)
             for watch in stream.watches:
                 total += watch.passes.memory_bytes
-                pairs += [pair.features for pair in watch.backlog]
+                pairs += [pair.features for _, pair in watch.backlog if pair is not None]
                 pairs += [pair.features for pair in watch.passes.kept_pairs]
             features |= {id(pair): pair.memory_bytes for pair in pairs if pair is not None}
         return total + sum(features.values())
@@ -151,10 +149,11 @@ class ActivationEngine:
             try:
                 self._check_open(stream)
                 image, checked = stream.prepare(frame, time)
-                self._admit_frame(stream, image.shape[0], image.shape[1])
+                self._admit_frame(stream, (image.shape[0], image.shape[1]), checked)
             except (FrameError, TimeError, CapacityError, ConfigError) as error:
                 errors[stream] = error
                 continue
+            self._late.join(stream)
             taken[stream] = stream.take(image, checked)
         if errors and len(frames) == 1:
             raise next(iter(errors.values()))
@@ -163,10 +162,23 @@ class ActivationEngine:
         jobs = self._advance(taken)
         self._add_time("total", clock.perf_counter() - begin)
         updates = self._decide(jobs) if jobs else ()
-        self._typical += (_SMOOTHING if self._typical else 1.0) * (self._ran - self._typical)
+        begin = clock.perf_counter()
+        self._late.serve(taken, self._config, self._ran)
+        self._add_time("total", clock.perf_counter() - begin)
         if errors:
             raise PushError(errors, updates)
         return updates
+
+    def catch_up(self) -> bool:
+        """Let a watch that looks back take in one more frame of what is in context, while no other one waits.
+
+        False if there was nothing to do. It decides from the stream's next frame on. Each push does a share
+        of this, too, as far as its decisions leave time for it.
+        """
+        before = dict(self._timings)
+        did = self._late.step(self.streams, self._config)
+        self._timings = before  # no decision waits for this
+        return did
 
     def decide(self, stream: Stream) -> tuple[ActivationUpdate, ...]:
         """See `Stream.decide`."""
@@ -190,17 +202,23 @@ class ActivationEngine:
         self._add_time("total", clock.perf_counter() - begin)
         return self._decide(jobs) if jobs else ()
 
-    def memory_for(self, size: tuple[int, int] | None, queries: Sequence[str]) -> int:
+    def memory_for(
+        self, size: tuple[int, int] | None, queries: Sequence[str], seconds: float | None = None
+    ) -> int:
         """Bytes that a stream with watches for these queries takes at most, however long it runs.
 
-        size: (height, width) of its frames in px; None for the largest that the model is shown.
+        size: (height, width) of its frames in px; None for the largest that the model is shown. seconds: that
+        the frames in context cover; left out, a second a frame. The prompt says the time of each pair, so
+        that longer times take a token or two more.
         """
         config = self._config
         tokens = self._tokens(size)
-        features = config.max_frames // 2 * self.model.feature_bytes(tokens)
-        empty = Context(config.max_frames, config.dropped_per_shift)
+        pair = self.model.feature_bytes(tokens)
+        if not queries:  # nobody needs features, so pixels are kept
+            pair = max(pair, 2 * tokens * CELL * CELL * 3)
+        empty = Context(config.max_frames, config.dropped_per_shift, seconds)
         prompts = (self.prompts(self.model, query, config, empty) for query in queries)
-        return features + sum(prompt.memory_limit(tokens) for prompt in prompts)
+        return config.max_frames // 2 * pair + sum(prompt.memory_limit(tokens) for prompt in prompts)
 
     # For streams
 
@@ -255,12 +273,11 @@ class ActivationEngine:
                     blocks += watch.take(usable)
                     served.append(watch)
                 elif watch.catching_up and pair is not None and not pair.provisional:
-                    watch.backlog.append(pair)
+                    watch.fall_behind(pair)
             if pair is not None and not pair.provisional:
                 stream.keep(pair if pair.features is None else without_images(pair))
         self._run(blocks, served)
         self._ran += sum(len(block.ids) for block in blocks)
-        self._catch_up(taken)
         return [
             (stream, watch)
             for stream in self.streams
@@ -289,48 +306,6 @@ class ActivationEngine:
                     encoded[index] = replace(pairs[index], features=value)
         self._add_time("vision", clock.perf_counter() - begin)
         return encoded
-
-    def _catch_up(self, taken: Mapping[Stream, FramePair | None]) -> None:
-        """Let watches that look back take in a bounded share of what is in context."""
-        late = [
-            (stream, watch)
-            for stream in taken
-            for watch in stream.watches
-            if watch.catching_up and not watch.finished
-        ]
-        budget = _CATCH_UP_SHARE * self._typical or _CATCH_UP_TOKENS
-        for count, (stream, watch) in enumerate(late):
-            share = budget / (len(late) - count)
-            while watch.backlog and share > 0:
-                spent = self._feed(watch, watch.backlog.popleft())
-                share, budget = share - spent, budget - spent
-            if not watch.backlog:
-                watch.catching_up = False
-                self._join(stream, watch)
-
-    def _feed(self, watch: Watch, pair: FramePair) -> int:
-        """Give a late watch a pair; the tokens that were run for it."""
-        if pair.features is None and watch.passes.encoded:
-            pair = without_images(self._encoded([pair])[0])
-        tokens = 0
-        for time, completed in zip(pair.times, (None, pair), strict=True):
-            watch.add(time)
-            blocks = watch.take(completed)
-            self._run(blocks, [watch])
-            tokens += sum(len(block.ids) for block in blocks)
-        return tokens
-
-    def _join(self, stream: Stream, watch: Watch) -> None:
-        """A late watch has all pairs: on with the others, with the frame that waits for its partner."""
-        if stream.half is None:
-            return
-        watch.add(stream.half[1])
-        pair = None
-        if self._config.odd_frame == "repeat" and watch.is_due(stream.usable(watch), self._config):
-            pair = stream.provisional()
-            if watch.passes.encoded:
-                pair = self._encoded([pair])[0]
-        self._run(watch.take(pair), [watch])
 
     def _run(self, blocks: Sequence[TokenBlock], watches: Iterable[Watch]) -> None:
         begin = clock.perf_counter()
@@ -410,7 +385,8 @@ class ActivationEngine:
             raise ConfigError(f"The stream {stream.name} is not open; open it with open_stream.")
 
     def _memory_of(self, stream: Stream, further: Sequence[str] = ()) -> int:
-        return self.memory_for(stream.size, [*(watch.query for watch in stream.watches), *further])
+        queries = [*(watch.query for watch in stream.watches), *further]
+        return self.memory_for(stream.size, queries, stream.seconds)
 
     def _tokens(self, size: tuple[int, int] | None) -> int:
         """Video tokens of a frame pair of this camera size (px)."""
@@ -419,16 +395,24 @@ class ActivationEngine:
         height, width = model_size(*size, self.frame_max_tokens)
         return height // CELL * (width // CELL)
 
-    def _admit_frame(self, stream: Stream, height: int, width: int) -> None:
-        """A frame larger than the stream was opened for has to fit as well; px of the model."""
-        tokens = height // CELL * (width // CELL)
-        if self._limit is None or tokens <= self._tokens(stream.size):
+    def _admit_frame(self, stream: Stream, size: tuple[int, int], time: float) -> None:
+        """A frame larger than the stream was opened for, or much later, has to fit as well; px of the model,
+        s.
+        """
+        if self._limit is None:
             return
-        before, stream.size = stream.size, (height, width)
+        covered, before = stream.covered(time), (stream.size, stream.seconds)
+        larger = size[0] // CELL * (size[1] // CELL) > self._tokens(stream.size)
+        if not larger and covered <= stream.seconds:
+            return
+        if larger:
+            stream.size = size
+        while covered > stream.seconds:  # with a digit more
+            stream.seconds *= 10
         try:
             self.admit(stream)
         except CapacityError:
-            stream.size = before
+            stream.size, stream.seconds = before
             raise
 
 

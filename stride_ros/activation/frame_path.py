@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 from stride_ros.activation.clock import Reading
 from stride_ros.activation.notes import StreamNotes
 from stride_ros.activation.stamped_stream import Decision, StampedEvent, StampedStream
-from stride_ros.errors import FrameError, TimeError
+from stride_ros.errors import CapacityError, FrameError, TimeError
 from stride_ros.text.wording import time_label
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ class FramePath(Generic[FrameT]):
         self._sink.frame(name, frame)
         try:
             decisions = lane.stream.push(frame.image, frame.stamp)
-        except (FrameError, TimeError) as error:
+        except (FrameError, TimeError, CapacityError) as error:
             self._reject(name, error)
             return
         lane.size = (frame.image.shape[0], frame.image.shape[1])

@@ -1,7 +1,8 @@
 """Slot passes recorded once and replayed: on a GPU as CUDA graphs, which start hundreds of kernels at once.
 
 A recording is made for each number of cache parts that a prompt reaches into, checked against an ordinary
-pass, and used from then on. When recording fails, or the check, passes are run the ordinary way for good.
+pass, and used from then on, as long as the parts stay where they are. When recording fails, or the check,
+passes are run the ordinary way for good.
 """
 
 from __future__ import annotations
@@ -20,7 +21,6 @@ from numpy.typing import NDArray
 
 from stride_ros.activation.fixed_pass import FixedPass, parts_needed
 from stride_ros.qwen3_vl.decoder import TokenBlock
-from stride_ros.qwen3_vl.kv_cache import PARTS
 
 _LOG = logging.getLogger(__name__)
 _CAPTURING = threading.Lock()  # PyTorch allows one capture at a time in a process
@@ -121,7 +121,7 @@ class RecordedPasses:
     def __init__(self, recorder: Recorder, make_fixed: MakeFixed, ordinary: Ordinary) -> None:
         self._recorder, self._make_fixed, self._ordinary = recorder, make_fixed, ordinary
         self._fixed: FixedPass | None = None
-        self._recordings: dict[int, Callable[[], None]] = {}
+        self._recordings: dict[int, tuple[tuple[object, ...], Callable[[], None]]] = {}  # and where they read
 
     def __len__(self) -> int:
         """How many recordings there are to use."""
@@ -134,33 +134,28 @@ class RecordedPasses:
     @torch.inference_mode()
     def run(self, blocks: Sequence[TokenBlock]) -> list[NDArray[np.float32]]:
         """P(active) (answers,) of each query, from one block of all its slots."""
-        for block in blocks:
-            block.cache.reserve(block.end)
         parts = parts_needed(blocks)
         fixed = self._fixed_for(blocks)
-        if parts not in self._recordings and not self._record(fixed, blocks, parts):
+        if not self._recorded(fixed, parts) and not self._record(fixed, blocks, parts):
             return self._ordinary(blocks)
         fixed.fill(blocks)
-        self._recordings[parts]()
+        self._recordings[parts][1]()
         return list(fixed.answers())
 
     @torch.inference_mode()
-    def missing(self, blocks: Sequence[TokenBlock]) -> int | None:
-        """The least number of parts without a recording that prompts as long as these, or longer, need."""
-        if any(block.end > block.cache.capacity for block in blocks):
-            return None  # the caches are about to be replaced
-        self._fixed_for(blocks)
-        wanted = (parts for parts in range(parts_needed(blocks), PARTS + 1) if parts not in self._recordings)
-        return next(wanted, None)
+    def prepare(self, blocks: Sequence[TokenBlock]) -> None:
+        """Record the pass over prompts as long as these, unless that has been done."""
+        parts, fixed = parts_needed(blocks), self._fixed_for(blocks)
+        if not self._recorded(fixed, parts):
+            self._record(fixed, blocks, parts)
 
-    @torch.inference_mode()
-    def prepare(self, blocks: Sequence[TokenBlock], parts: int) -> None:
-        """Record a pass over so many parts ahead of need."""
-        self._record(self._fixed_for(blocks), blocks, parts)
+    def _recorded(self, fixed: FixedPass, parts: int) -> bool:
+        """Whether there is a recording of this pass that reads where the caches are."""
+        return parts in self._recordings and self._recordings[parts][0] == fixed.places(parts)
 
     def _fixed_for(self, blocks: Sequence[TokenBlock]) -> FixedPass:
         if self._fixed is None or not self._fixed.serves(blocks):
-            self._recordings.clear()  # they write to memory that is no longer a cache
+            self._recordings.clear()
             self._fixed = self._make_fixed(blocks)
         return self._fixed
 
@@ -182,7 +177,7 @@ class RecordedPasses:
         if not difference <= _TOLERANCE[fixed.dtype]:  # also when it is NaN
             self._give_up(f"a replay was off by {difference:.3g} in P(active)")
             return False
-        self._recordings[parts] = replay
+        self._recordings[parts] = (fixed.places(parts), replay)
         return True
 
     def _give_up(self, reason: str) -> None:

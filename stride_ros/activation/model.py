@@ -18,7 +18,8 @@ from stride_ros.qwen3_vl import checkpoint
 from stride_ros.qwen3_vl.architecture import Architecture
 from stride_ros.qwen3_vl.decoder import TextDecoder, TokenBlock
 from stride_ros.qwen3_vl.device import choose_device, choose_dtype
-from stride_ros.qwen3_vl.kv_cache import KVCache
+from stride_ros.qwen3_vl.kv_cache import KVCache, StretchCache
+from stride_ros.qwen3_vl.paged_cache import PagedCache, PagePool
 from stride_ros.qwen3_vl.patches import CELL, patches
 from stride_ros.qwen3_vl.vision import PairFeatures, VisionTower, Weights
 from stride_ros.qwen3_vl.weights import WeightFiles
@@ -45,7 +46,8 @@ class ActivationModel:
 
     window: slots (W); resolution: seconds of a slot; past: slots that end at or before the newest frame;
     memory_bytes: bytes of the weights; threads: of the CPU, None for PyTorch's own setting; recorder: of slot
-    passes, None where they are not recorded.
+    passes, None where they are not recorded; paged: whether keys and values are kept in pages, as on a GPU,
+    or each prompt has a stretch of addresses to itself.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class ActivationModel:
         count = counted.total // self.dtype.itemsize
         self.threads = None if threads is None else choose_threads(threads, count, str(self.device))
         self.recorder: Recorder | None = CudaRecorder(self.device) if self.device.type == "cuda" else None
+        self.paged = self.device.type != "cpu"
 
     @classmethod
     def load(
@@ -111,9 +114,13 @@ class ActivationModel:
         weights.check_rest()
         return model
 
-    def new_cache(self) -> KVCache:
-        """An empty cache for one prompt."""
-        return self._decoder.new_cache()
+    def new_caches(self, count: int) -> tuple[list[KVCache], PagePool | None]:
+        """Empty caches for one prompt each, and the pages that they share."""
+        text = self.architecture.text
+        if not self.paged:
+            return [StretchCache(text, self.dtype) for _ in range(count)], None
+        pages = PagePool(text, self.device, self.dtype)
+        return [PagedCache(pages) for _ in range(count)], pages
 
     def feature_bytes(self, pair_tokens: int) -> int:
         """Bytes of an encoded frame pair of so many video tokens."""

@@ -32,7 +32,8 @@ class StreamNotes:
         return self._images
 
     def count(self, kind: str) -> int:
-        """Number of images of a kind: unusable, crowded, late, missing, timeless, odd or foreign.
+        """Number of images of a kind: unusable, crowded, abandoned, late, missing, timeless, odd or
+        foreign.
 
         "early" are those unusable ones that came before a video's key frame.
         """
@@ -69,6 +70,12 @@ class StreamNotes:
         with self._lock:
             self._images += count
             self._counts["crowded"] += count
+
+    def abandoned(self, count: int) -> None:
+        """Images were on their way through a video's decoder when watching ended or began anew."""
+        with self._lock:
+            self._images += count
+            self._counts["abandoned"] += count
 
     def happened(self, sentence: str) -> None:
         """Keep what happened to the stream as a whole."""
@@ -115,6 +122,10 @@ _KINDS = {  # the rest of a sentence about one image, and about several
     "crowded": (
         "came faster than the video could be decoded and was skipped; lower the camera's rate or size.",
         "came faster than the video could be decoded and were skipped; lower the camera's rate or size.",
+    ),
+    "abandoned": (
+        "was not decoded yet when watching ended or began anew and was skipped.",
+        "were not decoded yet when watching ended or began anew and were skipped.",
     ),
     "late": (
         "came out of order or twice and was skipped.",

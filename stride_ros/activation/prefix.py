@@ -18,9 +18,8 @@ from stride_ros.activation.positions import pair_positions
 from stride_ros.activation.prompt import Ids, pair_time
 from stride_ros.activation.window import MASKED
 from stride_ros.qwen3_vl.decoder import TokenBlock
+from stride_ros.qwen3_vl.kv_cache import KVCache
 from stride_ros.qwen3_vl.vision import PairFeatures
-
-_LONGEST_TIME = pair_time(99999.9, 99999.9, 0.0)
 
 
 @dataclass(frozen=True)
@@ -33,20 +32,23 @@ class Pair:
 
 
 class Prefix:
-    """The prompt of one query from one context start on, in one preallocated cache.
+    """The prompt of one query from one context start on, in one cache.
 
     start: index of the context's first frame in the stream; pairs: how many are appended; length: tokens of
     those.
     """
 
-    def __init__(self, model: ActivationModel, query: str, scheme: str, max_pairs: int) -> None:
+    def __init__(
+        self, model: ActivationModel, query: str, scheme: str, max_pairs: int, cache: KVCache | None = None
+    ) -> None:
         self._model, self._query, self._scheme, self._max_pairs = model, query, scheme, max_pairs
         self._copies = 1 if model.single_sequence else 2
-        self._cache = model.new_cache()
+        self._cache = cache or model.new_caches(1)[0][0]
         self.restart(0)
 
     def restart(self, start: int) -> None:
-        """Forget the prompt and begin again at frame `start`; the memory stays."""
+        """Forget the prompt, give its memory back, and begin again at frame `start`."""
+        self._cache.release()
         self.start, self.pairs = start, 0
         self.length = self._position = 0  # of the pairs that stay
         self._end = self._end_position = 0  # with a provisional pair behind them
@@ -56,7 +58,7 @@ class Prefix:
 
     @property
     def memory_bytes(self) -> int:
-        """Bytes of the preallocated keys and values."""
+        """Bytes of keys and values."""
         return self._cache.memory_bytes
 
     @property
@@ -75,8 +77,9 @@ class Prefix:
         origin: time of the context's first frame (s). keep: False for a provisional pair, which the next
         append replaces.
         """
-        if not self._cache.capacity:
-            self._cache.reserve(self._tokens_for(pairs[0].features.rows * pairs[0].features.columns))
+        if not self._cache.room:
+            tokens = pairs[0].features.rows * pairs[0].features.columns
+            self._cache.reserve(self._tokens_for(tokens, 2.0 * self._max_pairs))
         prompt = self._model.prompt
         ids, positions, visual = [], [], []
         length, position = self.length, self._position
@@ -106,16 +109,29 @@ class Prefix:
         self.forget_slots()
         return block
 
-    def bytes_for(self, pair_tokens: int) -> int:
-        """Bytes of keys and values that a full context of frame pairs of so many video tokens takes."""
-        return self._cache.bytes_for(self._tokens_for(pair_tokens))
+    def bytes_for(self, pair_tokens: int, seconds: float, pairs: int | None = None) -> int:
+        """Bytes of keys and values of so many frame pairs of so many video tokens each, within so many
+        seconds; pairs None: a full context and the slots behind it.
+        """
+        room = self._tokens_for(pair_tokens, seconds)
+        tokens = room if pairs is None else self._prompt_tokens(pair_tokens, seconds, pairs)
+        return self._cache.bytes_for(tokens, room)
 
-    def _tokens_for(self, pair_tokens: int) -> int:
-        """Tokens of a full context, so that a cache of that size need not grow."""
+    def _tokens_for(self, pair_tokens: int, seconds: float) -> int:
+        """Tokens of a full context and its slots, so that a cache of that size need not grow."""
+        slots = self._copies * self._model.window
+        return self._prompt_tokens(pair_tokens, seconds, self._max_pairs) + slots
+
+    def _prompt_tokens(self, pair_tokens: int, seconds: float, pairs: int) -> int:
+        """Tokens of so many pairs at most, whenever within so many seconds they are."""
+        if not pairs:
+            return 0
         prompt = self._model.prompt
-        opening = len(prompt.pair(_LONGEST_TIME, pair_tokens, self._query))
-        pair = len(prompt.pair(_LONGEST_TIME, pair_tokens))
-        return opening + (self._max_pairs - 1) * pair + self._copies * self._model.window
+        digits = [10.0**n - 0.1 for n in range(1, 1 + len(str(int(seconds))))]  # 9.9, 99.9, ...
+        times = [pair_time(time, time, 0.0) for time in (*digits[:-1], min(seconds, digits[-1]))]
+        pair = max(len(prompt.pair(time, pair_tokens)) for time in times)
+        opening = max(len(prompt.pair(time, pair_tokens, self._query)) for time in times)
+        return opening + (pairs - 1) * pair
 
     def forget_slots(self) -> None:
         """Let the next pass run over all slots."""

@@ -39,7 +39,7 @@ class _FrameKeeper:
         context: Context,
     ) -> None:
         self._model, self._context = model, context
-        self._prefix = Prefix(model, query, config.position_scheme, config.max_frames // 2 + 1)
+        self._prefix = Prefix(model, query, config.position_scheme, (config.max_frames + 1) // 2)
         self._pairs: deque[FramePair] = deque()
         self._provisional: FramePair | None = None
         self._encoded: list[Pair] | None = None  # the pairs in context, once a decision has needed them
@@ -53,7 +53,8 @@ class _FrameKeeper:
 
     def memory_limit(self, tokens: int) -> int:
         """Bytes of keys and values for a full context of pairs of so many tokens, and of their pixels."""
-        return self._prefix.bytes_for(tokens) + self._context.max_frames * tokens * CELL * CELL * 3
+        pixels = self._context.max_frames * tokens * CELL * CELL * 3
+        return self._prefix.bytes_for(tokens, self._context.seconds) + pixels
 
     def shift(self) -> None:
         """Forget the frames that have left the context."""

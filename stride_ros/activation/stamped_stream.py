@@ -13,7 +13,7 @@ from stride_ros.activation.sampling import NANOSECONDS
 from stride_ros.activation.spans import ENDS, SpanEvent, SpanState
 from stride_ros.activation.watch import ActivationUpdate, Watch
 from stride_ros.activation.watch_request import WatchRequest
-from stride_ros.errors import QueryError
+from stride_ros.errors import CapacityError, QueryError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -83,11 +83,15 @@ class StampedStream:
         first_id: int = 1,
         *,
         look_back: bool = False,
+        memory_limit: int | None = None,
     ) -> None:
         """`first_id`: the id of the first span. `look_back`: keep what watches that look back need.
 
-        Raises QueryError, ConfigError.
+        `memory_limit`: bytes that the state may take, as far as `most_bytes` tells; None: no limit. Raises
+        QueryError, ConfigError.
         """
+        self._limit = memory_limit
+        self._admitted: tuple[object, ...] = ()  # size and queries that are known to fit
         self._engine = ActivationEngine(model, config, keep_features=look_back)
         self._stream = self._engine.open_stream("camera")
         self._watched: dict[str, _Watched] = {}  # by id of the watch
@@ -114,11 +118,14 @@ class StampedStream:
 
     @property
     def readiness(self) -> dict[str, bool]:
-        """By id of each watch: whether it decides; one that looks back may first have to catch up."""
+        """By id of each watch that has begun: whether it decides from the next frame on, at the latest.
+
+        One that looks back may first have to catch up.
+        """
         return {
-            name: watched.watch.ready
+            name: watched.watch.ready or not watched.watch.backlog
             for name, watched in self._watched.items()
-            if watched.watch.ready or watched.watch.catching_up
+            if watched.watch.ready or (watched.watch.catching_up and self._origin is not None)
         }
 
     @property
@@ -126,7 +133,7 @@ class StampedStream:
         """Bytes of the stream's state."""
         return self._engine.memory_bytes
 
-    def memory_limit(self, height: int, width: int) -> int:
+    def most_bytes(self, height: int, width: int) -> int:
         """Bytes the stream's state takes at most with frames of this size (px)."""
         return self._engine.memory_for((height, width), self.queries)
 
@@ -155,13 +162,19 @@ class StampedStream:
     def push(self, rgb: np.ndarray, stamp_ns: int) -> list[Decision]:
         """Show one frame (height, width, 3) uint8 RGB; return a decision for each watch, if one was due.
 
-        Raises FrameError, TimeError; after any other error call `restart`.
+        Raises FrameError, TimeError, and CapacityError where the limit allows no frames of this size; after
+        any other error call `restart`.
         """
+        self._admit(rgb)
         # Seconds since an origin near by: floats of seconds since 1970 are too coarse for the model's times.
         origin = stamp_ns if self._origin is None else self._origin
         updates = self._engine.push({self._stream: (rgb, (stamp_ns - origin) / NANOSECONDS)})
         self._origin, self._newest = origin, stamp_ns
         return [self._decision(update) for update in updates]
+
+    def catch_up(self) -> bool:
+        """Between frames: let watches that look back take in a little; False if nothing was to do."""
+        return self._engine.catch_up()
 
     def restart(self) -> list[StampedEvent]:
         """Forget the stream; published spans that go on are ended."""
@@ -175,6 +188,15 @@ class StampedStream:
     def abandon(self) -> list[StampedEvent]:
         """End what is open without asking the stream, which an error may have left in any state."""
         return [self._end(number) for number in list(self._open)]
+
+    def _admit(self, rgb: np.ndarray) -> None:
+        key = (rgb.shape[:2], self.queries)
+        if self._limit is None or key == self._admitted or rgb.ndim != 3:
+            return
+        needed = self.most_bytes(*rgb.shape[:2])
+        if needed > self._limit:
+            raise CapacityError(self._stream.name, needed, self._limit)
+        self._admitted = key
 
     @property
     def _requests(self) -> tuple[WatchRequest, ...]:

@@ -81,8 +81,7 @@ class Stream:
         engine.admit(self, [checked])
         watch = Watch(self.name, name, checked, trigger, engine.model, engine.config, engine.prompts)
         if look_back:
-            watch.begun = watch.catching_up = True
-            watch.backlog.extend(self._kept)
+            watch.look_back(self._kept, engine.config)
         self._watches[name] = watch
         return watch
 
@@ -91,7 +90,9 @@ class Stream:
         if self._watches.get(watch.id) is not watch:
             raise ConfigError(f"The stream {self.name} has no such watch as {watch.id}.")
         del self._watches[watch.id]
-        return tuple(watch.end_spans(self._newest))
+        events = tuple(watch.end_spans(self._newest))
+        watch.begin(self._engine.config)  # who keeps it does not keep its memory
+        return events
 
     def reset(self) -> tuple[SpanEvent, ...]:
         """Forget the frames, e.g. when time has jumped; the OFFSET of every open published span."""
@@ -103,8 +104,7 @@ class Stream:
 
     def close(self) -> tuple[SpanEvent, ...]:
         """Leave the engine; the OFFSET of every open published span."""
-        events = [event for watch in self.watches for event in watch.end_spans(self._newest)]
-        self._watches.clear()
+        events = [event for watch in self.watches for event in self.unwatch(watch)]
         self.begin()
         self._engine.forget(self)
         return tuple(events)
@@ -122,6 +122,7 @@ class Stream:
         """Start anew without frames."""
         config = self._engine.config
         self._context = Context(config.max_frames, config.dropped_per_shift)
+        self.seconds = self._context.seconds  # that the context covers, as far as memory is reckoned
         self._kept: deque[FramePair] = deque()  # the pairs in context, for watches that look back
         self._first_kept = 0
         self._half: tuple[Image, float] | None = None  # a frame that waits for its partner
@@ -131,6 +132,10 @@ class Stream:
     def half(self) -> tuple[Image, float] | None:
         """The frame that waits for its partner, and its time."""
         return self._half
+
+    def covered(self, time: float) -> float:
+        """Seconds that the context would cover with a frame at this time."""
+        return time - self._context.time(self._context.start) if len(self._context) else 0.0
 
     @property
     def kept_pairs(self) -> Sequence[FramePair]:
@@ -154,18 +159,16 @@ class Stream:
         else:
             pair = FramePair((self._half[0], image), (self._half[1], time))
             self._half = None
-        self._context.add(time)
+        if self._context.add(time):
+            while self._kept and self._first_kept < self._context.start:
+                self._kept.popleft()
+                self._first_kept += 2
         return pair
 
     def keep(self, pair: FramePair) -> None:
         """Keep a pair while it is in context."""
         if self._engine.keep_features:
             self._kept.append(pair)
-        else:
-            self._first_kept += 2
-        while self._kept and self._first_kept < self._context.start:
-            self._kept.popleft()
-            self._first_kept += 2
 
     def provisional(self) -> FramePair:
         """The frame that waits, repeated."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import zlib
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -94,7 +94,18 @@ class Watch:
         self.provisional = False  # whether the newest frame is in the prompt as a provisional pair
         self.begun = False  # with the stream's next pair
         self.catching_up = False  # it looks back, and has not taken in all frames of the stream yet
-        self.backlog: deque[FramePair] = deque()  # pairs of the stream that it has still to take in
+        self.backlog: deque[tuple[float, FramePair | None]] = deque()  # frames that it has still to take in
+
+    def look_back(self, pairs: Iterable[FramePair], config: ActivationConfig) -> None:
+        """Start anew, to take in first what is in the stream's context."""
+        self.begin(config)
+        self.begun = self.catching_up = True
+        for pair in pairs:
+            self.fall_behind(pair)
+
+    def fall_behind(self, pair: FramePair) -> None:
+        """Remember a pair to take in later: at its first frame there is a time only."""
+        self.backlog += zip(pair.times, (None, pair), strict=True)
 
     @property
     def ready(self) -> bool:

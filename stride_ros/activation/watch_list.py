@@ -43,11 +43,16 @@ class Refusal(IntEnum):
 
 
 class WatchError(StrideError):
-    """A watch cannot be added, for the reason in `code`."""
+    """A watch cannot be added, for the reason in `code`.
 
-    def __init__(self, code: Refusal, message: str) -> None:
+    needed, free: bytes, where memory is the reason; would_fit: settings with which it would fit then.
+    """
+
+    def __init__(
+        self, code: Refusal, message: str, *, needed: int = 0, free: int = 0, would_fit: Sequence[str] = ()
+    ) -> None:
         super().__init__(message)
-        self.code = code
+        self.code, self.needed, self.free, self.would_fit = code, needed, free, tuple(would_fit)
 
 
 @dataclass(frozen=True)
@@ -128,10 +133,12 @@ class WatchList:
         limit: int,
         replace_other: bool = False,
         source: Source = Source.SERVICE,
+        admit: Callable[[Sequence[str], str], None] = lambda others, query: None,
     ) -> str:
         """Add a watch, or renew the lifetime of the same one, which then belongs to `source`; its id.
 
-        `limit`: watches of services and goals at most. Raises WatchError, and nothing has changed then.
+        `limit`: watches of services and goals at most. `admit(others, query)`: raises WatchError where there
+        is no memory for the query beside the others. Raises WatchError, and nothing has changed then.
         """
         with self._lock:
             self.expire()
@@ -149,6 +156,13 @@ class WatchList:
                     f"There already are {len(self._entries)} watches; remove one, or raise the parameter "
                     "max_watches.",
                 )
+            if not same:
+                others = [
+                    entry.spec.query
+                    for entry in self.entries()
+                    if not entry.problem and entry.spec.id != spec.id
+                ]
+                admit(others, spec.query)
             now = self._now()
             since = known.since if known is not None and same else now
             expires = now + spec.lifetime if spec.lifetime else 0

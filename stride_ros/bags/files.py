@@ -19,6 +19,14 @@ SUFFIXES = (".mcap", ".db3", ".bag")
 _PACKED = (".zstd", ".zst", ".lz4")
 _UNFINISHED = ".active"  # ROS 1's name for a bag that is being written
 METADATA = "metadata.yaml"
+_ARCHIVES = {
+    b"\x1f\x8b": "compressed with gzip",
+    b"BZh": "compressed with bzip2",
+    b"\xfd7zXZ": "compressed with xz",
+    b"PK\3\4": "a zip archive",
+    b"7z\xbc\xaf": "a 7z archive",
+    b"Rar!": "a rar archive",
+}
 _MOST_LAYERS = 3  # of compression: the recorder's, and what somebody put it into to send it
 
 
@@ -65,6 +73,8 @@ def open_recording(path: Path, stack: ExitStack) -> tuple[list[Storage], list[st
             continue
         stack.callback(storage.close)
         storages.append(storage)
+        if len(files) > 1:
+            storage.rest()
     if not storages:
         raise SourceError(f"{path} cannot be read: {'; '.join(failed)}; check that it is a recording.")
     notes += [f"{text}; it was left out." for text in failed]
@@ -140,12 +150,19 @@ def _open(file: Path, stack: ExitStack, notes: list[str], layers: int = 0) -> St
         return sqlite_file.SqliteFile(file)
     if head.startswith(ros1_file.MAGIC):
         return ros1_file.Ros1File(file)
+    if archive := next((name for magic, name in _ARCHIVES.items() if head.startswith(magic)), None):
+        raise StorageError(f"it is {archive}; unpack it first")
     raise StorageError("it is neither MCAP, a database of rosbag2 nor a bag of ROS 1")
 
 
 def _differences(metadata: Metadata, storages: Sequence[Storage]) -> list[str]:
     count = sum(channel.count for storage in storages for channel in storage.channels)
-    spans = [span for storage in storages if (span := storage.span()) is not None]
+    spans = []
+    for storage in storages:
+        if (span := storage.span()) is not None:
+            spans.append(span)
+        if len(storages) > 1:
+            storage.rest()
     start, end = min((span[0] for span in spans), default=0), max((span[1] for span in spans), default=0)
     found = metadata.differences(count, start, end - start)
     return [f"metadata.yaml differs from the files ({', '.join(found)}); they were read."] if found else []

@@ -14,16 +14,19 @@ from collections import OrderedDict
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stride_ros.bags.compression import decompress, growth_limit
+from stride_ros.bags.mcap_definitions import CHANNEL, SCHEMA, Definitions
 from stride_ros.bags.storage import LATEST, BagMessage, Channel, StorageError
+from stride_ros.text.wording import counted
 
 MAGIC = b"\x89MCAP0\r\n"
-HEADER, FOOTER, SCHEMA, CHANNEL, MESSAGE, CHUNK, INDEX, CHUNK_INDEX, DATA_END = 1, 2, 3, 4, 5, 6, 7, 8, 15
+FOOTER, MESSAGE, CHUNK, INDEX, CHUNK_INDEX = 2, 5, 6, 7, 8
 _HEAD = struct.Struct("<BQ")
 _MESSAGE = struct.Struct("<HIQQ")  # channel, sequence, log time, publish time
 _CHUNK = struct.Struct("<QQQI")  # first and last log time, size, CRC
@@ -59,13 +62,13 @@ class McapFile:
         self.name = path.name
         self.channels: list[Channel] = []
         self.notes: list[str] = []
-        self._file = path.open("rb")
+        self._path = path
+        self._file: BinaryIO | None = path.open("rb")
         try:
             self._size = path.stat().st_size
             self._block, self._block_at = b"", 0
             self._cache: OrderedDict[int, bytes] = OrderedDict()
-            self._schemas: dict[int, tuple[str, str, bytes]] = {}
-            self._known: dict[int, Channel] = {}
+            self._definitions = Definitions()
             self._chunks: list[_Chunk] = []
             self._loose: dict[int, array[int]] = {}  # log times and offsets of messages outside chunks
             self._idle = 0  # records so far that hold nothing
@@ -74,15 +77,23 @@ class McapFile:
                 raise StorageError("it does not begin as an MCAP file")
             self._walk_file()
             self._walk_chunks()
-            for channel in self._known.values():
+            for channel in self._definitions.channels:
                 channel.count = sum(len(times) for _, times, _ in self._places(channel.number))
+            self._tell_strangers()
         except BaseException:
-            self._file.close()
+            self.close()
             raise
-        self.channels = list(self._known.values())
+        self.channels = self._definitions.channels
+
+    def rest(self) -> None:
+        self._cache.clear()
+        self._block = b""
+        self.close()
 
     def close(self) -> None:
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
     def span(self) -> tuple[int, int] | None:
         times = self.log_times(self.channels)
@@ -132,6 +143,9 @@ class McapFile:
                 continue
             if opcode == FOOTER:
                 whole = True
+                behind = self._size - (content + length + len(MAGIC))
+                if behind > 0:
+                    self.notes.append(f"{self.name} goes on behind its end; {behind} bytes were left out.")
                 break
             if opcode == CHUNK:
                 last = self._chunk(content, length)
@@ -148,7 +162,7 @@ class McapFile:
             else:
                 self._idle += 1
                 if opcode in (SCHEMA, CHANNEL):
-                    self._definition(opcode, self._bytes(content, length))
+                    self._definitions.take(opcode, self._bytes(content, length))
             at = content + length
         if not whole:
             self.notes.append(f"{self.name} is cut off or damaged; all whole parts of it were used.")
@@ -196,32 +210,21 @@ class McapFile:
         self._chunks.append(chunk)
         return chunk
 
-    def _definition(self, opcode: int, content: bytes) -> None:
-        """Take in a schema or a channel; the first of a number counts, damaged ones are left out."""
-        try:
-            if opcode == SCHEMA:
-                number = struct.unpack_from("<H", content)[0]
-                if number not in self._schemas:
-                    name, at = _text(content, 2)
-                    encoding, at = _text(content, at)
-                    size = struct.unpack_from("<I", content, at)[0]
-                    self._schemas[number] = name, encoding, content[at + 4 : at + 4 + size]
-                return
-            number, schema = struct.unpack_from("<HH", content)
-            known = self._known.get(number)
-            if known is not None and known.schema_name:
-                return
-            topic, at = _text(content, 4)
-            encoding, at = _text(content, at)
-        except struct.error:
-            return
-        name, schema_encoding, data = self._schemas.get(schema, ("", "", b""))
-        if not encoding:  # the schema says it
-            encoding = {"ros2msg": "cdr", "ros2idl": "cdr", "ros1msg": "ros1"}.get(schema_encoding, "")
-        if known is None:
-            self._known[number] = Channel(number, topic, name, encoding, schema_encoding, data)
-        else:  # its schema came later
-            known.schema_name, known.schema_encoding, known.schema = name, schema_encoding, data
+    def _tell_strangers(self) -> None:
+        """Note messages on channels that are not defined, or defined twice."""
+        for first, second in self._definitions.conflicts.values():
+            self.notes.append(
+                f"{self.name} has one channel for {first} and {second}; its messages count as those of"
+                f" {first}."
+            )
+        known = {channel.number for channel in self._definitions.channels}
+        strangers = set(self._loose).difference(known)
+        for chunk in self._chunks:
+            strangers.update(set(chunk.indexes if chunk.places is None else chunk.places).difference(known))
+        count = sum(len(times) for number in strangers for _, times, _ in self._places(number))
+        if count:
+            what = counted(count, "message")
+            self.notes.append(f"{self.name}: {what} of no known topic left out.")
 
     # The records of the chunks
 
@@ -229,8 +232,7 @@ class McapFile:
         """Walk those chunks that have no index, and those that hold the definition of a channel."""
         grown, limit = 0, growth_limit(self._size)
         for i, chunk in enumerate(self._chunks):
-            unknown = {n for n in chunk.indexes if n not in self._known or not self._known[n].schema_name}
-            if chunk.indexes and not unknown:
+            if chunk.indexes and all(self._definitions.is_whole(number) for number in chunk.indexes):
                 continue
             places = self._walk_chunk(i)
             if not chunk.indexes:
@@ -261,7 +263,7 @@ class McapFile:
             else:
                 self._idle += 1
                 if opcode in (SCHEMA, CHANNEL):
-                    self._definition(opcode, data[at + _HEAD.size : end])
+                    self._definitions.take(opcode, data[at + _HEAD.size : end])
             at = end
         return {number: _columns(entries) for number, entries in places.items()}
 
@@ -344,6 +346,8 @@ class McapFile:
     def _bytes(self, at: int, size: int) -> bytes:
         """`size` bytes of the file from `at`, fewer at its end."""
         if at < self._block_at or at + size > self._block_at + len(self._block):
+            if self._file is None:
+                self._file = self._path.open("rb")
             self._file.seek(max(at, 0))
             if size > _BLOCK:
                 return self._file.read(min(size, self._size))
@@ -355,11 +359,3 @@ class McapFile:
 def _columns(entries: array[int]) -> _Places:
     table = np.array(entries, np.int64).reshape(-1, 2)
     return table[:, 0], table[:, 1]
-
-
-def _text(content: bytes, at: int) -> tuple[str, int]:
-    """A string with its length before it, and where it ends."""
-    size = struct.unpack_from("<I", content, at)[0]
-    if at + 4 + size > len(content):
-        raise struct.error("a string is cut off")
-    return content[at + 4 : at + 4 + size].decode("utf-8", "replace"), at + 4 + size

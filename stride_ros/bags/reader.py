@@ -2,54 +2,37 @@
 
 from __future__ import annotations
 
-import heapq
-import struct
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stride_ros.activation.clock import LONGEST_PAUSE, Reading
-from stride_ros.activation.intake import Intake, cdr_stamp
+from stride_ros.activation.clock import Reading
+from stride_ros.activation.intake import Intake
 from stride_ros.activation.notes import StreamNotes
-from stride_ros.activation.sampling import NANOSECONDS
-from stride_ros.bags.compression import decompress, kind_of
+from stride_ros.bags.decoding import ImageDecoder
 from stride_ros.bags.files import open_recording
+from stride_ros.bags.merging import Part, merged, parts_of
 from stride_ros.bags.messages import typestore
-from stride_ros.bags.storage import (
-    EARLIEST,
-    LATEST,
-    SHORTEST,
-    BagMessage,
-    Channel,
-    Storage,
-    StorageError,
-)
+from stride_ros.bags.patience import MOST_BARREN, Patience
+from stride_ros.bags.storage import EARLIEST, LATEST, BagMessage, Channel, Storage
+from stride_ros.bags.timeline import Timeline
 from stride_ros.bags.topics import choose
-from stride_ros.bags.types import (
-    COMPRESSED_IMAGE,
-    COMPRESSED_VIDEO,
-    IMAGE,
-    IMAGE_TYPES,
-    PACKET_TYPES,
-    READABLE,
-    MessageDecoder,
-)
-from stride_ros.bags.video import Packet, PictureMessage, VideoMessage, packet_of
+from stride_ros.bags.types import COMPRESSED_IMAGE, IMAGE_TYPES, PACKET_TYPES, READABLE
+from stride_ros.bags.video import PictureMessage, VideoMessage
 from stride_ros.bags.video_topic import LEAD, VideoTopic, in_order
 from stride_ros.errors import FrameError, SourceError
-from stride_ros.imaging.images import compressed_to_rgb, image_to_rgb
 from stride_ros.imaging.video import frame_to_rgb
-from stride_ros.text.wording import time_label
+from stride_ros.text.wording import counted, time_label
+from stride_ros.user_files.paths import given_path
 
 __all__ = ["BagMessage", "BagReader"]
 
-_MOST_EMPTY = 100_000  # messages on an image topic without one, of which none will become a picture
+_FEW = 1000  # messages
 _VIDEOS = (".mp4", ".mkv", ".avi", ".mov", ".webm")
 
 
@@ -66,7 +49,7 @@ class BagReader:
     def __init__(
         self, path: str | Path, image_topic: str | None = None, *, option: str = "--image-topic"
     ) -> None:
-        self.path = Path(path)
+        self.path = given_path(path)
         self._stack = ExitStack()
         try:
             self._storages, self._notes = _open(self.path, self._stack)
@@ -74,15 +57,14 @@ class BagReader:
             if not any(channel.count for channel in channels):
                 raise SourceError(f"{self.path} has no messages; record it again." + _told(self.notes))
             self.image = choose(channels, image_topic, self.path, option, self.notes)
-            if sum(channel.empty for channel in channels if channel.topic == self.image.topic) > _MOST_EMPTY:
-                raise self._emptiness()
-            times = [s.log_times(self._channels(s, [self.image.topic])) for s in self._storages]
-            self._log_times = np.sort(np.concatenate(times))
-            self._times = _times(self._log_times)
+            self._notes += _other_channels(channels, self.image)
+            self._parts: dict[tuple[str, ...], list[Part]] = {}  # of the topics that were asked for last
+            self._timeline = Timeline([part.log_times for part in self._parts_of((self.image.topic,))])
         except BaseException:
             self._stack.close()
             raise
-        self._decoders: dict[Channel, MessageDecoder] = {}
+        self._decoder = ImageDecoder()
+        self._patience: Patience | None = None  # of whoever reads now
 
     def __enter__(self) -> BagReader:
         return self
@@ -105,17 +87,17 @@ class BagReader:
     @property
     def start(self) -> int:
         """Log time of the first image in ns."""
-        return int(self._log_times[0])
+        return self._timeline.start
 
     @property
     def end(self) -> int:
         """Log time of the last image in ns."""
-        return int(self._log_times[-1])
+        return self._timeline.end
 
     @property
     def seconds(self) -> float:
         """Time of the last image in s from the first one, by the log."""
-        return float(self._times[-1]) / 1e9
+        return self._timeline.seconds
 
     @property
     def topics(self) -> dict[str, str]:
@@ -127,18 +109,11 @@ class BagReader:
 
         A clock that was set between two images does not count as time, nor does a log time of zero.
         """
-        first = np.searchsorted(self._times, round(start * 1e9))
-        begin = EARLIEST if start <= 0 else self._log_times[first] if first < len(self._times) else LATEST
-        stop = LATEST
-        if duration is not None:
-            end = np.searchsorted(self._times, round((start + duration) * 1e9))
-            stop = self._log_times[end] if end < len(self._times) else LATEST
-        return int(begin), int(stop)
+        return self._timeline.part(start, duration)
 
     def time(self, log_time: int) -> float:
         """A log time (ns) in s from the first image, as `part` counts."""
-        index = min(int(np.searchsorted(self._log_times, log_time)), len(self._times) - 1)
-        return float(self._times[index]) / 1e9
+        return self._timeline.time(log_time)
 
     def messages(
         self, topics: Sequence[str], start: int = EARLIEST, stop: int = LATEST
@@ -147,23 +122,11 @@ class BagReader:
 
         Damaged ones are left out; `notes` then say how many.
         """
-        found = [s.messages(self._channels(s, topics), start, stop) for s in self._storages]
-        return heapq.merge(*found, key=lambda message: message.log_time)
+        return merged(self._parts_of(tuple(topics)), start, stop)
 
     def stamp(self, message: BagMessage) -> int:
         """The header's stamp of an image in ns, read without deserialising it; FrameError when cut off."""
-        data = message.data
-        if kind_of(data):
-            data = _unpacked(data)
-        if message.channel.encoding != "ros1":
-            return cdr_stamp(data)
-        try:
-            # A sequence number comes first in a header.
-            begin = 0 if message.channel.msgtype == COMPRESSED_VIDEO else 4
-            seconds, nanoseconds = struct.unpack_from("<II", data, begin)
-        except struct.error as error:
-            raise FrameError("An image message is cut off; check its publisher or recorder.") from error
-        return int(seconds) * NANOSECONDS + int(nanoseconds)
+        return self._decoder.stamp(message)
 
     def images(
         self,
@@ -187,7 +150,8 @@ class BagReader:
         """
         found: Iterator[BagMessage | FrameError] = self._pictures(start, stop, topics, other)
         if packets:
-            plain = self._packets(start, stop, topics, other)
+            probe = self._decoder.check_packet if self.is_video else self._decoder.decode
+            plain = self._packets(start, stop, topics, other, probe)
             found = in_order(plain, self.stamp) if self.is_video else plain
         for message in found:
             if isinstance(message, FrameError):
@@ -204,51 +168,55 @@ class BagReader:
                 yield message, reading
 
     def _packets(
-        self, start: int, stop: int, topics: Sequence[str], other: Callable[[BagMessage], None]
+        self,
+        start: int,
+        stop: int,
+        topics: Sequence[str],
+        other: Callable[[BagMessage], None],
+        probe: Callable[[BagMessage], object] | None,
     ) -> Iterator[BagMessage]:
-        """The messages on the image topic. SourceError when there are very many without an image."""
-        empty = 0
+        """The messages on the image topic. SourceError when there are very many without a picture."""
+        patience = self._patience = Patience(self.image.topic, self.path, probe)
         for message in self.messages([self.image.topic, *topics], start, stop):
             if message.channel.topic in topics:
                 other(message)
             if message.channel.topic == self.image.topic:
-                empty += len(message.data) < SHORTEST
-                if empty > _MOST_EMPTY:
-                    raise self._emptiness()
+                patience.message(message)
                 yield message
-
-    def _emptiness(self) -> SourceError:
-        return SourceError(
-            f"More than {_MOST_EMPTY:,} messages on {self.image.topic} of {self.path} are empty;"
-            " record the camera again."
-        )
 
     def _pictures(
         self, start: int, stop: int, topics: Sequence[str], other: Callable[[BagMessage], None]
     ) -> Iterator[BagMessage | FrameError]:
         """The same with the packets of a video decoded."""
         if not self.is_video:
-            yield from self._packets(start, stop, topics, other)
+            yield from self._packets(start, stop, topics, other, self._decoder.decode)
             return
-        packets = self._packets(start, stop, topics, other)
-        yield from VideoTopic(self._image_messages, self._packet, self.start).pictures(packets, start)
+        packets = self._packets(start, stop, topics, other, None)
+        video = VideoTopic(self._image_messages, self._decoder.packet, self.start)
+        for message in video.pictures(packets, start):
+            if self._patience is not None:
+                if isinstance(message, FrameError):
+                    self._patience.failed(message)
+                elif isinstance(message, PictureMessage):
+                    self._patience.picture()
+            yield message
 
     @cached_property
     def is_video(self) -> bool:
         """Whether the image topic has packets of a video, each of which needs those before it."""
         if self.image.msgtype != COMPRESSED_IMAGE:
             return self.image.msgtype in PACKET_TYPES
-        for message in self.messages([self.image.topic]):
-            try:
-                return self._packet(message).codec is not None
-            except FrameError:
+        longest = 0  # bytes of a message that says nothing
+        for count, message in enumerate(self.messages([self.image.topic])):
+            if count > MOST_BARREN:
+                break
+            if count > _FEW and len(message.data) <= longest:
                 continue
+            try:
+                return self._decoder.packet(message).codec is not None
+            except FrameError:
+                longest = max(longest, len(message.data))
         return False
-
-    def _packet(self, message: BagMessage) -> Packet:
-        found = self._deserialised(message)
-        with _fields_of(message):
-            return packet_of(found, message.channel.msgtype)
 
     def _image_messages(self, start: int, stop: int) -> Iterator[BagMessage]:
         return self.messages([self.image.topic], start, stop)
@@ -306,32 +274,24 @@ class BagReader:
     def decode(self, message: BagMessage) -> tuple[NDArray[np.uint8], str]:
         """An image as (H, W, 3) uint8 RGB, and its frame_id. Raises FrameError."""
         if isinstance(message, PictureMessage):
-            return frame_to_rgb(message.picture), message.frame_id
-        image = self._deserialised(message)
-        convert = image_to_rgb if message.channel.msgtype == IMAGE else compressed_to_rgb
-        with _fields_of(message):
-            return convert(image), str(image.header.frame_id)
+            found = frame_to_rgb(message.picture), message.frame_id
+        else:
+            found = self._decoder.decode(message)
+        if self._patience is not None:
+            self._patience.picture()
+        return found
 
-    def _deserialised(self, message: BagMessage) -> Any:
-        channel, data = message.channel, message.data
-        if kind_of(data):
-            data = _unpacked(data)
-        decoder = self._decoders.setdefault(channel, MessageDecoder(channel))
-        try:
-            return decoder(data)
-        except Exception as error:  # the deserialisers fail in many ways on data that is cut off
-            raise FrameError("An image message cannot be deserialised; check its publisher.") from error
+    def _parts_of(self, topics: tuple[str, ...]) -> list[Part]:
+        if topics not in self._parts:
+            self._parts = {topics: parts_of(self._storages, lambda s: self._channels(s, topics))}
+        return self._parts[topics]
 
     def _channels(self, storage: Storage, topics: Sequence[str]) -> list[Channel]:
         """The channels of a file on these topics; of the image topic only those with images."""
         return [
             channel
             for channel in storage.channels
-            if channel.topic in topics
-            and (
-                channel.topic != self.image.topic
-                or (channel.msgtype in IMAGE_TYPES and channel.encoding in READABLE)
-            )
+            if channel.topic in topics and (channel.topic != self.image.topic or _is_readable(channel))
         ]
 
 
@@ -347,38 +307,21 @@ def _open(path: Path, stack: ExitStack) -> tuple[list[Storage], list[str]]:
     return open_recording(path, stack)
 
 
-def _unpacked(data: bytes) -> bytes:
-    """A message that its recorder compressed. Raises FrameError."""
-    try:
-        unpacked, reason = decompress(data, kind_of(data))
-    except StorageError as error:
-        raise FrameError(f"A compressed message cannot be used: {error}.") from error
-    if reason:
-        raise FrameError(f"A compressed message is damaged ({reason}); record the bag again.")
-    return unpacked
+def _other_channels(channels: Sequence[Channel], image: Channel) -> list[str]:
+    """What is on the image topic beside images that can be read."""
+    notes = []
+    for channel in channels:
+        if channel.topic == image.topic and channel.count and not _is_readable(channel):
+            kind = channel.schema_name or "no type"
+            notes.append(
+                f"{channel.topic} also has {counted(channel.count, 'message')} that cannot be read as images"
+                f" ({kind}, {channel.encoding or 'unknown encoding'})."
+            )
+    return notes
 
 
-@contextmanager
-def _fields_of(message: BagMessage) -> Iterator[None]:
-    """The definition in the file decides which fields a message has, and it may be damaged: FrameError."""
-    try:
-        yield
-    except FrameError:
-        raise
-    except (AttributeError, TypeError, ValueError) as error:
-        raise FrameError(
-            f"An image message lacks fields of {message.channel.msgtype}: its definition in the "
-            "recording is damaged; record the bag again."
-        ) from error
-
-
-def _times(log_times: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Log times (ns, ascending) as ns from the first; a step that is no pause counts as a usual one."""
-    steps = np.diff(log_times.astype(np.float64))
-    sane = (steps >= 0) & (steps <= LONGEST_PAUSE)
-    usual = float(np.median(steps[sane])) if sane.any() else float(NANOSECONDS)
-    exact = np.where(sane, np.diff(log_times), round(usual))
-    return np.concatenate([np.zeros(1, np.int64), np.cumsum(exact, dtype=np.int64)])
+def _is_readable(channel: Channel) -> bool:
+    return channel.msgtype in IMAGE_TYPES and channel.encoding in READABLE
 
 
 def _told(notes: Sequence[str]) -> str:

@@ -38,6 +38,9 @@ class Ros1File:
             for c in self._reader.connections
         ]
 
+    def rest(self) -> None:
+        """Keep the file open: to open it anew takes reading its index."""
+
     def close(self) -> None:
         self._reader.close()
 

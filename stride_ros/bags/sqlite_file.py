@@ -6,6 +6,7 @@ import shutil
 import sqlite3
 from array import array
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,12 +14,15 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from numpy.typing import NDArray
 
-from stride_ros.bags.storage import SHORTEST, BagMessage, Channel, StorageError
+from stride_ros.bags.storage import BagMessage, Channel, StorageError
+from stride_ros.text.wording import counted
 
 MAGIC = b"SQLite format 3\0"
 # Of a damaged file; the names of its columns need not be UTF-8.
 _DAMAGE = (sqlite3.Error, UnicodeDecodeError, TypeError, OverflowError)
 _ROWS = 1 << 14  # that are made Python's numbers at a time
+_COPY = "copy.db3"
+_VARIABLES = 900  # of a query; SQLite before 3.32 takes 999
 _LOGS = ("-wal", "-journal")  # what a recorder that was killed leaves, after the database's name
 
 
@@ -31,7 +35,9 @@ class SqliteFile:
         self.notes: list[str] = []
         self._copy: TemporaryDirectory[str] | None = None
         self._latest: tuple[list[int], NDArray[np.int64]] | None = None  # topics and their rows
-        self._database = self._open(path)
+        self._path = path
+        self._prepare()
+        self._connection: sqlite3.Connection | None = None
         self._key = "id"  # of a message
         try:
             self.channels = self._read_channels()
@@ -43,8 +49,13 @@ class SqliteFile:
             self.close()
             raise
 
+    def rest(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
     def close(self) -> None:
-        self._database.close()
+        self.rest()
         if self._copy is not None:
             self._copy.cleanup()
 
@@ -76,35 +87,39 @@ class SqliteFile:
             if found is None:
                 lost += 1
             else:
-                yield BagMessage(by_number[topic], log_time, bytes(found[0] or b""))
+                yield BagMessage(by_number[topic], log_time, found[0] if isinstance(found[0], bytes) else b"")
         if lost:
             self._note(f"{lost} messages in damaged parts of {self.name} were left out.")
 
-    def _open(self, path: Path) -> sqlite3.Connection:
-        left = [log for log in (path.with_name(path.name + end) for end in _LOGS) if _holds_data(log)]
-        try:
-            if not left:
+    @property
+    def _database(self) -> sqlite3.Connection:
+        if self._connection is None:
+            if self._copy is None:
                 # Immutable: no lock is asked for, and none of another program's minded; nothing is written.
-                name = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
-                database = sqlite3.connect(name, uri=True, check_same_thread=False)  # one thread at a time
-            else:  # SQLite merges a log into the database: let it do that to a copy
-                self._copy = TemporaryDirectory(prefix="stride_ros_")
-                copy = Path(self._copy.name) / "copy.db3"
-                shutil.copyfile(path, copy)
-                for log in left:
-                    shutil.copyfile(log, f"{copy}{log.name[len(path.name) :]}")
-                database = sqlite3.connect(copy, check_same_thread=False)
-                self.notes += [
-                    f"{log.name}, left by a recorder that did not finish, was read too." for log in left
-                ]
-            database.text_factory = lambda data: data.decode("utf-8", "replace")
-            return database
-        except (OSError, sqlite3.Error) as error:
+                name = f"{self._path.absolute().as_uri()}?mode=ro&immutable=1"
+            else:
+                name = (Path(self._copy.name) / _COPY).as_uri()
+            self._connection = sqlite3.connect(name, uri=True, check_same_thread=False)  # one at a time
+            self._connection.text_factory = lambda data: data.decode("utf-8", "replace")
+        return self._connection
+
+    def _prepare(self) -> None:
+        """Make a copy of a database that has a log, which SQLite merges into it."""
+        path = self._path
+        left = [log for log in (path.with_name(path.name + end) for end in _LOGS) if _holds_data(log)]
+        if not left:
+            return
+        try:
+            self._copy = TemporaryDirectory(prefix="stride_ros_")
+            copy = Path(self._copy.name) / _COPY
+            shutil.copyfile(path, copy)
+            for log in left:
+                shutil.copyfile(log, f"{copy}{log.name[len(path.name) :]}")
+        except OSError as error:
             if self._copy is not None:
                 self._copy.cleanup()
-            raise StorageError(
-                f"{error}; a copy of it is made where TMPDIR says" if left else str(error)
-            ) from error
+            raise StorageError(f"{error}; a copy of it is made where TMPDIR says") from error
+        self.notes += [f"{log.name}, left by a recorder that did not finish, was read too." for log in left]
 
     def _read_channels(self) -> list[Channel]:
         columns = self._columns("topics")
@@ -127,6 +142,7 @@ class SqliteFile:
             f" where {number} is not null order by 1"
         ):
             topic, name, encoding = map(_text, values[1:])
+            encoding = encoding.strip().lower() or "cdr"  # that of all recorders
             kind, text = definitions.get(name, ("", ""))
             channels.append(Channel(values[0], topic, name, encoding, kind, text.encode(), _text(hashed)))
         return channels
@@ -145,28 +161,34 @@ class SqliteFile:
         return {row[1] for row in self._database.execute(f"pragma table_info({table})")}
 
     def _count(self) -> None:
-        counts: dict[int, tuple[int, int]] = {}
+        counts: dict[int, int] = {}
         try:
             query = (
-                "select cast(topic_id as integer), count(*), total(coalesce(length(data), 0) < ?)"
-                " from messages where typeof(timestamp) = 'integer' group by 1"
+                "select cast(topic_id as integer), count(*) from messages"
+                " where typeof(timestamp) = 'integer' group by 1"
             )
-            for topic, count, empty in self._database.execute(query, (SHORTEST,)):
-                counts[topic] = count, int(empty)
+            counts.update(self._database.execute(query))
         except _DAMAGE:  # a damaged page: what can be walked is counted
             topics, numbers = np.unique(self._rows(self.channels)[:, 2], return_counts=True)
-            counts = {int(topic): (int(n), 0) for topic, n in zip(topics, numbers, strict=True)}
+            counts = {int(topic): int(n) for topic, n in zip(topics, numbers, strict=True)}
         for channel in self.channels:
-            channel.count, channel.empty = counts.get(channel.number, (0, 0))
+            channel.count = counts.pop(channel.number, 0)
+        if strangers := sum(counts.values()):
+            self._note(f"{self.name}: {counted(strangers, 'message')} of no known topic left out.")
+        with suppress(*_DAMAGE):
+            query = "select count(*) from messages where typeof(timestamp) <> 'integer'"
+            if timeless := self._database.execute(query).fetchone()[0]:
+                self._note(f"{self.name}: {counted(timeless, 'message')} without a log time left out.")
 
     def _rows(self, channels: Collection[Channel]) -> NDArray[np.int64]:
         """Id, log time and topic of all messages of these channels that can be reached, (n, 3) by id."""
         topics = sorted({channel.number for channel in channels})
         if self._latest is not None and self._latest[0] == topics:
             return self._latest[1]
+        chosen = f"topic_id in ({','.join('?' * len(topics))}) and" if len(topics) <= _VARIABLES else ""
         query = (
-            f"select {self._key}, timestamp, cast(topic_id as integer) from messages where topic_id in"
-            f" ({','.join('?' * len(topics))}) and typeof(timestamp) = 'integer' order by {self._key}"
+            f"select {self._key}, timestamp, cast(topic_id as integer) from messages where {chosen}"
+            f" typeof(timestamp) = 'integer' order by {self._key}"
         )
         rows, error = self._walk(query, topics)
         if error is not None:  # then from the other end up to the damage
@@ -179,10 +201,12 @@ class SqliteFile:
     def _walk(self, query: str, topics: list[int]) -> tuple[NDArray[np.int64], Exception | None]:
         cells, failure = array("q"), None  # a list of tuples takes ten times as much
         try:
-            cells.extend(chain.from_iterable(self._database.execute(query, topics)))
+            values = topics if "?" in query else ()
+            cells.extend(chain.from_iterable(self._database.execute(query, values)))
         except _DAMAGE as error:
             failure = error
-        return np.array(cells[: len(cells) // 3 * 3], np.int64).reshape(-1, 3), failure
+        rows = np.array(cells[: len(cells) // 3 * 3], np.int64).reshape(-1, 3)
+        return rows if "?" in query else rows[np.isin(rows[:, 2], topics)], failure
 
     def _note(self, text: str) -> None:
         if text not in self.notes:

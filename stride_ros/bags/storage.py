@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 EARLIEST, LATEST = -(2**63), 2**63 - 1  # ns
-SHORTEST = 24  # bytes of a message with a header and an image, which may be compressed
 
 
 class StorageError(Exception):
@@ -24,8 +23,7 @@ class Channel:
 
     `msgtype` is spelt as in ROS 2 (sensor_msgs/msg/Image), `schema_name` as in the file. `encoding` is that
     of the messages (cdr, ros1, json ...), `schema_encoding` that of the definition `schema` (ros2msg,
-    ros2idl, ros1msg, jsonschema ..., "" for none). `empty`: how many of its `count` messages are shorter than
-    SHORTEST, where that can be told without reading them.
+    ros2idl, ros1msg, jsonschema ..., "" for none). `count`: its messages.
     """
 
     number: int
@@ -36,7 +34,6 @@ class Channel:
     schema: bytes = b""
     digest: str = ""
     count: int = 0
-    empty: int = 0
 
     @property
     def msgtype(self) -> str:
@@ -67,6 +64,9 @@ class Storage(Protocol):
 
     def messages(self, channels: Collection[Channel], start: int, stop: int) -> Iterator[BagMessage]:
         """Messages with `start <= log time < stop` (ns), by log time; damaged ones are left out and noted."""
+
+    def rest(self) -> None:
+        """Give up memory and the open file until more is asked for."""
 
     def close(self) -> None:
         """Close the file."""

@@ -14,6 +14,9 @@ _LISTED = 10
 _TRANSPORTS = ("compressed", "ffmpeg", "foxglove")
 # Types whose messages are packets of a video stream that cannot be read, by the last part of their name.
 _VIDEO_PACKETS = ("CompressedVideo", "FFMPEGPacket")
+_THEORA = "theora_image_transport/msg/Packet"
+# Images that are no ROS messages, as of protobuf or JSON, by the last part of their type.
+_IMAGES = ("Image", "CompressedImage", "RawImage")
 
 
 def choose(
@@ -81,9 +84,7 @@ def _unreadable(channel: Channel) -> SourceError:
 
 def _instead(channels: Sequence[Channel]) -> str:
     """What a recording without images has."""
-    video = next(
-        (c for c in channels if c.msgtype.replace(".", "/").rpartition("/")[2] in _VIDEO_PACKETS), None
-    )
+    video = next((c for c in channels if _last_part(c) in _VIDEO_PACKETS or c.msgtype == _THEORA), None)
     if video is not None:
         return (
             f"{video.topic} carries packets of a video ({video.msgtype}), which must be decoded first:"
@@ -91,7 +92,16 @@ def _instead(channels: Sequence[Channel]) -> str:
         )
     if not channels:
         return "it has no topics at all."
-    return f"it has {_list(sorted({_described(channel) for channel in channels}))}; record the camera too."
+    image = next((c for c in channels if _last_part(c) in _IMAGES and c.encoding not in READABLE), None)
+    remedy = "record the camera too."
+    if image is not None:
+        kind = image.encoding or "an unknown encoding"
+        remedy = f"images in {kind} cannot be read, so record them as ROS messages (cdr)."
+    return f"it has {_list(sorted({_described(channel) for channel in channels}))}; {remedy}"
+
+
+def _last_part(channel: Channel) -> str:
+    return channel.msgtype.replace(".", "/").rpartition("/")[2]
 
 
 def _described(channel: Channel) -> str:

@@ -14,18 +14,27 @@ IMAGE, COMPRESSED_IMAGE = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedIm
 # Packets of a video stream, one a message.
 COMPRESSED_VIDEO = "foxglove_msgs/msg/CompressedVideo"
 FFMPEG_PACKET = "ffmpeg_image_transport_msgs/msg/FFMPEGPacket"
+# What foxglove's tools record of a camera.
+FOXGLOVE_RAW, FOXGLOVE_COMPRESSED = "foxglove_msgs/msg/RawImage", "foxglove_msgs/msg/CompressedImage"
+RAW_TYPES = (IMAGE, FOXGLOVE_RAW)
+WITHOUT_HEADER = (COMPRESSED_VIDEO, FOXGLOVE_RAW, FOXGLOVE_COMPRESSED)  # but with its stamp and frame_id
 PACKET_TYPES = (COMPRESSED_VIDEO, FFMPEG_PACKET)
-IMAGE_TYPES = (IMAGE, COMPRESSED_IMAGE, *PACKET_TYPES)
+IMAGE_TYPES = (IMAGE, COMPRESSED_IMAGE, FOXGLOVE_RAW, FOXGLOVE_COMPRESSED, *PACKET_TYPES)
 READABLE = ("cdr", "ros1")  # encodings of messages
 _FIELDS = {
     IMAGE: {"header", "height", "width", "encoding", "is_bigendian", "step", "data"},
     COMPRESSED_IMAGE: {"header", "format", "data"},
     COMPRESSED_VIDEO: {"frame_id", "data", "format"},
+    FOXGLOVE_RAW: {"frame_id", "height", "width", "encoding", "step", "data"},
+    FOXGLOVE_COMPRESSED: {"frame_id", "data", "format"},
     FFMPEG_PACKET: {"header", "encoding", "data"},
 }
 # Of the types that do not come with ROS, for recordings without definitions. ROS 1 has `time` for the stamp.
 _FOREIGN = {
     COMPRESSED_VIDEO: "builtin_interfaces/Time timestamp\nstring frame_id\nuint8[] data\nstring format\n",
+    FOXGLOVE_RAW: "builtin_interfaces/Time timestamp\nstring frame_id\nuint32 width\nuint32 height\n"
+    "string encoding\nuint32 step\nuint8[] data\n",
+    FOXGLOVE_COMPRESSED: "builtin_interfaces/Time timestamp\nstring frame_id\nuint8[] data\nstring format\n",
     FFMPEG_PACKET: "std_msgs/Header header\nint32 width\nint32 height\nstring encoding\nuint64 pts\n"
     "uint8 flags\nbool is_bigendian\nuint8[] data\n",
 }

@@ -14,6 +14,7 @@ from stride_ros.bags.video import Packet, PacketStream, VideoMessage
 from stride_ros.errors import FrameError
 
 LEAD = 10 * NANOSECONDS  # how far before a time a video's key frame is looked for at first
+_MOST_READ = 100_000  # packets, for a key frame before a time; a camera sends one each few seconds
 _REORDERED = 16  # packets; no codec here reorders more pictures
 
 
@@ -45,11 +46,17 @@ class VideoTopic:
         if start <= self._start:
             return
         keys: list[int] = []
-        reach, begin = LEAD, start
-        while begin > self._start and len(keys) < 2:
+        reach, begin, read = LEAD, start, 0
+        while begin > self._start and len(keys) < 2 and read < _MOST_READ:
             later, begin, reach = begin, max(self._start, start - reach), reach * 4
-            found = self._messages(begin, later)
-            keys = [*(message.log_time for message in found if self._is_key(message)), *keys]
+            found = []
+            for message in self._messages(begin, later):
+                read += 1
+                if read > _MOST_READ:
+                    break
+                if self._is_key(message):
+                    found.append(message.log_time)
+            keys = [*found, *keys]
         yield from self._messages(keys[-2:][0] if keys else start, start)
 
     def _is_key(self, message: BagMessage) -> bool:

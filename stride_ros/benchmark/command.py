@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stride_ros.errors import ConfigError
@@ -13,14 +12,16 @@ from stride_ros.process.threads import add_threads_option, use_threads
 from stride_ros.terminal import say
 from stride_ros.text.wording import counted, plural
 from stride_ros.user_files.output import write_whole
+from stride_ros.user_files.paths import path_argument
 
 if TYPE_CHECKING:
     from stride_ros.activation.model import ActivationModel
     from stride_ros.benchmark.measure import Settings
 
 DESCRIPTION = """Time the activation stage on this machine, tick by tick with the context full, and compare it
-with a full forward per pass (recompute) and a prefill per decision (rebuild) on the same frames and weights.
-Exits with 1 when a label differs."""
+with a full forward per pass (recompute) and a prefill per decision (rebuild) on the same frames and weights;
+with --cameras, compare one engine for all cameras and queries with a session for each. Exits with 1 when a
+label differs."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
@@ -49,7 +50,14 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     )
     parser.add_argument("--steps", type=int, default=8, metavar="K", help="denoising steps (default 8)")
     parser.add_argument(
-        "--queries", type=int, default=1, metavar="N", help="queries on the stream (default 1)"
+        "--queries", type=int, default=1, metavar="N", help="queries on each stream (default 1)"
+    )
+    parser.add_argument(
+        "--cameras",
+        type=int,
+        metavar="N",
+        help="serve so many cameras by one engine, and by a session for each query of each camera in turn "
+        "(on one thread, unless --threads has a number)",
     )
     parser.add_argument("--ticks", type=int, default=40, metavar="N", help="ticks to measure (default 40)")
     parser.add_argument(
@@ -72,9 +80,9 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     )
     add_threads_option(parser)
     parser.add_argument("--seed", type=int, default=0, help="of frames and weights (default 0)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all numbers")
+    parser.add_argument("--json", type=path_argument, metavar="FILE", help="write all numbers")
     parser.add_argument(
-        "--picture", type=Path, metavar="FILE", help="draw the ticks, for example benchmark.png"
+        "--picture", type=path_argument, metavar="FILE", help="draw the ticks, for example benchmark.png"
     )
     parser.set_defaults(run=run)
 
@@ -82,10 +90,14 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Measure, print a table, and write what was asked for."""
     if arguments.responder:
+        if arguments.cameras is not None:
+            raise ConfigError("--cameras times the activation stage; leave --responder out.")
         from stride_ros.benchmark.responder import run as time_responder
 
         return time_responder(arguments)
     settings = _settings(arguments)
+    if arguments.cameras is not None:
+        return _compare_cameras(arguments, settings)
     from stride_ros.benchmark.measure import REFERENCES, WARM_UP, measure
     from stride_ros.terminal import Progress
 
@@ -103,30 +115,62 @@ def run(arguments: argparse.Namespace) -> int:
 
         numbers = measure(model, settings, step)
 
-    report = {
+    report = {**_conditions(model, settings), **numbers}
+    say(table(report))
+    _write(arguments, report)
+    return 0 if report["labels_equal"] else 1
+
+
+def _compare_cameras(arguments: argparse.Namespace, settings: Settings) -> int:
+    """All cameras and queries in one engine, and in sessions."""
+    from stride_ros.benchmark.cameras import camera_table, measure_cameras, ticks_of
+    from stride_ros.terminal import Progress
+
+    arguments.threads = arguments.threads or 1  # CPU time of threads that wait for one another tells little
+    model = _model(arguments)
+    with Progress("Measuring", ticks_of(settings), "tick") as progress:
+        done = 0
+
+        def step() -> None:
+            nonlocal done
+            done += 1
+            progress.update(done)
+
+        numbers = measure_cameras(model, settings, arguments.cameras, step)
+    report = {**_conditions(model, settings), **numbers}
+    say(camera_table(report))
+    _write(arguments, report)
+    return 0 if report["labels_equal"] else 1
+
+
+def _conditions(model: ActivationModel, settings: Settings) -> dict[str, Any]:
+    """What was measured, for the report."""
+    return {
         "model": model.name,
         "device": _device_name(model),
         "dtype": str(model.dtype).removeprefix("torch."),
         "threads": model.threads,
         "window": model.window,
         "settings": asdict(settings),
-        **numbers,
     }
-    say(table(report))
+
+
+def _write(arguments: argparse.Namespace, report: dict[str, Any]) -> None:
+    """The files that were asked for."""
     if arguments.json:
         write_whole(arguments.json, json.dumps(report, indent=2) + "\n")
     if arguments.picture:
         from stride_ros.benchmark.picture import draw
 
         draw(report, arguments.picture)
-    return 0 if report["labels_equal"] else 1
 
 
 def _settings(arguments: argparse.Namespace) -> Settings:
     from stride_ros.benchmark.measure import QUERIES, Settings
 
-    for name, low in (("window", 1), ("ticks", 1), ("reference_ticks", 0), ("queries", 1), ("seed", 0)):
-        if getattr(arguments, name) < low:
+    least = {"window": 1, "ticks": 1, "reference_ticks": 0, "queries": 1, "cameras": 1, "seed": 0}
+    for name, low in least.items():
+        if getattr(arguments, name) is not None and getattr(arguments, name) < low:
             raise ConfigError(
                 f"--{name.replace('_', '-')} is {getattr(arguments, name)}; use at least {low}."
             )

@@ -24,11 +24,10 @@ from stride_ros.activation.model import ActivationModel
 from stride_ros.activation.random_model import random_model
 from stride_ros.benchmark.measure import QUERIES, SOURCE_SIZE, WARM_UP, Settings, run_engine, summary
 from stride_ros.benchmark.presets import architecture
+from stride_ros.benchmark.work import Work
 from stride_ros.qwen3_vl.architecture import Architecture
 from stride_ros.qwen3_vl.patches import model_size
 from stride_ros.training.tokenizer import build_tokenizer
-
-PAIR_TEXT = 12  # tokens of a pair that are not video: its time, and the two that enclose the vision tokens
 
 
 def best_seconds(work: Callable[[], object], device: torch.device, repeat: int = 5) -> float:
@@ -57,36 +56,20 @@ class Floor:
 
     def __init__(self, shape: Architecture, model: ActivationModel, settings: Settings, tokens: int) -> None:
         self.flops, self.bytes_per_second = rates(model)
-        text, vision, width = shape.text, shape.vision, model.dtype.itemsize
-        attention_in = (text.heads + 2 * text.kv_heads) * text.head_dim * text.hidden
-        layer = attention_in + text.heads * text.head_dim * text.hidden + 3 * text.hidden * text.intermediate
-        self.weights = text.layers * layer
-        self.tower = vision.layers * (4 * vision.hidden**2 + 2 * vision.hidden * vision.intermediate)
-        self.per_key = 4 * text.layers * text.heads * text.head_dim  # FLOP of one query on one key
-        self.pair = tokens + PAIR_TEXT
-        self.prefix = settings.frames // 2 * self.pair
-        self.cached = 2 * text.layers * text.kv_heads * text.head_dim * width * self.prefix
-        self.width = width
-        self.patches = 4 * tokens
-        self.vision_attention = 4 * vision.layers * vision.hidden * self.patches**2
-        self.slots = 2 * model.window
-        share = settings.frames / settings.drop
-        # Pairs appended per frame: the active prompt's own, and those that bring the upcoming prompt up to
-        # date.
-        self.appended = 1 + (settings.frames - settings.drop) / (2 * settings.frames) * share
+        self.work = Work(shape, settings.frames, settings.drop, tokens)
+        self.width = model.dtype.itemsize
+        self.cached = 2 * shape.text.layers * shape.text.kv_heads * shape.text.head_dim * self.work.prefix
 
     def seconds(self, flop: float, traffic: float) -> float:
-        return max(flop / self.flops, traffic / self.bytes_per_second)
+        return max(flop / self.flops, traffic * self.width / self.bytes_per_second)
 
     def one_pass(self) -> float:
-        flop = self.slots * (2 * self.weights + self.per_key * self.prefix)
-        return self.seconds(flop, self.weights * self.width + self.cached)
+        return self.seconds(self.work.one_pass, self.work.weights + self.cached)
 
     def intake(self) -> float:
         """One frame: vision of a pair, and its share of the appends."""
-        vision = 2 * self.patches * self.tower + self.vision_attention
-        append = self.appended * self.pair * (2 * self.weights + self.per_key * 0.75 * self.prefix)
-        return self.seconds(vision, self.tower * self.width) + self.seconds(append, self.weights * self.width)
+        vision = self.seconds(self.work.vision, self.work.tower)
+        return vision + self.seconds(self.work.append, self.work.weights)
 
 
 def main() -> None:

@@ -43,6 +43,14 @@ QUERIES = (
     "Tell me when the robot arm moves.",
     "Tell me when a hand appears.",
     "Tell me when the cup is empty.",
+    "Tell me when a car stops.",
+    "Tell me when the light turns green.",
+    "Tell me when a dog runs by.",
+    "Tell me when the box is closed.",
+    "Tell me when somebody waves.",
+    "Tell me when the screen is on.",
+    "Tell me when water boils.",
+    "Tell me when the shelf is full.",
 )
 
 

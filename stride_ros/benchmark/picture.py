@@ -1,13 +1,17 @@
-"""The picture of a benchmark: every tick with the shifts marked, and what the references take."""
+"""The picture of a benchmark: ticks beside the references, or an engine for all cameras beside sessions."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stride_ros.benchmark.measure import PARTS, REFERENCES
 from stride_ros.text.wording import counted, plural
 from stride_ros.user_files.output import whole_file
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 
 def draw(report: dict[str, Any], path: Path) -> None:
@@ -19,7 +23,20 @@ def draw(report: dict[str, Any], path: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, (left, right) = pyplot.subplots(1, 2, figsize=(10, 3.4), width_ratios=(2, 1))
+    figure, axes = pyplot.subplots(1, 2, figsize=(10, 3.4), width_ratios=(2, 1))
+    (_draw_cameras if "cameras" in report else _draw_ticks)(figure, axes[0], axes[1], report)
+    figure.tight_layout()
+    try:
+        with whole_file(path) as picture:
+            figure.savefig(picture, dpi=110)
+    except ValueError as error:
+        raise ConfigError(f"{path} has a suffix that cannot be drawn; use .png, .svg or .pdf.") from error
+    finally:
+        pyplot.close(figure)
+
+
+def _draw_ticks(figure: Figure, left: Axes, right: Axes, report: dict[str, Any]) -> None:
+    """The engine tick by tick, and beside the references."""
     ticks = report["ticks_ms"]
     left.plot(ticks, color="#2a6fbb", linewidth=1)
     for number, tick in enumerate(report["shifts"]):
@@ -54,14 +71,38 @@ def draw(report: dict[str, Any], path: Path) -> None:
         f"{plural(report['passes'], 'pass', 'passes')}; ms: {parts}",
         fontsize=9,
     )
-    figure.tight_layout()
-    try:
-        with whole_file(path) as picture:
-            figure.savefig(picture, dpi=110)
-    except ValueError as error:
-        raise ConfigError(f"{path} has a suffix that cannot be drawn; use .png, .svg or .pdf.") from error
-    finally:
-        pyplot.close(figure)
+
+
+def _draw_cameras(figure: Figure, left: Axes, right: Axes, report: dict[str, Any]) -> None:
+    """Batched and interleaved, round by round, and the medians."""
+    sessions = report["cameras"] * report["queries"]
+    arms = {
+        "batched": ("one engine, batched", "#2a6fbb"),
+        "interleaved": (counted(sessions, "session"), "#c9c9c9"),
+    }
+    rounds = range(1, report["rounds"] + 1)
+    for name, (title, colour) in arms.items():
+        left.plot(rounds, report[name]["rounds_cpu_ms"], "o-", color=colour, markersize=4, label=title)
+    highest = max(max(report[name]["rounds_cpu_ms"]) for name in arms)
+    left.set(
+        xlabel="round", ylabel="CPU ms, a tick of all", ylim=(0, highest * 1.3), title="In alternating rounds"
+    )
+    left.locator_params(axis="x", integer=True)
+    left.legend(frameon=False, loc="upper right", ncols=2)
+    for row, (name, (_, colour)) in enumerate(arms.items()):
+        cpu = report[name]["cpu_ms"]
+        ratio = f"  ({report['cpu_ratio']:.2f}x)" if name == "interleaved" else ""
+        right.barh(row, cpu, color=colour)
+        right.text(cpu, row, f" {_duration(cpu)}{ratio}", va="center")
+    right.set(xlim=(0, max(report[name]["cpu_ms"] for name in arms) * 2.2), title="Median", xlabel="CPU ms")
+    right.set_yticks(range(len(arms)), ["batched", "sessions"])
+    right.invert_yaxis()
+    figure.suptitle(
+        f"{report['model']}, {report['device']} {report['dtype']}, {counted(report['threads'], 'thread')}: "
+        f"{counted(report['cameras'], 'camera')}, {counted(report['queries'], 'query', 'queries')} each, "
+        f"window {report['window']}, {counted(report['settings']['frames'], 'frame')}",
+        fontsize=9,
+    )
 
 
 def _duration(ms: float) -> str:

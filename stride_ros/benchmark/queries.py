@@ -1,7 +1,11 @@
 #!/usr/bin/env python3
 """What further queries on one stream cost: vision runs once, each query has its own cached prompt.
 
-python -m stride_ros.benchmark.queries --preset vision --frames 32 --window 16
+    python -m stride_ros.benchmark.queries --preset vision --frames 32 --window 16     # measured
+    python -m stride_ros.benchmark.queries --count --preset 2b --frames 128 --window 32
+
+With --count, from the arithmetic of the preset's sizes alone: how many times the work of one query several
+take, by how many passes a decision needs.
 """
 
 from __future__ import annotations
@@ -14,9 +18,27 @@ import torch
 
 from stride_ros.activation.cached_prompt import CachedPrompt
 from stride_ros.activation.random_model import random_model
-from stride_ros.benchmark.measure import PARTS, QUERIES, WARM_UP, Settings, run_engine, summary
+from stride_ros.benchmark.measure import PARTS, QUERIES, SOURCE_SIZE, WARM_UP, Settings, run_engine, summary
 from stride_ros.benchmark.presets import architecture
+from stride_ros.benchmark.work import Work
+from stride_ros.qwen3_vl.patches import CELL, model_size
 from stride_ros.training.tokenizer import build_tokenizer
+
+
+def print_shares(options: argparse.Namespace) -> None:
+    """Print the shares by count."""
+    height, width = model_size(*SOURCE_SIZE, options.tokens)
+    tokens = height // CELL * (width // CELL)
+    shape = architecture(options.preset, options.window)
+    work = Work(shape, options.frames, max(2, options.frames // 4), tokens)
+    print("| passes | vision | append | passes | 2 queries | 4 queries | 8 queries |")
+    print("|---" * 7 + "|")
+    for passes in (1, 2, 4, 9):
+        one = work.tick(1, passes)
+        parts = [work.vision, work.append, passes * work.one_pass]
+        cells = [f"{100 * part / one:.0f} %" for part in parts]
+        cells += [f"{work.tick(queries, passes) / one:.2f}" for queries in (2, 4, 8)]
+        print(f"| {passes} | {' | '.join(cells)} |")
 
 
 def main() -> None:
@@ -28,7 +50,11 @@ def main() -> None:
     parser.add_argument("--ticks", type=int, default=24)
     parser.add_argument("--threads", type=int)
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--count", action="store_true", help="count the arithmetic instead of measuring")
     options = parser.parse_args()
+    if options.count:
+        print_shares(options)
+        return
     if options.threads:
         torch.set_num_threads(options.threads)
     shape = architecture(options.preset, options.window)

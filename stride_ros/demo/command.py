@@ -22,6 +22,7 @@ from stride_ros.process.threads import add_threads_option
 from stride_ros.qwen3_vl.checkpoint import EMBEDDED
 from stride_ros.sources.bag_command import add_image_topic
 from stride_ros.user_files.output import make_folder
+from stride_ros.user_files.paths import path_argument
 
 if TYPE_CHECKING:
     from stride_ros.world.story import WorldEvent
@@ -60,7 +61,10 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default auto)")
     add_threads_option(parser)
     parser.add_argument(
-        "--out", type=Path, default=Path("stride_demo"), help="folder for the report (default stride_demo)"
+        "--out",
+        type=path_argument,
+        default=Path("stride_demo"),
+        help="folder for the report (default stride_demo)",
     )
     parser.add_argument("--no-report", action="store_true", help="only print; write events.json but no pages")
     parser.set_defaults(run=run)

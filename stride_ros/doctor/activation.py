@@ -32,13 +32,14 @@ def activation_memory(
     cameras: int,
     queries: int,
     dtype: torch.dtype,
+    device: str = "cpu",
 ) -> StageMemory:
     """The stage with so many cameras of this size, (height, width) in px, and queries on each of them.
 
     model: a directory with config.json, `stride-tiny`, or a published repository, which is not fetched.
-    Weights and state are the engine's own figures. Raises CheckpointError, ConfigError.
+    device: cpu or cuda. Weights and state are the engine's own figures. Raises CheckpointError, ConfigError.
     """
-    planned = planned_model(model, dtype)
+    planned = planned_model(model, dtype, device)
     engine = ActivationEngine(planned, config)
     state = cameras * engine.memory_for(size, [DEFAULT_QUERY] * queries)
     text, vision = planned.architecture.text, planned.architecture.vision
@@ -52,8 +53,8 @@ def activation_memory(
     )
 
 
-def planned_model(model: str, dtype: torch.dtype) -> ActivationModel:
-    """A model that knows its sizes and has no weights."""
+def planned_model(model: str, dtype: torch.dtype, device: str = "cpu") -> ActivationModel:
+    """A model that knows its sizes, keeps its caches as on this device, and has no weights."""
     folder = _folder(model)
     if folder is None:
         architecture, tokenizer = _published(model), CountedText()
@@ -62,7 +63,9 @@ def planned_model(model: str, dtype: torch.dtype) -> ActivationModel:
         tokenizer = (
             checkpoint.read_tokenizer(folder) if (folder / "tokenizer.json").is_file() else CountedText()
         )
-    return ActivationModel(architecture, _Shapes(dtype, architecture.tied), Prompt(tokenizer), model)
+    planned = ActivationModel(architecture, _Shapes(dtype, architecture.tied), Prompt(tokenizer), model)
+    planned.paged = device != "cpu"
+    return planned
 
 
 def _folder(model: str) -> Path | None:

@@ -6,13 +6,13 @@ import argparse
 import json
 import re
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stride_ros.errors import ConfigError
 from stride_ros.terminal import Style, say
 from stride_ros.text.wording import counted
 from stride_ros.user_files.output import write_whole
+from stride_ros.user_files.paths import path_argument
 
 if TYPE_CHECKING:
     from stride_ros.doctor.fit import Plan
@@ -56,11 +56,11 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         choices=("auto", "float32", "bfloat16", "float16"),
         help="number type of both models (default: bfloat16 on a GPU, float32 on a CPU)",
     )
-    parser.add_argument("--params-file", type=Path, help="parameters of the nodes (YAML)")
+    parser.add_argument("--params-file", type=path_argument, help="parameters of the nodes (YAML)")
     parser.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", help="a parameter, as for replay"
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures as JSON too")
+    parser.add_argument("--json", type=path_argument, metavar="FILE", help="write the figures as JSON too")
     parser.set_defaults(run=run)
 
 
@@ -137,6 +137,7 @@ def _plan(arguments: argparse.Namespace, device: str) -> Plan:
         size=(int(size[2]), int(size[1])),
         cameras=arguments.cameras,
         queries=max(arguments.queries, len(asked)),
+        device=device,
         dtype=dtype(tuning.given.get("dtype", "auto")),
         responder_dtype=dtype(backend.dtype),
     )

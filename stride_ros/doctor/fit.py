@@ -9,6 +9,7 @@ from functools import cached_property
 import torch
 
 from stride_ros.activation import ActivationConfig
+from stride_ros.activation.smaller import smaller_settings
 from stride_ros.doctor.activation import activation_memory
 from stride_ros.doctor.memory import StageMemory
 from stride_ros.doctor.responder import NONE, responder_memory
@@ -16,14 +17,14 @@ from stride_ros.response.config import BackendConfig, ResponseConfig
 
 # An estimate, for each stage with a model: Python with PyTorch and transformers, on a GPU its context.
 RUNTIME = 600_000_000  # bytes
-_FRAMES = (96, 64, 48, 32)
-_TOKENS = (160, 96)
 _SMALLER = ("Qwen/Qwen3-VL-4B-Instruct", "Qwen/Qwen3-VL-2B-Instruct", NONE)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to run. `size`: (height, width) px of the cameras; dtypes: of both models' numbers."""
+    """What is to run. `size`: (height, width) px of the cameras; device: cpu or cuda; dtypes: of both models'
+    numbers.
+    """
 
     model: str
     responder: str
@@ -33,12 +34,15 @@ class Plan:
     size: tuple[int, int]
     cameras: int
     queries: int  # on each camera
+    device: str
     dtype: torch.dtype
     responder_dtype: torch.dtype
 
     @cached_property
     def activation_stage(self) -> StageMemory:
-        return activation_memory(self.model, self.config, self.size, self.cameras, self.queries, self.dtype)
+        return activation_memory(
+            self.model, self.config, self.size, self.cameras, self.queries, self.dtype, self.device
+        )
 
     @cached_property
     def responder_stage(self) -> StageMemory:
@@ -75,20 +79,8 @@ Change = tuple[dict[str, str | int], Plan]
 
 
 def _of_activation(plan: Plan) -> Iterator[Change]:
-    for tokens in (plan.config.frame_max_tokens, *_TOKENS):
-        for frames in (plan.config.max_frames, *_FRAMES):
-            fewer, smaller = frames < plan.config.max_frames, tokens < plan.config.frame_max_tokens
-            if frames > plan.config.max_frames or tokens > plan.config.frame_max_tokens:
-                continue
-            settings: dict[str, str | int] = {}
-            if fewer:
-                settings["max_frames"] = frames
-            if smaller:
-                settings["frame_max_tokens"] = tokens
-            if settings:
-                dropped = min(plan.config.dropped_per_shift, frames // 4 * 2)
-                config = replace(plan.config, max_frames=frames, drop_frames=dropped, frame_max_tokens=tokens)
-                yield settings, replace(plan, config=config)
+    for settings, config in smaller_settings(plan.config):
+        yield {**settings}, replace(plan, config=config)
 
 
 def _of_responder(plan: Plan) -> Iterator[Change]:

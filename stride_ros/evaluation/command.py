@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stride_ros.errors import ConfigError, SourceError
@@ -13,6 +12,7 @@ from stride_ros.qwen3_vl.checkpoint import EMBEDDED
 from stride_ros.terminal import say
 from stride_ros.text.wording import counted, plural
 from stride_ros.user_files.output import write_whole
+from stride_ros.user_files.paths import path_argument
 
 if TYPE_CHECKING:
     from stride_ros.evaluation.detectors import Detector
@@ -37,10 +37,10 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument("--no-sentences", action="store_true", help="leave the sentences out")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default auto)")
     add_threads_option(parser)
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the numbers as JSON")
+    parser.add_argument("--json", type=path_argument, metavar="FILE", help="also write the numbers as JSON")
     parser.add_argument(
         "--report",
-        type=Path,
+        type=path_argument,
         metavar="FILE.md",
         help="also compare with baselines and ablations, and write a table, and a picture beside it",
     )

@@ -55,6 +55,18 @@ _PACKED = {
 _BAYER = {"rggb": "BG", "bggr": "RG", "gbrg": "GR", "grbg": "GB"}
 _YUV422 = {"yuv422_yuy2": "YUY2", "yuyv": "YUY2", "yuv422": "UYVY", "uyvy": "UYVY"}
 _YUV420 = {"nv12": "NV12", "nv21": "NV21"}
+_SPELLINGS = {
+    name.lower(): name
+    for name in (
+        *_PACKED,
+        *_YUV422,
+        *_YUV420,
+        "nv24",
+        *(f"bayer_{pattern}{bits}" for pattern in _BAYER for bits in (8, 16)),
+        "16UC1",
+        "32FC1",
+    )
+}
 _DEPTH = ("16UC1", "16SC1", "32FC1", "64FC1", "32SC1")
 
 
@@ -62,22 +74,27 @@ def image_to_rgb(message: Image) -> NDArray[np.uint8]:
     """Return a sensor_msgs/Image as (height, width, 3) uint8 RGB; it may share memory with the message.
 
     mono16 is shown by the range of its values (see grey.stretch), colour of 16 bits by its high byte.
+    A step of 0, or of all planes together, is that of one plane where the data is as long as the pixels.
+
     Raises FrameError for an unknown or depth encoding, a size of zero or beyond MAX_PIXELS, or data that is
     shorter than step * height.
     """
-    encoding, height, width = message.encoding, message.height, message.width
+    height, width = message.height, message.width
+    encoding = _spelt(message.encoding)
     if not encoding:
         raise FrameError("The image has no encoding; set it in the camera driver, for example to rgb8.")
     _refuse_depth(encoding)
     check_size(width, height)
     if encoding in _PACKED:
-        return _packed(message)
+        return _packed(message, encoding)
     if encoding in _YUV422:
-        return _yuv422(message)
+        return _yuv422(message, encoding)
     if encoding in _YUV420:
-        return _yuv420(message)
+        return _yuv420(message, encoding)
+    if encoding == "nv24":
+        return _nv24(message)
     if encoding.startswith("bayer_"):
-        return _bayer(message)
+        return _bayer(message, encoding)
     return _other(message)
 
 
@@ -89,7 +106,7 @@ def compressed_to_rgb(message: CompressedImage) -> NDArray[np.uint8]:
     Raises FrameError for depth images, other formats, data that does not decode, a JPEG file with more than
     MAX_SCANS scans, and sizes beyond MAX_PIXELS.
     """
-    original = message.format.partition(";")[0].strip()
+    original = _spelt(message.format.partition(";")[0])
     if "compressedDepth" in message.format:
         raise FrameError(f"Format '{message.format}' is a depth image; use the camera's colour topic.")
     _refuse_depth(original)
@@ -148,13 +165,18 @@ def _refuse_depth(encoding: str) -> None:
 def _rows(message: Image, row_bytes: int, rows: int) -> NDArray[np.uint8]:
     """Return the message's data as (rows, row_bytes) uint8 without the padding of each row."""
     step = message.step
+    data = np.frombuffer(message.data, np.uint8)
+    planar = _spelt(message.encoding) in (*_YUV420, "nv24")
+    if data.size == row_bytes * rows and (
+        step == 0 or (planar and step in (row_bytes * 3 // 2, row_bytes * 2, row_bytes * 3))
+    ):
+        step = row_bytes  # some drivers leave it at 0, or count all samples of a pixel
     if step < row_bytes:
         raise FrameError(
             f"Image.step is {step}, but {message.width} {message.encoding} pixels need "
             f"{counted(row_bytes, 'byte')}; check the camera driver."
         )
     needed = step * (rows - 1) + row_bytes  # the last row's padding may be left out
-    data = np.frombuffer(message.data, np.uint8)
     if data.size < needed:
         raise FrameError(
             f"The image's data is cut short: {data.size} of {counted(step * rows, 'byte')} for "
@@ -163,11 +185,19 @@ def _rows(message: Image, row_bytes: int, rows: int) -> NDArray[np.uint8]:
     return np.lib.stride_tricks.as_strided(data, (rows, row_bytes), (step, 1), writeable=False)
 
 
-def _packed(message: Image) -> NDArray[np.uint8]:
-    size, channels, conversion = _PACKED[message.encoding]
+def _spelt(encoding: str) -> str:
+    """An encoding as sensor_msgs spells it; some drivers write capitals or blanks."""
+    encoding = encoding.strip()
+    return (
+        encoding if encoding in _PACKED or encoding in _DEPTH else _SPELLINGS.get(encoding.lower(), encoding)
+    )
+
+
+def _packed(message: Image, encoding: str) -> NDArray[np.uint8]:
+    size, channels, conversion = _PACKED[encoding]
     pixels = _rows(message, message.width * channels * size, message.height)
     pixels = pixels.reshape(message.height, message.width, channels * size)
-    if message.encoding == "mono16":
+    if encoding == "mono16":
         grey = np.ascontiguousarray(pixels).view(">u2" if message.is_bigendian else "<u2")
         pixels = stretch(grey.reshape(message.height, message.width))
     elif size == 2:  # the high byte is the 8-bit value
@@ -183,35 +213,46 @@ def _recolour(pixels: NDArray[np.uint8], conversion: str) -> NDArray[np.uint8]:
     return converted
 
 
-def _yuv422(message: Image) -> NDArray[np.uint8]:
+def _yuv422(message: Image, encoding: str) -> NDArray[np.uint8]:
     if message.width % 2:
         raise FrameError(
             f"A {message.encoding} image needs an even width, not {message.width}; check the camera driver."
         )
     rows = _rows(message, 2 * message.width, message.height)
     pairs = np.ascontiguousarray(rows).reshape(message.height, message.width, 2)
-    return _recolour(pairs, f"YUV2RGB_{_YUV422[message.encoding]}")
+    return _recolour(pairs, f"YUV2RGB_{_YUV422[encoding]}")
 
 
-def _yuv420(message: Image) -> NDArray[np.uint8]:
+def _yuv420(message: Image, encoding: str) -> NDArray[np.uint8]:
     if message.width % 2 or message.height % 2:
         raise FrameError(
             f"A {message.encoding} image needs even sides, not {message.width}x{message.height}; "
             "check the camera driver."
         )
     planes = _rows(message, message.width, message.height * 3 // 2)
-    return _recolour(np.ascontiguousarray(planes), f"YUV2RGB_{_YUV420[message.encoding]}")
+    return _recolour(np.ascontiguousarray(planes), f"YUV2RGB_{_YUV420[encoding]}")
 
 
-def _bayer(message: Image) -> NDArray[np.uint8]:
-    bits = message.encoding[10:]
+def _nv24(message: Image) -> NDArray[np.uint8]:
+    """A plane of Y and one of U and V side by side, none of them subsampled; BT.601 as the others."""
+    planes = np.ascontiguousarray(_rows(message, message.width, 3 * message.height))
+    y, uv = planes[: message.height], planes[message.height :].reshape(message.height, message.width, 2)
+    luma = 1.164 * (y.astype(np.float32) - 16)
+    u, v = (uv[:, :, i].astype(np.float32) - 128 for i in (0, 1))
+    rgb = np.stack([luma + 1.596 * v, luma - 0.392 * u - 0.813 * v, luma + 2.017 * u], axis=2)
+    found: NDArray[np.uint8] = np.clip(np.rint(rgb), 0, 255).astype(np.uint8)
+    return found
+
+
+def _bayer(message: Image, encoding: str) -> NDArray[np.uint8]:
+    bits = encoding[10:]
     if bits not in ("8", "16"):
-        raise _unknown(message.encoding)
+        raise _unknown(encoding)
     size = int(bits) // 8
     mosaic = _rows(message, message.width * size, message.height)
     if size == 2:
         mosaic = mosaic[:, (0 if message.is_bigendian else 1) :: 2]
-    return _demosaic(mosaic, message.encoding)
+    return _demosaic(mosaic, encoding)
 
 
 def _demosaic(mosaic: NDArray[np.uint8], encoding: str) -> NDArray[np.uint8]:
@@ -241,5 +282,5 @@ def _other(message: Image) -> NDArray[np.uint8]:
 
 
 def _unknown(encoding: str) -> FrameError:
-    known = ", ".join([*list(_PACKED)[:6], *_YUV422, *_YUV420, "bayer_*"])
+    known = ", ".join([*list(_PACKED)[:6], *_YUV422, *_YUV420, "nv24", "bayer_*"])
     return FrameError(f"Encoding '{encoding[:40]}' is not known; publish one of {known}.")

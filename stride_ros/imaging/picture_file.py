@@ -36,10 +36,10 @@ def read_picture(data: bytes) -> NDArray[np.uint8]:
 
     Raises FrameError beyond the limits, and whatever the parser raises for damaged data.
     """
-    pixels = decode(data)
+    pixels, orientation = _read(data)
     if pixels.ndim == 2:
         pixels = np.repeat(as_8_bit(pixels)[:, :, None], 3, axis=2)
-    return turn_upright(pixels, _orientation(data))
+    return turn_upright(pixels, orientation)
 
 
 def as_8_bit(grey: NDArray[Any]) -> NDArray[np.uint8]:
@@ -53,7 +53,21 @@ def decode(data: bytes) -> NDArray[Any]:
     Raises FrameError beyond the limits and for floating point pixels, and whatever the parser raises for
     damaged data.
     """
-    return _decode_jpeg(data) if data.startswith(jpeg.SIGNATURE) else _decode_any(data)
+    return _decode_jpeg(data) if data.startswith(jpeg.SIGNATURE) else _decode_any(data)[0]
+
+
+def _read(data: bytes) -> tuple[NDArray[Any], int]:
+    """The pixels and the EXIF orientation that they still have."""
+    from PIL import Image as PillowImage
+
+    if not data.startswith(jpeg.SIGNATURE):
+        return _decode_any(data)
+    pixels = _decode_jpeg(data)
+    try:
+        with PillowImage.open(io.BytesIO(data), formats=["JPEG"]) as picture:
+            return pixels, _orientation(picture)
+    except Exception:  # Pillow is more particular, and the picture has been decoded
+        return pixels, UPRIGHT
 
 
 def _decode_jpeg(data: bytes) -> NDArray[np.uint8]:
@@ -85,13 +99,14 @@ def _decode_jpeg(data: bytes) -> NDArray[np.uint8]:
 def _decode_endless_jpeg(data: bytes) -> NDArray[np.uint8]:
     """The same for a file without an end marker, which some drivers leave out: is the picture whole?"""
     # Pillow, as OpenCV prints a line on stderr for each of them.
-    picture = _decode_any(jpeg.with_end(data))
-    if not np.array_equal(picture, _decode_any(jpeg.with_canary(data))):
+    picture, _ = _decode_any(jpeg.with_end(data))
+    if not np.array_equal(picture, _decode_any(jpeg.with_canary(data))[0]):
         raise ValueError("it is cut short")
     return picture
 
 
-def _decode_any(data: bytes) -> NDArray[Any]:
+def _decode_any(data: bytes) -> tuple[NDArray[Any], int]:
+    """As `_read`, for any format."""
     from PIL import Image as PillowImage
 
     # Pillow, as OpenCV takes seconds and gigabytes for some damaged files of a hundred bytes.
@@ -105,27 +120,34 @@ def _decode_any(data: bytes) -> NDArray[Any]:
     with opened as picture:
         width, height = picture.size
         check_claim(width, height, len(data))  # only the header has been read so far
+        compression = str(picture.info.get("compression", ""))
         if picture.format != "JPEG":
-            cost.check_samples(str(picture.format), width, height, picture.mode, _raw_mode(picture))
-        if picture.format == "TIFF" and "jpeg" in str(picture.info.get("compression")):
+            kind, mode = str(picture.format), picture.mode
+            cost.check_samples(kind, width, height, mode, _raw_mode(picture), compression)
+        if picture.format == "TIFF" and "jpeg" in compression:
             raise ValueError("a TIFF file with a JPEG file in it")  # its scans cannot be counted
         if picture.format == "BMP" and picture.tile[0][0] == "bmp_rle":
             raise ValueError("a BMP file in runs")  # which Pillow reads byte by byte
-        if picture.mode.startswith("I"):  # 16-bit grey, which Pillow gives with 16 or 32 bits
-            return _pixels(picture, picture.mode, np.uint16)
-        if picture.mode == "F":
-            raise FrameError(
-                "A picture of floating point numbers is a depth or measurement image; use the camera's "
-                "colour topic."
-            )
-        if picture.mode == "L":
-            return _pixels(picture, "L", np.uint8)
-        return _pixels(picture, "RGB", np.uint8)
+        pixels = _samples(picture)
+        # Asked for afterwards: some formats have it at their end, and newer Pillows turn some pictures by it
+        # when they load them, and then no longer tell.
+        return pixels, _orientation(picture)
+
+
+def _samples(picture: Any) -> NDArray[Any]:
+    if picture.mode.startswith("I"):  # 16-bit grey, which Pillow gives with 16 or 32 bits
+        return _pixels(picture, picture.mode, np.uint16)
+    if picture.mode == "F":
+        raise FrameError(
+            "A picture of floating point numbers is a depth or measurement image; use the camera's "
+            "colour topic."
+        )
+    return _pixels(picture, "L" if picture.mode == "L" else "RGB", np.uint8)
 
 
 def _pixels(picture: Any, mode: str, dtype: Any) -> NDArray[Any]:
     """The samples in this mode, some rows at a time: at once, Pillow takes several times the memory."""
-    picture.load()  # newer Pillows turn some pictures by it
+    picture.load()
     pixels = np.empty((picture.height, picture.width, *((3,) if mode == "RGB" else ())), dtype)
     rows = max(1, _BLOCK // picture.width)
     for top in range(0, picture.height, rows):
@@ -140,14 +162,9 @@ def _raw_mode(picture: Any) -> str:
     return str(picture.tile[0][3]) if picture.tile else ""
 
 
-def _orientation(data: bytes) -> int:
-    from PIL import Image as PillowImage
-
+def _orientation(picture: Any) -> int:
     try:
-        with PillowImage.open(io.BytesIO(data), formats=FORMATS) as picture:
-            if picture.format == "TIFF" and picture.getexif().get(_EXIF_ORIENTATION, UPRIGHT) != UPRIGHT:
-                picture.load()  # newer Pillows turn these by themselves, and then no longer say how
-            found = picture.getexif().get(_EXIF_ORIENTATION, UPRIGHT)
+        found = picture.getexif().get(_EXIF_ORIENTATION, UPRIGHT)
     except Exception:  # a damaged EXIF part raises many types, and the picture has been decoded without it
         return UPRIGHT
     return found if isinstance(found, int) else UPRIGHT

@@ -36,6 +36,7 @@ from stride_ros.parameters.activation import (
     TABLE,
     check_values,
     check_with_model,
+    memory_limit,
 )
 from stride_ros.parameters.table import with_default
 from stride_ros.text import topics
@@ -294,9 +295,12 @@ class ActivationNode(ManagedNode):
         from stride_ros.activation.stamped_stream import StampedStream
 
         model, settings, ids = configured.model, self._watches.settings, self._span_ids
-        look_back = self.parameters["look_back"]
+        keeping = {
+            "look_back": self.parameters["look_back"],
+            "memory_limit": memory_limit(self.parameters.values()),
+        }
         return ActivationWorker(
-            lambda: StampedStream(model, *settings(), ids.next, look_back=look_back),
+            lambda: StampedStream(model, *settings(), ids.next, **keeping),
             settings,
             Sinks(configured.output, self._waits, self._status, _Log(self)),
             self._notes,

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from stride_ros.activation.watch_list import Source, WatchEntry, WatchList, WatchSpec
+from stride_ros.activation.smaller import smaller_settings
+from stride_ros.activation.watch_list import Refusal, Source, WatchEntry, WatchError, WatchList, WatchSpec
 from stride_ros.errors import ConfigError
 from stride_ros.msg import Watch
-from stride_ros.parameters.activation import check_query, check_with_model, to_config, watched_queries
+from stride_ros.parameters.activation import (
+    check_query,
+    check_with_model,
+    memory_limit,
+    to_config,
+    watched_queries,
+)
 
 if TYPE_CHECKING:
     from rclpy.node import Node
@@ -68,7 +75,9 @@ class ActivationWatches:
     def add(self, spec: WatchSpec, *, replace_other: bool = False, source: Source = Source.SERVICE) -> str:
         """See `WatchList.add`."""
         limit = int(self._parameters["max_watches"])
-        id = self._list.add(spec, limit=limit, replace_other=replace_other, source=source)
+        id = self._list.add(
+            spec, limit=limit, replace_other=replace_other, source=source, admit=self._admit
+        )
         self._refresh()
         return id
 
@@ -126,6 +135,36 @@ class ActivationWatches:
         by_topic = not values["queries"] and values["query"] == self.topic_query
         self._list.own(watched_queries(values), Source.TOPIC if by_topic else Source.PARAMETER)
         return self._list
+
+    def _admit(self, others: Sequence[str], query: str) -> None:
+        """Raise a WatchError where there is no memory for a query beside others, once a frame has come."""
+        limit = memory_limit(self._parameters.values())
+        size = self._worker.frame_size if self._worker is not None else None
+        if limit is None or size is None or self._model is None:
+            return
+        from stride_ros.activation.engine import ActivationEngine
+
+        model, config = self._model, to_config(self._parameters.values())
+
+        def needed(queries: Sequence[str], config: ActivationConfig = config) -> int:
+            return ActivationEngine(model, config).memory_for(size, queries)
+
+        every = [*others, query]
+        if needed(every) <= limit:
+            return
+        used = needed(others) if others else 0
+        fitting = (found for found, smaller in smaller_settings(config) if needed(every, smaller) <= limit)
+        settings = [f"{name}: {value}" for name, value in next(fitting, {}).items()]
+        advice = f"set {' and '.join(settings)}, " if settings else ""
+        missing, free = needed(every) - used, max(0, limit - used)
+        raise WatchError(
+            Refusal.NO_MEMORY,
+            f"The watch needs {missing / 1e6:.1f} MB, but of memory_limit {free / 1e6:.1f} MB are "
+            f"free; {advice}raise memory_limit, or remove other watches.",
+            needed=missing,
+            free=free,
+            would_fit=settings,
+        )
 
     def _check(self, spec: WatchSpec) -> None:
         """Raise a StrideError for a watch that the loaded model cannot have with these parameters."""

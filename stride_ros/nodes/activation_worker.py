@@ -118,7 +118,7 @@ class ActivationWorker:
         self._is_broken = False  # whether the stream must be replaced
         self._readiness: Mapping[str, bool] = {}
         self.memory = StreamMemory(log)
-        self._thread = LatestWorker("stride-activation", self._take, self._fail)
+        self._thread = LatestWorker("stride-activation", self._take, self._fail, self._rest)
         self._thread.start()
 
     @property
@@ -135,6 +135,11 @@ class ActivationWorker:
     def is_idle(self) -> bool:
         """Whether every frame that was submitted has been decided on or dropped."""
         return self._thread.is_idle
+
+    @property
+    def frame_size(self) -> tuple[int, int] | None:
+        """Height and width (px) of the newest frame that the stream took in."""
+        return self._path.size(STREAM)
 
     @property
     def context_frames(self) -> int:
@@ -180,6 +185,15 @@ class ActivationWorker:
     def _refresh(self) -> None:
         if not self._is_broken and self._apply():
             self._measure()
+
+    def _rest(self) -> bool:
+        """Nothing else waits: let watches that look back catch up."""
+        if self._is_broken:
+            return False
+        caught_up = self._path.stream(STREAM).catch_up()
+        if caught_up:
+            self._measure()
+        return caught_up
 
     def _apply(self) -> bool:
         try:

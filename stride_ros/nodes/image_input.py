@@ -211,7 +211,8 @@ class ImageInput:
     def _end_video(self) -> None:
         self._epoch += 1  # what is still on its way counts, and no more
         if self._packets is not None:
-            self._packets.destroy()
+            if lost := self._packets.destroy():
+                self._notes.abandoned(lost)
             self._packets = None
 
     def _check_pulse(self) -> None:
@@ -304,7 +305,7 @@ class ImageInput:
         packet = message.packet if isinstance(message, PictureMessage) else message
         assert isinstance(packet, LivePacket), "the stream gives back what it was given"
         if packet.epoch != self._epoch or self.paused:
-            self._notes.received()  # and too old: the input started anew meanwhile
+            self._notes.abandoned(1)  # the input ended or started anew meanwhile
             return
 
         def decode(reading: Reading) -> LiveFrame:

@@ -57,6 +57,7 @@ class LivePackets:
         self._packets: deque[LivePacket | None] = deque()  # None: packets are missing here
         self._bytes = 0
         self._outcomes: deque[BagMessage | FrameError] = deque()
+        self._rest: list[BagMessage | FrameError] = []  # outcomes that found no place before the end
         self._busy = 0  # packets that are being decoded, and outcomes that are being shown
         self._stopping = False
         self._guard = node.create_guard_condition(self._deliver)
@@ -90,16 +91,21 @@ class LivePackets:
         with self._wake:
             return not (self._packets or self._outcomes or self._busy)
 
-    def destroy(self) -> None:
-        """End the thread, and show what was still on its way; a decoder that hangs is left behind."""
+    def destroy(self) -> int:
+        """End the thread, and show what was decoded; a decoder that hangs is left behind.
+
+        Returns the number of packets without an outcome.
+        """
         with self._wake:
             self._stopping = True
             self._wake.notify_all()
         self._thread.join(_PATIENCE)
         self._node.destroy_guard_condition(self._guard)
         if not self._thread.is_alive():
-            for outcome in [*self._outcomes, *self._decoded(None)]:
+            for outcome in [*self._outcomes, *self._rest, *self._decoded(None)]:
                 self._show(outcome)
+        waiting = sum(packet is not None for packet in self._packets)
+        return waiting + (self._busy if self._thread.is_alive() else 0)
 
     # The executor's thread
 
@@ -126,10 +132,12 @@ class LivePackets:
                 packet = self._packets.popleft()
                 self._busy += 1
                 self._bytes -= len(packet.data) if packet is not None else 0
-            for outcome in self._decoded(packet):
+            outcomes = self._decoded(packet)
+            for outcome in outcomes:
                 with self._wake:
                     self._wake.wait_for(lambda: len(self._outcomes) < _MOST_PICTURES or self._stopping)
                     if self._stopping:
+                        self._rest = [outcome, *outcomes]
                         return
                     self._outcomes.append(outcome)
                     self._guard.trigger()

@@ -30,7 +30,7 @@ class StreamMemory:
         known = (size, stream.queries, stream.config)
         if size is None or known == self._known:
             return
-        self._known, limit = known, stream.memory_limit(*size)
+        self._known, limit = known, stream.most_bytes(*size)
         if limit != self.limit:
             self.limit = limit
             queries = counted(len(stream.queries), "query", "queries")

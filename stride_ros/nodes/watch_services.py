@@ -65,6 +65,8 @@ class WatchServices:
             response.id = self._watches.add(spec, replace_other=request.replace)
         except WatchError as error:
             response.error_code, response.error_msg = int(error.code), as_reason(str(error))
+            response.required_bytes, response.available_bytes = error.needed, error.free
+            response.would_fit = list(error.would_fit)
             return response
         response.success = True
         self._node.get_logger().info(f"Watch {response.id}: {escaped(spec.query)}")

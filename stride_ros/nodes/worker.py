@@ -18,11 +18,18 @@ class LatestWorker(Generic[T]):
     """Run `work(item)` for the newest submitted item, and posted tasks before it, in one thread.
 
     `on_error(exception)` is called in the worker's thread with whatever work or a task raises; the thread
-    goes on.
+    goes on. `rest()` does a short piece of what can wait, while there is nothing else to do: again and again
+    until it returns False, and again after the next item or task.
     """
 
-    def __init__(self, name: str, work: Callable[[T], None], on_error: Callable[[Exception], None]) -> None:
-        self._work = work
+    def __init__(
+        self,
+        name: str,
+        work: Callable[[T], None],
+        on_error: Callable[[Exception], None],
+        rest: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._work, self._rest = work, rest
         self._on_error = on_error
         self._wake = threading.Condition()
         self._items: Scheduler[str, T] = Scheduler()
@@ -81,20 +88,26 @@ class LatestWorker(Generic[T]):
         return self._items.seconds_to_next is not None
 
     def _run(self) -> None:
+        resting = False
         while True:
             with self._wake:
                 self._working = False
-                self._wake.wait_for(lambda: self._tasks or self._has_item or self._stopping)
+                if not resting:
+                    self._wake.wait_for(lambda: self._tasks or self._has_item or self._stopping)
+                job: Callable[[], None] | None = None
                 if self._tasks:
-                    job: Callable[[], None] = self._tasks.popleft()
+                    job = self._tasks.popleft()
                 elif self._has_item:
                     job = _bind(self._work, self._items.take()[_ONLY])
-                else:
+                elif self._stopping:
                     return
-                self._working = True
+                self._working = job is not None
             try:
-                job()
+                if job is not None:
+                    job()
+                resting = self._rest()
             except Exception as error:  # the thread must outlive any single frame
+                resting = False
                 self._on_error(error)
 
 

@@ -92,6 +92,13 @@ TABLE: Table = (
         (0.1, 86400.0),
     ),
     ParameterSpec(
+        "memory_limit",
+        0.0,
+        "Maximum memory (MB) of the keys, values and frames that are kept beside the model, for all watches "
+        "together; watches that do not fit are refused. 0: no limit.",
+        limits=(0.0, 1e7),
+    ),
+    ParameterSpec(
         "wait_for_responder",
         0.0,
         "Seconds to wait for a responder before watching, so that it hears the first event; 0: do not wait.",
@@ -242,6 +249,11 @@ def check_with_model(values: Mapping[str, Any], model: ActivationModel) -> None:
             f"trigger.min_active_seconds is {needed:g}, but the model's window covers {covered:g} s; "
             "use at most that."
         )
+
+
+def memory_limit(values: Mapping[str, Any]) -> int | None:
+    """Bytes that the state beside the model may take; None: no limit."""
+    return round(values["memory_limit"] * 1e6) or None
 
 
 def to_config(values: Mapping[str, Any]) -> ActivationConfig:

@@ -8,7 +8,7 @@ prefixes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from stride_ros.qwen3_vl.architecture import TextShape
+from stride_ros.qwen3_vl.attention import attend_to_stretches, hidden_after
 from stride_ros.qwen3_vl.kv_cache import KVCache
 from stride_ros.qwen3_vl.layer import Layer
 from stride_ros.qwen3_vl.vision import PairFeatures, Weights
@@ -25,7 +26,7 @@ _QUERY_ROWS = 512  # rows of attention computed at once on CPU; bounds the mask
 _GROWTH = 1.25  # of that mask
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TokenBlock:
     """Tokens to run through the model behind the first `start` entries of `cache`.
 
@@ -46,6 +47,10 @@ class TokenBlock:
         return self.start + len(self.ids)
 
 
+# What hides later tokens from the rows of a block from one entry of its cache on.
+Masks = dict[tuple[TokenBlock, int], torch.Tensor]
+
+
 class TextDecoder:
     """Runs blocks of tokens through the language model."""
 
@@ -64,11 +69,6 @@ class TextDecoder:
             axis[offset : 3 * shape.mrope_section[offset] : 3] = offset
         self._axis = torch.from_numpy(axis).to(self.device)
         self._mask = torch.empty((0, 0), device=self.device, dtype=self.dtype)
-        self._lower_right: Callable[[int, int], torch.Tensor] | None = None
-        if self.device.type == "cuda":  # the fused kernels know this mask; importing it takes seconds
-            from torch.nn.attention.bias import causal_lower_right
-
-            self._lower_right = causal_lower_right
 
     def head_rows(self, weights: Weights, ids: NDArray[np.int64]) -> torch.Tensor:
         """Rows of the output head. The file's own head counts, also where the configuration calls it tied."""
@@ -77,14 +77,11 @@ class TextDecoder:
             return weights.tensor("lm_head.weight", self.shape.vocab, self.shape.hidden)[rows].clone()
         return self.embedding[rows]
 
-    def new_cache(self) -> KVCache:
-        """An empty cache for this model."""
-        return KVCache(self.shape, self.device, self.dtype)
-
     def forward(self, blocks: Sequence[TokenBlock]) -> list[torch.Tensor]:
         """Write all keys and values to the caches; the last hidden states (wanted, hidden) of each block."""
+        masks: Masks = {}
         for block in blocks:
-            block.cache.reserve(block.end)
+            block.cache.hold(block.end)
         ids, positions, visual = self._upload(blocks)
         x = F.embedding(ids, self.embedding)
         tokens, deepstack = _visual_features(blocks)
@@ -104,7 +101,7 @@ class TextDecoder:
                 sizes, deepstack = wanted, []
                 if not any(sizes):
                     break
-            x = layer.finish(x, self._attend(index, q, sizes, blocks))
+            x = layer.finish(x, self._attend(index, q, sizes, blocks, masks))
             if index < len(deepstack):
                 x[visual] += deepstack[index]
         return list(torch.split(self.norm(x), sizes))
@@ -133,12 +130,14 @@ class TextDecoder:
         return joined[:n], joined[n : 4 * n].view(3, n), joined[4 * n :]
 
     def _attend(
-        self, index: int, q: torch.Tensor, sizes: Sequence[int], blocks: Sequence[TokenBlock]
+        self, index: int, q: torch.Tensor, sizes: Sequence[int], blocks: Sequence[TokenBlock], masks: Masks
     ) -> torch.Tensor:
         """Attention of each block's last `sizes` queries: (n, heads * head size)."""
         return torch.cat(
             [
-                self._attend_block(part, *block.cache.read(index, block.end))
+                self._attend_paged(index, part, block, masks)
+                if block.cache.paged
+                else self._attend_block(part, *block.cache.read(index, block.end))
                 for block, part in zip(blocks, torch.split(q, list(sizes)), strict=True)
                 if len(part)
             ]
@@ -153,11 +152,28 @@ class TextDecoder:
         k, v = (side[:, None].expand(*groups, -1, -1) for side in (keys, values))
         if start == 0:
             out = F.scaled_dot_product_attention(grouped, k, v, is_causal=True)
-        elif self._lower_right is not None:
-            out = F.scaled_dot_product_attention(grouped, k, v, attn_mask=self._lower_right(n, start + n))
         else:
             out = self._attend_masked(grouped, k, v)
         return out.flatten(0, 1).transpose(0, 1).reshape(n, heads * size)
+
+    def _attend_paged(self, layer: int, q: torch.Tensor, block: TokenBlock, masks: Masks) -> torch.Tensor:
+        """The same to a cache in pages, a bounded number of rows at a time; masks: of this forward."""
+        outs: list[torch.Tensor] = []
+        group = self.shape.heads // self.shape.kv_heads
+        for rows in torch.split(q, _QUERY_ROWS):
+            first = block.end - len(q) + _QUERY_ROWS * len(outs)
+            part, last = block.cache.part, first + len(rows)
+            mask = masks.get((block, first))
+            if mask is None:
+                entries = -(-last // part) * part
+                at = torch.arange(first, last, device=q.device)
+                mask = masks[block, first] = hidden_after(at, entries, self.dtype, group)
+            stretches, entry = [], 0
+            for keys, values in block.cache.read_parts(layer, -(-last // part)):
+                stretches.append((keys, values, mask[:, entry : entry + len(keys) * part]))
+                entry += len(keys) * part
+            outs.append(attend_to_stretches(rows, stretches))
+        return outs[0] if len(outs) == 1 else torch.cat(outs)
 
     def _attend_masked(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
         """The same on a CPU, a bounded number of rows at a time: (kv heads, group, n, size)."""

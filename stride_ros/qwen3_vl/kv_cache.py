@@ -1,87 +1,143 @@
-"""Preallocated keys and values of one prompt, read as one stretch or in equal parts."""
+"""Keys and values of one prompt, read as one stretch or in equal parts."""
 
 from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 
 from stride_ros.qwen3_vl.architecture import TextShape
+from stride_ros.qwen3_vl.reservation import PAGE, Reservation
 
-PARTS = 8  # equal parts of the capacity: what a pass of fixed shape attends to is a number of them
-_ALIGNED = 16  # entries; a part is a multiple of them, as fused attention kernels want masks laid out
+PARTS = 16  # equal parts of the room: what a pass of fixed shape attends to is a number of them
+ALIGNED = 16  # entries; a part is a multiple of them, as fused attention kernels want masks laid out
 _GROWTH = 1.25
 
+KeysAndValues = tuple[torch.Tensor, torch.Tensor]
 
-class KVCache:
-    """Keys and values of one prompt, preallocated: (layers, 2, kv heads, capacity, head size).
+
+class KVCache(Protocol):
+    """Keys and values of one prompt. Takes memory as it fills, and gives it back when it is released.
 
     It does not know which of its entries are valid: who writes a block at `start` keeps track of what lies
-    before. allocations: how often memory was taken; what has been read before is elsewhere afterwards.
+    before. paged: whether entries lie in pages, to be read with `read_parts` only.
     """
 
-    def __init__(self, shape: TextShape, device: torch.device, dtype: torch.dtype) -> None:
-        self._shape = shape
-        self._data = torch.empty(
-            (shape.layers, 2, shape.kv_heads, 0, shape.head_dim), device=device, dtype=dtype
-        )
-        self.allocations = 0
-
-    @property
-    def capacity(self) -> int:
-        """Entries there is room for: a multiple of PARTS."""
-        return self._data.shape[3]
-
-    @property
-    def part(self) -> int:
-        """Entries of one of PARTS equal parts."""
-        return self.capacity // PARTS
+    paged: bool
 
     @property
     def memory_bytes(self) -> int:
-        return self._data.numel() * self._data.element_size()
+        """Bytes that are taken now."""
 
-    def bytes_for(self, tokens: int) -> int:
-        """Bytes that room for `tokens` entries takes."""
-        shape = self._shape
-        entry = 2 * shape.layers * shape.kv_heads * shape.head_dim * self._data.element_size()
-        return _rounded(tokens) * entry
+    @property
+    def room(self) -> int:
+        """Entries that fit before it has to grow."""
 
-    def reserve(self, tokens: int) -> None:
-        """Make room for `tokens` entries. Copies what is there when it has to grow."""
-        if tokens <= self.capacity:
-            return
-        old = self._data
-        room = _rounded(tokens if not self.capacity else int(tokens * _GROWTH))
-        self._data = torch.empty((*old.shape[:3], room, old.shape[4]), device=old.device, dtype=old.dtype)
-        self._data[:, :, :, : old.shape[3]] = old
-        self.allocations += 1
+    @property
+    def part(self) -> int:
+        """Entries of a part."""
 
-    def clear(self, start: int) -> None:
-        """Set what lies from entry `start` on to zero."""
-        self._data[:, :, :, start:] = 0
+    def bytes_for(self, tokens: int, room: int) -> int:
+        """Bytes that `tokens` entries take in a cache made for `room` entries."""
+
+    def reserve(self, room: int) -> None:
+        """Get ready for `room` entries, without taking their memory. What is there stays."""
+
+    def hold(self, tokens: int) -> None:
+        """Take the memory of the first `tokens` entries; the cache grows when they do not fit."""
+
+    def release(self) -> None:
+        """Give back all memory, and with it the entries. The room stays."""
 
     def write(self, layer: int, start: int, keys: torch.Tensor, values: torch.Tensor) -> None:
-        """Put keys and values (n, kv heads, head size) at `start`."""
-        end = start + keys.shape[0]
-        self._data[layer, 0, :, start:end] = keys.transpose(0, 1)
-        self._data[layer, 1, :, start:end] = values.transpose(0, 1)
+        """Put keys and values (n, kv heads, head size) at `start`, in entries that are held."""
 
-    def read(self, layer: int, end: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def read(self, layer: int, end: int) -> KeysAndValues:
         """Views of the first `end` keys and values, (kv heads, end, head size) each."""
-        return self._data[layer, 0, :, :end], self._data[layer, 1, :, :end]
 
-    def write_at(self, layer: int, entries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> None:
-        """Put keys and values (n, kv heads, head size) at `entries` (n,), a tensor on the cache's device."""
-        self._data[layer, 0].index_copy_(1, entries, keys.transpose(0, 1))
-        self._data[layer, 1].index_copy_(1, entries, values.transpose(0, 1))
+    def read_parts(self, layer: int, parts: int) -> Sequence[KeysAndValues]:
+        """Views of keys and values in the first `parts` parts: (n, kv heads, part, head size) each, in order,
+        as few as possible.
+        """
 
-    def read_parts(self, layer: int, parts: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Views of keys and values in the first `parts` parts, (parts, kv heads, part, head size) each."""
-        _, sides, heads, _, size = self._data.shape
-        stretch = self._data[layer, :, :, : parts * self.part]
+    def places(self, parts: int) -> tuple[object, ...]:
+        """Where the first `parts` parts lie: equal as long as they stay there."""
+
+
+class StretchCache:
+    """A cache whose entries lie one behind the other: (layers, 2, kv heads, room, head size), on a CPU.
+
+    Addresses of the whole room are reserved; memory is taken as it fills.
+    """
+
+    paged = False
+
+    def __init__(self, shape: TextShape, dtype: torch.dtype) -> None:
+        self._shape, self._dtype = shape, dtype
+        self._reservation = Reservation(self._layout(0), dtype)
+        self._held = 0  # entries since the last release, at most
+        self._grown = 0
+
+    @property
+    def memory_bytes(self) -> int:
+        return self.bytes_for(self._held, self.room)
+
+    @property
+    def room(self) -> int:
+        return self._reservation.tensor.shape[3]
+
+    @property
+    def part(self) -> int:
+        return self.room // PARTS
+
+    def bytes_for(self, tokens: int, room: int) -> int:
+        """Whole pages of each head's entries."""
+        pages = -(-tokens * self._shape.head_dim * self._dtype.itemsize // PAGE)
+        return math.prod(self._layout(0)[:3]) * pages * PAGE
+
+    def reserve(self, room: int) -> None:
+        if room <= self.room:
+            return
+        old = self._reservation.tensor
+        self._reservation = Reservation(self._layout(self._rounded(room)), self._dtype)
+        if self._held:
+            self._reservation.tensor[:, :, :, : self._held] = old[:, :, :, : self._held]
+        self._grown += 1
+
+    def hold(self, tokens: int) -> None:
+        if tokens > self.room:
+            self.reserve(int(tokens * _GROWTH) if self.room else tokens)
+        self._held = max(self._held, tokens)
+
+    def release(self) -> None:
+        self._reservation.release()
+        self._held = 0
+
+    def write(self, layer: int, start: int, keys: torch.Tensor, values: torch.Tensor) -> None:
+        data, end = self._reservation.tensor, start + keys.shape[0]
+        data[layer, 0, :, start:end] = keys.transpose(0, 1)
+        data[layer, 1, :, start:end] = values.transpose(0, 1)
+
+    def read(self, layer: int, end: int) -> KeysAndValues:
+        data = self._reservation.tensor
+        return data[layer, 0, :, :end], data[layer, 1, :, :end]
+
+    def read_parts(self, layer: int, parts: int) -> Sequence[KeysAndValues]:
+        _, sides, heads, _, size = self._layout(0)
+        stretch = self._reservation.tensor[layer, :, :, : parts * self.part]
         split = stretch.view(sides, heads, parts, self.part, size).transpose(1, 2)
-        return split[0], split[1]
+        return [(split[0], split[1])]
 
+    def places(self, parts: int) -> tuple[object, ...]:
+        return (self._grown, self._reservation.moves)
 
-def _rounded(tokens: int) -> int:
-    step = PARTS * _ALIGNED
-    return -(-tokens // step) * step
+    def _layout(self, room: int) -> tuple[int, int, int, int, int]:
+        return (self._shape.layers, 2, self._shape.kv_heads, room, self._shape.head_dim)
+
+    def _rounded(self, room: int) -> int:
+        """In whole parts, and so that each head's entries begin with a page of the system."""
+        entries = PAGE // math.gcd(PAGE, self._shape.head_dim * self._dtype.itemsize)
+        step = math.lcm(PARTS * ALIGNED, entries)
+        return -(-room // step) * step

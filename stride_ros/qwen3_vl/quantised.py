@@ -53,9 +53,11 @@ def stored(tensors: Mapping[str, tuple[str, tuple[int, ...]]]) -> str | None:
         if any(mark.search(name) for name in tensors):
             return method
     for name, (dtype, _) in tensors.items():
+        if dtype in FLOATS:
+            continue
         if dtype.startswith(("F8", "F4", "F6")):
             return "FP8" if dtype.startswith("F8") else dtype
-        if dtype not in FLOATS and (dtype not in _INDICES or name.endswith(".weight")):
+        if dtype not in _INDICES or name.endswith(".weight"):
             return f"weights of dtype {dtype}"
     return None
 

@@ -56,7 +56,7 @@ class WeightFiles:
         quantised.refuse(folder, quantised.stored(self._map.tensors))
         self._keys: dict[str, str] = {}
         for key in self._map.tensors:
-            if ".lora_" in key:
+            if ".lora_" in key or ".base_layer." in key:
                 raise CheckpointError(
                     f"{folder} holds an adapter that is not merged ({key}); merge it into its model and pass "
                     "the merged checkpoint."

@@ -14,6 +14,7 @@ from stride_ros.process.threads import AUTO, add_threads_option
 from stride_ros.sources.bag_command import add_image_topic
 from stride_ros.terminal import Progress, Style, one_line, say, tell_notes
 from stride_ros.text.wording import counted
+from stride_ros.user_files.paths import path_argument
 
 if TYPE_CHECKING:
     from stride_ros.parameters.tuning import Tuning
@@ -28,7 +29,9 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         description="Replay a bag without a ROS graph, faster than real time, always with the same result."
         " Exit code 1 means that the ground truth of --expect was not met or that --diff found changes.",
     )
-    parser.add_argument("bag", type=Path, nargs="?", help="rosbag2 folder, .mcap or .db3 file, or ROS 1 .bag")
+    parser.add_argument(
+        "bag", type=path_argument, nargs="?", help="rosbag2 folder, .mcap or .db3 file, or ROS 1 .bag"
+    )
     add_image_topic(parser)
     parser.add_argument(
         "--query",
@@ -53,7 +56,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument("--rate", type=float, help="frames a second to decide on (default 1)")
     parser.add_argument(
         "--params-file",
-        type=Path,
+        type=path_argument,
         metavar="FILE",
         help="take query, model, rate and thresholds of the activation node, and the responder's settings,"
         " from a robot's parameter file",
@@ -74,7 +77,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     )
     results = parser.add_argument_group("results")
     results.add_argument(
-        "--out", type=Path, metavar="BAG2", help="write a bag with the results beside the images"
+        "--out", type=path_argument, metavar="BAG2", help="write a bag with the results beside the images"
     )
     results.add_argument(
         "--topic",
@@ -84,19 +87,23 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     )
     results.add_argument("--storage", choices=("mcap", "sqlite3"), default="mcap", help="kind of BAG2")
     results.add_argument(
-        "--json", type=Path, metavar="FILE", help="write the run as JSON, without measured times"
+        "--json", type=path_argument, metavar="FILE", help="write the run as JSON, without measured times"
     )
-    results.add_argument("--report", type=Path, metavar="DIR", help="write report.html and timeline.png")
     results.add_argument(
-        "--expect", type=Path, metavar="SPANS.yaml", help="compare with the ground truth in a file"
+        "--report", type=path_argument, metavar="DIR", help="write report.html and timeline.png"
+    )
+    results.add_argument(
+        "--expect", type=path_argument, metavar="SPANS.yaml", help="compare with the ground truth in a file"
     )
     results.add_argument(
         "--write-expect",
-        type=Path,
+        type=path_argument,
         metavar="SPANS.yaml",
         help="write the spans of this run as ground truth, to be corrected",
     )
-    results.add_argument("--diff", type=Path, nargs=2, metavar=("A.json", "B.json"), help="compare two runs")
+    results.add_argument(
+        "--diff", type=path_argument, nargs=2, metavar=("A.json", "B.json"), help="compare two runs"
+    )
     parser.set_defaults(run=run)
 
 

@@ -66,6 +66,7 @@ class AnswerReader:
         self._words = ""  # the beginning of what is no JSON
         self._foreign = ""  # the beginning of JSON that is no chat completion
         self._thought = False
+        self._cut = False  # the body ended within a line
         self._left = False
 
     @property
@@ -108,11 +109,12 @@ class AnswerReader:
         when it is not all of an answer.
         """
         if not self.done:
+            self._cut = self._events.in_line
             self._take(self._events.finish())
         problem = self._problem()
         self._leave(complete=problem is None)
-        if problem is None and self.thinking:
-            problem = OnlyThoughtsError()
+        if not self._thoughts.said:  # known only now: an end may have shown that what was kept back is text
+            problem = self._instead_of_text() or problem
         if problem is not None:
             raise problem
 
@@ -133,16 +135,25 @@ class AnswerReader:
 
     def _problem(self) -> Exception | None:
         chat = self._chat
-        if chat.refusal and not self._thoughts.said:
-            return RefusedError(chat.refusal)
         if chat.finish in COMPLETE or (not chat.finish and (self.done or chat.whole)):
-            return UnfinishedError("tool_calls") if chat.tools and not self._thoughts.said else None
+            return None
         if chat.finish:
             return UnfinishedError(chat.finish)
         if chat.recognised:
             return ServerSaidError(self._words) if self._words else CutOffError()
         words = self._words or self._foreign
         return NotAChatError(words) if words else CutOffError()
+
+    def _instead_of_text(self) -> Exception | None:
+        """What came in the place of text, if it explains that there is none better than the end does."""
+        chat = self._chat
+        if chat.refusal:
+            return RefusedError(chat.refusal)
+        if self._problem() is not None:
+            return None
+        if chat.tools:
+            return UnfinishedError("tool_calls")
+        return OnlyThoughtsError() if self._thought else None
 
     def _take(self, events: Iterable[Event]) -> None:
         for event in events:
@@ -169,6 +180,8 @@ class AnswerReader:
             if not self._chat.recognised and event.value:
                 self._foreign = self._foreign or json.dumps(event.value, ensure_ascii=False)[:_LONGEST_WORDS]
         else:
+            if event.kind == "broken" and self._cut and self._chat.recognised:
+                raise CutOffError
             self._words = self._words or event.value[:_LONGEST_WORDS]
             page = event.value.lstrip().startswith("<") and not self._chat.recognised
             if page or event.kind == "broken":

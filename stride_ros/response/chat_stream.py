@@ -5,6 +5,7 @@ docs/responder.md has the rules.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +24,9 @@ FILTERED = {
 }
 TOOLS = {"tool_calls", "tool_call", "tool_use", "function_call"}
 _LONGEST = 1 << 20
-_UNFINISHED = {"", "null", "none", "unspecified", "finish_reason_unspecified"}
+_UNFINISHED = {"", "null", "none", "unspecified"}
+_NUMBERED = {1: "stop", 2: "max_tokens", 3: "safety", 4: "recitation"}  # as Gemini's own protocol counts
+_REASON_PREFIX = re.compile(r"^(finish_?reason[._])+")
 _THOUGHT_KEYS = (
     "reasoning_content",
     "reasoning",
@@ -111,6 +114,7 @@ class ChatReader:
             for choice in choices:
                 if isinstance(choice, Mapping) and self._is_ours(choice.get("index")):
                     yield from self._read_choice(choice, whole)
+            self._end(_reason_in(value))
         elif isinstance(value.get("message"), Mapping) or "response" in value:  # Ollama's own protocol
             self.recognised = True
             if isinstance(value.get("message"), Mapping):
@@ -119,7 +123,7 @@ class ChatReader:
                 yield from self._own(_content(value["response"]))
                 yield from _thoughts(value)
             if value.get("done") is True or value.get("done_reason"):  # some backends of it leave out `done`
-                self._end(value.get("done_reason") or "stop")
+                self._end(_reason(value.get("done_reason")) or "stop")
 
     def _is_ours(self, index: Any) -> bool:
         index = 0 if index is None else index
@@ -128,7 +132,7 @@ class ChatReader:
         return bool(index == self._choice)
 
     def _read_choice(self, choice: Mapping[str, Any], whole: bool) -> Iterator[Piece]:
-        reason = choice.get("finish_reason")
+        reason = _reason_in(choice)
         spoken = False
         for name in ("delta", "message"):
             source = choice.get(name)
@@ -140,9 +144,11 @@ class ChatReader:
             spoken = any(piece.text and not piece.thought for piece in pieces)
             if name == "delta":
                 self._streamed = self._streamed or spoken
-            elif whole or _reason(reason):
+            elif whole or reason:
                 self.whole = self.whole or whole
                 pieces = self._news(pieces)
+            else:
+                pieces = self._growth(pieces)
             yield from self._own(pieces)
         if not spoken and isinstance(choice.get("text"), str) and choice["text"]:
             yield from self._own([Piece(choice["text"])])
@@ -159,14 +165,21 @@ class ChatReader:
             return []
         return pieces
 
+    def _growth(self, pieces: list[Piece]) -> list[Piece]:
+        """What a message in the middle of a stream adds: some servers send all so far with each."""
+        text = "".join(piece.text for piece in pieces if not piece.thought)
+        if self._text.strip() and len(text) > len(self._text) and text.startswith(self._text):
+            return [Piece(text[len(self._text) :])]
+        return pieces
+
     def _own(self, pieces: Any) -> Iterator[Piece]:
         for piece in pieces:
             if piece.text and not piece.thought and not piece.text.isspace():
                 self.finish = ""
             yield piece
 
-    def _end(self, reason: Any) -> None:
-        self.finish = _reason(reason) or self.finish
+    def _end(self, reason: str) -> None:
+        self.finish = reason or self.finish
 
     def _notice(self, source: Mapping[str, Any]) -> None:
         refusal = source.get("refusal")
@@ -249,10 +262,19 @@ def _code_of(error: Any) -> str:
     return next((code for code in found if code.isdigit()), found[0] if found else "")
 
 
+def _reason_in(source: Mapping[str, Any]) -> str:
+    """The finish reason of a choice or a chunk, "" for none."""
+    return _reason(source.get("finish_reason")) or _reason(source.get("finishReason"))
+
+
 def _reason(reason: Any) -> str:
+    if isinstance(reason, list):
+        reason = next(iter(reason), None)
     if isinstance(reason, Mapping):  # as SGLang's own protocol has it
         reason = reason.get("type")
-    text = reason.strip().lower() if isinstance(reason, str) else ""
+    if isinstance(reason, int) and not isinstance(reason, bool) and reason:
+        return _NUMBERED.get(reason, f"finish reason {reason}")
+    text = _REASON_PREFIX.sub("", reason.strip().lower()) if isinstance(reason, str) else ""
     return "" if text in _UNFINISHED else text
 
 
@@ -273,7 +295,9 @@ def _thoughts(source: Mapping[str, Any]) -> Iterator[Piece]:
 
 def _content(content: Any) -> Iterator[Piece]:
     """Content as text, as a part, or as a list of either."""
-    if isinstance(content, str):
+    if isinstance(content, (int, float)) and not isinstance(content, bool):
+        yield Piece(str(content))  # a token of digits that something has parsed
+    elif isinstance(content, str):
         if content:
             yield Piece(content)
     elif isinstance(content, list):

@@ -6,7 +6,6 @@ import argparse
 import json
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stride_ros.errors import ConfigError, SourceError
@@ -14,6 +13,7 @@ from stride_ros.process.threads import add_threads_option
 from stride_ros.terminal import say
 from stride_ros.text.wording import counted
 from stride_ros.user_files.output import write_whole
+from stride_ros.user_files.paths import path_argument
 
 if TYPE_CHECKING:
     from stride_ros.response.backend import ResponseBackend, ResponseRequest
@@ -59,7 +59,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         help="0: always the same words; -1 (default): the model's own",
     )
     parser.add_argument("--system-prompt", metavar="TEXT", help="style, language and length of the answer")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the answer and its figures")
+    parser.add_argument("--json", type=path_argument, metavar="FILE", help="write the answer and its figures")
     parser.set_defaults(run=run)
 
 

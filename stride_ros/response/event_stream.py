@@ -12,6 +12,8 @@ MAX_EVENT = 1 << 20  # characters of a line, an event or a whole JSON body at mo
 _MAX_TRIES = 64  # times that an unfinished event is looked at
 _PAGE = 1024  # characters of a web page after which no more of it is waited for
 _JSON_BEGINS = re.compile(r'\s*(\{|\[\s*[{"\[])')
+_BETWEEN = re.compile(r"(?:\s|data:)*")
+_DECODER = json.JSONDecoder(strict=False)
 _LINE_END = re.compile(r"\r\n|\r|\n")
 
 
@@ -60,6 +62,11 @@ class EventReader:
             return True
         return "".join([*self._other[:1], line]).lstrip().startswith(("{", "["))
 
+    @property
+    def in_line(self) -> bool:
+        """Whether the last line has no end yet."""
+        return bool(self._line)
+
     def feed(self, data: bytes) -> list[Event]:
         """Return the events that `data` completes. Raises TooLongError."""
         return self._read(self._decoder.decode(data))
@@ -69,8 +76,8 @@ class EventReader:
         line = "".join(self._line)
         value = line.partition(":")[2] if line.startswith("data:") else line
         whole = value if line.startswith("data:") else "\n".join([*self._other, line])
-        if _done(value) or (line and _parse(whole) is not None):
-            return self._end_line() + self._end_document(only_whole=True)
+        if _done(value) or _parse(whole) is not None:
+            return (self._end_line() if line else []) + self._end_document(only_whole=True)
         if "".join([*self._other[:1], line]).lstrip().startswith("<"):  # a page: enough of it is known
             return self._end_line() + self._end_document()
         return []
@@ -154,7 +161,7 @@ class EventReader:
         parsed = _parse(text)
         if parsed is not None:
             return [Event("json", parsed)]
-        return [_single(line) for line in lines if line.strip()] if len(lines) > 1 else [_single(text)]
+        return [event for line in (lines if len(lines) > 1 else [text]) for event in _last(line)]
 
     def _forget_event(self) -> None:
         self._data, self._data_length, self._tries = [], 0, 0
@@ -182,9 +189,7 @@ class EventReader:
         if parsed is None and only_whole:
             return []
         self._other, self._other_length = [], 0
-        if not text.strip():
-            return []
-        return [_single(text)]
+        return _last(text)
 
     def _check(self, length: int) -> None:
         if length > self._limit:
@@ -205,13 +210,34 @@ def _parse(text: str) -> Any | None:
         return None
 
 
-def _single(text: str) -> Event:
+def _last(text: str) -> list[Event]:
+    """What a text says to which nothing more is added."""
+    if not text.strip():
+        return []
     if _done(text):
-        return Event("done")
+        return [Event("done")]
     parsed = _parse(text)
     if parsed is not None:
-        return Event("json", parsed)
-    return Event("broken" if _JSON_BEGINS.match(text) else "words", text)
+        return [Event("json", parsed)]
+    return _glued(text) or [Event("broken" if _JSON_BEGINS.match(text) else "words", text)]
+
+
+def _glued(text: str) -> list[Event]:
+    """Several events whose line ends something in between has removed; none if it is anything else."""
+    events: list[Event] = []
+    at = 0
+    while at < len(text):
+        at = _BETWEEN.match(text, at).end()  # type: ignore[union-attr]  # it may be empty, so it matches
+        if _done(text[at:]):
+            return [*events, Event("done")]
+        if text[at : at + 1] not in ("{", "["):
+            return events if at == len(text) else []
+        try:
+            value, at = _DECODER.raw_decode(text, at)
+        except (ValueError, RecursionError):
+            return []
+        events.append(Event("json", value))
+    return events
 
 
 def _value_or_words(text: str) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import re
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future
@@ -23,15 +24,10 @@ from stride_ros.response.config import BackendConfig
 from stride_ros.response.event_stream import TooLongError
 from stride_ros.response.model_list import is_name, model_names
 from stride_ros.response.prompt import frame_times, question
-from stride_ros.response.server_client import Secrets, StatusError, make_client, read_address, read_key
-from stride_ros.response.server_errors import (
-    NoTextError,
-    ServerFacts,
-    TooSlowError,
-    is_passing,
-    reason,
-    retry_after,
-)
+from stride_ros.response.server_address import Secrets, read_address, read_key
+from stride_ros.response.server_client import StatusError, make_client
+from stride_ros.response.server_errors import NoTextError, ServerFacts, TooSlowError, reason
+from stride_ros.response.server_retries import is_passing, retry_after
 from stride_ros.text.foreign import mended, visible
 
 _POLL = 0.02  # s between looks at `cancelled` while nothing arrives
@@ -42,6 +38,10 @@ _LONGEST_LIST = 16 << 20  # bytes of a list of models at most
 _LISTING = 10.0  # s that a list of models may take at most
 _DRAIN = 0.1  # s to wait for the end of a body after [DONE], so that the connection can be used again
 _CLOSING = 5.0  # s that closing the connections may take
+_FIXED_TEMPERATURE = re.compile(
+    r"temperature.{0,80}(not support|unsupported|deprecated|only the default)|unsupported.{0,40}temperature",
+    re.IGNORECASE | re.DOTALL,
+)
 
 _DEFAULT = BackendConfig()
 
@@ -100,7 +100,7 @@ class OpenAICompatibleBackend:
         if temperature >= 0:
             self._options["temperature"] = temperature
         self._facts = ServerFacts(
-            address, self.name, api_key_env, bool(key), max_new_tokens, Secrets(key, *address.passwords)
+            address, self.name, api_key_env, bool(key), max_new_tokens, Secrets(key, *address.secrets)
         )
         self._opened: bool | None = None  # whether answers begin inside of thoughts; None: not known yet
         self._sent: float | None = None  # when the present request was on its way, on the loop's clock
@@ -219,7 +219,7 @@ class OpenAICompatibleBackend:
                     await self._receive(messages, reader)
                     return
                 except Exception as error:  # the client raises many types, also for rubbish
-                    if self._use_newer_limit(error):
+                    if self._can_adapt(error):
                         continue
                     if reader.heard or tries == self._max_retries or not is_passing(error):
                         reader.abandon()
@@ -302,14 +302,18 @@ class OpenAICompatibleBackend:
         except Exception as error:  # told by whoever reads `body`
             await body.put(error)
 
-    def _use_newer_limit(self, error: Exception) -> bool:
-        """Whether the server wants the limit under its newer name, which it gets from now on."""
-        if not isinstance(error, StatusError) or "max_tokens" not in self._options:
+    def _can_adapt(self, error: Exception) -> bool:
+        """Whether the server wants an option in another way, in which it gets it from now on."""
+        if not isinstance(error, StatusError) or error.status >= 500:
             return False
-        if error.status >= 500 or "max_completion_tokens" not in error.body:
-            return False
-        self._options["max_completion_tokens"] = self._options.pop("max_tokens")
-        return True
+        if "max_tokens" in self._options and "max_completion_tokens" in error.body:
+            self._options["max_completion_tokens"] = self._options.pop("max_tokens")
+            return True
+        # Reasoning models have one temperature, and refuse requests that name any.
+        if "temperature" in self._options and _FIXED_TEMPERATURE.search(error.body):
+            del self._options["temperature"]
+            return True
+        return False
 
     def _failure(self, error: Exception) -> BackendError:
         return error if isinstance(error, BackendError) else BackendError(reason(error, self._facts))

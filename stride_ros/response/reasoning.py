@@ -18,6 +18,11 @@ _PAIRS = {
     "◁think▷": "◁/think▷",
     "<|begin_of_thought|>": "<|end_of_thought|>",
     "<|start_thinking|>": "<|end_thinking|>",
+    "<|thinking|>": "<|/thinking|>",
+    "<mm:think>": "</mm:think>",
+    "<longcat_think>": "</longcat_think>",
+    "<analysis>": "</analysis>",
+    "<reflection>": "</reflection>",
     "<unused94>thought": "<unused95>",
     "<|channel>thought": "<channel|>",
 }
@@ -30,7 +35,24 @@ _BARE_OPEN, _BARE_CLOSE = "analysis", "assistantfinal"
 _BARE_HEADERS = tuple(f"{name}{_MESSAGE}" for name in ("analysis", "commentary", "final"))
 _BEGINNINGS = (_BARE_OPEN, *_BARE_HEADERS)
 
-_IN_TEXT = (*_PAIRS, *_PAIRS.values(), *_HARMONY)
+# What closes thoughts that nothing opens, ever.
+_CLOSES_ALONE = "[begin final response]"
+# What stands around an answer or at its end where a server hands on more than the text: left out.
+_WRAPPERS = (
+    *("<answer>", "</answer>", "<response>", "</response>", "<|begin_of_box|>", "<|end_of_box|>"),
+    *("<|start_response|>", "<|end_response|>", "[end final response]"),
+    *("<|im_end|>", "<|endoftext|>", "<|end_of_text|>", "<|end_of_turn|>", "<|eot_id|>", "<|eom_id|>"),
+    *(
+        "<end_of_turn>",
+        "<turn|>",
+        "<end_of_utterance>",
+        "<eos>",
+        "</s>",
+        "<\uff5cend\u2581of\u2581sentence\uff5c>",
+    ),
+)
+
+_IN_TEXT = (*_PAIRS, *_PAIRS.values(), _CLOSES_ALONE, *_HARMONY, *_WRAPPERS)
 _LONGEST_DOUBT = 4096  # characters after an opening in mid-text that may yet turn out to be a quotation
 
 
@@ -40,7 +62,8 @@ class ReasoningFilter:
     `opened` says whether the prompt itself has opened the thoughts, as chat templates of reasoning models
     do: the answer then holds only what closes them. None means that it is not known, as with a server: the
     text is kept back until something closes thoughts, opens them, or the answer ends. With `literal` a
-    closing that belongs to no opening is text; otherwise it is removed. Thoughts in any of the known
+    closing that belongs to no opening is text; otherwise it is removed. What stands around an answer
+    (<answer>) or at its end (<|im_end|>) is left out. Thoughts in any of the known
     spellings are removed wherever they stand; an opening in mid-text that nothing closes is text too.
     """
 
@@ -130,6 +153,9 @@ class ReasoningFilter:
             self._say(before, out)
             out += self.known()
             self._header = marker in (_START, _CHANNEL)
+        elif marker in _WRAPPERS:
+            self._say(before, out)
+            self._trim = self._trim or not self.said
         elif self._literal:
             self._say(before + found[0], out)
         elif self._kept is not None:  # all of it was thoughts

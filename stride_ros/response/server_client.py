@@ -1,26 +1,20 @@
-"""The connection to a server: address, key, certificates, proxies, redirects, and what is wrong with them."""
+"""The connection to a server: certificates, proxies, redirects, and what is wrong with them."""
 
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import json
 import os
-import re
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qsl, quote, urlsplit, urlunsplit
-from urllib.request import getproxies, proxy_bypass
 
 from stride_ros.errors import BackendError, ConfigError
+from stride_ros.response.server_address import Address, without_secrets
 from stride_ros.text.foreign import visible
 
-_ENDPOINT = re.compile(r"/(chat/)?completions/?$")
 _LONGEST_BODY = 64 * 1024  # bytes read of an error
 _BODY_SECONDS = 2.0  # s that an error's body may take
-_HIDDEN = "***"
 
 
 class StatusError(Exception):
@@ -47,97 +41,6 @@ class RedirectError(Exception):
     def __init__(self, target: str) -> None:
         super().__init__(target)
         self.target = target
-
-
-@dataclass(frozen=True)
-class Address:
-    """A server's address: `url` for the client, `query` (Azure's api-version), `shown` in texts."""
-
-    url: str
-    query: dict[str, str]
-    shown: str
-    host: str
-    secure: bool
-    passwords: tuple[str, ...] = ()  # that the URL holds
-
-    @property
-    def is_local(self) -> bool:
-        """Whether the host is this machine."""
-        if self.host == "localhost" or self.host.endswith(".localhost"):
-            return True
-        try:
-            address = ipaddress.ip_address(self.host)
-            return address.is_loopback or address.is_unspecified
-        except ValueError:
-            return False
-
-    @property
-    def proxy(self) -> str:
-        """The proxy that the environment puts in front of the host, without its password; "" for none."""
-        if self.is_local or proxy_bypass(self.host):
-            return ""
-        proxies = getproxies()
-        proxy = proxies.get("https" if self.secure else "http") or proxies.get("all") or ""
-        return _without_password(proxy)
-
-
-def read_address(base_url: str) -> Address:
-    """Take an address apart; raises ConfigError when it is none."""
-    text = base_url.strip()
-    problem = ConfigError(
-        f"The base_url {visible(_without_password(text))!r} is no URL of a server: give one like "
-        "http://localhost:8000/v1."
-    )
-    try:
-        parts = urlsplit(text)
-        host, port = parts.hostname or "", parts.port
-    except ValueError:
-        raise problem from None
-    bad = re.search(r"[\s\x00-\x1f\x7f\\]", text) or port == 0 or len(host) > 253
-    if parts.scheme not in ("http", "https") or not host or bad:
-        raise problem
-    path = _ENDPOINT.sub("", parts.path)
-    url = urlunsplit((parts.scheme, parts.netloc, path, "", ""))
-    return Address(
-        url,
-        dict(parse_qsl(parts.query)),
-        _without_password(url),
-        host.lower(),
-        parts.scheme == "https",
-        (parts.password,) if parts.password else (),
-    )
-
-
-def read_key(name: str) -> str:
-    """The key in the environment variable `name`, "" for none; ConfigError for an impossible one."""
-    key = (os.environ.get(name, "") if "\0" not in name else "").strip()
-    if len(key) > 1 and key[0] == key[-1] and key[0] in "'\"":
-        key = key[1:-1].strip()
-    if not all("!" <= letter <= "~" for letter in key):
-        raise ConfigError(
-            f"The key in the environment variable {visible(name)} has characters that a key cannot have (a "
-            "line break, a space, curly quotes or others that are not ASCII): set it again without them."
-        )
-    return key
-
-
-class Secrets:
-    """Removes keys and passwords from what a server says, in each of the spellings that it may use."""
-
-    def __init__(self, *secrets: str) -> None:
-        spellings = {
-            spelling
-            for secret in secrets
-            if len(secret) > 3
-            for spelling in (secret, quote(secret, safe=""), quote(secret), json.dumps(secret)[1:-1])
-        }
-        self._spellings = sorted(spellings, key=len, reverse=True)
-
-    def remove(self, text: str) -> str:
-        """Return `text` without them. Do this before anything is cut off: half a key is one too."""
-        for spelling in self._spellings:
-            text = text.replace(spelling, _HIDDEN)
-        return text
 
 
 def make_client(
@@ -181,7 +84,8 @@ def make_client(
             verify=verify,
             timeout=timeout,
             event_hooks={"request": [watch], "response": [_check]},
-            **({"trust_env": False} if address.is_local else {}),
+            proxy=address.proxy_url or None,
+            trust_env=False,  # what the environment says has been read: clients differ in how they do it
         )
         return openai.AsyncOpenAI(
             api_key=key or "none",
@@ -196,7 +100,7 @@ def make_client(
         if address.proxy:
             raise ConfigError(
                 f"The proxy {address.proxy} that the environment names for {address.host} cannot be used "
-                f"({visible(_without_password(str(error)))}): correct HTTP_PROXY, HTTPS_PROXY or ALL_PROXY."
+                f"({visible(without_secrets(str(error)))}): correct HTTP_PROXY, HTTPS_PROXY or ALL_PROXY."
             ) from None
         raise ConfigError(
             f"The base_url {address.shown!r} cannot be used ({visible(str(error))}): give one like "
@@ -249,7 +153,7 @@ def _check_redirect(response: Any) -> None:
     )
     keeps_body = response.status_code in (307, 308) or request.method in ("GET", "HEAD")
     if not (same and keeps_body):
-        raise RedirectError(_without_password(str(target)))
+        raise RedirectError(without_secrets(str(target)))
 
 
 async def _read_some(response: Any) -> str:
@@ -270,7 +174,3 @@ async def _read_some(response: Any) -> str:
     except Exception:  # the status is what counts
         pass
     return b"".join(parts)[:_LONGEST_BODY].decode("utf-8-sig", "replace")
-
-
-def _without_password(url: str) -> str:
-    return re.sub(r"(//)[^/@]*@", r"\1", url)

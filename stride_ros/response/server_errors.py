@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import html
-import math
 import re
 import ssl
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 from stride_ros.errors import causes
@@ -23,18 +20,19 @@ from stride_ros.response.answer_reader import (
 )
 from stride_ros.response.chat_stream import FILTERED, TOO_LONG, TOOLS, ServerSaidError, error_of, words_of
 from stride_ros.response.event_stream import TooLongError
-from stride_ros.response.server_client import Address, RedirectError, Secrets, StatusError
-from stride_ros.text.foreign import visible
-
-LONGEST_WAIT = 30.0  # s before a retry at most: a server that asks for more is not asked again
-_PASSING = {408, 409, 425, 429}
-_QUOTA = re.compile(
-    r"insufficient[_ ]?(quota|balance|credit|fund)|exceeded your (current|monthly|daily|weekly) quota"
-    r"|quota (is |has been |was )?(used up|exhausted|exceeded)|quota[_ ]?exceeded|used up [a-z ]*quota"
-    r"|out of (credits?|quota)|(no|not enough) (credits?|balance)|billing_hard_limit|billing hard limit"
-    r"|spend(ing)? limit|payment required|hard limit has been reached|arrear",
-    re.IGNORECASE,
+from stride_ros.response.server_address import Address, Secrets
+from stride_ros.response.server_client import RedirectError, StatusError
+from stride_ros.response.server_retries import (
+    LONGEST_WAIT,
+    is_of_the_line,
+    is_quota,
+    is_quota_text,
+    retry_after,
+    takes_no_images,
+    tls_error,
+    was_too_much,
 )
+from stride_ros.text.foreign import visible
 
 
 class NoTextError(Exception):
@@ -65,47 +63,6 @@ class ServerFacts:
     has_key: bool
     max_new_tokens: int
     secrets: Secrets
-
-
-def is_passing(error: Exception) -> bool:
-    """Whether the same request may well succeed a moment later."""
-    if isinstance(error, StatusError):
-        if error.status not in _PASSING and (error.status < 500 or error.status in (501, 505)):
-            return False
-        return not is_quota(error) and retry_after(error) <= LONGEST_WAIT
-    if isinstance(error, ServerSaidError):
-        code = int(error.code) if error.code.isdigit() and len(error.code) == 3 else 0
-        return (code in _PASSING or code >= 500) and not _QUOTA.search(f"{error.code} {error.words}")
-    if isinstance(error, CutOffError):
-        return True
-    return _is_of_the_line(error) and _tls_error(error) is None
-
-
-def is_quota(error: StatusError) -> bool:
-    """Whether the server refuses since a quota is used up, which no retry changes."""
-    if error.status == 402:
-        return True
-    if error.status not in (403, 429) or retry_after(error):
-        return False
-    return bool(_QUOTA.search(error.body))
-
-
-def retry_after(error: Exception) -> float:
-    """Seconds that the server asks to wait before the next try, 0 when it does not say."""
-    if not isinstance(error, StatusError):
-        return 0.0
-    for name, unit in (("retry-after-ms", 1e-3), ("retry-after", 1.0)):
-        text = error.headers.get(name, "").strip()
-        try:
-            seconds = float(text) * unit
-        except ValueError:
-            try:
-                seconds = parsedate_to_datetime(text).timestamp() - time.time()
-            except (ValueError, TypeError, OverflowError):
-                continue
-        if not math.isnan(seconds):
-            return max(0.0, seconds)
-    return 0.0
 
 
 def reason(error: Exception, facts: ServerFacts) -> str:
@@ -152,8 +109,12 @@ _SENTENCES: dict[type[Exception], Callable[[Any, ServerFacts], str]] = {
         "in /v1 for most servers."
     ),
     ServerSaidError: lambda error, facts: (
-        f"reported that its quota is used up ({_said(error.words, facts)}): raise it at the provider."
-        if _QUOTA.search(f"{error.code} {error.words}")
+        _no_images(_said(error.words, facts), facts)
+        if takes_no_images(error.words)
+        else f"reported that its quota is used up ({_said(error.words, facts)}): raise it at the provider."
+        if is_quota_text(f"{error.code} {error.words}")
+        else f"refused the request ({_said(error.words, facts)}): lower max_frames or image_size."
+        if was_too_much(error.words)
         else f"reported an error in its answer ({_said(error.words, facts)}): check its log"
         f"{_address_hint(facts)}."
     ),
@@ -183,12 +144,23 @@ def _unfinished(error: UnfinishedError, facts: ServerFacts) -> str:
     )
 
 
+def _no_images(quoted: str, facts: ServerFacts) -> str:
+    return (
+        f"takes no images with {facts.model} ({quoted}): serve a vision model, such as Qwen3-VL (llama.cpp "
+        "also needs its --mmproj file)."
+    )
+
+
 def _status_reason(error: StatusError, facts: ServerFacts) -> str:
     status, where, proxy = error.status, facts.address.shown, facts.address.proxy
     if proxy:  # which may be what answered
         where += f" (through the proxy {_said(proxy, facts)})"
     said = _said(_words(error), facts)
     quoted = f"{status}: {said}" if said else str(status)
+    if takes_no_images(error.body):
+        return f"The server at {where} {_no_images(quoted, facts)}"
+    if was_too_much(error.body) and status not in (401, 403, 404, 429):
+        return f"The server at {where} refused the request ({quoted}): lower max_frames or image_size."
     if is_quota(error):
         return f"The quota at {where} is used up ({quoted}): raise it at the provider, or use another key."
     if status == 401:
@@ -233,7 +205,7 @@ def _line_reason(error: Exception, facts: ServerFacts) -> str:
     """About what happened on the line, before or during an answer."""
     address = facts.address
     where = address.shown
-    tls = _tls_error(error)
+    tls = tls_error(error)
     if tls is not None:
         return _tls_reason(tls, where)
     names = {type(cause).__name__ for cause in causes(error)}
@@ -268,7 +240,7 @@ def _line_reason(error: Exception, facts: ServerFacts) -> str:
         return f"The server at {where} cannot be reached: start it, or correct base_url."
     if any(re.search("illegal (status|request) line", str(cause)) for cause in causes(error)):
         return f"The server at {where} does not speak HTTP there: correct base_url (http or https, the port)."
-    if _is_of_the_line(error):
+    if is_of_the_line(error):
         return f"The connection to {where} broke off during the answer: check the server's log."
     said = _said(f"{type(error).__name__}: {error}", facts)
     return f"The server at {where} could not be used ({said}): check its log."
@@ -286,20 +258,6 @@ def _tls_reason(error: ssl.SSLError, where: str) -> str:
     return (
         f"No secure connection to {where} can be made ({visible(error.reason or str(error))}): check its log."
     )
-
-
-def _is_of_the_line(error: BaseException) -> bool:
-    """Whether the error is one of the connection: reset, time-out, broken protocol."""
-    modules = {type(cause).__module__.partition(".")[0].rstrip("2") for cause in causes(error)}
-    return bool(modules & {"httpx", "httpcore", "h11", "anyio"}) or any(
-        isinstance(cause, OSError) for cause in causes(error)
-    )
-
-
-def _tls_error(error: BaseException) -> ssl.SSLError | None:
-    found = [cause for cause in causes(error) if isinstance(cause, ssl.SSLError)]
-    passing = (ssl.SSLWantReadError, ssl.SSLWantWriteError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
-    return next((cause for cause in found if not isinstance(cause, passing)), None)
 
 
 def _address_hint(facts: ServerFacts) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 from stride_ros.bags.files import is_recording
 from stride_ros.errors import SourceError
@@ -12,6 +11,7 @@ from stride_ros.sources.folder import IMAGE_SUFFIXES, FolderSource, is_image
 from stride_ros.sources.frames import FrameSource, SourceFrame
 from stride_ros.sources.video import VideoSource
 from stride_ros.sources.world import WorldSource
+from stride_ros.user_files.paths import given_path
 
 __all__ = ["IMAGE_SUFFIXES", "FrameSource", "SourceFrame", "open_source"]
 
@@ -33,7 +33,8 @@ def open_source(
     bag, None for the only one; topic_option: what a user gives it with, for messages.
     Raises SourceError when there is nothing to read.
     """
-    if image_topic and (source == "world" or not is_recording(Path(source).expanduser())):
+    path = given_path(source if source.strip() else f"./{source}")  # what may be given is told below
+    if image_topic and (source == "world" or not is_recording(path)):
         raise SourceError(f"{source} is no recording and has no image topics; leave {topic_option} out.")
     if source == "world":
         return WorldSource(seed, seconds or 60.0, rate, size)
@@ -41,8 +42,7 @@ def open_source(
         source = f"/dev/video{source}"
     if source.startswith("/dev/"):
         return CameraSource(source, rate, seconds, size)
-    path = Path(source).expanduser()
-    if not source or not path.exists():
+    if not source.strip() or not path.exists():
         raise SourceError(
             f"The source '{source}' does not exist; use world, a video file, an image folder, a bag or"
             " /dev/videoN."

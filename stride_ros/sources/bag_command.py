@@ -11,6 +11,7 @@ from stride_ros.errors import ConfigError, SourceError
 from stride_ros.terminal import say
 from stride_ros.text import topics
 from stride_ros.text.wording import counted
+from stride_ros.user_files.paths import path_argument
 
 if TYPE_CHECKING:
     from stride_ros.sources import FrameSource
@@ -24,7 +25,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         "TOPIC. Stamps begin at a fixed time, and times in labels count from the first frame.",
     )
     parser.add_argument("source", help="video file, image folder, bag or /dev/videoN")
-    parser.add_argument("bag", type=Path, help="rosbag2 folder to write")
+    parser.add_argument("bag", type=path_argument, help="rosbag2 folder to write")
     parser.add_argument("--fps", type=float, default=10.0, help="frames a second at most (default 10)")
     parser.add_argument("--seconds", type=float, default=0.0, help="length to take in seconds (default: all)")
     add_image_topic(parser)

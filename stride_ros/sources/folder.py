@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,23 @@ if TYPE_CHECKING:
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
 LONGEST_FILE = 1 << 30  # bytes
+_MOST_BAD = 10_000  # images in a row, unless as many good ones came before
+# Pictures that phones and cameras put beside those that are read.
+_UNREAD = (
+    ".heic",
+    ".heif",
+    ".avif",
+    ".jxl",
+    ".jp2",
+    ".gif",
+    ".dng",
+    ".cr2",
+    ".cr3",
+    ".nef",
+    ".arw",
+    ".ppm",
+    ".pgm",
+)
 
 
 def is_image(path: Path) -> bool:
@@ -37,21 +55,22 @@ class FolderSource:
     events: tuple[WorldEvent, ...] = ()
 
     def __init__(self, path: Path, rate: float, seconds: float, size: tuple[int, int]) -> None:
-        found = path.iterdir() if path.is_dir() else [path]
+        found = list(path.iterdir()) if path.is_dir() else [path]
         self._paths = sorted(
             (file for file in found if is_image(file)), key=lambda file: (natural(file.stem), file.name)
         )
+        unread = Counter(file.suffix.lower() for file in found if file.suffix.lower() in _UNREAD)
         if not self._paths:
-            raise SourceError(
-                f"The folder {path} has no images; put {', '.join(IMAGE_SUFFIXES)} files into it."
-            )
+            raise SourceError(f"The folder {path} has no images; {_instead(found, unread)}")
         self.name = str(path)
+        kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(unread.items()))
+        self._unread = [f"{kinds} of {path} were left out; convert them to JPEG or PNG."] if unread else []
         self.notes: list[str] = []
         self._rate, self._seconds, self._size = rate, seconds, size
 
     def frames(self) -> Iterator[SourceFrame]:
         bad: list[str] = []
-        count = 0
+        count = in_a_row = 0
         try:
             for i, path in enumerate(self._paths):
                 time = i / self._rate
@@ -61,17 +80,33 @@ class FolderSource:
                     image = scaled(_read(path), self._size)
                 except SourceError as error:
                     bad.append(str(error))
+                    in_a_row += 1
+                    if in_a_row > max(_MOST_BAD, count):
+                        raise SourceError(
+                            f"More than {in_a_row - 1:,} images in a row of {self.name} cannot be"
+                            f" used: {error}"
+                        ) from error
                     continue
-                count += 1
+                count, in_a_row = count + 1, 0
                 yield SourceFrame(image, time)
         finally:
-            self.notes = (
-                [f"{len(bad)} of {counted(count + len(bad), 'image')} could not be used: {bad[0]}"]
-                if bad
-                else []
-            )
+            self.notes = list(self._unread)
+            if bad:
+                self.notes.append(
+                    f"{len(bad)} of {counted(count + len(bad), 'image')} could not be used: {bad[0]}"
+                )
         if bad and not count:
             raise SourceError(f"No image of {self.name} can be used: {bad[0]}")
+
+
+def _instead(found: Sequence[Path], unread: Mapping[str, int]) -> str:
+    """What to do about a folder without images."""
+    if unread:
+        return f"convert its {', '.join(sorted(unread))} files to JPEG or PNG."
+    folders = sorted(path.name for path in found if path.is_dir())
+    if folders:
+        return f"those in folders below it are not read, so give one of them, such as {folders[0]}."
+    return f"put {', '.join(IMAGE_SUFFIXES)} files into it."
 
 
 def _read(path: Path) -> NDArray[np.uint8]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stride_ros.errors import SourceError
 from stride_ros.sources.bag_command import add_bag_options
 from stride_ros.terminal import say
 from stride_ros.text.wording import counted
+from stride_ros.user_files.paths import path_argument
 
 if TYPE_CHECKING:
     from stride_ros.world.world import World
@@ -33,10 +33,14 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         help="what may happen: on_table held touch hand dark (default), taken",
     )
     output = parser.add_mutually_exclusive_group()
-    output.add_argument("--bag", type=Path, metavar="BAG", help="write a rosbag2 folder with ground truth")
-    output.add_argument("--video", type=Path, metavar="FILE", help="write a video, for example world.mp4")
+    output.add_argument(
+        "--bag", type=path_argument, metavar="BAG", help="write a rosbag2 folder with ground truth"
+    )
+    output.add_argument(
+        "--video", type=path_argument, metavar="FILE", help="write a video, for example world.mp4"
+    )
     add_bag_options(parser)
-    parser.add_argument("--labels", type=Path, metavar="FILE", help="also write the events as YAML")
+    parser.add_argument("--labels", type=path_argument, metavar="FILE", help="also write the events as YAML")
     parser.set_defaults(run=run)
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stride_ros.errors import ConfigError
 from stride_ros.process.threads import add_threads_option, choose_threads, use_threads
 from stride_ros.terminal import say
 from stride_ros.text.wording import counted
+from stride_ros.user_files.paths import path_argument
 
 if TYPE_CHECKING:
     from stride_ros.training.sources.recording import Intake, Recording, Video
@@ -24,7 +24,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         "accelerate launch -m stride_ros train ...",
     )
     parser.add_argument(
-        "--out", type=Path, required=True, metavar="DIR", help="folder for the trained checkpoint"
+        "--out", type=path_argument, required=True, metavar="DIR", help="folder for the trained checkpoint"
     )
     parser.add_argument(
         "--model", default="stride-tiny", help="start from this checkpoint or Qwen3-VL (default stride-tiny)"
@@ -40,17 +40,21 @@ def _add_data_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--data", choices=("world", "bag", "video", "annotations"), required=True, help="kind of data"
     )
-    group.add_argument("--bag", type=Path, help="rosbag2 folder or file (data bag)")
-    group.add_argument("--video", type=Path, metavar="FILE", help="one video file (data video)")
+    group.add_argument("--bag", type=path_argument, help="rosbag2 folder or file (data bag)")
+    group.add_argument("--video", type=path_argument, metavar="FILE", help="one video file (data video)")
     group.add_argument("--image-topic", metavar="TOPIC", help="images of the bag (default: the only ones)")
     group.add_argument(
         "--labels",
-        type=Path,
+        type=path_argument,
         metavar="YAML",
         help="list of {query, start, end, text}, s from the first image",
     )
-    group.add_argument("--annotations", type=Path, nargs="+", metavar="JSONL", help="annotation files")
-    group.add_argument("--video-root", type=Path, metavar="DIR", help="folder of the annotated videos")
+    group.add_argument(
+        "--annotations", type=path_argument, nargs="+", metavar="JSONL", help="annotation files"
+    )
+    group.add_argument(
+        "--video-root", type=path_argument, metavar="DIR", help="folder of the annotated videos"
+    )
     group.add_argument("--clips", type=int, default=100, help="clips of the world (default 100)")
     group.add_argument(
         "--world-seed", type=int, default=100_000, help="first clip of the world (default 100000)"

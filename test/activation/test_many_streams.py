@@ -161,43 +161,6 @@ def test_a_watch_that_looks_back_equals_a_fresh_session_on_the_same_context(
     assert ticks > 3
 
 
-@pytest.mark.parametrize("odd_frame", ["repeat", "wait"])
-def test_catching_up_takes_few_pushes_and_stalls_none(make_model, make_frames, monkeypatch, odd_frame):
-    """Counted in tokens that are run, of prompts and of passes over the slots."""
-    model = make_model()
-    tokens = []
-
-    def counting(run):
-        def counted(blocks):
-            tokens[-1] += sum(len(block.ids) for block in blocks)
-            return run(blocks)
-
-        return counted
-
-    for name in ("append", "slot_probabilities"):
-        monkeypatch.setattr(model, name, counting(getattr(model, name)))
-    config = dataclasses.replace(CONFIG, max_frames=64, drop_frames=16, odd_frame=odd_frame)
-    engine = ActivationEngine(model, config)
-    stream = engine.open_stream("camera")
-    stream.watch(QUERIES[0])
-    frames = make_frames(90)
-
-    def push(time):
-        tokens.append(0)
-        engine.push({stream: (frames[time], float(time))})
-
-    for time in range(60):
-        push(time)
-    longest = max(tokens[20:])
-    late = stream.watch(QUERIES[1], look_back=True)
-    begin = len(tokens)
-    while not late.ready and len(tokens) < len(frames):
-        push(len(tokens))
-    assert late.ready
-    assert len(tokens) - begin <= 20
-    assert max(tokens[begin:-1], default=0) <= 2.5 * longest  # the last one has its first decision, too
-
-
 def test_without_look_back_a_watch_begins_at_the_next_pair(make_model, make_frames):
     model, images = make_model(window=8), make_frames(9, (32, 32))
     engine = ActivationEngine(model, CONFIG)

@@ -1,9 +1,11 @@
 """Recordings that were made, or damaged, so as to take all memory or time: a sentence, soon."""
 
 import os
+import resource
 import sqlite3
 import struct
 
+import numpy as np
 import pytest
 
 from stride_ros.bags.reader import BagReader
@@ -97,14 +99,97 @@ def test_chunks_that_grow_beyond_measure_are_left_out(forge, tmp_path, whole):
     assert "x.mcap grows beyond 1024 MiB when decompressed; the rest was left out." in notes
 
 
-@pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
-def test_a_topic_of_empty_messages_is_refused(forge, tmp_path, storage):
-    topic = forge.Topic(messages=[(forge.START + i, b"") for i in range(100_001)])
-    path = (forge.mcap if storage == "mcap" else forge.database)(tmp_path / "x", [topic])
-    path = path.rename(tmp_path / ("x.mcap" if storage == "mcap" else "x.db3"))
-    with pytest.raises(SourceError, match=r"More than 100,000 messages on .* empty"):  # noqa: SIM117
-        with BagReader(path) as bag:
+def junk(kind, whole):
+    """A message on an image topic that holds no picture; some cannot even be deserialised."""
+    return {
+        "empty": b"",
+        "zeros": bytes(40),
+        "random": bytes((7 * i * i + 3) % 251 for i in range(60)),
+        "cut off": whole[:-8],
+        "header only": whole[:40],
+    }[kind]
+
+
+def of_messages(forge, path, storage, messages, type=None):
+    topic = forge.Topic(messages=messages, **({"type": type} if type else {}))
+    if storage == "mcap":
+        return forge.mcap(path / "x.mcap", [topic])
+    if storage == "sqlite3":
+        return forge.database(path / "x.db3", [topic])
+    return ros1(path / "x.bag", messages)
+
+
+def ros1(path, messages):
+    from rosbags.rosbag1 import Writer
+    from rosbags.typesys import Stores, get_typestore
+
+    with Writer(path) as bag:
+        kind = "sensor_msgs/msg/Image"
+        connection = bag.add_connection(
+            "/camera/image_raw", kind, typestore=get_typestore(Stores.ROS1_NOETIC)
+        )
+        for time, data in messages:
+            bag.write(connection, time, data)
+    return path
+
+
+@pytest.mark.parametrize("storage", ["mcap", "sqlite3", "ros1"])
+@pytest.mark.parametrize("kind", ["empty", "zeros", "random", "cut off", "header only"])
+def test_a_topic_without_pictures_is_refused_soon(forge, tmp_path, monkeypatch, storage, kind):
+    monkeypatch.setattr("stride_ros.bags.patience.MOST_BARREN", 3000)
+    ((_, whole),) = forge.images(1, ros1=storage == "ros1")
+    path = of_messages(forge, tmp_path, storage, [(forge.START + i, junk(kind, whole)) for i in range(3100)])
+    told = r"More than 3,000 messages in a row on .*no picture that can be used: An"
+    with BagReader(path) as bag, pytest.raises(SourceError, match=told):
+        list(bag.frames(10.0))
+
+
+def test_packets_of_a_video_without_pictures_are_refused_soon(forge, tmp_path, monkeypatch):
+    pytest.importorskip("av", reason="PyAV is missing; install it with: pip install av")
+    monkeypatch.setattr("stride_ros.bags.patience.MOST_BARREN", 3000)
+    from stride_ros.bags.messages import header, typestore
+
+    name, data = "sensor_msgs/msg/CompressedImage", np.frombuffer(b"\0\0\0\1\x65" + bytes(20), np.uint8)
+    message = typestore().types[name](header(forge.START, "camera"), "h264", data)
+    packet = bytes(typestore().serialize_cdr(message, name))
+    messages = [(forge.START + i, packet) for i in range(3100)]
+    path = of_messages(forge, tmp_path, "mcap", messages, name)
+    with BagReader(path) as bag:
+        assert bag.is_video
+        with pytest.raises(SourceError, match=r"More than 3,000 messages in a row on"):
             list(bag.frames(10.0))
+
+
+def test_pictures_after_a_stretch_without_any_are_read(forge, tmp_path, monkeypatch):
+    monkeypatch.setattr("stride_ros.bags.patience.MOST_BARREN", 3000)
+    messages = [(forge.START + i, bytes(40)) for i in range(2900)]
+    whole = forge.image(0, forge.START + forge.SECOND)
+    messages += [(forge.START + forge.SECOND + i, whole) for i in range(2000)]
+    messages += [(forge.START + 2 * forge.SECOND + i, b"") for i in range(2900)]
+    messages += forge.images(12, forge.START + 3 * forge.SECOND)
+    numbers, notes = forge.read(of_messages(forge, tmp_path, "sqlite3", messages))
+    assert numbers[-12:] == forge.ALL
+    assert notes
+
+
+def test_pictures_that_are_never_due_count_as_pictures(forge, tmp_path, monkeypatch):
+    monkeypatch.setattr("stride_ros.bags.patience.MOST_BARREN", 3000)
+    whole = forge.image(0, forge.START)  # once, as it takes a while
+    messages = [(forge.START + i, bytes(40) if i % 2 else whole) for i in range(20_000)]
+    numbers, _ = forge.read(of_messages(forge, tmp_path, "mcap", messages))
+    assert numbers == [0]
+
+
+@pytest.mark.parametrize("cell", ["'text'", "10000000000000", "1.5", "null"])
+def test_cells_that_are_no_messages_are_left_out(forge, tmp_path, cell):
+    path = forge.database(tmp_path / "x.db3", [forge.Topic(messages=forge.images())])
+    connection = sqlite3.connect(path)
+    connection.execute(f"update messages set data = {cell} where id = 4")
+    connection.commit()
+    connection.close()
+    numbers, notes = forge.read(path)
+    assert numbers == [number for number in forge.ALL if number != 3]
+    assert "1 of 12 images could not be used" in " ".join(notes)
 
 
 def test_a_pipe_beside_a_database_is_no_log_of_it(forge, tmp_path):
@@ -129,3 +214,23 @@ def test_a_definition_that_lacks_a_field_makes_its_images_unusable(forge, tmp_pa
     numbers, notes = forge.read(path)
     assert numbers == []
     assert "its definition in the recording is damaged" in " ".join(notes)
+
+
+@pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
+def test_more_splits_than_a_process_may_open(forge, tmp_path, storage):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    (tmp_path / "x").mkdir()
+    schema = forge.definition()
+    for number, message in enumerate(forge.images(80)):
+        topic = forge.Topic(schema=schema, messages=[message])
+        if storage == "mcap":
+            forge.mcap(tmp_path / "x" / f"x_{number}.mcap", [topic])
+        else:
+            forge.database(tmp_path / "x" / f"x_{number}.db3", [topic])
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + 20, hard))
+    try:
+        numbers, notes = forge.read(tmp_path / "x")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert numbers == list(range(80))
+    assert notes == ["metadata.yaml is missing; the storage files were read directly."]

@@ -243,3 +243,18 @@ def test_a_write_that_fails_leaves_nothing(forge, tmp_path, capsys):
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         assert "cannot be written" in capsys.readouterr().err
         assert [file.name for file in tmp_path.iterdir()] == ["x.mcap"]
+
+
+@pytest.mark.parametrize(
+    ("head", "told"),
+    [
+        (b"\x1f\x8b\x08", "gzip; unpack it"),
+        (b"BZh9", "bzip2"),
+        (b"\xfd7zXZ\0", "xz"),
+        (b"PK\3\4", "a zip archive"),
+    ],
+)
+def test_archives_are_named(tmp_path, head, told):
+    (tmp_path / "x.mcap").write_bytes(head + bytes(100))
+    with pytest.raises(SourceError, match=told):
+        BagReader(tmp_path / "x.mcap")

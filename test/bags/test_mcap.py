@@ -2,6 +2,8 @@
 
 import struct
 
+import cv2
+import numpy as np
 import pytest
 
 from stride_ros.bags.reader import BagReader
@@ -237,3 +239,126 @@ def records(data):
         opcode, length = struct.unpack_from("<BQ", data, at)
         yield at, opcode, length
         at += 9 + length
+
+
+@pytest.mark.parametrize("defined", [True, False])
+@pytest.mark.parametrize("kind", ["CompressedImage", "RawImage"])
+def test_images_of_foxglove_messages_are_read(forge, tmp_path, kind, defined):
+    from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+
+    time = "builtin_interfaces/Time timestamp\nstring frame_id\n"
+    raw = "uint32 width\nuint32 height\nstring encoding\nuint32 step\nuint8[] data\n"
+    text = time + (raw if kind == "RawImage" else "uint8[] data\nstring format\n")
+    name = f"foxglove_msgs/msg/{kind}"
+    store = get_typestore(Stores.ROS2_JAZZY)
+    store.register(get_types_from_msg(text, name))
+    messages = []
+    for number in range(12):
+        at = store.types["builtin_interfaces/msg/Time"](forge.START // forge.SECOND + number, 0)
+        picture = np.full((8, 12, 3), number, np.uint8)
+        if kind == "RawImage":
+            message = store.types[name](at, "lens", 12, 8, "rgb8", 36, picture.reshape(-1))
+        else:
+            png = cv2.imencode(".png", picture)[1].reshape(-1)
+            message = store.types[name](at, "lens", png, "png")
+        messages.append((forge.START + number * forge.SECOND, bytes(store.serialize_cdr(message, name))))
+    definition = f"{text}{'=' * 80}\nMSG: builtin_interfaces/Time\nint32 sec\nuint32 nanosec\n"
+    schema = definition.encode() if defined else b""
+    topic = forge.Topic("/front", name, schema=schema, messages=messages)
+    path = forge.mcap(tmp_path / "x.mcap", [topic])
+    assert forge.read(path) == (forge.ALL, [])
+    with BagReader(path) as bag:
+        first = next(bag.messages(["/front"]))
+        assert bag.stamp(first) == forge.START
+        assert bag.decode(first)[1] == "lens"
+
+
+def test_images_that_are_no_ros_messages_are_named_with_their_encoding(forge, tmp_path):
+    topic = forge.Topic("/front", "foxglove.CompressedImage", "protobuf", "protobuf", b"x", [(1, b"x")])
+    path = forge.mcap(tmp_path / "x.mcap", [topic])
+    told = (
+        r"/front \(foxglove.CompressedImage, protobuf\); images in protobuf cannot be read, so record them as"
+    )
+    with pytest.raises(SourceError, match=told):
+        BagReader(path)
+
+
+def record(opcode, content):
+    return struct.pack("<BQ", opcode, len(content)) + content
+
+
+def text(value):
+    return struct.pack("<I", len(value)) + value
+
+
+def of_records(forge, path, *records):
+    """An MCAP file by hand: the records and nothing else."""
+    head = b"\x89MCAP0\r\n" + record(1, text(b"ros2") + text(b"forged"))
+    path.write_bytes(head + b"".join(records) + record(15, bytes(4)) + record(2, bytes(20)) + head[:8])
+    return path
+
+
+def schema(forge, number=1):
+    parts = text(b"sensor_msgs/msg/Image") + text(b"ros2msg") + text(forge.definition())
+    return record(3, struct.pack("<H", number) + parts)
+
+
+def channel(number=1, topic=b"/front", schema=1, encoding=b"cdr"):
+    return record(4, struct.pack("<HH", number, schema) + text(topic) + text(encoding) + bytes(4))
+
+
+def messages(forge, numbers, channel=1):
+    found = forge.images()
+    return b"".join(
+        record(5, struct.pack("<HIQQ", channel, 0, found[i][0], found[i][0]) + found[i][1]) for i in numbers
+    )
+
+
+@pytest.mark.parametrize("order", ["cs", "cms", "mcs", "msc"])
+def test_definitions_may_come_in_any_order(forge, tmp_path, order):
+    records = {"c": channel(), "s": schema(forge), "m": messages(forge, range(12))}
+    order += "" if "m" in order else "m"
+    path = of_records(forge, tmp_path / "x.mcap", *(records[kind] for kind in order))
+    assert forge.read(path) == (forge.ALL, [])
+
+
+def test_messages_on_the_image_topic_that_are_no_images_are_told(forge, tmp_path):
+    path = of_records(
+        forge,
+        tmp_path / "x.mcap",
+        schema(forge),
+        channel(),
+        channel(2, schema=0, encoding=b"json"),
+        messages(forge, range(12)),
+        messages(forge, range(3), 2),
+    )
+    numbers, notes = forge.read(path)
+    assert numbers == forge.ALL
+    assert notes == ["/front also has 3 messages that cannot be read as images (no type, json)."]
+
+
+def test_a_channel_that_is_defined_for_two_topics_is_told(forge, tmp_path):
+    path = of_records(
+        forge,
+        tmp_path / "x.mcap",
+        schema(forge),
+        channel(),
+        messages(forge, range(6)),
+        channel(topic=b"/rear"),
+        messages(forge, range(6, 12)),
+    )
+    numbers, notes = forge.read(path)
+    assert numbers == forge.ALL
+    assert notes == ["x.mcap has one channel for /front and /rear; its messages count as those of /front."]
+
+
+def test_messages_without_a_channel_are_told(forge, tmp_path):
+    lost = messages(forge, range(2), 9)
+    path = of_records(forge, tmp_path / "x.mcap", schema(forge), channel(), messages(forge, range(12)), lost)
+    assert forge.read(path) == (forge.ALL, ["x.mcap: 2 messages of no known topic left out."])
+
+
+def test_what_follows_the_end_of_a_file_is_told(forge, tmp_path):
+    path = of_records(forge, tmp_path / "x.mcap", schema(forge), channel(), messages(forge, range(12)))
+    path.write_bytes(path.read_bytes() + bytes(1000))
+    assert forge.read(path) == (forge.ALL, ["x.mcap goes on behind its end; 1000 bytes were left out."])

@@ -184,3 +184,24 @@ def test_topics_without_names_or_numbers_leave_the_images_readable(forge, tmp_pa
         )
         database.commit()
     assert forge.read(path)[0] == forge.ALL
+
+
+def changed(forge, path, command):
+    connection = sqlite3.connect(forge.database(path, [forge.Topic(messages=forge.images())]))
+    connection.execute(command)
+    connection.commit()
+    connection.close()
+    return path
+
+
+def test_messages_of_no_topic_and_without_a_time_are_told(forge, tmp_path):
+    path = changed(forge, tmp_path / "a.db3", "update messages set topic_id = 99 where id > 6")
+    assert forge.read(path) == ([0, 1, 2, 3, 4, 5], ["a.db3: 6 messages of no known topic left out."])
+    path = changed(forge, tmp_path / "b.db3", "update messages set timestamp = null where id = 1")
+    assert forge.read(path) == (forge.ALL[1:], ["b.db3: 1 message without a log time left out."])
+
+
+@pytest.mark.parametrize("encoding", ["", "CDR", " cdr "])
+def test_a_database_that_does_not_say_its_encoding_has_cdr(forge, tmp_path, encoding):
+    path = changed(forge, tmp_path / "a.db3", f"update topics set serialization_format = '{encoding}'")
+    assert forge.read(path) == (forge.ALL, [])

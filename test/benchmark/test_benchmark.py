@@ -57,6 +57,9 @@ def test_references_can_be_left_out(capsys):
     ("options", "reason"),
     [
         (["--queries", "99"], "--queries"),
+        (["--cameras", "0"], "--cameras is 0; use at least 1"),
+        (["--cameras", "2", "--queries", "0"], "--queries"),
+        (["--cameras", "2", "--responder", "echo"], "--responder"),
         (["--window", "0"], "--window"),
         (["--frames", "1"], "max_frames"),
         (["--json", "/nowhere/b.json"], "/nowhere"),

@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -51,19 +52,36 @@ def test_figures_are_those_of_the_loaded_model_and_its_engine(name, dtype, tmp_p
     assert told.state == 3 * engine.memory_for((480, 640), [DEFAULT_QUERY, DEFAULT_QUERY])
 
 
-def test_what_a_full_engine_takes_is_within_what_was_told():
-    from stride_ros.world import World
-
-    config = ActivationConfig(max_frames=16)
-    told = activation_memory("stride-tiny", config, (96, 128), cameras=2, queries=1, dtype=torch.float32)
-    engine = ActivationEngine(ActivationModel.load("stride-tiny", device="cpu"), config)
-    streams = [engine.open_stream(name, (96, 128)) for name in ("left", "right")]
+@pytest.mark.parametrize("name", ["checkpoint_dup", "checkpoint_single", "stride-tiny"])
+def test_what_an_engine_takes_at_its_peak_is_what_was_told(name):
+    """A frame a second, over several shifts; told to the page of each head's keys and the digits of times."""
+    folder = {"stride-tiny": "stride-tiny"}.get(name, str(GOLDEN / name))
+    config = ActivationConfig(max_frames=64, drop_frames=16, decide_every=8)
+    told = activation_memory(folder, config, (240, 320), cameras=2, queries=1, dtype=torch.float32)
+    engine = ActivationEngine(ActivationModel.load(folder, device="cpu"), config)
+    streams = [engine.open_stream(name, (240, 320)) for name in ("left", "right")]
     for stream in streams:
         stream.watch(DEFAULT_QUERY)
-    world = World(seed=0, seconds=40, size=(128, 96))
-    for tick in range(36):
-        engine.push({stream: (world.frame(tick), float(tick)) for stream in streams})
-    assert 0.9 * told.state < engine.memory_bytes <= told.state
+    image, taken = np.zeros((240, 320, 3), np.uint8), []
+    for tick in range(120):
+        engine.push({stream: (image, float(tick)) for stream in streams})
+        taken.append(engine.memory_bytes)
+    assert 0.93 * told.state < max(taken) <= told.state
+    assert max(taken[:100]) == max(taken)
+
+
+def test_a_gpu_is_told_whole_pages_of_its_pool(tmp_path):
+    """Keys and values are in sixteenths of a prompt there, and the pool grows by four of them."""
+    config = ActivationConfig(max_frames=128)
+    sizes = [
+        activation_memory("interlive/STRIDE-2B", config, (480, 640), 1, queries, torch.bfloat16, device).state
+        for device in ("cpu", "cuda")
+        for queries in (1, 2)
+    ]
+    on_cpu, on_gpu = sizes[1] - sizes[0], sizes[3] - sizes[2]
+    assert on_cpu < on_gpu < 1.02 * on_cpu
+    tokens = (64 + 48) * (252 + 12) + 2 * 256  # of a full prompt and what is left of it, and the slots
+    assert on_gpu == pytest.approx(tokens * 114_688, rel=0.02)
 
 
 @pytest.mark.parametrize(

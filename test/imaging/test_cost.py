@@ -54,12 +54,12 @@ def test_jpeg_that_costs_too_much_is_refused(data: bytes) -> None:
         decode(data)
 
 
-@pytest.mark.parametrize(("depth", "colour"), [(8, 2), (8, 3), (8, 6), (16, 2), (16, 6), (16, 0), (16, 4)])
+@pytest.mark.parametrize(("depth", "colour"), [(8, 2), (8, 4), (8, 6), (16, 2), (16, 6), (16, 0), (16, 4)])
 def test_png_that_costs_too_much_is_refused(depth: int, colour: int) -> None:
     with pytest.raises(
-        FrameError, match=r"A PNG image of 5400x5400 pixels would take too long.*publish JPEG\."
+        FrameError, match=r"A PNG image of 7900x7900 pixels would take too long.*publish JPEG\."
     ):
-        decode(png(5400, 5400, depth, colour) + bytes(20_000))
+        decode(png(7900, 7900, depth, colour) + bytes(40_000))
 
 
 @pytest.mark.parametrize(("depth", "colour"), [(8, 2), (8, 6), (16, 2), (16, 0)])
@@ -68,6 +68,26 @@ def test_a_4k_camera_is_not_refused(depth: int, colour: int) -> None:
     picture = np.zeros((2160, 3840, channels), np.uint16 if depth == 16 else np.uint8)
     data = cv2.imencode(".png", picture, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes()
     assert read_picture(data).shape == (2160, 3840, 3)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "channels", "depth"), [(".png", 3, 8), (".png", 1, 16), (".tiff", 3, 8), (".bmp", 3, 8)]
+)
+def test_a_camera_of_24_megapixels_may_save_without_loss(suffix: str, channels: int, depth: int) -> None:
+    picture = np.zeros((4000, 6000, channels), np.uint16 if depth == 16 else np.uint8)
+    data = cv2.imencode(suffix, picture, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes()
+    assert decode(data).shape == (4000, 6000, 3)[: 2 if channels == 1 else 3]
+
+
+def test_a_picture_of_a_folder_is_decoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow would do it again to look for an orientation."""
+    from PIL.PngImagePlugin import PngImageFile
+
+    begun = []
+    prepare = PngImageFile.load_prepare
+    monkeypatch.setattr(PngImageFile, "load_prepare", lambda self: (begun.append(self), prepare(self)))
+    read_picture(cv2.imencode(".png", np.zeros((40, 30, 3), np.uint8))[1].tobytes())
+    assert len(begun) == 1
 
 
 def test_bmp_in_runs_is_refused() -> None:

@@ -152,6 +152,40 @@ def test_any_size_and_step_is_exact(
         assert np.array_equal(image_to_rgb(image), expected)
 
 
+def test_a_step_that_the_driver_left_out_is_that_of_the_pixels() -> None:
+    rgb = smooth_picture()
+    image = message("rgb8", rows_of("rgb8", rgb))
+    image.step = 0
+    assert np.array_equal(image_to_rgb(image), rgb)
+
+
+@pytest.mark.parametrize("step", [WIDTH, WIDTH * 3 // 2, WIDTH * 2, 0])
+@pytest.mark.parametrize("encoding", ["nv12", "nv21"])
+def test_the_step_of_a_planar_image_may_count_all_planes(encoding: str, step: int) -> None:
+    y, x = np.mgrid[0 : HEIGHT * 3 // 2, 0:WIDTH]
+    image = message(encoding, (y + x).astype(np.uint8))
+    expected = image_to_rgb(image)
+    image.step = step
+    assert np.array_equal(image_to_rgb(image), expected)
+
+
+def test_nv24_has_a_colour_for_each_pixel() -> None:
+    rgb = smooth_picture()
+    yuv = cv2.cvtColor(rgb, cv2.COLOR_RGB2YUV_I420)  # of which the luma is used
+    r, g, b = (rgb[..., i].astype(float) for i in range(3))
+    u = 128 - 0.148 * r - 0.291 * g + 0.439 * b
+    v = 128 + 0.439 * r - 0.368 * g - 0.071 * b
+    colours = np.stack([u, v], axis=-1).round().astype(np.uint8).reshape(2 * HEIGHT, WIDTH)
+    image = message("nv24", np.concatenate([yuv[:HEIGHT], colours]))
+    assert np.abs(image_to_rgb(image).astype(int) - rgb).max() <= 3
+
+
+@pytest.mark.parametrize("spelt", ["RGB8", "rgb8 ", " Rgb8"])
+def test_encodings_are_known_in_other_spellings(spelt: str) -> None:
+    rgb = smooth_picture()
+    assert np.array_equal(image_to_rgb(message(spelt, rows_of("rgb8", rgb))), rgb)
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 torch = pytest.importorskip("torch")
+from stride_ros.nodes import compose  # noqa: E402
 from stride_ros.nodes.activation_node import ActivationNode  # noqa: E402
 from stride_ros.nodes.camera_node import CameraNode  # noqa: E402
 from stride_ros.nodes.responder_node import ResponderNode  # noqa: E402
@@ -17,6 +18,7 @@ from stride_ros.parameters import camera, responder  # noqa: E402
 from stride_ros.parameters.table import START  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
+POLICY = ROOT / "config" / "sros2_policy.xml"
 CHECKPOINT = str(ROOT / "test" / "golden" / "checkpoint_single")
 TINY = {"model": CHECKPOINT, "device": "cpu"}
 NODES = {
@@ -40,7 +42,7 @@ ASKED, TOLD = ("send_goal", "get_result", "cancel_goal"), ("feedback", "status")
 
 def policy(node: str) -> dict[tuple[str, str], set[str]]:
     """What the policy allows a node: (topic or service, publish, subscribe or reply) -> full names."""
-    tree = ElementTree.parse(ROOT / "config" / "sros2_policy.xml")
+    tree = ElementTree.parse(POLICY)
     profile = tree.find(f".//enclave[@path='/stride/{node}']/profiles/profile")
     assert profile is not None
     assert profile.attrib == {"ns": "/stride", "node": node}
@@ -84,6 +86,26 @@ def test_policy_matches_the_graph(graph: Any, node: str) -> None:
         assert names <= allowed[kind], f"{kind}: the policy forbids {names - allowed[kind]}"
         surplus = allowed[kind] - names - optional
         assert not surplus, f"{kind}: the policy allows what is not used: {surplus}"
+
+
+def test_compose_may_do_what_its_nodes_may() -> None:
+    """A process has one enclave, whatever runs in it."""
+    tree = ElementTree.parse(POLICY)
+    composed = tree.findall(".//enclave[@path='/stride/compose']/profiles/profile")
+    alone = [tree.find(f".//enclave[@path='/stride/{node}']/profiles/profile") for node in NODES]
+    assert {node.attrib["node"] for node in composed} == set(compose.NODES) == set(NODES)
+    assert sorted(map(canonical, composed)) == sorted(canonical(node) for node in alone if node is not None)
+
+
+def canonical(node: ElementTree.Element) -> str:
+    return ElementTree.canonicalize(ElementTree.tostring(node, encoding="unicode"), strip_text=True)
+
+
+def test_policy_follows_the_schema_of_sros2() -> None:
+    policy = pytest.importorskip(
+        "sros2.policy", reason="sros2 is not installed: it comes with ROS 2's desktop"
+    )
+    policy.load_policy(POLICY)
 
 
 @pytest.mark.parametrize("node", ["responder", "camera"])

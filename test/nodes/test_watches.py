@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 
 pytest.importorskip("torch")
 from builtin_interfaces.msg import Duration
+from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, QoSReliabilityPolicy
 from sensor_msgs.msg import Image
@@ -22,12 +24,13 @@ from stride_ros.msg import ActivationSpan, ActivationWindow, Watch, Watches, Wat
 from stride_ros.srv import AddWatch, RemoveWatch
 
 from stride_ros.activation.config import ActivationConfig, TriggerConfig
+from stride_ros.activation.engine import ActivationEngine
 from stride_ros.activation.model import ActivationModel
 from stride_ros.activation.session import ActivationSession
 from stride_ros.imaging.images import rgb_to_image
 from stride_ros.nodes.activation_node import ActivationNode
 from stride_ros.nodes.messages import to_time
-from stride_ros.nodes.qos import SPAN_QOS, WATCHES_QOS, WINDOW_QOS
+from stride_ros.nodes.qos import DIAGNOSTICS_QOS, SPAN_QOS, WATCHES_QOS, WINDOW_QOS
 
 CHECKPOINT = str(Path(__file__).parents[1] / "golden" / "checkpoint_single")
 ORIGIN = 1_700_000_000 * 10**9  # ns
@@ -175,6 +178,50 @@ def test_the_list_says_what_is_watched_for_and_how_it_stands(graph: Any) -> None
     topic = robot.seen(lambda w: w["query"].spec.query == RAIN, "the query of the topic")
     assert topic["query"].source == Watch.TOPIC
     assert added.id in topic, "a query changes its own watch only"
+
+
+def test_a_watch_that_looks_back_catches_up_between_frames(robot: Robot) -> None:
+    robot.play(41, 1)
+    assert robot.add(THAT, "late", look_back=Duration(sec=600)).success
+    robot.seen(lambda w: w.get("late") and w["late"].state == Watch.WATCHING, "that it has caught up")
+    robot.play(7, 2)
+    always = ActivationSession(ActivationModel.load(CHECKPOINT), THAT, replace(CONFIG, decide_every=1000))
+    for index in range(41):
+        always.push(grey(index), float(index))
+    always.update_config(CONFIG)
+    expected = [always.push(grey(index), float(index)) for index in range(41, 48)]
+    windows = [window for window in robot.windows if window.watch == "late"]
+    assert [list(window.labels) for window in windows] == [list(update.labels) for update in expected]
+
+
+def test_what_does_not_fit_into_memory_is_refused_with_figures_and_what_would_fit(graph: Any) -> None:
+    engine = ActivationEngine(ActivationModel.load(CHECKPOINT), CONFIG)
+    two, three = (engine.memory_for((48, 64), queries) for queries in ([THIS, THAT], [THIS, THAT, RAIN]))
+    robot = Robot(graph, memory_limit=(three - 1) / 1e6).start()
+    robot.play(2, 1)
+    assert robot.add(THAT, "fits").success
+    refused = robot.add(RAIN, "more")
+    assert (refused.success, refused.error_code) == (False, RESPONSE.NO_MEMORY)
+    assert refused.required_bytes == three - two
+    assert refused.available_bytes == three - 1 - two
+    assert "MB" in refused.error_msg
+    assert list(refused.would_fit) == ["max_frames: 96"]
+    assert robot.add(THAT, "fits").success, "who is there may renew"
+    assert len(robot.play(4, 2)) == 8, "the others go on"
+    assert robot.remove("fits").success
+    assert robot.add(RAIN, "more").success
+
+
+def test_frames_that_do_not_fit_are_left_out_with_the_reason(graph: Any) -> None:
+    robot = Robot(graph, memory_limit=0.1).start()
+    statuses = graph.collect(DiagnosticArray, "/diagnostics", DIAGNOSTICS_QOS)
+    message = rgb_to_image(grey(0), Header(stamp=to_time(ORIGIN)))
+
+    def told() -> bool:
+        return any("MB, but 0.1 MB are free" in s.message for a in statuses for s in a.status)
+
+    graph.send(robot.camera, message, told, "the reason")
+    assert not robot.windows
 
 
 def test_watches_survive_cleanup_and_expire_unless_renewed(robot: Robot) -> None:

@@ -42,6 +42,36 @@ def test_newest_item_wins_and_drops_are_counted(gate: threading.Event) -> None:
     assert worker.lag == worker.lag > lag, "what the last one waited"
 
 
+def test_what_can_wait_is_done_in_pieces_between_items(gate: threading.Event) -> None:
+    done: list[str] = []
+    rested, failed, over = threading.Event(), threading.Event(), threading.Event()
+
+    def rest() -> bool:
+        done.append("rest")
+        if done.count("rest") == 2:
+            rested.set()
+            gate.wait(10)
+        if done.count("rest") == 3:
+            raise ValueError("one piece fails")
+        if done.count("rest") == 4:
+            over.set()
+            return False
+        return True
+
+    worker = LatestWorker("test", done.append, on_error=lambda error: failed.set(), rest=rest)
+    worker.start()
+    worker.submit("first")
+    assert rested.wait(10)
+    assert worker.is_idle, "what can wait does not count"
+    worker.submit("second")
+    gate.set()
+    assert failed.wait(10)
+    worker.post(lambda: done.append("task"))
+    assert over.wait(10)
+    assert worker.stop(10)
+    assert done == ["first", "rest", "rest", "second", "rest", "task", "rest"]
+
+
 def test_tasks_run_in_order_before_the_item_and_may_discard_it(gate: threading.Event) -> None:
     done: list[object] = []
     begun = threading.Event()

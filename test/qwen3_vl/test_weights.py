@@ -437,6 +437,16 @@ def test_one_tensor_by_two_names_is_refused(folder, state):
 def test_an_adapter_that_is_not_merged_is_refused(folder, state):
     write(folder / SINGLE, state | {LINEAR.replace(".weight", ".lora_A.weight"): torch.ones(4, 128)})
     assert "is not merged" in sentence(decide, folder)
+    wrapped = {
+        name.replace(LINEAR, LINEAR.replace(".weight", ".base_layer.weight")): t for name, t in state.items()
+    }
+    write(folder / SINGLE, wrapped)
+    assert "is not merged" in sentence(decide, folder)
+
+
+def test_weights_of_64_bits_are_not_quantised(folder, state):
+    write(folder / SINGLE, {name: tensor.double() for name, tensor in state.items()})
+    decide(folder)
 
 
 @pytest.mark.parametrize("load", [decide, train], ids=lambda load: load.__name__)

@@ -32,13 +32,25 @@ PAIRS = {
     "◁think▷": "◁/think▷",
     "<|begin_of_thought|>": "<|end_of_thought|>",
     "<|start_thinking|>": "<|end_thinking|>",
+    "<|thinking|>": "<|/thinking|>",
+    **{f"<{name}>": f"</{name}>" for name in ("mm:think", "longcat_think", "analysis", "reflection")},
     "<unused94>thought": "<unused95>",
     "<|channel>thought": "<channel|>",
 }
 HARMONY = re.compile(r"<\|(start|channel|message|end|return|call)\|>", re.IGNORECASE)
 CHANNEL = "<|channel|>"
 BARE = [f"{name}<|message|>" for name in ("analysis", "commentary", "final")]
-MARK = re.compile("|".join([HARMONY.pattern, *map(re.escape, [*PAIRS, *PAIRS.values()])]), re.IGNORECASE)
+WRAPPERS = (
+    *(f"<{slash}{name}>" for name in ("answer", "response") for slash in ("", "/")),
+    *("<|begin_of_box|>", "<|end_of_box|>", "<|start_response|>", "<|end_response|>"),
+    *("[end final response]", "<|im_end|>", "<|endoftext|>", "<|end_of_text|>", "<|end_of_turn|>"),
+    *("<|eot_id|>", "<|eom_id|>", "<end_of_turn>", "<turn|>", "<end_of_utterance>", "<eos>", "</s>"),
+    "<\uff5cend\u2581of\u2581sentence\uff5c>",
+)
+ALONE = "[begin final response]"
+MARK = re.compile(
+    "|".join([HARMONY.pattern, *map(re.escape, [*PAIRS, *PAIRS.values(), ALONE, *WRAPPERS])]), re.IGNORECASE
+)
 THOUGHT = object()  # stands for thoughts that come beside the text
 THOUGHT_FIELDS = (
     *("reasoning_content", "reasoning", "thinking", "thought", "reasoning_text", "reasoning_details"),
@@ -153,8 +165,8 @@ def read_lines(text: str, closed: bool, chat: Chat) -> None:
         else:
             other = read_other(line, other, chat)
     if closed or chat.finish:
-        flush(data, name, chat)
-        leftover("\n".join(other), chat)
+        flush(data, name, chat, at_end=bool(lines[-1]))
+        leftover("\n".join(other), chat, at_end=bool(lines[-1]))
     elif parsed("\n".join(other)) is not None:
         take(parsed("\n".join(other)), chat)
 
@@ -166,7 +178,7 @@ def is_complete(line: str, other: list[str]) -> bool:
     return line.strip() == "[DONE]" or parsed("\n".join([*other, line])) is not None
 
 
-def flush(data: list[str], name: str, chat: Chat) -> None:
+def flush(data: list[str], name: str, chat: Chat, *, at_end: bool = False) -> None:
     text = "\n".join(data).strip()
     if not text:
         return
@@ -176,7 +188,7 @@ def flush(data: list[str], name: str, chat: Chat) -> None:
         take(parsed(text), chat)
     else:
         for line in data if len(data) > 1 else [text]:
-            leftover(line, chat)
+            leftover(line, chat, at_end=at_end)
 
 
 def read_other(line: str, other: list[str], chat: Chat) -> list[str]:
@@ -194,7 +206,7 @@ def read_other(line: str, other: list[str], chat: Chat) -> list[str]:
     return other
 
 
-def leftover(text: str, chat: Chat) -> None:
+def leftover(text: str, chat: Chat, *, at_end: bool = False) -> None:
     """Text that ends where it is: JSON, the beginning of some, or words."""
     if not text.strip():
         return
@@ -203,10 +215,36 @@ def leftover(text: str, chat: Chat) -> None:
     if parsed(text) is not None:
         take(parsed(text), chat)
         return
+    if (glued := split_glued(text)) is not None:
+        for value in glued:
+            if value == "[DONE]":
+                raise Stop(done=True)
+            take(value, chat)
+        return
+    broken = re.match(r'\s*(\{|\[\s*[{"\[])', text)
+    if broken and chat.seen and at_end:  # cut in the middle
+        raise Stop
     chat.words.append(text)
-    page = text.lstrip().startswith("<") and not chat.seen
-    if page or re.match(r'\s*(\{|\[\s*[{"\[])', text):
+    if broken or (text.lstrip().startswith("<") and not chat.seen):
         raise Stop(chat.words[0])
+
+
+def split_glued(text: str) -> list[Any] | None:
+    """Values without line ends between them, None for anything else."""
+    values: list[Any] = []
+    rest = text
+    while rest := re.sub(r"^(\s|data:)+", "", rest):
+        if rest.strip() == "[DONE]":
+            return [*values, "[DONE]"]
+        try:
+            value, end = json.JSONDecoder(strict=False).raw_decode(rest)
+        except ValueError:
+            return None
+        if not isinstance(value, dict | list):
+            return None
+        values.append(value)
+        rest = rest[end:]
+    return values or None
 
 
 def parsed(text: str) -> Any:
@@ -241,6 +279,7 @@ def take(value: Any, chat: Chat, *, is_error: bool = False) -> None:
                 chat.choice = index if chat.choice is None else chat.choice
                 if index == chat.choice:
                     take_choice(choice, value.get("object") == "chat.completion", chat)
+        chat.finish = ending(value) or chat.finish
     elif isinstance(value.get("message"), dict) or "response" in value:
         chat.seen = True
         source = (
@@ -257,7 +296,7 @@ def take(value: Any, chat: Chat, *, is_error: bool = False) -> None:
 
 
 def take_choice(choice: dict[str, Any], is_whole: bool, chat: Chat) -> None:
-    reason = spelled(choice.get("finish_reason"))
+    reason = ending(choice)
     told = False
     for key in ("delta", "message"):
         source = choice.get(key)
@@ -279,6 +318,8 @@ def take_choice(choice: dict[str, Any], is_whole: bool, chat: Chat) -> None:
                 pieces = [text[len(before) :]]
             elif before and (chat.deltas or text.strip() == before.strip()):
                 pieces = []
+        elif chat.text.strip() and text != chat.text and text.startswith(chat.text):
+            pieces = [text[len(chat.text) :]]
         add(pieces, chat)
     if not told and isinstance(choice.get("text"), str):
         add([choice["text"]], chat)
@@ -306,6 +347,8 @@ def parts_of(source: dict[str, Any]) -> list[Any]:
 
 
 def content_of(content: Any) -> list[Any]:
+    if type(content) in (int, float):
+        return [str(content)]
     if isinstance(content, str):
         return [content] if content else []
     if isinstance(content, list):
@@ -321,9 +364,20 @@ def content_of(content: Any) -> list[Any]:
 
 
 def spelled(reason: Any) -> str:
+    if isinstance(reason, list):
+        reason = reason[0] if reason else None
     reason = reason.get("type") if isinstance(reason, dict) else reason
+    if isinstance(reason, int) and reason is not True and reason:
+        return {1: "stop", 2: "max_tokens"}.get(reason, f"number {reason}")
     text = reason.strip().lower() if isinstance(reason, str) else ""
-    return "" if text in ("null", "none", "unspecified", "finish_reason_unspecified") else text
+    for prefix in ("finishreason.", "finish_reason."):
+        text = text.removeprefix(prefix)
+    text = text.removeprefix("finish_reason_")
+    return "" if text in ("null", "none", "unspecified") else text
+
+
+def ending(source: dict[str, Any]) -> str:
+    return spelled(source.get("finish_reason")) or spelled(source.get("finishReason"))
 
 
 def report(error: Any, chat: Chat) -> None:
@@ -408,6 +462,9 @@ def without_thoughts(chat: Chat, opened: bool | None, complete: bool) -> tuple[s
             kept = False
             if low in ("<|start|>", CHANNEL):
                 trim, at = True, harmony(low, text, at)
+        elif low in WRAPPERS:
+            say(before)
+            trim = trim or not out.strip()
         elif kept and at <= apart:
             orphan = trim = True
             kept = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import email.utils
 import json
 import shutil
@@ -239,6 +240,77 @@ def test_a_rate_limit_that_speaks_of_quota_but_says_when_is_tried_again(raw_serv
     assert ask(max_retries=1) == ("Fine.", "")
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"error": {"code": 429, "details": [{"@type": "RetryInfo", "retryDelay": "0.2s"}]}},
+        {"error": {"message": "You exceeded your current quota. Please retry in 200ms."}},
+        {"error": {"message": "Rate limit reached. Please try again in 0.2s. Need more tokens?"}},
+    ],
+    ids=["Gemini's endpoint", "in words, ms", "in words, s"],
+)
+def test_a_wait_in_the_body_counts_too(raw_server, ask, body):
+    raw_server.then(reply("429 Busy", body), FINE)
+    assert ask(max_retries=1) == ("Fine.", "")
+
+
+def test_a_long_wait_in_the_body_is_told(raw_server, ask):
+    raw_server.then(reply("429 Busy", {"error": {"message": "Please try again in 1m2.5s."}}), FINE)
+    assert "asks to wait 62 s" in ask(max_retries=1)[1]
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (500, "image input is not supported - hint: you may need to provide the mmproj"),
+        (500, 'Failed to parse messages: Unsupported content part type: "image_url"'),
+        (500, "this model is missing data required for image input"),
+        (400, "At most 0 image(s) may be provided in one request."),
+        (404, "No endpoints found that support image input"),
+        (400, "Model does not support images. Please use a model that does."),
+        (400, "messages[0]: unknown variant `image_url`, expected `text`"),
+        (400, "'messages.0.content' : value must be a string"),
+    ],
+)
+def test_a_model_without_eyes_is_told_and_not_asked_again(raw_server, ask, status, words):
+    raw_server.then(reply(f"{status} No", {"error": {"message": words}}))
+    error = ask(max_retries=2)[1]
+    assert words[:20] in error
+    assert "serve a vision model" in error
+    assert len(raw_server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (500, "the request exceeds the available context size. try increasing the context size"),
+        (400, "This model's maximum context length is 4096 tokens. However, you requested 9000 tokens"),
+        (400, "At most 1 image(s) may be provided in one request."),
+        (200, "At most 4 images may be provided in one prompt."),
+    ],
+)
+def test_a_request_that_is_too_much_is_not_made_again(raw_server, ask, status, words):
+    raw_server.then(reply(f"{status} No", {"error": {"message": words, "code": 500}}))
+    error = ask(max_retries=2)[1]
+    assert words[:20] in error
+    assert "lower max_frames" in error
+    assert len(raw_server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Unsupported value: 'temperature' does not support 0.0 with this model.",
+        "`temperature` is deprecated for this model.",
+    ],
+)
+def test_a_model_with_one_temperature_is_asked_without_it(raw_server, ask, words):
+    raw_server.then(reply("400 No", {"error": {"message": words, "param": "temperature"}}), FINE)
+    assert ask(temperature=0.0) == ("Fine.", "")
+    assert ask(temperature=0.0) == ("Fine.", "")
+    assert ["temperature" in json.loads(body) for _, body in raw_server.requests] == [True, False, False]
+
+
 def test_the_newer_name_of_the_limit_costs_no_retry(raw_server, ask):
     refusal = {"error": {"message": "Use 'max_completion_tokens' instead."}}
     raw_server.then(reply("400 Bad", refusal), FINE)
@@ -325,6 +397,32 @@ def test_a_password_in_the_address_is_used_and_never_told(raw_server, ask):
     assert ask(base_url=url) == ("Fine.", "")
     assert "authorization: Basic" in raw_server.requests[0][0].replace("Authorization", "authorization")
     assert "pa55word" not in ask(base_url=url)[1]
+
+
+def test_the_header_of_a_password_is_never_told(raw_server, ask):
+    pair = base64.b64encode(b"user:p@55").decode()
+    raw_server.then(reply("500 Oops", f"Authorization: Basic {pair}"))
+    for spelling in ("user:p@55@", "user:p%4055@"):
+        error = ask(base_url=raw_server.url.replace("//", f"//{spelling}"))[1]
+        assert "Basic ***" in error
+        assert "p@55" not in error
+
+
+def test_a_key_in_the_query_is_never_told(raw_server, ask):
+    raw_server.then(reply("500 Oops", "POST /v1/chat/completions?key=sk-secret failed"))
+    assert "sk-secret" not in ask(base_url=raw_server.url + "?key=sk-secret")[1]
+    raw_server.then(reply("307 Moved", "", "Location: http://other.invalid/v1?api-key=sk-secret&x=1"))
+    error = ask()[1]
+    assert "sk-secret" not in error
+    assert "&x=1" in error
+    with pytest.raises(ConfigError) as refused:
+        load_backend("openai", "m", base_url="http://a b/v1?token=sk-secret")
+    assert "sk-secret" not in str(refused.value)
+
+
+def test_a_zone_of_an_address_is_understood_as_in_urls_and_as_people_write_it(ask):
+    spellings = [f"http://[fe80::1{zone}]:9/v1" for zone in ("%25nosuch0", "%nosuch0")]
+    assert len({ask(base_url=url)[1] for url in spellings}) == 1
 
 
 def test_a_host_that_does_not_exist(ask):
@@ -441,6 +539,24 @@ def test_no_proxy_stands_before_this_machine(raw_server, ask, monkeypatch):
     monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:9/")
     raw_server.then(FINE)
     assert ask() == ("Fine.", "")
+
+
+@pytest.mark.parametrize("free", ["198.51.100.0/24", "localhost, 198.51.100.7", "198.51.100.7:9", "*"])
+def test_a_network_that_needs_no_proxy_is_reached_without(ask, raw_server, monkeypatch, free):
+    monkeypatch.setenv("HTTP_PROXY", raw_server.url)
+    raw_server.then(FINE)
+    assert ask(base_url="http://198.51.100.7:9/v1") == ("Fine.", "")
+    monkeypatch.setenv("NO_PROXY", free)
+    ask(base_url="http://198.51.100.7:9/v1/", connect_timeout=0.5)
+    assert len(raw_server.requests) == 1
+
+
+@pytest.mark.parametrize("free", ["fe80::/10", "[::1]", "localhost,127.0.0.0/8,::1/128", "a b", "http://x"])
+def test_what_no_proxy_holds_beside_does_no_harm(ask, raw_server, monkeypatch, free):
+    monkeypatch.setenv("NO_PROXY", free)
+    monkeypatch.setenv("HTTP_PROXY", raw_server.url)
+    raw_server.then(FINE)
+    assert ask(base_url="http://gpu-server.invalid/v1") == ("Fine.", "")
 
 
 def test_a_proxy_that_does_not_answer_is_named_without_its_password(ask, monkeypatch, raw_server):

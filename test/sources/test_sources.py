@@ -215,3 +215,34 @@ def test_an_image_that_claims_too_many_pixels_is_told(tmp_path: Path, side: int,
     source = open_source(str(tmp_path))
     assert len(list(source.frames())) == 1
     assert re.search(claim, source.notes[0])
+
+
+def test_pictures_of_other_kinds_are_told(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "images", ["1.png", "2.png"])
+    for name in ("3.HEIC", "4.heic", "5.dng"):
+        (folder / name).write_bytes(b"x")
+    source = open_source(str(folder), rate=1.0)
+    assert len(list(source.frames())) == 2
+    assert source.notes == [f"1 .dng, 2 .heic of {folder} were left out; convert them to JPEG or PNG."]
+
+
+def test_a_folder_without_images_says_where_they_are(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    write_folder(tmp_path / "run" / "front", ["1.png"])
+    with pytest.raises(SourceError, match=r"has no images; those in folders below .* such as front"):
+        open_source(str(tmp_path / "run"))
+    (tmp_path / "phone").mkdir()
+    (tmp_path / "phone" / "1.heic").touch()
+    with pytest.raises(SourceError, match=r"has no images; convert its \.heic files"):
+        open_source(str(tmp_path / "phone"))
+
+
+def test_a_folder_of_very_many_bad_images_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stride_ros.sources.folder._MOST_BAD", 20)
+    folder = write_folder(tmp_path / "images", ["000.png"])
+    for number in range(1, 30):
+        (folder / f"{number}.png").touch()
+    with pytest.raises(SourceError, match="More than 20 images in a row"):
+        list(open_source(str(folder)).frames())

@@ -412,3 +412,18 @@ def test_what_is_no_regular_file_is_not_waited_for(tmp_path, kind):
         path.symlink_to("/dev/zero")
     with pytest.raises(SourceError, match="is not a regular file; give the path of a video"):
         open_source(str(path))
+
+
+def test_a_video_that_does_not_begin_at_zero_is_not_called_cut_off(tmp_path: Path) -> None:
+    path = tmp_path / "later.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("ffv1", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 16, 16, "yuv420p"
+        for number in range(20):
+            frame = av.VideoFrame.from_ndarray(np.zeros((16, 16, 3), np.uint8), "rgb24")
+            frame.pts = number + 1000
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    source = open_source(str(path))
+    assert len(list(source.frames())) == 20
+    assert list(source.notes) == []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import subprocess
 import zipfile
@@ -171,6 +173,56 @@ def test_locked_versions_win_over_what_is_there(robot, tmp_path):
     answer = robot.install("--lock", str(lock))
     assert answer.returncode == 0, answer.stdout + answer.stderr
     assert "numpy" in robot.installed()
+
+
+def hashed(index: Path, **spoiled: str) -> str:
+    """A lock of all that the index offers; `spoiled` names other hashes."""
+    lines = []
+    for wheel in sorted(index.glob("*.whl")):
+        name, version = wheel.name.split("-")[:2]
+        digest = spoiled.get(name, hashlib.sha256(wheel.read_bytes()).hexdigest())
+        lines.append(f"{name.replace('_', '-')}=={version} \\\n    --hash=sha256:{digest}")
+    return "\n".join(["# made by a test", *lines, ""])
+
+
+def test_what_a_lock_has_hashes_of_is_installed(robot, index, tmp_path):
+    lock = tmp_path / "lock.txt"
+    lock.write_text(hashed(index))
+    answer = robot.install("--lock", str(lock))
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    assert {"numpy", "openai"} <= set(robot.installed())
+
+
+def test_another_file_than_the_locks_is_not_installed(robot, index, tmp_path):
+    lock = tmp_path / "lock.txt"
+    lock.write_text(hashed(index, openai="0" * 64))
+    answer = robot.install("--lock", str(lock))
+    assert answer.returncode == 1
+    assert "DO NOT MATCH THE HASHES" in answer.stdout + answer.stderr
+    assert "openai" not in robot.installed()
+
+
+def test_only_pytorch_may_come_as_a_build_that_the_lock_does_not_know(tool):
+    locked_install = tool("locked_install")
+    lock = locked_install.Lock(hashes={("numpy", "2.4.6"): ["sha256:aa"], ("torch", "2.13.0"): ["sha256:bb"]})
+
+    def report(*items: tuple[str, str]) -> str:
+        return json.dumps({"install": [{"metadata": {"name": n, "version": v}} for n, v in items]})
+
+    lines, builds = locked_install.resolved(report(("torch", "2.13.0+cpu"), ("NumPy", "2.4.6")), lock)
+    assert lines == ["numpy==2.4.6 --hash=sha256:aa"]
+    assert builds == ["torch==2.13.0+cpu"]
+    with pytest.raises(locked_install.NotInTheLock, match=r"numpy 2\.4\.6\+evil"):
+        locked_install.resolved(report(("numpy", "2.4.6+evil")), lock)
+
+
+def test_what_is_not_in_the_lock_is_named(robot, index, tmp_path):
+    lock = tmp_path / "lock.txt"
+    text = hashed(index)
+    lock.write_text(text.replace("mcap==", "another=="))
+    answer = robot.install("--lock", str(lock))
+    assert answer.returncode == 1
+    assert "the lock has no hashes of mcap" in answer.stderr
 
 
 def test_without_pip_the_way_to_an_environment_is_said(tmp_path, base_python, clean_environment):

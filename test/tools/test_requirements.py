@@ -38,10 +38,17 @@ def test_the_ranges_resolve_to_wheels(python, machine):
 
 
 def requirements(*files: str) -> list[Requirement]:
-    lines = [
-        line.partition("#")[0].strip() for file in files for line in (ROOT / file).read_text().splitlines()
-    ]
+    text = "\n".join((ROOT / file).read_text() for file in files).replace("\\\n", " ")
+    lines = [line.partition("#")[0].partition(" --hash=")[0].strip() for line in text.splitlines()]
     return [Requirement(line) for line in lines if line]
+
+
+@pytest.mark.parametrize("distro", ["jazzy", "kilted"])
+def test_a_lock_has_hashes_of_everything(distro):
+    text = (ROOT / f"requirements-lock-{distro}.txt").read_text().replace("\\\n", " ")
+    pins = [line for line in text.splitlines() if line and not line.startswith("#")]
+    assert pins
+    assert [pin.split()[0] for pin in pins if "--hash=sha256:" not in pin] == []
 
 
 @pytest.mark.parametrize("python", PYTHONS)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import sys
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stride_ros.errors import SourceError
 from stride_ros.terminal import say
+from stride_ros.user_files.paths import path_argument
 
 if TYPE_CHECKING:
     from stride_ros.evaluation.benchmarks.result import Score
@@ -32,13 +32,18 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     for name, (_, reads) in BENCHMARKS.items():
         one = benchmarks.add_parser(name, help=reads, description=f"Reads {reads}.")
         several = {"nargs": "+"} if name == "streaming-bench" else {}  # a file for each kind of questions
-        one.add_argument("predictions", type=Path, metavar="PREDICTIONS", help="file or folder", **several)
         one.add_argument(
-            "--annotations", type=Path, metavar="FILE", help="the benchmark's annotations, a file or folder"
+            "predictions", type=path_argument, metavar="PREDICTIONS", help="file or folder", **several
+        )
+        one.add_argument(
+            "--annotations",
+            type=path_argument,
+            metavar="FILE",
+            help="the benchmark's annotations, a file or folder",
         )
         if several:
             one.add_argument("--model", help="whose replies to score, where questions have several")
-        one.add_argument("--json", type=Path, metavar="FILE", help="also write the numbers as JSON")
+        one.add_argument("--json", type=path_argument, metavar="FILE", help="also write the numbers as JSON")
         one.set_defaults(run=run)
 
 

@@ -7,64 +7,36 @@ the model. What kind of questions a file has is told by its content, since names
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from stride_ros.errors import ConfigError
 from stride_ros.evaluation.benchmarks.result import OfficialStops, Score, left_out, named, percent, stopped
-from stride_ros.evaluation.benchmarks.stored import each_file, result_files
+from stride_ros.evaluation.benchmarks.stored import result_files
+from stride_ros.evaluation.benchmarks.streaming_bench_files import (
+    CONTEXTUAL,
+    KINDS,
+    KNOWN_TASKS,
+    OMNI,
+    PROACTIVE,
+    REAL,
+    SQA,
+    Questions,
+    count_missing,
+    only_model,
+    read_outputs,
+)
 from stride_ros.text.foreign import visible
 from stride_ros.text.wording import counted, plural
 from stride_ros.user_files.values import shown
 
-REAL, OMNI, SQA, PROACTIVE = KINDS = ("real", "omni", "sqa", "proactive")
 TOTAL = "total"  # the row over all tasks, of real and omni alone
 TOLERANCE = 2  # s between the output and when it was due
-CONTEXTUAL = ("Misleading Context Understanding", "Anomaly Context Understanding")  # asked with the omni ones
-_OMNI_TASKS = (
-    "Emotion Recognition",
-    "Scene Understanding",
-    "Source Discrimination",
-    "Multimodal Alignment",
-    *CONTEXTUAL,
-)
-_REAL_TASKS = (
-    "Object Recognition",
-    "Causal Reasoning",
-    "Clips Summarize",
-    "Attribute Recognition",
-    "Event Understanding",
-    "Text-Rich Understanding",
-    "Prospective Reasoning",
-    "Spatial Understanding",
-    "Action Recognition",
-    "Counting",
-)
-_KNOWN_TASKS = {*_REAL_TASKS, *_OMNI_TASKS, "Sequential Question Answering", "Proactive Output"}
-_QUESTION_KEYS = {
-    "task_type",
-    "question",
-    "time_stamp",
-    "answer",
-    "options",
-    "required_ability",
-    "ground_truth_time_stamp",
-    "ground_truth_output",
-}
 LEADERBOARD = "leaderboard (ours: micro accuracy, PO by answer_correct; the repository prints none)"
 PUBLISHED = {"Qwen3-VL-8B": 59.29, "InternVL3-8B": 57.58, "Gemma3-4B": 50.14}  # STRIDE-2B with each, card
 _STOPS = (KeyError, IndexError, TypeError, ValueError, AttributeError)
 Stats = dict[str, dict[str, float]]
-
-
-@dataclass
-class _Kind:
-    """The questions of one kind with their videos, and what stops the official scorer there."""
-
-    questions: list[tuple[str, Any]] = field(default_factory=list)
-    stops: list[OfficialStops] = field(default_factory=list)
 
 
 def first_letter(question: dict[str, Any], model: str, *, skip_empty: bool) -> Any:
@@ -126,8 +98,8 @@ def score(
     given = [predictions] if isinstance(predictions, str | Path) else list(predictions)
     result = Score({"benchmark": "streaming-bench", "predictions": [str(path) for path in given]})
     result.result["annotations"] = None if annotations is None else str(annotations)
-    kinds = _read([file for path in given for file in result_files(path)], result)
-    model = model or _model(kinds)
+    kinds = read_outputs([file for path in given for file in result_files(path)], result)
+    model = model or only_model(kinds)
     result.result["model"] = model
     unanswered = left = 0
     for kind, questions in kinds.items():
@@ -147,87 +119,14 @@ def score(
             "one, and no part in the figures, as in the official scorer."
         )
     if annotations is not None:
-        _compare(kinds, annotations, result)
+        count_missing(kinds, annotations, result)
     result.result[LEADERBOARD] = _leaderboard(result.result)
     result.result["published"] = PUBLISHED
     _tables(result)
     return result
 
 
-def _read(files: list[Path], result: Score) -> dict[str, _Kind]:
-    kinds: dict[str, _Kind] = {}
-    sources: dict[str, Path] = {}
-    for file, value, problem in each_file(files):
-        kind = "" if value is None else _kind_of(value)
-        if not kind:
-            problem = (
-                problem
-                or f"{file} has no list of StreamingBench's videos with questions; give an output file."
-            )
-            if len(files) == 1:
-                raise ConfigError(problem)
-            reason, _, _ = problem.removesuffix("; correct it.").rpartition("; give an output file.")
-            result.notes.append(f"{reason or problem.rstrip('.')}; the file is left out.")
-            continue
-        if kind in sources:
-            raise ConfigError(
-                f"{sources[kind]} and {file} both have {kind} questions; name one file of each kind."
-            )
-        sources[kind] = file
-        kinds[kind] = _Kind(list(_questions(value, str(file), result)))
-    if not kinds:
-        raise ConfigError("None of the files has questions of StreamingBench; give the outputs of a run.")
-    return {kind: kinds[kind] for kind in KINDS if kind in kinds}
-
-
-def _questions(value: list[Any], name: str, result: Score) -> Iterator[tuple[str, Any]]:
-    """The questions of a file, each with the path of its video."""
-    odd = 0
-    for group in value:
-        for entry in group if isinstance(group, list) else [group]:
-            if not isinstance(entry, dict) or not isinstance(entry.get("questions"), list):
-                odd += 1
-                continue
-            for question in entry["questions"]:
-                if isinstance(question, dict):
-                    yield str(entry.get("video_path", "")), question
-                else:
-                    odd += 1
-    if odd:
-        what = counted(odd, "entry", "entries")
-        result.notes.append(f"{name} has {what} that {plural(odd, 'is no question', 'are no questions')}.")
-
-
-def _kind_of(value: Any) -> str:
-    """What questions a file has; "" for another file."""
-    if not isinstance(value, list):
-        return ""
-    questions = [question for _, question in _questions(value, "", Score({}))]
-    tasks = Counter(
-        question["task_type"] for question in questions if isinstance(question.get("task_type"), str)
-    )
-    if not tasks:
-        return ""
-    if any(isinstance(group, list) for group in value):
-        return SQA
-    if any("ground_truth_time_stamp" in question for question in questions):
-        return PROACTIVE
-    return OMNI if sum(tasks[task] for task in _OMNI_TASKS) * 2 > tasks.total() else REAL
-
-
-def _model(kinds: dict[str, _Kind]) -> str:
-    """The one key of the questions that is not the benchmark's."""
-    keys = {key for kind in kinds.values() for _, question in kind.questions for key in question}
-    found: list[str] = sorted(keys - _QUESTION_KEYS)
-    if not found:
-        raise ConfigError("No question has a reply; give the outputs of a run, and not its questions.")
-    if len(found) > 1:
-        names = visible(", ".join(found[:6]), 200)
-        raise ConfigError(f"The questions have replies of several models ({names}); choose one by --model.")
-    return found[0]
-
-
-def _count(kind: str, questions: _Kind, model: str, result: Score) -> tuple[Stats, int, int]:
+def _count(kind: str, questions: Questions, model: str, result: Score) -> tuple[Stats, int, int]:
     """Counts and accuracies by task, the number of counted questions, and of those without a reply."""
     stats: dict[str, Counter[str]] = {}
     unknown: Counter[str] = Counter()
@@ -239,7 +138,7 @@ def _count(kind: str, questions: _Kind, model: str, result: Score) -> tuple[Stat
                 missing += 1
                 continue
             task = _of(question, "task_type")
-            unknown[str(task)] += task not in _KNOWN_TASKS
+            unknown[str(task)] += task not in KNOWN_TASKS
         except OfficialStops as error:
             where = {"kind": kind, "question": place, "video": video}
             questions.stops.append(error)
@@ -289,38 +188,6 @@ def _of(question: dict[str, Any], key: str) -> Any:
     if key not in question:
         raise OfficialStops("KeyError", f"it has no {key}")
     return question[key]
-
-
-def _compare(kinds: dict[str, _Kind], annotations: str | Path, result: Score) -> None:
-    """Count annotated questions that are not in the outputs, of the kinds that were given."""
-    missing = 0
-    seen = False
-    for _, value, problem in each_file(result_files(annotations)):
-        kind = "" if value is None else _kind_of(value)
-        if problem:
-            result.notes.append(problem)
-        if not kind:
-            continue
-        seen = True
-        if kind in kinds:
-            there = Counter(map(_identity, kinds[kind].questions))
-            wanted = Counter(map(_identity, _questions(value, "", Score({}))))
-            missing += (wanted - there).total()
-    if not seen:
-        raise ConfigError(
-            f"{annotations} has no questions of StreamingBench; give its file of questions, or their folder."
-        )
-    result.counts["missing"] = missing
-    if missing:
-        result.notes.append(
-            f"{counted(missing, 'annotated question')} {plural(missing, 'is', 'are')} not in the outputs."
-        )
-
-
-def _identity(of_video: tuple[str, Any]) -> tuple[str, str, str]:
-    video, question = of_video
-    # A run may have changed the folder of the videos.
-    return Path(video).name, str(question.get("question")), str(question.get("time_stamp"))
 
 
 def _leaderboard(result: dict[str, Any]) -> dict[str, dict[str, float]]:

@@ -1,0 +1,55 @@
+"""When the images of a recording come, in seconds as a person sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stride_ros.activation.clock import LONGEST_PAUSE
+from stride_ros.activation.sampling import NANOSECONDS
+from stride_ros.bags.storage import EARLIEST, LATEST
+
+
+class Timeline:
+    """The log times of all images; a clock that was set between two of them does not count as time."""
+
+    def __init__(self, log_times: Sequence[NDArray[np.int64]]) -> None:
+        """`log_times`: ns, in any order; at least one."""
+        self._log_times = np.sort(np.concatenate(log_times))
+        steps = np.diff(self._log_times.astype(np.float64))
+        sane = (steps >= 0) & (steps <= LONGEST_PAUSE)
+        usual = float(np.median(steps[sane])) if sane.any() else float(NANOSECONDS)
+        exact = np.where(sane, np.diff(self._log_times), round(usual))  # no pause: it counts as a usual one
+        self._times = np.concatenate([np.zeros(1, np.int64), np.cumsum(exact, dtype=np.int64)])
+
+    @property
+    def start(self) -> int:
+        """Log time of the first image in ns."""
+        return int(self._log_times[0])
+
+    @property
+    def end(self) -> int:
+        """Log time of the last image in ns."""
+        return int(self._log_times[-1])
+
+    @property
+    def seconds(self) -> float:
+        """Time of the last image in s from the first one."""
+        return float(self._times[-1]) / 1e9
+
+    def part(self, start: float = 0.0, duration: float | None = None) -> tuple[int, int]:
+        """The log times (ns) between which a part lies, in s from the first image; all without limits."""
+        first = np.searchsorted(self._times, round(start * 1e9))
+        begin = EARLIEST if start <= 0 else self._log_times[first] if first < len(self._times) else LATEST
+        stop = LATEST
+        if duration is not None:
+            end = np.searchsorted(self._times, round((start + duration) * 1e9))
+            stop = self._log_times[end] if end < len(self._times) else LATEST
+        return int(begin), int(stop)
+
+    def time(self, log_time: int) -> float:
+        """A log time (ns) in s from the first image."""
+        index = min(int(np.searchsorted(self._log_times, log_time)), len(self._times) - 1)
+        return float(self._times[index]) / 1e9

@@ -1,0 +1,61 @@
+"""Memory of a tensor that is reserved as addresses, taken where it is first written, and given back.
+
+On a CPU that is an anonymous mapping: the system backs its pages when they are written, and MADV_DONTNEED
+takes them away again while the addresses stay.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import mmap
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+PAGE = mmap.PAGESIZE  # bytes that are taken and given back at once
+
+
+class Reservation:
+    """A tensor on the CPU, zero where it was not written, that takes memory page by page as it is written.
+
+    moves: how often the tensor is elsewhere after it was released; 0 where the system can take pages away.
+    """
+
+    def __init__(self, shape: Sequence[int], dtype: torch.dtype) -> None:
+        self._shape, self._dtype = tuple(shape), dtype
+        self._bytes = math.prod(self._shape) * dtype.itemsize
+        self._mapping = _mapping(self._bytes)
+        self.moves = 0
+        self.tensor = self._new()
+
+    def release(self) -> None:
+        """Give all memory back: the tensor is zero again."""
+        if self._mapping is not None:
+            self._mapping.madvise(mmap.MADV_DONTNEED)
+        else:
+            self.tensor = self._new()
+            self.moves += 1
+
+    def _new(self) -> torch.Tensor:
+        if self._mapping is not None:
+            return torch.frombuffer(self._mapping, dtype=self._dtype).view(self._shape)
+        if not self._bytes:
+            return torch.empty(self._shape, dtype=self._dtype)
+        # Zeros of NumPy are not written, so that where they are many they are taken as they are used, too.
+        return torch.from_numpy(np.zeros(self._bytes, np.uint8)).view(self._dtype).view(self._shape)
+
+
+def _mapping(size: int) -> mmap.mmap | None:
+    """An anonymous mapping, None where there are none whose pages can be taken away."""
+    if not size or not hasattr(mmap, "MADV_DONTNEED") or not hasattr(mmap, "MAP_ANONYMOUS"):
+        return None
+    try:
+        mapping = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    except OSError:  # no addresses left, say under a limit: NumPy's error is the one that is known
+        return None
+    if hasattr(mmap, "MADV_NOHUGEPAGE"):
+        with contextlib.suppress(OSError):  # a kernel without them
+            mapping.madvise(mmap.MADV_NOHUGEPAGE)  # they would take 2 MiB for a few entries of each head
+    return mapping

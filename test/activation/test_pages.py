@@ -1,0 +1,149 @@
+"""Caches in pages, as on a GPU, decide as caches of one stretch do, and take what the other gave back.
+
+The same code runs here on a CPU; test_cuda.py has a GPU.
+"""
+
+import functools
+
+import numpy as np
+import pytest
+import torch
+
+from stride_ros.activation.cached_prompt import CachedPrompt
+from stride_ros.activation.config import ActivationConfig
+from stride_ros.activation.engine import ActivationEngine
+
+pytestmark = pytest.mark.slow
+
+QUERIES = ("Tell me when a person is in view.", "A red ball is on the table.", "Does the lamp go out?")
+CONFIG = ActivationConfig(max_frames=32, drop_frames=8, unmasking_steps=3)
+
+
+@pytest.fixture
+def in_pages(make_model, monkeypatch):
+    """A function that gives a model whose caches are in pages."""
+
+    def make(**options):
+        model = make_model(window=8, **options)
+        monkeypatch.setattr(model, "paged", True)
+        return model
+
+    return make
+
+
+class Recorded:
+    """An engine whose prompts record their passes, and those prompts."""
+
+    def __init__(self, model, config, recorder):
+        self.prompts = []
+        self._recorder = recorder
+        self.engine = ActivationEngine(model, config, prompts=self._prompt)
+
+    def _prompt(self, *arguments):
+        self.prompts.append(CachedPrompt(*arguments, recorder=self._recorder))
+        return self.prompts[-1]
+
+
+@pytest.mark.parametrize("recorded", [False, True])
+@pytest.mark.parametrize("single_sequence", [False, True])
+@pytest.mark.parametrize("scheme", ["mrope", "flat"])
+def test_pages_decide_as_stretches_do(
+    in_pages, make_frames, monkeypatch, rerun, scheme, single_sequence, recorded
+):
+    """Streams of several sizes, watches that come and go, frames that grow, over shifts."""
+    config = ActivationConfig(max_frames=16, drop_frames=4, unmasking_steps=3, position_scheme=scheme)
+    model = in_pages(single_sequence=single_sequence, seed=3)
+    prompts = functools.partial(CachedPrompt, recorder=rerun) if recorded else CachedPrompt
+    engines = [ActivationEngine(model, config, prompts=prompts), ActivationEngine(model, config)]
+    streams = [[engine.open_stream(name) for name in ("left", "right")] for engine in engines]
+    small, wide, large = (make_frames(11, size) for size in ((32, 32), (64, 32), (96, 96)))
+    watches: list = [[], []]
+
+    def open_watch(at, query, **options):
+        for number, opened in enumerate(streams):
+            monkeypatch.setattr(model, "paged", not number)
+            watches[number].append((opened[at], opened[at].watch(query, **options)))
+
+    open_watch(0, QUERIES[0])
+    open_watch(1, QUERIES[1])
+    decisions = 0
+    for tick in range(70):
+        if tick == 10:
+            open_watch(0, QUERIES[2])
+        if tick == 25:
+            open_watch(1, QUERIES[0], look_back=True)
+        if tick == 40:
+            for opened in watches:
+                stream, watch = opened.pop(0)
+                stream.unwatch(watch)
+        right = large if tick > 50 else wide  # frames that are larger than what the caches are made for
+        updates = []
+        for number, engine in enumerate(engines):
+            monkeypatch.setattr(model, "paged", not number)
+            given = {streams[number][0]: (small[tick % 11], float(tick))}
+            if tick % 3:
+                given[streams[number][1]] = (right[tick % 11], float(tick))
+            updates.append(engine.push(given))
+        for ours, theirs in zip(*updates, strict=True):
+            np.testing.assert_array_equal(ours.labels, theirs.labels)
+            np.testing.assert_allclose(ours.probabilities, theirs.probabilities, atol=1e-4, rtol=0)
+            decisions += 1
+    assert decisions > 150
+    assert rerun.failure is None
+    assert (rerun.replayed > 150) is recorded
+
+
+def test_pages_take_no_more_than_a_prompt_and_what_is_left_of_it(in_pages, make_frames):
+    engine = ActivationEngine(in_pages(), CONFIG)
+    stream = engine.open_stream("camera", (64, 64))
+    watch = stream.watch(QUERIES[0])
+    images, held, full = make_frames(30, (64, 64)), [], 0
+    for tick in range(120):
+        engine.push({stream: (images[tick % 30], float(tick))})
+        held.append(watch.passes.memory_bytes)
+        full = max(full, watch.passes._active.prefix.memory_bytes)
+    assert max(held) <= 1.85 * full
+    assert max(held) <= watch.passes.memory_limit(4)
+    assert held[-1] == held[40]  # for good
+
+
+def test_a_cache_gets_the_pages_that_it_had_so_that_recordings_stay_valid(in_pages, make_frames, rerun):
+    recorded = Recorded(in_pages(), CONFIG, rerun)
+    images, counts = make_frames(30, (64, 64)), []
+    streams = [recorded.engine.open_stream(name) for name in ("left", "right")]
+    for query in QUERIES:
+        for stream in streams:
+            stream.watch(query)
+    for tick in range(160):
+        given = {streams[0]: (images[tick % 30], float(tick))}
+        if tick > 4:  # so that its shifts are at other times
+            given[streams[1]] = (images[tick % 30], float(tick))
+        recorded.engine.push(given)
+        counts.append(rerun.recorded)
+    assert counts[-1] == counts[-64]  # eight shifts
+    assert rerun.failure is None
+
+
+def test_a_cache_reads_back_what_was_written_across_pages(in_pages):
+    model = in_pages()
+    text = model.architecture.text
+    caches, _ = model.new_caches(2)
+    generator = torch.Generator().manual_seed(0)
+    keys, values = torch.randn(2, 300, text.kv_heads, text.head_dim, generator=generator)
+    for cache in caches:
+        cache.reserve(256)
+    for first in range(0, 300, 7):  # the caches take pages in turns, and grow
+        for cache, sign in zip(caches, (1, -1), strict=True):
+            last = min(300, first + 7)
+            cache.hold(last)
+            cache.write(1, first, sign * keys[first:last], values[first:last])
+    for cache, sign in zip(caches, (1, -1), strict=True):
+        runs = cache.read_parts(1, -(-300 // cache.part))
+        assert len(runs) > 1
+        joined = [torch.cat([run[side].transpose(1, 2).flatten(0, 1) for run in runs]) for side in (0, 1)]
+        torch.testing.assert_close(joined[0][:300], sign * keys, rtol=0, atol=0)
+        torch.testing.assert_close(joined[1][:300], values, rtol=0, atol=0)
+        places = cache.places(3)
+        cache.release()
+        cache.hold(300)
+        assert cache.places(3) == places
