@@ -75,9 +75,7 @@ class ActivationWatches:
     def add(self, spec: WatchSpec, *, replace_other: bool = False, source: Source = Source.SERVICE) -> str:
         """See `WatchList.add`."""
         limit = int(self._parameters["max_watches"])
-        id = self._list.add(
-            spec, limit=limit, replace_other=replace_other, source=source, admit=self._admit
-        )
+        id = self._list.add(spec, limit=limit, replace_other=replace_other, source=source, admit=self._admit)
         self._refresh()
         return id
 
