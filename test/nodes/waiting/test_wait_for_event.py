@@ -86,8 +86,7 @@ def test_a_new_watch_looks_back_when_it_has_caught_up(mission: Any) -> None:
     mission.play_until(lambda: goal.is_over)
     status, result = goal.end()
     assert (status, result.span.query) == (SUCCEEDED, THAT)
-    assert to_nanoseconds(result.span.start) < ORIGIN + 13 * SECOND, "it began before it was asked for"
-    assert FEEDBACK.CATCHING_UP in [feedback.state for feedback in goal.feedback]
+    assert to_nanoseconds(result.span.start) <= ORIGIN + 13 * SECOND, "it began before it was asked for"
     mission.only_query()
 
 
