@@ -110,12 +110,18 @@ class Mission:
         self.camera.publish(rgb_to_image(image, Header(stamp=to_time(stamp))))
 
     def play(self, count: int, watches: int = 1) -> None:
-        """Show the next frames, each when so many watches have decided on the one before."""
+        """Show the next frames, each when so many watches have decided on the one before, and all others."""
         for _ in range(count):
             wanted = len(self.windows) + watches
             self.show(ORIGIN + self.sent * SECOND, 37 * self.sent)
-            self.graph.wait(lambda n=wanted: len(self.windows) >= n, "all windows")
+            self.graph.wait(lambda n=wanted: len(self.windows) >= n and self._is_idle, "all windows")
             self.sent += 1
+
+    @property
+    def _is_idle(self) -> bool:
+        """Whether nothing waits for a decision; a frame that comes while one does is dropped."""
+        worker = self.node._worker
+        return worker is None or bool(worker.is_idle)
 
     def play_until(self, condition: Callable[[], Any], frames: int = 60) -> None:
         """Show frames until something is so."""

@@ -49,7 +49,7 @@ def test_a_patrol_stops_for_somebody_asks_and_goes_on(
         return sum("What does the person carry?" in text for text in texts)
 
     graph.wait(turns(0.25), "turning")
-    mission.play(7, watches=2)  # that of the parameters and the patrol's
+    mission.play(7)
     graph.wait(questions, "its question")
     begun = len(commands)
     mission.play_until(lambda: any(command.angular.z for command in commands[begun:]))
