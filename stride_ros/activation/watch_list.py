@@ -95,7 +95,7 @@ class WatchEntry:
 
 
 class WatchList:
-    """The watches of services, beside those of the parameters. Safe to share between threads."""
+    """The watches of services and goals, beside those of the parameters. Safe to share between threads."""
 
     def __init__(self, now: Callable[[], int]) -> None:
         """`now()`: ns on the node's clock."""
@@ -116,7 +116,7 @@ class WatchList:
             if (requests, source) != (self._owned, self._owned_source):
                 self._owned, self._owned_source, self._owned_since = requests, source, self._now()
 
-    # Services
+    # Services and goals
 
     def check_with(self, check: Callable[[WatchSpec], None] | None) -> None:
         """Let every watch be checked with the loaded model: `check` raises a StrideError; None: no model."""
@@ -132,12 +132,13 @@ class WatchList:
         *,
         limit: int,
         replace_other: bool = False,
+        source: Source = Source.SERVICE,
         admit: Callable[[Sequence[str], str], None] = lambda others, query: None,
     ) -> str:
-        """Add a watch, or renew the lifetime of the same one; its id.
+        """Add a watch, or renew the lifetime of the same one, which then belongs to `source`; its id.
 
-        `limit`: watches of services at most. `admit(others, query)`: raises WatchError where there is no
-        memory for the query beside the others. Raises WatchError, and nothing has changed then.
+        `limit`: watches of services and goals at most. `admit(others, query)`: raises WatchError where there
+        is no memory for the query beside the others. Raises WatchError, and nothing has changed then.
         """
         with self._lock:
             self.expire()
@@ -165,14 +166,18 @@ class WatchList:
             now = self._now()
             since = known.since if known is not None and same else now
             expires = now + spec.lifetime if spec.lifetime else 0
-            self._entries[spec.id] = WatchEntry(spec, Source.SERVICE, since, expires)
+            self._entries[spec.id] = WatchEntry(spec, source, since, expires)
             return spec.id
 
-    def remove(self, id: str) -> bool:
-        """Drop a watch of a service; False if there is none of this id."""
+    def remove(self, id: str, *, source: Source | None = None) -> bool:
+        """Drop a watch that was added; False if there is none of this id, or none of this source."""
         with self._lock:
             self.expire()
-            return self._entries.pop(id, None) is not None
+            entry = self._entries.get(id)
+            if entry is None or source not in (None, entry.source):
+                return False
+            del self._entries[id]
+            return True
 
     def is_owned(self, id: str) -> bool:
         """Whether the parameters own the watch of this id."""

@@ -16,6 +16,7 @@ from stride_ros.activation.frame_path import DecisionSink
 from stride_ros.activation.identity import SpanIds
 from stride_ros.activation.notes import StreamNotes
 from stride_ros.activation.sinks import Sinks
+from stride_ros.activation.waits import Outcome
 from stride_ros.errors import FrameError
 from stride_ros.nodes.activation_output import ActivationOutput
 from stride_ros.nodes.activation_status import ActivationStatus
@@ -28,6 +29,7 @@ from stride_ros.nodes.lifecycle import ManagedNode
 from stride_ros.nodes.qos import QUERY_QOS
 from stride_ros.nodes.responder_wait import ResponderWait
 from stride_ros.nodes.runner import run
+from stride_ros.nodes.wait_action import WaitAction
 from stride_ros.nodes.watch_services import WatchServices
 from stride_ros.nodes.worker import call_in_thread
 from stride_ros.parameters.activation import (
@@ -41,6 +43,7 @@ from stride_ros.text import topics
 from stride_ros.text.wording import counted, escaped
 
 if TYPE_CHECKING:
+    from stride_ros.activation.clock import Reading
     from stride_ros.activation.model import ActivationModel
 
 _WARNING_PERIOD = 5.0  # s between repeated warnings about bad frames
@@ -57,7 +60,7 @@ class _Configured:
 
 class ActivationNode(ManagedNode):
     """`image` in; `frames`, `activation/span`, `activation/window`, `activation/image`, `watches` and
-    /diagnostics out.
+    /diagnostics out; the action `wait_for_event`.
 
     The image callback only stores the newest due frame. Each activation has a worker of its own, whose thread
     owns the stream: it alone pushes frames, restarts the stream and publishes.
@@ -85,7 +88,10 @@ class ActivationNode(ManagedNode):
         table = with_default(TABLE, "wait_for_responder", wait_for_responder)
         super().__init__("activation", table, self._check_values, **node_options)
         self._watches = ActivationWatches(self, self.parameters)
-        self._watch_services = WatchServices(self, self._watches)
+        self._watch_services = WatchServices(self, self._watches, on_change=lambda: self._waits.check())
+        self._waits = WaitAction(
+            self, self._watches, obstacle=self._obstacle, on_change=self._watch_services.publish
+        )
         self.create_subscription(String, topics.QUERY, self._on_query, QUERY_QOS)
         ControlServices(
             self, is_active=lambda: self._worker is not None, enable=self._enable, reset=self._reset
@@ -108,7 +114,13 @@ class ActivationNode(ManagedNode):
         check_with_model(values, model)
         self._configured = _Configured(
             model,
-            ActivationOutput(self, self._span_ids, model.short_name, on_change=self._watch_services.publish),
+            ActivationOutput(
+                self,
+                self._span_ids,
+                model.short_name,
+                on_change=self._watch_services.publish,
+                on_span=self._waits.span,
+            ),
             Diagnostics(self, self._fill_status, hardware_id=str(model.device)),
         )
         self._watches.loaded(model, self._configured.output)
@@ -122,6 +134,7 @@ class ActivationNode(ManagedNode):
         assert configured is not None, "a node is configured before it is activated"
         self._status.failure = ""
         self._notes = StreamNotes()
+        self._waits.restart()
         self._worker = worker = self._make_worker(configured)
         self._watches.work_with(worker)
         # Bags that loop with /clock: time goes back. The handle must be kept, or the callback is lost.
@@ -148,7 +161,7 @@ class ActivationNode(ManagedNode):
             rate=lambda: self.parameters["rate"],
             notes=self._notes,
             on_due=worker.submit,
-            on_jump=worker.jumped,
+            on_jump=lambda reading: self._on_image_jump(worker, reading),
             on_rejected=self._on_rejected,
         )
         self._input.paused = not self._enabled
@@ -166,6 +179,8 @@ class ActivationNode(ManagedNode):
             self._jump = None
         if self._worker is not None:
             worker, self._worker = self._worker, None
+            # At once, while a decision may still take long.
+            self._waits.end_all(Outcome.DEACTIVATED, "The node was deactivated.")
             self._watches.work_with(None)
             if not worker.stop(self._join_timeout):
                 self.get_logger().error(
@@ -198,7 +213,12 @@ class ActivationNode(ManagedNode):
         self.last_error = str(error)
         self._status.rejected(STREAM, error)
 
+    def _on_image_jump(self, worker: ActivationWorker, reading: Reading) -> None:
+        self._waits.end_all(Outcome.CLOCK_JUMP, f"Of the images {reading.jump}; ask again.")
+        worker.jumped(reading)
+
     def _on_clock_jump(self, jump: Any) -> None:
+        self._waits.end_all(Outcome.CLOCK_JUMP, "The clock went back or changed its source; ask again.")
         if self._input is not None and self._status.decisions.count:
             self._input.restart()
             self._on_restart("the clock went back or changed its source")
@@ -230,6 +250,12 @@ class ActivationNode(ManagedNode):
             self._input.restart()
         self._on_restart("a reset was asked for")
         return "the stream starts anew with the next image"
+
+    def _obstacle(self) -> str:
+        """Why no goal can wait for an event now, and the remedy; empty if one can."""
+        if self._configured is None:
+            return "The node is not configured; configure and activate it first."
+        return "" if self._worker is not None else "The node is inactive; activate it first."
 
     def _state(self) -> str:
         """What the node does, in the words of docs/diagnostics.md."""
@@ -276,7 +302,7 @@ class ActivationNode(ManagedNode):
         return ActivationWorker(
             lambda: StampedStream(model, *settings(), ids.next, **keeping),
             settings,
-            Sinks(configured.output, self._status, _Log(self)),
+            Sinks(configured.output, self._waits, self._status, _Log(self)),
             self._notes,
             on_failure=self._on_failure,
             on_readiness=self._on_readiness,

@@ -30,13 +30,19 @@ class ActivationOutput(DecisionSink[LiveFrame]):
     """The publishers. Everything published carries the header of the frame that it is about."""
 
     def __init__(
-        self, node: Node, span_ids: SpanIds, model: str, on_change: Callable[[], object] = lambda: None
+        self,
+        node: Node,
+        span_ids: SpanIds,
+        model: str,
+        on_change: Callable[[], object] = lambda: None,
+        on_span: Callable[[ActivationSpan], object] = lambda span: None,
     ) -> None:
         """`model`: name of the activation model, as published with every span.
 
-        `on_change()` is called in the worker's thread when spans have changed.
+        Both are called in the worker's thread: `on_span(message)` with each one that was published,
+        `on_change()` when spans have changed.
         """
-        self._on_change = on_change
+        self._on_change, self._on_span = on_change, on_span
         self._lock = threading.Lock()
         self._open: dict[int, ActivationSpan] = {}  # the newest message of each open span, by its id
         self._probabilities: dict[str, float] = {}  # newest P(active) by watch
@@ -135,6 +141,7 @@ class ActivationOutput(DecisionSink[LiveFrame]):
                     self._open.pop(message.span_id, None)
                 else:
                     self._open[message.span_id] = message
+            self._on_span(message)
         if events:
             self._on_change()
 

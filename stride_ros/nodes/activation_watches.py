@@ -70,18 +70,18 @@ class ActivationWatches:
         config = to_config(self._parameters.values())
         return self._owning().requests(config.trigger), config
 
-    # For services
+    # For services and goals
 
-    def add(self, spec: WatchSpec, *, replace_other: bool) -> str:
+    def add(self, spec: WatchSpec, *, replace_other: bool = False, source: Source = Source.SERVICE) -> str:
         """See `WatchList.add`."""
         limit = int(self._parameters["max_watches"])
-        id = self._list.add(spec, limit=limit, replace_other=replace_other, admit=self._admit)
+        id = self._list.add(spec, limit=limit, replace_other=replace_other, source=source, admit=self._admit)
         self._refresh()
         return id
 
-    def remove(self, id: str) -> bool:
+    def remove(self, id: str, *, source: Source | None = None) -> bool:
         """See `WatchList.remove`."""
-        removed = self._list.remove(id)
+        removed = self._list.remove(id, source=source)
         if removed:
             self._refresh()
         return removed

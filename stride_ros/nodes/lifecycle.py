@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from rclpy.action import ActionServer
 from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
@@ -113,6 +114,9 @@ class ManagedNode(LifecycleNode):  # type: ignore[misc]  # untyped library
         self._leave_graph()
 
     def _leave_graph(self) -> None:
+        # rclpy leaves action servers, too.
+        for server in [entity for entity in self.waitables if isinstance(entity, ActionServer)]:
+            server.destroy()
         super().destroy_node()
         # rclpy leaves the services of the state machine, and with them the node and its DDS participant, in
         # the graph until the garbage collector comes: clients would go on finding a node that never answers.

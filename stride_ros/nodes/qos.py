@@ -30,11 +30,15 @@ SPANS_HEARD_QOS = _profile(5000, reliable=True, latched=True)
 # Deeper than what most listeners ask for: partial texts must not push the final one out before a listener is
 # found, which takes the middleware up to some seconds after a start.
 COMMENTARY_KEPT_QOS = _profile(100, reliable=True, latched=True)
+# As much as is kept: what was said just before somebody wanted to know counts, too.
+FINALS_HEARD_QOS = COMMENTARY_KEPT_QOS
 WINDOW_QOS = _profile(10, reliable=True)
 TEXT_QOS = _profile(10, reliable=True)
 QUERY_QOS = _profile(10, reliable=True)
 # Requests that wait while the node is busy, such as with loading a model; by default only ten do.
 SERVICES_QOS = _profile(100, reliable=True)
+# Each tick has feedback for each goal, and all goals have one topic.
+FEEDBACK_QOS = _profile(1000, reliable=True)
 WATCHES_QOS = _profile(1, reliable=True, latched=True)
 DEBUG_IMAGE_QOS = _profile(1, reliable=True)
 DIAGNOSTICS_QOS = _profile(10, reliable=True)

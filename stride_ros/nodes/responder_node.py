@@ -16,6 +16,7 @@ from stride_ros.imaging.images import image_to_rgb
 from stride_ros.msg import ActivationSpan
 from stride_ros.nodes.commentary_output import CommentaryOutput
 from stride_ros.nodes.control import ControlServices
+from stride_ros.nodes.describe_action import DescribeAction
 from stride_ros.nodes.diagnostics import Diagnostics, Rate, Status, gpu_memory, process_memory
 from stride_ros.nodes.lifecycle import ManagedNode
 from stride_ros.nodes.messages import to_nanoseconds
@@ -49,7 +50,8 @@ class _Configured:
 
 
 class ResponderNode(ManagedNode):
-    """`frames` and `activation/span` in; `commentary`, `commentary/text` and /diagnostics out.
+    """`frames` and `activation/span` in; `commentary`, `commentary/text` and /diagnostics out; the action
+    `describe`.
 
     Everything here happens in the executor's thread. What it hears goes to a Responder, whose own thread
     talks to the backend and hands over to a CommentaryOutput. Each ONSET gets exactly one final Commentary.
@@ -65,6 +67,12 @@ class ResponderNode(ManagedNode):
         self._told = ""  # the problem of the ledger that was logged last
         super().__init__("responder", TABLE, _check, **node_options)
         ControlServices(self, is_active=lambda: bool(self._entities), enable=self._enable, reset=self._reset)
+        self._describe = DescribeAction(
+            self,
+            self._answering,
+            obstacle=self._obstacle,
+            model=lambda: self.backend.name if self.backend is not None else "",
+        )
 
     # Transitions
 
@@ -103,6 +111,7 @@ class ResponderNode(ManagedNode):
             destroy(entity)
         self._entities = []
         if self._configured is not None:
+            self._describe.end_all("The node was deactivated before the answer was finished.")
             self._responder.stop("The responder was deactivated before the answer was finished.")
 
     def cleanup(self) -> None:
@@ -204,8 +213,7 @@ class ResponderNode(ManagedNode):
                 f"Ignored a span of the unknown state {span.state}.", throttle_duration_sec=_WARNING_PERIOD
             )
             return
-        live = {name: self.parameters[name] for name in LIVE}
-        self._responder.apply(replace(self._responder.config, **live))
+        self._apply_live()
         self._responder.span(
             SpanReport(
                 state=SpanState(span.state),
@@ -222,6 +230,25 @@ class ResponderNode(ManagedNode):
                 published=info["source_timestamp"],
             )
         )
+
+    def _apply_live(self) -> None:
+        live = {name: self.parameters[name] for name in LIVE}
+        self._responder.apply(replace(self._responder.config, **live))
+
+    def _obstacle(self) -> str:
+        """Why no question can be answered now, and the remedy; empty if one can."""
+        if self._configured is None:
+            return "The node is not configured; configure and activate it first."
+        if not self._entities:
+            return "The node is inactive; activate it first."
+        if not self._responder.enabled:
+            return "The responder is disabled; call ~/enable."
+        return ""
+
+    def _answering(self) -> Responder:
+        """The responder, with the parameters of now."""
+        self._apply_live()
+        return self._responder
 
     def _enable(self, wanted: bool) -> str:
         if wanted:

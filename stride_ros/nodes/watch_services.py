@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from rclpy.clock import Clock, ClockType
@@ -33,8 +34,11 @@ class WatchServices:
     Everything but `publish` is called by the executor's thread.
     """
 
-    def __init__(self, node: Node, watches: ActivationWatches) -> None:
-        self._node, self._watches = node, watches
+    def __init__(
+        self, node: Node, watches: ActivationWatches, on_change: Callable[[], object] = lambda: None
+    ) -> None:
+        """`on_change()` is called by the executor's thread when a service may have changed the watches."""
+        self._node, self._watches, self._on_change = node, watches, on_change
         self._lock = threading.Lock()  # the newest state is published last
         self._publisher: Any = node.create_publisher(Watches, topics.WATCHES, WATCHES_QOS)
         node.create_service(AddWatch, "~/add_watch", self._on_add, qos_profile=SERVICES_QOS)
@@ -57,7 +61,7 @@ class WatchServices:
 
     def _on_add(self, request: AddWatch.Request, response: AddWatch.Response) -> AddWatch.Response:
         try:
-            spec = _spec(request.spec)
+            spec = to_spec(request.spec)
             response.id = self._watches.add(spec, replace_other=request.replace)
         except WatchError as error:
             response.error_code, response.error_msg = int(error.code), as_reason(str(error))
@@ -66,6 +70,7 @@ class WatchServices:
             return response
         response.success = True
         self._node.get_logger().info(f"Watch {response.id}: {escaped(spec.query)}")
+        self._on_change()
         self.publish()
         return response
 
@@ -74,6 +79,7 @@ class WatchServices:
     ) -> RemoveWatch.Response:
         if self._watches.remove(request.id):
             response.success = True
+            self._on_change()
             self.publish()
         elif self._watches.is_owned(request.id):
             response.error_code = RemoveWatch.Response.PARAMETER_OWNED
@@ -111,7 +117,7 @@ class WatchServices:
         )
 
 
-def _spec(message: SpecMessage) -> WatchSpec:
+def to_spec(message: SpecMessage) -> WatchSpec:
     """What a message asks for; WatchError for what no specification can hold."""
 
     def own(name: str) -> float | None:

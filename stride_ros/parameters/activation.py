@@ -73,9 +73,23 @@ TABLE: Table = (
     ParameterSpec(
         "max_watches",
         32,
-        "Maximum number of watches that services may add; each takes its share of memory and time.",
+        "Maximum number of watches that services and goals may add; each takes its share of memory and time.",
         LIVE,
         (0, 1000),
+    ),
+    ParameterSpec(
+        "max_goals",
+        100,
+        "Maximum number of goals that may wait for events at once; goals may share a watch.",
+        LIVE,
+        (0, 1000),
+    ),
+    ParameterSpec(
+        "max_wait",
+        600.0,
+        "Seconds that a goal without a timeout waits for an event; a lost client cannot be noticed.",
+        LIVE,
+        (0.1, 86400.0),
     ),
     ParameterSpec(
         "memory_limit",

@@ -162,6 +162,27 @@ TABLE: Table = (
         limits=(0.0, 3600.0),
     ),
     ParameterSpec(
+        "describe.max_words",
+        60,
+        "Length of an answer to a question at most, in words, where the goal names none.",
+        LIVE,
+        (1, 1000),
+    ),
+    ParameterSpec(
+        "describe.timeout",
+        60.0,
+        "Seconds that a question without a timeout waits for its answer.",
+        LIVE,
+        (0.1, 3600.0),
+    ),
+    ParameterSpec(
+        "describe.max_queue",
+        32,
+        "Questions that wait at most; a further one is refused.",
+        LIVE,
+        (1, 1000),
+    ),
+    ParameterSpec(
         "remember",
         True,
         "Keep in $ROS_HOME/stride_ros which events were answered, so that a restarted node repeats none.",

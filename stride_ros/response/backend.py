@@ -40,6 +40,7 @@ class ResponseRequest:
     event's start in s on the frames' clock. `history` holds the last commentaries, oldest first, so
     that the model does not repeat itself; `system_prompt` sets style, language and length ("" for none).
     `frame_stamps` are the frames' stamps in ns, for the record of what was shown; no backend reads them.
+    `max_words` above 0: the query is a question of somebody, to be answered in so many words, and no event.
     """
 
     query: str
@@ -48,6 +49,7 @@ class ResponseRequest:
     history: tuple[str, ...] = ()
     system_prompt: str = ""
     frame_stamps: tuple[int, ...] = ()
+    max_words: int = 0
 
 
 def brief(error: object, longest: int = 200) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from stride_ros.errors import QueryError
 from stride_ros.response.backend import ResponseRequest
+from stride_ros.text.wording import counted
 
 DEFAULT_SYSTEM_PROMPT = (
     "You are the voice of a robot and comment live on what its camera sees. "
@@ -23,12 +24,17 @@ def frame_times(request: ResponseRequest) -> list[float]:
 def question(request: ResponseRequest, forbidden: Iterable[str] = ()) -> str:
     """The user's turn after the frames: what was asked, when the event began, what was said before.
 
+    A question that is about no event comes with the length of the answer alone.
+
     `forbidden` are the model's control tokens: they are removed from the user's text, since they would
     end the turn or ask for an image that is not there. Raises QueryError for an empty query.
     """
     query = _plain(request.query, forbidden)
     if not query:
         raise QueryError("The query is empty: say in a few words what you want to be told about.")
+    if request.max_words:
+        limit = counted(request.max_words, "word")
+        return f"The user asks: {query}\nAnswer from what the frames show, in at most {limit}."
     began = max(0.0, request.span_start - request.frames[0].time) if request.frames else 0.0
     lines = [
         f"The user asked: {query}",

@@ -22,6 +22,7 @@ from stride_ros.response.config import MAX_HISTORY, ResponseConfig
 from stride_ros.response.dispatch import MAX_OPEN, AnswerDispatch
 from stride_ros.response.frame_cache import FrameCache, Selection
 from stride_ros.response.known_onsets import MAX_HEARD, Key, KnownOnsets
+from stride_ros.response.questions import Asked, Questions
 from stride_ros.response.request import make_request, nanoseconds
 from stride_ros.response.scheduler import Answer, AnswerScheduler, Figures, Job, NothingToShow
 from stride_ros.text.foreign import mended
@@ -85,6 +86,7 @@ class Responder:
         self._history = _History()
         self._scheduler = AnswerScheduler(backend, self._tell, config, inline=inline)
         self._dispatch = AnswerDispatch(self._scheduler, config.respond_on)
+        self.questions = Questions(self._scheduler, self._frames, lambda: self._config)
         self._late: dict[Hashable, _Late] = {}  # oldest first
         # ns since the epoch; of what was published before, frames may have been missed.
         self._listens_since = 0
@@ -284,6 +286,9 @@ class Responder:
     # Either thread, one call at a time
 
     def _tell(self, job: Job, answer: Answer) -> None:
+        if isinstance(job.context, Asked):
+            job.context.tell(answer)
+            return
         event = cast(_Event, job.context)
         commentary = Commentary(
             span=event.report,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import time
 from collections import deque
@@ -46,6 +47,8 @@ class Job:
     context: object = None
     last: bool = True
     earlier: Job | None = None
+    is_question: bool = False  # of somebody: answered when no event waits, and counted nowhere
+    max_words: int = 0  # above 0: the text ends with this word
     text: str = field(default="", init=False)
     frame_stamps: tuple[int, ...] = field(default=(), init=False)  # ns, of what the backend was shown
     submitted: float = field(default=0.0, init=False)  # time.monotonic(), the deadline counts from here
@@ -113,6 +116,7 @@ class AnswerScheduler:
         self._deadline = 0.0 if inline else config.deadline
         self._partial_interval = 1.0 / config.partial_rate
         self._waiting: deque[Job] = deque()
+        self._questions: deque[Job] = deque()
         self._current: Job | None = None
         self._stopping = False
         self._changed = threading.Condition()
@@ -139,8 +143,9 @@ class AnswerScheduler:
             if self._policy != "queue":
                 for waiting in tuple(self._waiting):
                     self._finish(waiting, AnswerStatus.SKIPPED, "A newer event came before the answer began.")
-                if self._policy == "interrupt" and self._current is not None:
-                    self._finish(self._current, AnswerStatus.SKIPPED, "A newer event interrupted the answer.")
+                current = self._current
+                if self._policy == "interrupt" and current is not None and not current.is_question:
+                    self._finish(current, AnswerStatus.SKIPPED, "A newer event interrupted the answer.")
             elif len(self._waiting) >= self._max_queue:
                 self._finish(
                     self._waiting[0],
@@ -154,6 +159,25 @@ class AnswerScheduler:
         if self._inline:
             self._answer_next()
 
+    def ask(self, job: Job, max_waiting: int) -> bool:
+        """Take on a question, which waits for all events; False when so many wait already."""
+        with self._changed:
+            if len(self._questions) >= max_waiting and not self._stopping:
+                return False
+            job.submitted = time.monotonic()
+            self._questions.append(job)
+            if self._stopping:
+                self._finish(job, AnswerStatus.SKIPPED, "The responder is shutting down.")
+            self._changed.notify_all()
+        if self._inline:
+            self._answer_next()
+        return True
+
+    def position(self, job: Job) -> int:
+        """The place of a question among those that wait, from 1; 0: it does not wait."""
+        with self._changed:
+            return self._questions.index(job) + 1 if job in self._questions else 0
+
     def skip(self, job: Job, reason: str) -> None:
         """End a job, submitted or not, without an answer; nothing if it has ended already."""
         with self._changed:
@@ -164,13 +188,12 @@ class AnswerScheduler:
         with self.lock:
             job.closed = True
             job.request = _over
-            if job in self._waiting:
-                self._waiting.remove(job)
+            self._leave_queue(job)
 
     def skip_all(self, reason: str) -> None:
         """End every job now: SKIPPED, with `reason`."""
         with self._changed:
-            for job in self._owed():
+            for job in (*self._owed(), *self._questions):
                 self._finish(job, AnswerStatus.SKIPPED, reason)
 
     def close(self, reason: str, timeout: float = 10.0) -> bool:
@@ -187,7 +210,7 @@ class AnswerScheduler:
     def wait_idle(self, timeout: float) -> bool:
         """Wait until nothing waits or runs; False if `timeout` (s) passed first."""
         with self._changed:
-            return self._changed.wait_for(lambda: not self._waiting and self._current is None, timeout)
+            return self._changed.wait_for(lambda: not self._next and self._current is None, timeout)
 
     def figures(self) -> Figures:
         """A copy of the counters and measurements."""
@@ -198,16 +221,16 @@ class AnswerScheduler:
     def _work(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: bool(self._waiting) or self._stopping)
-                if not self._waiting:
+                self._changed.wait_for(lambda: bool(self._next) or self._stopping)
+                if not self._next:
                     return
             self._answer_next()
 
     def _answer_next(self) -> None:
         with self._changed:
-            if not self._waiting:  # it was skipped in the meantime
+            if not self._next:  # it was skipped in the meantime
                 return
-            job = self._current = self._waiting.popleft()
+            job = self._current = self._next.popleft()
             job.begun = True
         try:
             self._answer(job)
@@ -228,6 +251,9 @@ class AnswerScheduler:
                 if not job.text:
                     started = now
                 job.text += piece
+                if job.max_words and (cut := _first_words(job.text, job.max_words)):
+                    job.text = cut
+                    break
                 if now - last_partial >= self._partial_interval and job.text.strip():
                     self._partial(job)
                     last_partial = now
@@ -265,18 +291,13 @@ class AnswerScheduler:
             if job.closed:
                 return
             job.closed = True
-            if job in self._waiting:
-                self._waiting.remove(job)
+            self._leave_queue(job)
             job.request = _over  # which holds no frames
             error = as_reason(error)
             if job.earlier is not None:
                 self.drop(job.earlier)
-            figures = self._figures
-            figures.answered += status is AnswerStatus.OK
-            figures.errors += status is AnswerStatus.ERROR
-            figures.skipped += status is AnswerStatus.SKIPPED
-            if status is not AnswerStatus.SKIPPED:
-                figures.last_error = error
+            if not job.is_question:
+                self._count(status, error)
             self._tell(job, _answer_of(job, True, status, error))
             self._changed.notify_all()
 
@@ -286,8 +307,16 @@ class AnswerScheduler:
         except Exception:  # a message that cannot be sent must not end the worker
             _LOG.exception("An answer could not be published.")
 
+    def _count(self, status: AnswerStatus, error: str) -> None:
+        figures = self._figures
+        figures.answered += status is AnswerStatus.OK
+        figures.errors += status is AnswerStatus.ERROR
+        figures.skipped += status is AnswerStatus.SKIPPED
+        if status is not AnswerStatus.SKIPPED:
+            figures.last_error = error
+
     def _measure(self, job: Job, started: float) -> None:
-        if not started:
+        if not started or job.is_question:
             return
         with self._changed:
             spent = time.monotonic() - started
@@ -299,17 +328,37 @@ class AnswerScheduler:
         with self._changed:
             while not self._stopping:
                 now = time.monotonic()
-                for job in self._owed():
+                for job in self._due():
                     if now - job.submitted >= self._deadline:
                         self._finish(
                             job, AnswerStatus.SKIPPED, f"The deadline of {self._deadline:g} s passed."
                         )
-                ends = [job.submitted + self._deadline for job in self._owed()]
+                ends = [job.submitted + self._deadline for job in self._due()]
                 self._changed.wait(max(0.0, min(ends) - time.monotonic()) if ends else None)
+
+    @property
+    def _next(self) -> deque[Job]:
+        """The queue whose turn it is: questions wait for all events."""
+        return self._waiting or self._questions
+
+    def _leave_queue(self, job: Job) -> None:
+        for queue in (self._waiting, self._questions):
+            if job in queue:
+                queue.remove(job)
+
+    def _due(self) -> list[Job]:
+        """Those whose deadline counts."""
+        return [job for job in self._owed() if not job.is_question]
 
     def _owed(self) -> list[Job]:
         running = [self._current] if self._current is not None and not self._current.closed else []
         return [*running, *self._waiting]
+
+
+def _first_words(text: str, count: int) -> str:
+    """So many words of a text that has begun another one; empty if it has not."""
+    match = re.match(rf"\s*(?:\S+\s+){{{count}}}(?=\S)", text)
+    return match.group().rstrip() if match else ""
 
 
 def _over() -> ResponseRequest:

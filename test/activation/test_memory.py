@@ -1,6 +1,7 @@
 """Memory of a watch follows its prompt, stays within what was promised, and is admitted before it is used."""
 
 import gc
+import os
 import re
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from stride_ros.qwen3_vl import reservation
 
 pytestmark = pytest.mark.slow
 
+TICKS = int(os.environ.get("STRIDE_TICKS", "520"))
 QUERIES = ("Tell me when a person is in view.", "A red ball is on the table.")
 SIZE = (64, 96)
 CONFIG = ActivationConfig(max_frames=128, drop_frames=32, decide_every=8, unmasking_steps=2)
@@ -36,7 +38,7 @@ def resident_bytes() -> int:
     return found
 
 
-def test_600_ticks_take_what_was_promised_and_the_system_says_so(tiny, make_frames):
+def test_hundreds_of_ticks_take_what_was_promised_and_the_system_says_so(tiny, make_frames):
     engine = ActivationEngine(tiny, CONFIG)
     stream = engine.open_stream("camera", SIZE)
     promised = engine.memory_for(SIZE, QUERIES[:1])
@@ -44,22 +46,23 @@ def test_600_ticks_take_what_was_promised_and_the_system_says_so(tiny, make_fram
     images, known, kept, full = make_frames(8, SIZE), [], [], 0
     gc.collect()
     others, resident = resident_bytes(), []
-    for tick in range(600):
+    for tick in range(TICKS):
         engine.push({stream: (images[tick % 8], float(tick))})
-        kept.append(watch.passes.memory_bytes)
         full = max(full, watch.passes._active.prefix.memory_bytes)
         known.append(engine.memory_bytes)
-        resident.append(resident_bytes() - others)
+        if tick % 5 == 0:  # every place between two shifts comes, and the system's answer takes long
+            kept.append(watch.passes.memory_bytes)
+            resident.append(resident_bytes() - others)
     assert max(known) <= promised
     assert max(known) > 0.9 * promised
     for bytes_of_caches in (kept, resident) if max(resident) else (kept,):  # a kernel without huge pages
         assert np.mean(bytes_of_caches) <= 1.35 * full
-        assert np.mean(bytes_of_caches[200:]) <= 1.35 * full  # without the time when nothing was full
+        assert np.mean(bytes_of_caches[40:]) <= 1.35 * full  # without the time when nothing was full
         assert max(bytes_of_caches) <= 1.85 * full
     if max(resident):
         np.testing.assert_allclose(resident, kept, rtol=0.02)
     # What a prompt had is free as soon as it begins anew, not when somebody needs it.
-    assert min(kept[200:]) < 1.1 * full
+    assert min(kept[40:]) < 1.1 * full
 
 
 def test_without_mappings_memory_is_still_bounded(tiny, make_frames, monkeypatch):

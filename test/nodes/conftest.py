@@ -61,17 +61,20 @@ class Graph:
             self._executor.remove_node(node)
             node.destroy_node()
 
-        self._in_executor(destroy)
+        self.in_executor(destroy)
 
     def destroy_publisher(self, publisher: Any) -> None:
         """Destroy a publisher of the observer's."""
-        self._in_executor(lambda: self.observer.destroy_publisher(publisher))
+        self.in_executor(lambda: self.observer.destroy_publisher(publisher))
 
-    def _in_executor(self, action: Callable[[], object]) -> None:
-        """Run this in the executor's thread, which dies when another one destroys what it waits for."""
+    def in_executor(self, action: Callable[[], Any]) -> Any:
+        """Run this in the executor's thread, which dies when another one destroys what it waits for.
+
+        A client of an action that is asked by another thread may miss an answer that comes at once.
+        """
         task = self._executor.create_task(action)
         self.wait(task.done, "the executor")
-        task.result()
+        return task.result()
 
     def collect(self, message_type: Any, topic: str, qos: Any = 10) -> list[Any]:
         """Return a list that grows with the messages on a topic."""
@@ -125,7 +128,7 @@ class Graph:
             found = client.wait_for_service(TIMEOUT / TRIES)
             if found:
                 yield client
-            self._in_executor(lambda client=client: self.observer.destroy_client(client))
+            self.in_executor(lambda client=client: self.observer.destroy_client(client))
             if found:
                 return
         pytest.fail(f"no service {name}")

@@ -30,11 +30,14 @@ TABLES = {"responder": responder.TABLE, "camera": camera.TABLE}
 # Used only with a parameter set, or on some distributions.
 OPTIONAL = {
     "/camera/image_raw/compressed",
+    "commentary",  # while a goal wants it
     "/clock",
     "/parameter_events",
     "~/get_type_description",
     "~/get_transition_graph",
 }
+# What an action is made of.
+ASKED, TOLD = ("send_goal", "get_result", "cancel_goal"), ("feedback", "status")
 
 
 def policy(node: str) -> dict[tuple[str, str], set[str]]:
@@ -48,7 +51,12 @@ def policy(node: str) -> dict[tuple[str, str], set[str]]:
         ((action, verdict),) = group.attrib.items()
         assert verdict == "ALLOW"
         names = {full_name(str(entry.text), node) for entry in group}
-        allowed[group.tag.rstrip("s"), action] = names
+        if group.tag == "actions":
+            assert action == "execute"
+            allowed["service", "reply"] |= {f"{name}/_action/{part}" for name in names for part in ASKED}
+            allowed["topic", "publish"] |= {f"{name}/_action/{part}" for name in names for part in TOLD}
+        else:
+            allowed[group.tag.rstrip("s"), action] = names
     return allowed
 
 

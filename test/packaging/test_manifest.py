@@ -29,6 +29,8 @@ COMES_WITH = {
     "packaging": ("transformers", "packaging"),
 }
 NEWER_STANDARD_LIBRARY = {"compression"}  # from Python 3.14
+# An example for those who have it says so at its top; nobody else needs it.
+FOR_AN_EXAMPLE = {"py_trees"}
 # A pytest plugin is only ever imported by pytest.
 FOR_TESTS = {"pytest"}
 
@@ -62,7 +64,7 @@ def imports(path: Path) -> set[str]:
 
 
 def all_imports() -> set[str]:
-    return set().union(*(imports(path) for path in sources()))
+    return set().union(*(imports(path) for path in sources())) - FOR_AN_EXAMPLE
 
 
 def declared(*kinds: str) -> set[str]:

@@ -1,0 +1,60 @@
+"""One call of a service, from the search for its server to its answer; in the client's thread."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+from stride_ros.client.errors import NodeLost, Refused
+from stride_ros.client.goals import AGAIN
+from stride_ros.client.pending import Pending
+
+_ANSWER = 10.0  # s that an answer may take; a node that loads a model may take longer, and is asked again
+T = TypeVar("T")
+
+
+class CallRun(Generic[T]):
+    """Calls a service whose response has success, error_code and error_msg, and ends `pending` with it.
+
+    A request whose answer is lost is sent once more, so it must be one that changes nothing the second time.
+    """
+
+    def __init__(
+        self,
+        client: Any,
+        request: Any,
+        convert: Callable[[Any], T],
+        *,
+        patience: float,
+        done_before: int | None = None,
+    ) -> None:
+        """`convert(response)`: value of a success. patience: s until there must be a server.
+
+        done_before: error_code that says that there is nothing to do; a success.
+        """
+        self._done_before = done_before
+        self.pending: Pending[T] = Pending()
+        self._client, self._request, self._convert, self._patience = client, request, convert, patience
+        self._begun = time.monotonic()
+        self._sent: float | None = None
+
+    def tick(self) -> bool:
+        """Look after the call; whether it is over. To be called a few times a second."""
+        now, sent = time.monotonic(), self._sent
+        if self.pending.done():
+            return True
+        if now - self._begun > self._patience + (0.0 if sent is None else _ANSWER):
+            what = "is not there; start its node" if sent is None else "has not answered"
+            self.pending.fail(NodeLost(f"The service {self._client.srv_name} {what}."))
+        elif (sent is None or now - sent > AGAIN) and self._client.service_is_ready():
+            self._sent = now
+            self._client.call_async(self._request).add_done_callback(self._on_answer)
+        return self.pending.done()
+
+    def _on_answer(self, future: Any) -> None:
+        response = future.result()
+        if response.success or response.error_code == self._done_before:
+            self.pending.succeed(self._convert(response))
+        else:
+            self.pending.fail(Refused(response.error_msg, response.error_code))

@@ -1,0 +1,119 @@
+"""One goal of an action, from the search for its server to its result; in the client's thread."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+from action_msgs.msg import GoalStatus
+from unique_identifier_msgs.msg import UUID
+
+from stride_ros.client.errors import Canceled, ClientError, NodeLost, Refused, TimedOut
+from stride_ros.client.pending import Pending
+
+# s after which a request is sent once more: a node that has just met this client may lose its first answer.
+AGAIN = 3.0
+_LOST = 5.0  # s without a server until it counts as gone
+_GRACE = 10.0  # s that an answer may come after its time; a server that lives keeps to it
+T = TypeVar("T")
+
+
+class GoalRun(Generic[T]):
+    """Sends a goal as soon as there is a server, and ends `pending` with what becomes of it.
+
+    A server that goes away says nothing; that is noticed here, so that nobody waits for ever.
+    """
+
+    def __init__(
+        self,
+        client: Any,
+        goal: Any,
+        convert: Callable[[Any], T],
+        *,
+        post: Callable[[Callable[[], object]], None],
+        on_feedback: Callable[[Any], object] | None,
+        patience: float,
+        limit: float | None,
+    ) -> None:
+        """`convert(result)`: value of a goal that succeeded. `post(action)` runs it in the client's thread.
+
+        patience: s until there must be a server. limit: s that the goal may take at most; None: the node's.
+        """
+        self.pending: Pending[T] = Pending(lambda: post(self._cancel))
+        self._client, self._goal, self._convert = client, goal, convert
+        self._on_feedback = on_feedback
+        self._patience, self._limit = patience, limit
+        self._begun = self._seen = time.monotonic()
+        self._sent: float | None = None
+        self._is_canceled = False
+        self._id = UUID(uuid=list(uuid.uuid4().bytes))
+        self._handle: Any = None
+
+    def tick(self) -> bool:
+        """Look after the goal; whether it is over. To be called a few times a second."""
+        if self.pending.done():
+            return True
+        now, name = time.monotonic(), self._client._action_name
+        if self._client.server_is_ready():
+            self._seen = now
+            if self._handle is None and (self._sent is None or now - self._sent > AGAIN):
+                self._send(now)
+        elif self._sent is not None and now - self._seen > _LOST:
+            self.pending.fail(NodeLost(f"The node that serves {name} has gone."))
+        elif self._sent is None and now - self._begun > self._patience:
+            self.pending.fail(
+                NodeLost(f"No node serves {name}; start it, or check the namespace and the ROS domain.")
+            )
+        started = self._handle is not None
+        if self._sent is not None and not started and now - self._begun > self._patience + _GRACE:
+            self.pending.fail(NodeLost(f"{name} has not answered; ask again."))
+        if started and self._limit is not None and now - self._begun > self._limit + self._patience + _GRACE:
+            self.pending.fail(NodeLost(f"The result of {name} is overdue; ask again."))
+        return self.pending.done()
+
+    def _send(self, now: float) -> None:
+        self._sent = now
+        feedback = None
+        if (tell := self._on_feedback) is not None:
+            feedback = lambda message: tell(message.feedback)  # noqa: E731
+        sent = self._client.send_goal_async(self._goal, feedback, self._id)
+        sent.add_done_callback(self._on_accepted)
+
+    def _on_accepted(self, future: Any) -> None:
+        if self._handle is not None:
+            return
+        # The node accepts a goal once; where that answer was lost, its result comes all the same.
+        self._handle = future.result()
+        if self._is_canceled:
+            self._handle.cancel_goal_async()
+        self._handle.get_result_async().add_done_callback(self._on_result)
+
+    def _on_result(self, future: Any) -> None:
+        status, result = future.result().status, future.result().result
+        code, message = result.error_code, result.error_msg
+        if status == GoalStatus.STATUS_SUCCEEDED:
+            self.pending.succeed(self._convert(result))
+        elif status == GoalStatus.STATUS_CANCELED:
+            self.pending.fail(Canceled(message, code))
+        elif status == GoalStatus.STATUS_UNKNOWN:
+            self.pending.fail(NodeLost("The node has forgotten the goal; ask again."))
+        else:
+            self.pending.fail(_error(result)(message, code))
+
+    def _cancel(self) -> None:
+        self._is_canceled = True
+        if self._handle is not None:
+            self._handle.cancel_goal_async()
+        elif self._sent is None:
+            self.pending.fail(Canceled("The goal was canceled before a node was found."))
+
+
+def _error(result: Any) -> type[ClientError]:
+    refusals = {getattr(result, name, None) for name in ("REFUSED", "INVALID", "QUEUE_FULL", "NO_FRAMES")} - {
+        None
+    }
+    if result.error_code == result.TIMEOUT:
+        return TimedOut
+    return Refused if result.error_code in refusals else ClientError

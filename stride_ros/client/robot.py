@@ -1,0 +1,336 @@
+"""What a mission can ask a robot that runs the nodes of this package."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import secrets
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, TypeVar
+
+import rclpy
+from builtin_interfaces.msg import Duration, Time
+from rclpy.action import ActionClient
+from rclpy.clock import Clock, ClockType
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.qos import QoSDurabilityPolicy, QoSProfile
+from rclpy.task import Future
+
+from stride_ros.action import Describe, WaitForEvent
+from stride_ros.client.calls import CallRun
+from stride_ros.client.errors import Canceled, ClientError
+from stride_ros.client.goals import GoalRun
+from stride_ros.client.pending import Pending
+from stride_ros.client.watch import RobotWatch
+from stride_ros.msg import ActivationSpan, Commentary, WatchSpec
+from stride_ros.srv import AddWatch, RemoveWatch
+from stride_ros.text import topics
+
+_FAREWELL = 2.0  # s for the answers to what is canceled at the end
+_PERIOD = 0.1  # s between looks at goals that are under way
+_DEPTH = QoSProfile(depth=100)  # of what waits here, such as the feedback for all goals
+_SPANS = QoSProfile(depth=100, durability=QoSDurabilityPolicy.VOLATILE)  # nothing old
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Event:
+    """An event that was waited for. commentary: the final one, where it was wanted and has come."""
+
+    span: ActivationSpan
+    commentary: Commentary | None = None
+
+    @property
+    def text(self) -> str:
+        """What was said about it; empty if nothing was."""
+        return str(self.commentary.text) if self.commentary is not None else ""
+
+
+class Robot:
+    """A robot that notices: every method returns at once, with something to await or to block on.
+
+        with Robot() as robot:
+            event = robot.wait_for("Tell me when a person is in view.", timeout=30.0).result()
+            answer = robot.describe("What does the person carry?", last=3.0).result()
+
+        async with Robot() as robot:
+            event = await robot.wait_for("Tell me when a person is in view.", timeout=30.0)
+
+    It has a ROS node and a thread of its own, so that it may be used from any thread and any callback.
+    """
+
+    def __init__(
+        self, namespace: str = topics.NAMESPACE, *, patience: float = 10.0, context: Any = None
+    ) -> None:
+        """`namespace` of the nodes. patience: s until they must be there.
+
+        context: rclpy's, the default one if None; it is initialised if nobody has done so.
+        """
+        context = context if context is not None else rclpy.get_default_context()
+        self._owns_context = not context.ok()
+        if self._owns_context:
+            rclpy.init(context=context)
+        self._context, self._patience = context, patience
+        name = f"robot_client_{secrets.token_hex(4)}"
+        self._node = rclpy.create_node(
+            name, namespace=namespace, context=context, enable_rosout=False, start_parameter_services=False
+        )
+        qos = {f"{part}_service_qos_profile": _DEPTH for part in ("goal", "result", "cancel")}
+        self._waiting = ActionClient(
+            self._node, WaitForEvent, topics.WAIT_FOR_EVENT, feedback_sub_qos_profile=_DEPTH, **qos
+        )
+        self._describing = ActionClient(
+            self._node, Describe, topics.DESCRIBE, feedback_sub_qos_profile=_DEPTH, **qos
+        )
+        self._adding = self._node.create_client(AddWatch, "activation/add_watch", qos_profile=_DEPTH)
+        self._removing = self._node.create_client(RemoveWatch, "activation/remove_watch", qos_profile=_DEPTH)
+        self._runs: list[GoalRun[Any] | CallRun[Any]] = []
+        self._is_closed = False
+        self._watches: dict[str, RobotWatch] = {}
+        self._spans: Any = None  # the subscription, while there are watches
+        self._node.create_timer(_PERIOD, self._on_timer, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self._executor = SingleThreadedExecutor(context=context)
+        self._executor.add_node(self._node)
+        self._stopped = Future()
+        self._thread = threading.Thread(target=self._spin, name="stride-robot-client", daemon=True)
+        self._thread.start()
+
+    # What can be asked
+
+    def wait_for(
+        self,
+        query: str = "",
+        *,
+        watch: str = "",
+        until: str = "onset",
+        timeout: float | None = None,
+        look_back: float = 0.0,
+        accept_open: bool = True,
+        commentary: bool = False,
+        on_feedback: Callable[[WaitForEvent.Feedback], object] | None = None,
+        **spec: Any,
+    ) -> Pending[Event]:
+        """Wait until something happens; see WaitForEvent.action.
+
+        query: what, in natural language; watch: id of a watch that is there, or the name of a new one.
+        until: `onset` or `offset`. timeout: s, the node's max_wait if None. look_back: s; events of this
+        while count, too. accept_open: one that is already going on counts. commentary: wait for what is said
+        about it. spec: further fields of WatchSpec. Fails with TimedOut, Refused, Canceled, NodeLost, or with
+        ClientError where the watch was removed, the node deactivated or a clock set.
+        """
+        moments = {"onset": WaitForEvent.Goal.ONSET, "offset": WaitForEvent.Goal.OFFSET}
+        if until not in moments:
+            raise ValueError(f"until is {until!r}; use 'onset' or 'offset'.")
+        goal = WaitForEvent.Goal(
+            watch=WatchSpec(query=query, id=watch, look_back=duration(look_back), **spec),
+            until=moments[until],
+            accept_open=accept_open,
+            timeout=duration(timeout or 0.0),
+            want_commentary=commentary,
+        )
+
+        def convert(result: WaitForEvent.Result) -> Event:
+            return Event(result.span, result.commentary if result.commentary.final else None)
+
+        return self._run(self._waiting, goal, convert, on_feedback, timeout)
+
+    def describe(
+        self,
+        question: str,
+        *,
+        last: float = 0.0,
+        start: float | None = None,
+        end: float | None = None,
+        max_words: int = 0,
+        max_frames: int = 0,
+        timeout: float | None = None,
+        on_text: Callable[[str], object] | None = None,
+        **fields: Any,
+    ) -> Pending[Commentary]:
+        """Ask about what the camera sees or saw; the Commentary has the answer in `text`.
+
+        last: s, the frames of this last while; 0: the newest frame. start, end: instead, s since the epoch on
+        the clock of the images. on_text(text): all that is said so far, as it comes, in the client's thread.
+        Limits that are 0 or None are the node's. Fails with TimedOut, Refused, Canceled, NodeLost or
+        ClientError.
+        """
+        goal = Describe.Goal(
+            question=question,
+            last=duration(last),
+            start=_time(start or 0.0),
+            end=_time(end or 0.0),
+            max_words=max_words,
+            max_frames=max_frames,
+            timeout=duration(timeout or 0.0),
+            **fields,
+        )
+
+        def tell(feedback: Describe.Feedback) -> None:
+            if feedback.text and on_text is not None:
+                on_text(feedback.text)
+
+        return self._run(self._describing, goal, lambda result: result.commentary, tell, timeout)
+
+    def watch(
+        self,
+        query: str,
+        *,
+        id: str = "",
+        on_event: Callable[[ActivationSpan], object] | None = None,
+        lifetime: float = 30.0,
+        **spec: Any,
+    ) -> RobotWatch:
+        """Have something watched for while a `with` block runs, or until its `remove`.
+
+            with robot.watch("Tell me when the door opens.", on_event=print) as door:
+                robot.wait_for(watch=door.id).result()
+
+        on_event(span): each change of its spans from now on, in the client's thread. lifetime: s; the watch
+        is renewed while this process lives, and goes that long after it; 0: it stays until it is removed.
+        spec: further fields of WatchSpec. The block, or `added`, fails with Refused or NodeLost.
+        """
+        name = id or f"watch_{secrets.token_hex(8)}"  # the same where the request is sent once more
+        made = WatchSpec(query=query, id=name, lifetime=duration(lifetime), **spec)
+        return RobotWatch(self, made, lifetime, on_event)
+
+    def close(self) -> None:
+        """Cancel what is under way, remove the watches of this client, and end its thread, in 2 s or so."""
+        if self._is_closed:
+            return
+        removals = [watch.remove() for watch in list(self._watches.values())]
+        self._is_closed = True
+        for run in list(self._runs):
+            run.pending.cancel()
+        concurrent.futures.wait(
+            [pending.future for pending in (*removals, *(run.pending for run in self._runs))], _FAREWELL
+        )
+        for run in list(self._runs):
+            run.pending.fail(Canceled("The client was closed."))
+        if not self._stopped.done():
+            self._stopped.set_result(None)
+        self._thread.join()
+        self._executor.shutdown(timeout_sec=0)
+        self._waiting.destroy()
+        self._describing.destroy()
+        self._node.destroy_node()
+        if self._owns_context:
+            self._context.try_shutdown()
+
+    def __enter__(self) -> Robot:
+        """See the class."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close."""
+        self.close()
+
+    async def __aenter__(self) -> Robot:
+        """See the class."""
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close, while the loop goes on."""
+        await asyncio.get_running_loop().run_in_executor(None, self.close)
+
+    # For the watches of this client
+
+    def add_watch(self, spec: WatchSpec) -> Pending[str]:
+        """Add a watch, or renew it; its id."""
+        call = CallRun(
+            self._adding,
+            AddWatch.Request(spec=spec),
+            lambda response: str(response.id),
+            patience=self._patience,
+        )
+        return self._begin(call)
+
+    def remove_watch(self, id: str) -> Pending[None]:
+        """Remove a watch."""
+        self._watches.pop(id, None)
+        call = CallRun(
+            self._removing,
+            RemoveWatch.Request(id=id),
+            lambda response: None,
+            patience=self._patience,
+            done_before=RemoveWatch.Response.NOT_FOUND,
+        )
+        return self._begin(call)
+
+    def follow(self, watch: RobotWatch, id: str) -> None:
+        """Tell a watch what becomes of its spans, and renew it."""
+
+        def subscribe() -> None:
+            self._watches[id] = watch
+            if self._spans is None:
+                self._spans = self._node.create_subscription(
+                    ActivationSpan, topics.SPAN, self._on_span, _SPANS
+                )
+
+        self._post(subscribe)
+
+    # The client's thread
+
+    def _run(
+        self,
+        client: Any,
+        goal: Any,
+        convert: Callable[[Any], T],
+        on_feedback: Callable[[Any], object] | None,
+        timeout: float | None,
+    ) -> Pending[T]:
+        run = GoalRun(
+            client,
+            goal,
+            convert,
+            post=self._post,
+            on_feedback=on_feedback,
+            patience=self._patience,
+            limit=timeout,
+        )
+        return self._begin(run)
+
+    def _begin(self, run: GoalRun[T] | CallRun[T]) -> Pending[T]:
+        """Let a request run: rclpy is asked in one thread only, since it loses answers that come at once."""
+        if self._is_closed:
+            run.pending.fail(ClientError("This client was closed; make another one."))
+            return run.pending
+
+        def begin() -> None:
+            self._runs.append(run)
+            run.tick()
+
+        self._post(begin)
+        return run.pending
+
+    def _post(self, action: Callable[[], object]) -> None:
+        self._executor.create_task(action)
+
+    def _on_timer(self) -> None:
+        self._runs = [run for run in self._runs if not run.tick()]
+        for watch in list(self._watches.values()):
+            watch.renew()
+
+    def _on_span(self, span: ActivationSpan) -> None:
+        if (watch := self._watches.get(span.watch)) is not None:
+            watch.tell(span)
+
+    def _spin(self) -> None:
+        with suppress(ExternalShutdownException):
+            self._executor.spin_until_future_complete(self._stopped)
+
+
+def duration(seconds: float) -> Duration:
+    """Seconds as a Duration message."""
+    return Duration(sec=int(seconds // 1), nanosec=int(seconds % 1 * 1e9))
+
+
+def _time(seconds: float) -> Time:
+    return Time(sec=int(seconds // 1), nanosec=int(seconds % 1 * 1e9))

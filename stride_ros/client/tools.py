@@ -1,0 +1,173 @@
+"""The robot's abilities as tools for an agent: descriptions with JSON schemas, and what runs a call."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from stride_ros.client.errors import ClientError, TimedOut
+from stride_ros.client.robot import Robot, duration
+from stride_ros.msg import WatchSpec
+
+_QUERY = {
+    "type": "string",
+    "description": "What to be told about, as an instruction: 'Tell me when a person is in view.'",
+    "minLength": 1,
+    "maxLength": 1000,
+}
+_SECONDS = {"type": "number", "minimum": 0}
+
+
+def _tool(name: str, description: str, properties: dict[str, Any], *required: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "description": description,
+        "parameters": {
+            "type": "object",
+            "properties": properties,
+            "required": list(required),
+            "additionalProperties": False,
+        },
+    }
+
+
+# In the form of the `function` objects of the OpenAI protocol; other protocols rename `parameters`.
+TOOLS: tuple[dict[str, Any], ...] = (
+    _tool(
+        "wait_for_event",
+        "Wait until the robot's camera sees something begin or end. Returns what happened and when, or that "
+        "nothing did in time.",
+        {
+            "query": _QUERY,
+            "until": {
+                "type": "string",
+                "enum": ["onset", "offset"],
+                "description": "onset (default): until it begins; offset: until it is over.",
+            },
+            "timeout": {**_SECONDS, "maximum": 3600, "description": "Seconds to wait at most; default 60."},
+            "look_back": {
+                **_SECONDS,
+                "maximum": 600,
+                "description": "Seconds; what happened in this last while counts, too. Default 0.",
+            },
+        },
+        "query",
+    ),
+    _tool(
+        "describe",
+        "Ask about what the robot's camera sees now, or saw in the last seconds. Returns the answer of a "
+        "vision model, which may be wrong.",
+        {
+            "question": {"type": "string", "minLength": 1, "maxLength": 1000},
+            "last": {
+                **_SECONDS,
+                "maximum": 600,
+                "description": "Seconds of video to look at; 0 (default): the newest picture alone.",
+            },
+        },
+        "question",
+    ),
+    _tool(
+        "add_watch",
+        "Have something watched for from now on, so that wait_for_event with look_back finds it at once. "
+        "Returns the id of the watch.",
+        {
+            "query": _QUERY,
+            "lifetime": {
+                **_SECONDS,
+                "maximum": 86400,
+                "description": "Seconds until it ends by itself; default 600.",
+            },
+        },
+        "query",
+    ),
+    _tool(
+        "remove_watch",
+        "End a watch that add_watch has added.",
+        {"id": {"type": "string", "description": "What add_watch returned."}},
+        "id",
+    ),
+)
+
+
+def call(robot: Robot, name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Run a tool call of an agent, and block until it is over; values that JSON can hold.
+
+    Never raises for what an agent may get wrong: `error` has the sentence to hand back.
+    """
+    tool = next((tool for tool in TOOLS if tool["name"] == name), None)
+    if tool is None:
+        names = ", ".join(tool["name"] for tool in TOOLS)
+        return {"error": f"There is no tool {name!r}; use one of {names}."}
+    try:
+        _check(tool["parameters"], arguments)
+        return _RUN[name](robot, **arguments)
+    except TimedOut:
+        return {"happened": False} if name == "wait_for_event" else {"error": "There was no answer in time."}
+    except (ClientError, ValueError) as error:
+        return {"error": str(error)}
+
+
+def _check(schema: Mapping[str, Any], arguments: Mapping[str, Any]) -> None:
+    """Raise ValueError for arguments that the schema does not allow."""
+    properties = schema["properties"]
+    for name in schema["required"]:
+        if name not in arguments:
+            raise ValueError(f"The argument {name} is missing.")
+    for name, value in arguments.items():
+        if name not in properties:
+            raise ValueError(f"There is no argument {name}; use {', '.join(properties)}.")
+        wanted = properties[name]
+        if wanted["type"] == "string":
+            if not isinstance(value, str):
+                raise ValueError(f"{name} is {value!r}; use a text.")
+            if value not in wanted.get("enum", [value]):
+                raise ValueError(f"{name} is {value!r}; use {' or '.join(wanted['enum'])}.")
+        elif isinstance(value, bool) or not isinstance(value, int | float):
+            raise ValueError(f"{name} is {value!r}; use a number.")
+        elif not wanted["minimum"] <= value <= wanted["maximum"]:
+            raise ValueError(f"{name} is {value!r}; use {wanted['minimum']} to {wanted['maximum']}.")
+
+
+def _wait(
+    robot: Robot, query: str, until: str = "onset", timeout: float = 60.0, look_back: float = 0.0
+) -> dict[str, Any]:
+    found = robot.wait_for(query, until=until, timeout=timeout or None, look_back=look_back).result()
+    span = found.span
+    return {
+        "happened": True,
+        "start": _seconds(span.start),
+        "end": _seconds(span.end),
+        "is_over": span.state == span.OFFSET,
+        "confidence": round(float(span.confidence), 3),
+    }
+
+
+def _describe(robot: Robot, question: str, last: float = 0.0) -> dict[str, Any]:
+    answer = robot.describe(question, last=last).result()
+    return {"answer": answer.text, "frames": [_seconds(stamp) for stamp in answer.frame_stamps]}
+
+
+def _add(robot: Robot, query: str, lifetime: float = 600.0) -> dict[str, Any]:
+    name = f"watch_{secrets.token_hex(8)}"
+    spec = WatchSpec(query=query, id=name, lifetime=duration(lifetime), owner="agent")
+    return {"id": robot.add_watch(spec).result()}
+
+
+def _remove(robot: Robot, id: str) -> dict[str, Any]:
+    robot.remove_watch(id).result()
+    return {"removed": True}
+
+
+_RUN: dict[str, Callable[..., dict[str, Any]]] = {
+    "wait_for_event": _wait,
+    "describe": _describe,
+    "add_watch": _add,
+    "remove_watch": _remove,
+}
+
+
+def _seconds(stamp: Any) -> float:
+    """A Time message in s since the epoch."""
+    return float(stamp.sec) + float(stamp.nanosec) / 1e9

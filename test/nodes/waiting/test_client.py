@@ -1,0 +1,181 @@
+"""`stride_ros.client` against a node over DDS: awaiting and blocking, watches that come and go, failures."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+pytest.importorskip("torch")
+from stride_ros.msg import ActivationSpan
+from stride_ros.srv import RemoveWatch
+
+from stride_ros.activation.identity import span_number
+from stride_ros.client import Canceled, ClientError, NodeLost, Refused, Robot, TimedOut, tools
+
+THAT = "Tell me when they come."
+
+
+@pytest.fixture
+def robot(mission: Any) -> Iterator[Robot]:
+    with Robot("", context=mission.graph.context, patience=60.0) as robot:
+        yield robot
+
+
+def test_an_event_is_waited_for(mission: Any, robot: Robot) -> None:
+    feedback: list[Any] = []
+    pending = robot.wait_for(watch="query", on_feedback=feedback.append)
+    mission.play_until(lambda: pending.done())
+    event = pending.result()
+    assert (event.span.watch, event.text) == ("query", "")
+    assert event.commentary is None
+    assert feedback
+    again = robot.wait_for(watch="query", until="offset", look_back=60.0)
+    mission.play_until(lambda: again.done())
+    assert again.result().span.state == ActivationSpan.OFFSET
+
+
+def test_an_event_is_awaited_in_asyncio(mission: Any, robot: Robot) -> None:
+    mission.play(9)
+
+    async def act() -> tuple[Any, ...]:
+        first, second = robot.wait_for(watch="query"), robot.wait_for(watch="query")
+        events = await asyncio.gather(first, second)
+        with pytest.raises(TimedOut):
+            await robot.wait_for(THAT, timeout=0.1)
+        task = asyncio.ensure_future(waited(robot.wait_for(THAT)))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        return tuple(events)
+
+    async def waited(pending: Any) -> Any:
+        return await pending
+
+    assert {span_number(event.span.span_id) for event in asyncio.run(act())} == {2}
+    mission.only_query()
+
+
+def test_an_event_is_awaited_in_a_coroutine_of_rclpy(mission: Any, robot: Robot) -> None:
+    mission.play(9)
+
+    async def act() -> int:
+        return span_number((await robot.wait_for(watch="query")).span.span_id)
+
+    task = mission.graph.observer.executor.create_task(act())
+    mission.graph.wait(task.done, "the coroutine")
+    assert task.result() == 2
+
+
+def test_a_goal_is_canceled(mission: Any, robot: Robot) -> None:
+    pending = robot.wait_for(THAT, watch="door")
+    mission.seen(lambda watches: "door" in watches, "the watch")
+    pending.cancel()
+    with pytest.raises(Canceled):
+        pending.result()
+    mission.only_query()
+
+
+def test_each_failure_has_its_error(mission: Any, robot: Robot) -> None:
+    with pytest.raises(TimedOut, match="longer timeout"):
+        robot.wait_for(THAT, timeout=0.1).result()
+    with pytest.raises(Refused, match="no watch 'nobody'"):
+        robot.wait_for(watch="nobody").result()
+    with pytest.raises(ValueError, match="'onset' or 'offset'"):
+        robot.wait_for(THAT, until="later")
+    with pytest.raises(Refused, match="empty"), robot.watch(" "):
+        pass
+    pending = robot.wait_for(THAT, watch="door")
+    mission.seen(lambda watches: "door" in watches, "the watch")
+    assert mission.graph.call(RemoveWatch, "/activation/remove_watch", id="door").success
+    with pytest.raises(ClientError) as removed:
+        pending.result()
+    assert removed.value.code == mission.action.Result.WATCH_REMOVED
+
+
+def test_a_watch_is_there_while_it_is_wanted_and_tells_its_spans(mission: Any, robot: Robot) -> None:
+    seen: list[Any] = []
+    with robot.watch("Say when it happens.", id="door", on_event=seen.append) as door:
+        assert door.id == "door"
+        mission.seen(lambda watches: "door" in watches, "the watch")
+        mission.graph.wait(lambda: mission.node.count_subscribers("activation/span") == 2, "its subscription")
+        mission.play_until(lambda: seen)
+        assert robot.wait_for(watch=door.id, look_back=60.0).result().span.watch == "door"
+    mission.only_query()
+    assert {span.watch for span in seen} == {"door"}
+    assert seen[0].state == ActivationSpan.ONSET
+
+
+def test_a_watch_is_renewed_while_its_client_lives_and_goes_after_it(mission: Any, robot: Robot) -> None:
+    watch = robot.watch(THAT, id="door", lifetime=1.0)
+    first = mission.seen(lambda watches: "door" in watches, "the watch")["door"].expires
+    later = mission.seen(
+        lambda watches: "door" in watches and watches["door"].expires.sec >= first.sec + 2, "the renewal"
+    )["door"]
+    assert later.since.sec <= first.sec
+    robot._watches.clear()  # as if the process had ended
+    mission.only_query()
+    watch.remove().result()
+
+
+def test_a_client_that_closes_leaves_nothing(mission: Any) -> None:
+    with Robot("", context=mission.graph.context, patience=60.0) as robot:
+        robot.watch(THAT, id="door")
+        pending = robot.wait_for("Tell me when it rains.")
+        mission.seen(lambda watches: len(watches) == 3, "two more watches")
+    with pytest.raises(Canceled):
+        pending.result(0)
+    mission.only_query()
+    with pytest.raises(ClientError, match="closed"):
+        robot.wait_for(THAT).result()
+
+
+def test_a_node_that_is_not_there_or_goes_is_noticed(mission: Any, make_mission: Callable[..., Any]) -> None:
+    graph = mission.graph
+    with Robot("/elsewhere", context=graph.context, patience=0.2) as lost:
+        with pytest.raises(NodeLost, match="namespace"):
+            lost.wait_for(THAT).result()
+        with pytest.raises(NodeLost, match="start its node"), lost.watch(THAT):
+            pass
+    with Robot("", context=graph.context, patience=60.0) as robot:
+        pending = robot.wait_for(THAT)
+        mission.seen(lambda watches: len(watches) == 2, "its watch")
+        graph.remove(mission.node)
+        with pytest.raises(ClientError, match="deactivated"):
+            pending.result()
+
+
+def test_an_agent_is_told_what_happens_and_what_it_got_wrong(mission: Any, robot: Robot) -> None:
+    mission.play(9)
+    happened = tools.call(robot, "wait_for_event", {"query": "Say when it happens."})
+    json.dumps(happened)
+    assert (happened["happened"], happened["is_over"]) == (True, False)
+    assert happened["start"] == pytest.approx(1_700_000_005.0)
+    assert tools.call(robot, "wait_for_event", {"query": THAT, "timeout": 0.1}) == {"happened": False}
+    added = tools.call(robot, "add_watch", {"query": THAT})
+    assert mission.seen(lambda watches: added["id"] in watches, "the watch")[added["id"]].spec.query == THAT
+    assert tools.call(robot, "remove_watch", added) == {"removed": True}
+    mission.only_query()
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "reason"),
+    [
+        ("fly", {}, "no tool 'fly'"),
+        ("describe", {}, "question is missing"),
+        ("describe", {"question": 7}, "use a text"),
+        ("describe", {"question": "What?", "last": "long"}, "use a number"),
+        ("describe", {"question": "What?", "last": -1}, "0 to 600"),
+        ("describe", {"question": "What?", "camera": "front"}, "no argument camera"),
+        ("wait_for_event", {"query": THAT, "until": "later"}, "onset or offset"),
+        ("wait_for_event", {"query": " "}, "empty"),
+    ],
+)
+def test_a_wrong_call_of_an_agent_gets_a_sentence(
+    robot: Robot, name: str, arguments: Any, reason: str
+) -> None:
+    assert reason in tools.call(robot, name, arguments)["error"]
