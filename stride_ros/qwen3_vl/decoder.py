@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from stride_ros.qwen3_vl.architecture import TextShape
 from stride_ros.qwen3_vl.attention import attend_to_stretches, hidden_after
-from stride_ros.qwen3_vl.kv_cache import KVCache
+from stride_ros.qwen3_vl.kv_cache import KVCache, StretchCache
 from stride_ros.qwen3_vl.layer import Layer
 from stride_ros.qwen3_vl.vision import PairFeatures, Weights
 
@@ -135,9 +135,9 @@ class TextDecoder:
         """Attention of each block's last `sizes` queries: (n, heads * head size)."""
         return torch.cat(
             [
-                self._attend_paged(index, part, block, masks)
-                if block.cache.paged
-                else self._attend_block(part, *block.cache.read(index, block.end))
+                self._attend_block(part, *block.cache.read(index, block.end))
+                if isinstance(block.cache, StretchCache)
+                else self._attend_in_parts(index, part, block, masks)
                 for block, part in zip(blocks, torch.split(q, list(sizes)), strict=True)
                 if len(part)
             ]
@@ -156,7 +156,7 @@ class TextDecoder:
             out = self._attend_masked(grouped, k, v)
         return out.flatten(0, 1).transpose(0, 1).reshape(n, heads * size)
 
-    def _attend_paged(self, layer: int, q: torch.Tensor, block: TokenBlock, masks: Masks) -> torch.Tensor:
+    def _attend_in_parts(self, layer: int, q: torch.Tensor, block: TokenBlock, masks: Masks) -> torch.Tensor:
         """The same to a cache in pages, a bounded number of rows at a time; masks: of this forward."""
         outs: list[torch.Tensor] = []
         group = self.shape.heads // self.shape.kv_heads

@@ -22,10 +22,8 @@ class KVCache(Protocol):
     """Keys and values of one prompt. Takes memory as it fills, and gives it back when it is released.
 
     It does not know which of its entries are valid: who writes a block at `start` keeps track of what lies
-    before. paged: whether entries lie in pages, to be read with `read_parts` only.
+    before.
     """
-
-    paged: bool
 
     @property
     def memory_bytes(self) -> int:
@@ -54,9 +52,6 @@ class KVCache(Protocol):
     def write(self, layer: int, start: int, keys: torch.Tensor, values: torch.Tensor) -> None:
         """Put keys and values (n, kv heads, head size) at `start`, in entries that are held."""
 
-    def read(self, layer: int, end: int) -> KeysAndValues:
-        """Views of the first `end` keys and values, (kv heads, end, head size) each."""
-
     def read_parts(self, layer: int, parts: int) -> Sequence[KeysAndValues]:
         """Views of keys and values in the first `parts` parts: (n, kv heads, part, head size) each, in order,
         as few as possible.
@@ -71,8 +66,6 @@ class StretchCache:
 
     Addresses of the whole room are reserved; memory is taken as it fills.
     """
-
-    paged = False
 
     def __init__(self, shape: TextShape, dtype: torch.dtype) -> None:
         self._shape, self._dtype = shape, dtype
@@ -121,6 +114,7 @@ class StretchCache:
         data[layer, 1, :, start:end] = values.transpose(0, 1)
 
     def read(self, layer: int, end: int) -> KeysAndValues:
+        """Views of the first `end` keys and values, (kv heads, end, head size) each."""
         data = self._reservation.tensor
         return data[layer, 0, :, :end], data[layer, 1, :, :end]
 

@@ -82,8 +82,6 @@ class PagePool:
 class PagedCache:
     """A cache in pages of a pool, one a part. See `KVCache`."""
 
-    paged = True
-
     def __init__(self, pool: PagePool) -> None:
         self._pool = pool
         self._pages: list[Page] = []
@@ -126,9 +124,6 @@ class PagedCache:
             data[0, :, first : first + n] = keys[written : written + n].transpose(0, 1)
             data[1, :, first : first + n] = values[written : written + n].transpose(0, 1)
             written += n
-
-    def read(self, layer: int, end: int) -> KeysAndValues:
-        raise NotImplementedError("entries in pages are read in parts")
 
     def read_parts(self, layer: int, parts: int) -> Sequence[KeysAndValues]:
         runs: list[list[Page]] = []
