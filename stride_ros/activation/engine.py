@@ -114,7 +114,7 @@ class ActivationEngine:
         if name in self._streams:
             raise ConfigError(f"There already is a stream {name}; use another name.")
         stream = Stream(self, name, size)
-        self.admit(stream)
+        self.admit(stream, ())
         self._streams[name] = stream
         return stream
 
@@ -231,11 +231,11 @@ class ActivationEngine:
                 "use at most that."
             )
 
-    def admit(self, stream: Stream, further: Sequence[str] = ()) -> None:
-        """CapacityError unless the stream, with watches for further queries, fits beside the others."""
+    def admit(self, stream: Stream, queries: Sequence[str]) -> None:
+        """CapacityError unless the stream, with watches for these queries, fits beside the others."""
         if self._limit is None:
             return
-        needed = self._memory_of(stream, further)
+        needed = self.memory_for(stream.size, queries, stream.seconds)
         free = self._limit - sum(self._memory_of(other) for other in self.streams if other is not stream)
         if needed > free:
             raise CapacityError(stream.name, needed, max(0, free))
@@ -384,9 +384,8 @@ class ActivationEngine:
         if self._streams.get(stream.name) is not stream:
             raise ConfigError(f"The stream {stream.name} is not open; open it with open_stream.")
 
-    def _memory_of(self, stream: Stream, further: Sequence[str] = ()) -> int:
-        queries = [*(watch.query for watch in stream.watches), *further]
-        return self.memory_for(stream.size, queries, stream.seconds)
+    def _memory_of(self, stream: Stream) -> int:
+        return self.memory_for(stream.size, stream.queries, stream.seconds)
 
     def _tokens(self, size: tuple[int, int] | None) -> int:
         """Video tokens of a frame pair of this camera size (px)."""
@@ -410,7 +409,7 @@ class ActivationEngine:
         while covered > stream.seconds:  # with a digit more
             stream.seconds *= 10
         try:
-            self.admit(stream)
+            self.admit(stream, stream.queries)
         except CapacityError:
             stream.size, stream.seconds = before
             raise

@@ -13,12 +13,15 @@ from stride_ros.activation.sampling import NANOSECONDS
 from stride_ros.activation.spans import ENDS, SpanEvent, SpanState
 from stride_ros.activation.watch import ActivationUpdate, Watch
 from stride_ros.activation.watch_request import WatchRequest
-from stride_ros.errors import CapacityError, QueryError
+from stride_ros.errors import QueryError
+from stride_ros.qwen3_vl.patches import CELL
 
 if TYPE_CHECKING:
     import numpy as np
 
     from stride_ros.activation.model import ActivationModel
+
+_UNKNOWN_SIZE = (CELL, CELL)  # px; the first frame is admitted as it is, and not as the largest that may come
 
 
 @dataclass(frozen=True)
@@ -87,13 +90,11 @@ class StampedStream:
     ) -> None:
         """`first_id`: the id of the first span. `look_back`: keep what watches that look back need.
 
-        `memory_limit`: bytes that the state may take, as far as `most_bytes` tells; None: no limit. Raises
-        QueryError, ConfigError.
+        `memory_limit`: bytes that the state may take; None: no limit. Raises QueryError, ConfigError,
+        CapacityError.
         """
-        self._limit = memory_limit
-        self._admitted: tuple[object, ...] = ()  # size and queries that are known to fit
-        self._engine = ActivationEngine(model, config, keep_features=look_back)
-        self._stream = self._engine.open_stream("camera")
+        self._engine = ActivationEngine(model, config, memory_limit, keep_features=look_back)
+        self._stream = self._engine.open_stream("camera", _UNKNOWN_SIZE)
         self._watched: dict[str, _Watched] = {}  # by id of the watch
         self._ids = itertools.count(first_id)
         self._numbers: dict[tuple[str, int], int] = {}  # ids of open spans by watch and its own count
@@ -141,8 +142,8 @@ class StampedStream:
         """Take over live changes before the next frame.
 
         A watch that stays goes on as it is; one with another query is another one. A new one begins with the
-        next pair of frames, or catches up if it looks back. Raises QueryError, ConfigError; nothing has
-        changed then.
+        next pair of frames, or catches up if it looks back. Raises QueryError, ConfigError, CapacityError;
+        nothing has changed then.
         """
         wanted = tuple(requests)
         if wanted != self._requests:
@@ -165,7 +166,6 @@ class StampedStream:
         Raises FrameError, TimeError, and CapacityError where the limit allows no frames of this size; after
         any other error call `restart`.
         """
-        self._admit(rgb)
         # Seconds since an origin near by: floats of seconds since 1970 are too coarse for the model's times.
         origin = stamp_ns if self._origin is None else self._origin
         updates = self._engine.push({self._stream: (rgb, (stamp_ns - origin) / NANOSECONDS)})
@@ -189,15 +189,6 @@ class StampedStream:
         """End what is open without asking the stream, which an error may have left in any state."""
         return [self._end(number) for number in list(self._open)]
 
-    def _admit(self, rgb: np.ndarray) -> None:
-        key = (rgb.shape[:2], self.queries)
-        if self._limit is None or key == self._admitted or rgb.ndim != 3:
-            return
-        needed = self.most_bytes(*rgb.shape[:2])
-        if needed > self._limit:
-            raise CapacityError(self._stream.name, needed, self._limit)
-        self._admitted = key
-
     @property
     def _requests(self) -> tuple[WatchRequest, ...]:
         return tuple(watched.request for watched in self._watched.values())
@@ -209,6 +200,7 @@ class StampedStream:
             self._engine.model.prompt.check_query(request.query)
             if request.trigger is not None:
                 self._engine.check_trigger(request.trigger)
+        self._engine.admit(self._stream, [request.query for request in requests])
 
     def _set(self, requests: tuple[WatchRequest, ...]) -> list[StampedEvent]:
         """Watch for these, which were checked; the ends of what was open for others."""

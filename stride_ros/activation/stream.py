@@ -78,7 +78,7 @@ class Stream:
         name = id if id is not None else self._free_id(checked)
         if name in self._watches:
             raise ConfigError(f"The stream {self.name} already has a watch {name}; use another id.")
-        engine.admit(self, [checked])
+        engine.admit(self, [*self.queries, checked])
         watch = Watch(self.name, name, checked, trigger, engine.model, engine.config, engine.prompts)
         if look_back:
             watch.look_back(self._kept, engine.config)
@@ -136,6 +136,11 @@ class Stream:
     def covered(self, time: float) -> float:
         """Seconds that the context would cover with a frame at this time."""
         return time - self._context.time(self._context.start) if len(self._context) else 0.0
+
+    @property
+    def queries(self) -> list[str]:
+        """What its watches are for."""
+        return [watch.query for watch in self.watches]
 
     @property
     def kept_pairs(self) -> Sequence[FramePair]:

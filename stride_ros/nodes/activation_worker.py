@@ -178,12 +178,13 @@ class ActivationWorker:
         if self._is_broken:
             self._path.open(STREAM, self._open_stream(), self._notes)
             self._is_broken = False
-        if self._apply():
-            self._path.take(STREAM, decode)
-            self._measure()
+        self._apply()
+        self._path.take(STREAM, decode)
+        self._measure()
 
     def _refresh(self) -> None:
-        if not self._is_broken and self._apply():
+        if not self._is_broken:
+            self._apply()
             self._measure()
 
     def _rest(self) -> bool:
@@ -195,13 +196,12 @@ class ActivationWorker:
             self._measure()
         return caught_up
 
-    def _apply(self) -> bool:
+    def _apply(self) -> None:
+        """Take over what is to be watched for now; where that cannot be, tell, and go on as before."""
         try:
             self._path.apply(STREAM, *self._settings())
         except StrideError as error:
             self._gate.rejected(STREAM, error)
-            return False
-        return True
 
     def _jump(self, reading: Reading) -> None:
         if not self._is_broken:

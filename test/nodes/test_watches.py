@@ -213,15 +213,24 @@ def test_what_does_not_fit_into_memory_is_refused_with_figures_and_what_would_fi
 
 
 def test_frames_that_do_not_fit_are_left_out_with_the_reason(graph: Any) -> None:
-    robot = Robot(graph, memory_limit=0.1).start()
+    engine = ActivationEngine(ActivationModel.load(CHECKPOINT), CONFIG)
+    small, wanted = (engine.memory_for(size, [THIS]) for size in ((32, 32), (48, 64)))
+    robot = Robot(graph, memory_limit=(small + wanted) / 2e6).start()
     statuses = graph.collect(DiagnosticArray, "/diagnostics", DIAGNOSTICS_QOS)
     message = rgb_to_image(grey(0), Header(stamp=to_time(ORIGIN)))
 
     def told() -> bool:
-        return any("MB, but 0.1 MB are free" in s.message for a in statuses for s in a.status)
+        return any(f"needs {wanted / 1e6:.1f} MB, but" in s.message for a in statuses for s in a.status)
 
     graph.send(robot.camera, message, told, "the reason")
     assert not robot.windows
+
+
+def test_a_limit_that_allows_no_frame_at_all_is_told_at_once(graph: Any) -> None:
+    robot = Robot(graph, memory_limit=0.01)
+    assert graph.transition("activation", "configure")
+    assert not graph.transition("activation", "activate")
+    assert "MB are free; lower max_frames or frame_max_tokens" in robot.node.last_error
 
 
 def test_watches_survive_cleanup_and_expire_unless_renewed(robot: Robot) -> None:
