@@ -119,6 +119,17 @@ class Graph:
             self.wait(future.done, f"the answer of {name}")
             return future.result()
 
+    def send_goal(self, client: Any, goal: Any) -> Goal:
+        """Send a goal of an action, as soon as there is a server."""
+        assert client.wait_for_server(TIMEOUT)
+        feedback: list[Any] = []
+        future = self.in_executor(
+            lambda: client.send_goal_async(goal, lambda message: feedback.append(message.feedback))
+        )
+        self.wait(future.done, "the acceptance")
+        assert future.result().accepted, "a refusal has a reason, which only a result can carry"
+        return Goal(self, future.result(), feedback)
+
     @contextlib.contextmanager
     def _client(self, service_type: Any, name: str) -> Iterator[Any]:
         # rmw_fastrtps takes no notice of a server that comes while another one of that name goes, such as a
@@ -175,6 +186,34 @@ class Graph:
         for node in [*self._hosted, self.observer]:
             node.destroy_node()
         self.context.try_shutdown()
+
+
+class Goal:
+    """A goal that was accepted, with the feedback that came for it."""
+
+    def __init__(self, graph: Any, handle: Any, feedback: list[Any]) -> None:
+        self._graph, self.handle, self.feedback = graph, handle, feedback
+        self._result = graph.in_executor(handle.get_result_async)
+
+    @property
+    def is_over(self) -> bool:
+        return bool(self._result.done())
+
+    def end(self) -> Any:
+        """The status and result, as soon as they are there: once, since a goal ends once."""
+        self._graph.wait(self._result.done, "the result")
+        answer = self._result.result()
+        return answer.status, answer.result
+
+    def cancel(self) -> Any:
+        """Ask for the end; the answer to that."""
+        future = self._graph.in_executor(self.handle.cancel_goal_async)
+        self._graph.wait(future.done, "the answer to cancel")
+        return future.result()
+
+    def reached(self, condition: Callable[[Any], Any], what: str) -> None:
+        """Wait for feedback that is as wanted."""
+        self._graph.wait(lambda: any(condition(feedback) for feedback in list(self.feedback)), what)
 
 
 class Processes:

@@ -282,17 +282,22 @@ def test_a_video_that_was_disabled_goes_on_at_a_key_frame(graph: Any) -> None:
     assert watcher.notes.count("early") == 5
 
 
-def test_what_a_decoder_cannot_keep_up_with_is_dropped_until_a_key_frame(
-    graph: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    go_on = threading.Event()
-    slow = image_input.packet_of
+@pytest.fixture
+def go_on(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Decoders wait for this event."""
+    event, decode = threading.Event(), image_input.packet_of
 
     def wait(*arguments: Any) -> Any:
-        assert go_on.wait(60)
-        return slow(*arguments)
+        assert event.wait(60)
+        return decode(*arguments)
 
     monkeypatch.setattr(image_input, "packet_of", wait)
+    return event
+
+
+def test_what_a_decoder_cannot_keep_up_with_is_dropped_until_a_key_frame(
+    graph: Any, go_on: threading.Event
+) -> None:
     watcher = graph.host(Watcher)
     camera = graph.publisher(CompressedImage, "image/compressed", DEEP)
     packets = encode(100, tune="zerolatency")
@@ -380,16 +385,8 @@ def test_every_codec_is_decoded_whatever_the_type(graph: Any, driver: Node, name
 
 
 def test_packets_that_were_not_decoded_when_watching_ended_are_told(
-    graph: Any, monkeypatch: pytest.MonkeyPatch
+    graph: Any, go_on: threading.Event
 ) -> None:
-    go_on = threading.Event()
-    slow = image_input.packet_of
-
-    def wait(*arguments: Any) -> Any:
-        assert go_on.wait(60)
-        return slow(*arguments)
-
-    monkeypatch.setattr(image_input, "packet_of", wait)
     watcher = graph.host(Watcher)
     camera = graph.publisher(CompressedImage, "image/compressed", DEEP)
     for number, data in encode(20, tune="zerolatency"):

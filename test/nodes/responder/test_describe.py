@@ -27,32 +27,6 @@ SUCCEEDED, ABORTED, CANCELED = (
 )
 
 
-class Asked:
-    """A goal that was accepted, with the feedback that came for it."""
-
-    def __init__(self, graph: Any, handle: Any, feedback: list[Any]) -> None:
-        self._graph, self.handle, self.feedback = graph, handle, feedback
-        self._result = graph.in_executor(handle.get_result_async)
-
-    @property
-    def is_over(self) -> bool:
-        return bool(self._result.done())
-
-    def end(self) -> Any:
-        """The status and result, as soon as they are there."""
-        self._graph.wait(self._result.done, "the result")
-        return self._result.result().status, self._result.result().result
-
-    def cancel(self) -> None:
-        future = self._graph.in_executor(self.handle.cancel_goal_async)
-        self._graph.wait(future.done, "the answer to cancel")
-        assert future.result().goals_canceling
-
-    def reached(self, condition: Any, what: str) -> None:
-        """Wait for feedback that is as wanted."""
-        self._graph.wait(lambda: any(condition(feedback) for feedback in list(self.feedback)), what)
-
-
 class Interview:
     """A responder in front of a scripted server, and a client of its action."""
 
@@ -66,16 +40,8 @@ class Interview:
         self.stage.start(**values, **parameters)
         return self
 
-    def ask(self, question: str = "What is on the table?", **fields: Any) -> Asked:
-        assert self.client.wait_for_server(60.0)
-        feedback: list[Any] = []
-        goal = Describe.Goal(question=question, **fields)
-        future = self.graph.in_executor(
-            lambda: self.client.send_goal_async(goal, lambda message: feedback.append(message.feedback))
-        )
-        self.graph.wait(future.done, "the acceptance")
-        assert future.result().accepted, "a refusal has a reason, which only a result can carry"
-        return Asked(self.graph, future.result(), feedback)
+    def ask(self, question: str = "What is on the table?", **fields: Any) -> Any:
+        return self.graph.send_goal(self.client, Describe.Goal(question=question, **fields))
 
 
 @pytest.fixture

@@ -21,30 +21,6 @@ PARAMETERS = {
 }
 
 
-class Goal:
-    """A goal that was accepted, with the feedback that came for it."""
-
-    def __init__(self, graph: Any, handle: Any, feedback: list[Any]) -> None:
-        self._graph, self.handle, self.feedback = graph, handle, feedback
-        self._result = graph.in_executor(handle.get_result_async)
-
-    @property
-    def is_over(self) -> bool:
-        return bool(self._result.done())
-
-    def end(self) -> Any:
-        """The status and result, as soon as they are there: once, since a goal ends once."""
-        self._graph.wait(self._result.done, "the result")
-        answer = self._result.result()
-        return answer.status, answer.result
-
-    def cancel(self) -> Any:
-        """Ask for the end; the answer to that."""
-        future = self._graph.in_executor(self.handle.cancel_goal_async)
-        self._graph.wait(future.done, "the answer to cancel")
-        return future.result()
-
-
 class Mission:
     """A node that watches a grey camera at 1 FPS, and a client of its action and services.
 
@@ -84,20 +60,12 @@ class Mission:
         self.camera = self.graph.publisher(Image, "image", qos)
         return self
 
-    def goal(self, watch: Any = None, **fields: Any) -> Goal:
+    def goal(self, watch: Any = None, **fields: Any) -> Any:
         """Send a goal; `watch`: an id, or fields of the watch."""
         from stride_ros.msg import WatchSpec
 
-        assert self.client.wait_for_server(60.0)
         spec = WatchSpec(**({"id": watch} if isinstance(watch, str) else watch or {}))
-        feedback: list[Any] = []
-        goal = self.action.Goal(watch=spec, **fields)
-        future = self.graph.in_executor(
-            lambda: self.client.send_goal_async(goal, lambda message: feedback.append(message.feedback))
-        )
-        self.graph.wait(future.done, "the acceptance")
-        assert future.result().accepted, "a refusal has a reason, which only a result can carry"
-        return Goal(self.graph, future.result(), feedback)
+        return self.graph.send_goal(self.client, self.action.Goal(watch=spec, **fields))
 
     def show(self, stamp: int, level: int = 0) -> None:
         """Publish one grey frame with this stamp (ns)."""
