@@ -80,10 +80,15 @@ class Mission:
     def play(self, count: int, watches: int = 1) -> None:
         """Show the next frames, each when so many watches have decided on the one before, and all others."""
         for _ in range(count):
-            wanted = len(self.windows) + watches
-            self.show(ORIGIN + self.sent * SECOND, 37 * self.sent)
-            self.graph.wait(lambda n=wanted: len(self.windows) >= n and self._is_idle, "all windows")
+            stamp = ORIGIN + self.sent * SECOND
+            self.show(stamp, 37 * self.sent)
+            self.graph.wait(lambda t=stamp: self._decided(t) >= watches and self._is_idle, "all windows")
             self.sent += 1
+
+    def _decided(self, stamp: int) -> int:
+        """Decisions on the frame of this stamp (ns); those on earlier ones may still be on their way."""
+        stamps = [(window.header.stamp.sec, window.header.stamp.nanosec) for window in self.windows]
+        return stamps.count(divmod(stamp, SECOND))
 
     @property
     def _is_idle(self) -> bool:
