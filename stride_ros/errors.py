@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from stride_ros.text.wording import escaped
 
@@ -42,14 +42,16 @@ class TimeError(StrideError, ValueError):
 class CapacityError(StrideError):
     """A stream or a watch does not fit into the memory that an engine may take.
 
-    needed, free: bytes.
+    names: of the streams. needed, free: bytes.
     """
 
-    def __init__(self, name: str, needed: int, free: int) -> None:
+    def __init__(self, names: Sequence[str], needed: int, free: int) -> None:
         self.needed, self.free = needed, free
+        several = len(names) > 1
         super().__init__(
-            f"The stream {name} needs {needed / 1e6:.1f} MB, but {free / 1e6:.1f} MB are free; lower "
-            "max_frames or frame_max_tokens, or close other watches and streams."
+            f"The stream{'s' * several} {', '.join(names)} need{'s' * (not several)} {needed / 1e6:.1f} MB, "
+            f"but {free / 1e6:.1f} MB are free; lower max_frames or frame_max_tokens, or close other watches "
+            "and streams."
         )
 
 

@@ -114,7 +114,7 @@ class ActivationEngine:
         if name in self._streams:
             raise ConfigError(f"There already is a stream {name}; use another name.")
         stream = Stream(self, name, size)
-        self.admit(stream, ())
+        self.admit({stream: ()})
         self._streams[name] = stream
         return stream
 
@@ -231,14 +231,16 @@ class ActivationEngine:
                 "use at most that."
             )
 
-    def admit(self, stream: Stream, queries: Sequence[str]) -> None:
-        """CapacityError unless the stream, with watches for these queries, fits beside the others."""
+    def admit(self, wanted: Mapping[Stream, Sequence[str]]) -> None:
+        """CapacityError unless these streams, with watches for these queries each, fit beside the others."""
         if self._limit is None:
             return
-        needed = self.memory_for(stream.size, queries, stream.seconds)
-        free = self._limit - sum(self._memory_of(other) for other in self.streams if other is not stream)
+        needed = sum(
+            self.memory_for(stream.size, queries, stream.seconds) for stream, queries in wanted.items()
+        )
+        free = self._limit - sum(self._memory_of(other) for other in self.streams if other not in wanted)
         if needed > free:
-            raise CapacityError(stream.name, needed, max(0, free))
+            raise CapacityError([stream.name for stream in wanted], needed, max(0, free))
 
     def forget(self, stream: Stream) -> None:
         """A stream was closed."""
@@ -409,7 +411,7 @@ class ActivationEngine:
         while covered > stream.seconds:  # with a digit more
             stream.seconds *= 10
         try:
-            self.admit(stream, stream.queries)
+            self.admit({stream: stream.queries})
         except CapacityError:
             stream.size, stream.seconds = before
             raise

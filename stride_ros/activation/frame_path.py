@@ -1,4 +1,4 @@
-"""The path of every frame that is due: decoded, shown to its stream, decided on, and handed to a sink.
+"""The path of every frame that is due: decoded, shown to the engine, decided on, and handed to a sink.
 
     image -> Intake (stamp, clock, sampler) -> FramePath (decode, gaps, decisions) -> DecisionSink
 
@@ -8,20 +8,22 @@ writes down: what differs is the sink. All times are ns.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from stride_ros.activation.clock import Reading
 from stride_ros.activation.notes import StreamNotes
-from stride_ros.activation.stamped_stream import Decision, StampedEvent, StampedStream
-from stride_ros.errors import CapacityError, FrameError, TimeError
+from stride_ros.errors import FrameError
 from stride_ros.text.wording import time_label
 
 if TYPE_CHECKING:
     import numpy as np
 
     from stride_ros.activation.config import ActivationConfig
+    from stride_ros.activation.stamped_engine import StampedEngine
+    from stride_ros.activation.stamped_stream import Decision, StampedEvent
     from stride_ros.activation.watch_request import WatchRequest
 
 
@@ -75,14 +77,13 @@ class DecisionSink(Protocol[FrameT_contra]):
 
 
 class _Lane(Generic[FrameT]):
-    """One camera's stream on its path."""
+    """One camera's frames on their path."""
 
-    def __init__(self, stream: StampedStream, notes: StreamNotes) -> None:
-        self.stream, self.notes = stream, notes
+    def __init__(self, notes: StreamNotes) -> None:
+        self.notes = notes
         self.begin: int | None = None  # time of the first frame
         self.offset = 0.0  # s, what that time is called in notes
         self.last: FrameT | None = None
-        self.size: tuple[int, int] | None = None  # height, width of the newest frame the stream took in
 
     @property
     def seconds(self) -> float:
@@ -93,97 +94,103 @@ class _Lane(Generic[FrameT]):
 
 
 class FramePath(Generic[FrameT]):
-    """Takes due frames to the streams of their cameras and what is decided to a sink. Not thread-safe."""
+    """Takes due frames of all cameras to an engine and what is decided to a sink. Not thread-safe."""
 
-    def __init__(self, sink: DecisionSink[FrameT]) -> None:
+    def __init__(
+        self, engine: StampedEngine, notes: Mapping[str, StreamNotes], sink: DecisionSink[FrameT]
+    ) -> None:
+        """`notes`: by camera, those that its intake has."""
+        self.engine = engine
+        self.sizes: dict[str, tuple[int, int]] = {}  # height, width of the newest frame taken in, by camera
         self._sink = sink
-        self._lanes: dict[str, _Lane[FrameT]] = {}
+        self._lanes: dict[str, _Lane[FrameT]] = {name: _Lane(notes[name]) for name in engine.cameras}
 
-    def open(self, name: str, stream: StampedStream, notes: StreamNotes) -> None:
-        """Show the frames of the camera `name` to this stream from now on; `notes` is what its intake has."""
-        if name in self._lanes:
-            self._lanes[name].stream = stream
-        else:
-            self._lanes[name] = _Lane(stream, notes)
+    def replace(self, engine: StampedEngine) -> None:
+        """Show the frames to this engine of the same cameras from now on."""
+        self.engine = engine
+        self.sizes.clear()
 
-    def count_from(self, name: str, seconds: float) -> None:
+    def count_from(self, camera: str, seconds: float) -> None:
         """Let notes count times from this one, where a recording is not shown from its beginning."""
-        self._lanes[name].offset = seconds
+        self._lanes[camera].offset = seconds
 
-    def stream(self, name: str) -> StampedStream:
-        """The stream of a camera."""
-        return self._lanes[name].stream
+    def apply(self, requests: Sequence[WatchRequest], config: ActivationConfig) -> None:
+        """Take over live changes before the next frames; watches that stay go on.
 
-    def size(self, name: str) -> tuple[int, int] | None:
-        """Height and width (px) of the newest frame that a camera's stream took in."""
-        return self._lanes[name].size
-
-    def apply(self, name: str, requests: Sequence[WatchRequest], config: ActivationConfig) -> None:
-        """Take over live changes before the next frame; watches that stay go on.
-
-        Raises QueryError, ConfigError; nothing has changed then.
+        Raises QueryError, ConfigError, CapacityError; nothing has changed then.
         """
-        lane = self._lanes[name]
-        self._end(name, lane, lane.stream.apply(requests, config))
+        for camera, events in self.engine.apply(requests, config).items():
+            self._end(camera, events)
 
-    def jumped(self, name: str, reading: Reading) -> None:
+    def jumped(self, camera: str, reading: Reading) -> None:
         """The clock was set before the image that is taken next: what was open is over."""
-        self._note(name, f"{reading.jump}: started anew, and times count on from there")
-        self.restart(name)
+        self._note(camera, f"{reading.jump}: started anew, and times count on from there")
+        self.restart(camera)
 
-    def take(self, name: str, decode: Callable[[], FrameT]) -> None:
-        """Take a due frame; `decode` may raise FrameError.
+    def take(self, due: Mapping[str, Callable[[], FrameT]]) -> dict[str, float]:
+        """Take due frames, one of each of these cameras; each is made by a call, which may raise FrameError.
 
-        Whatever else is raised, such as by a full GPU, leaves the stream in any state.
+        They are decided on together. Returns what it took to make each one (s). Whatever else is raised, such
+        as by a full GPU, leaves the streams in any state.
         """
-        lane = self._lanes[name]
-        try:
-            frame = decode()
-        except FrameError as error:
-            self._reject(name, error)
-            return
-        if (gap := lane.stream.lost_sight(frame.stamp)) is not None:
-            self._note(name, f"no images for {gap:.1f} s, longer than the window: started anew")
-            self.restart(name)
-        if lane.begin is None:
-            lane.begin = frame.reading.time
-        lane.last = frame
-        self._sink.frame(name, frame)
-        try:
-            decisions = lane.stream.push(frame.image, frame.stamp)
-        except (FrameError, TimeError, CapacityError) as error:
-            self._reject(name, error)
-            return
-        lane.size = (frame.image.shape[0], frame.image.shape[1])
-        for decision in decisions:
-            self._sink.decision(name, frame, decision)
-        self._sink.decided(name, frame, decisions)
+        frames: dict[str, FrameT] = {}
+        costs: dict[str, float] = {}
+        for camera, decode in due.items():
+            begin = time.monotonic()
+            try:
+                frame = decode()
+            except FrameError as error:
+                self._reject(camera, error)
+                continue
+            finally:
+                costs[camera] = time.monotonic() - begin
+            if (gap := self.engine.lost_sight(camera, frame.stamp)) is not None:
+                self._note(camera, f"no images for {gap:.1f} s, longer than the window: started anew")
+                self.restart(camera)
+            lane = self._lanes[camera]
+            if lane.begin is None:
+                lane.begin = frame.reading.time
+            lane.last = frames[camera] = frame
+            self._sink.frame(camera, frame)
+        if frames:
+            self._push(frames)
+        return costs
 
-    def restart(self, name: str) -> None:
-        """Forget the stream; published spans that go on are ended."""
-        lane = self._lanes[name]
-        self._end(name, lane, lane.stream.restart())
+    def restart(self, camera: str) -> None:
+        """Forget a camera's stream; published spans that go on are ended."""
+        self._end(camera, self.engine.restart(camera))
 
-    def abandon(self, name: str) -> None:
-        """End what is open of a stream that an error may have left in any state; `open` a new one then."""
-        lane = self._lanes[name]
-        self._end(name, lane, lane.stream.abandon())
+    def abandon(self) -> None:
+        """End what is open of an engine that an error may have left in any state; `replace` it then."""
+        for camera in self._lanes:
+            self._end(camera, self.engine.abandon(camera))
 
     def close(self) -> None:
         """End all streams."""
-        for name in self._lanes:
-            self.restart(name)
+        for camera in self._lanes:
+            self.restart(camera)
 
-    def _end(self, name: str, lane: _Lane[FrameT], events: Sequence[StampedEvent]) -> None:
-        if events and lane.last is not None:
-            self._sink.events(name, lane.last, events)
+    def _push(self, frames: Mapping[str, FrameT]) -> None:
+        pushed = self.engine.push({camera: (frame.image, frame.stamp) for camera, frame in frames.items()})
+        for camera, error in pushed.errors.items():
+            self._reject(camera, error)
+        for camera, decisions in pushed.decisions.items():
+            frame = frames[camera]
+            self.sizes[camera] = (frame.image.shape[0], frame.image.shape[1])
+            for decision in decisions:
+                self._sink.decision(camera, frame, decision)
+            self._sink.decided(camera, frame, decisions)
 
-    def _reject(self, name: str, error: Exception) -> None:
-        self._lanes[name].notes.reject(error)
-        self._sink.rejected(name, error)
+    def _end(self, camera: str, events: Sequence[StampedEvent]) -> None:
+        if events and (last := self._lanes[camera].last) is not None:
+            self._sink.events(camera, last, events)
 
-    def _note(self, name: str, text: str) -> None:
-        lane = self._lanes[name]
+    def _reject(self, camera: str, error: Exception) -> None:
+        self._lanes[camera].notes.reject(error)
+        self._sink.rejected(camera, error)
+
+    def _note(self, camera: str, text: str) -> None:
+        lane = self._lanes[camera]
         sentence = f"At {time_label(lane.seconds)} {text}."
         lane.notes.happened(sentence)
-        self._sink.note(name, sentence)
+        self._sink.note(camera, sentence)

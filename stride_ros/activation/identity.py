@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 
+UNNAMED = ""  # name of a node's only camera, where it has none
 _NUMBER_BITS = 21  # 32 + 21 = 53: such ids are exact in JavaScript and in SQLite
 _PREFIX_BITS = 32
 MAX_NUMBER = (1 << _NUMBER_BITS) - 1

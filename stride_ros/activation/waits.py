@@ -38,6 +38,7 @@ class Sighting(Generic[MessageT]):
     """What was published about a span: its state, and its start and end in ns on the clock of the images."""
 
     watch: str
+    camera: str
     query: str
     span_id: int
     state: SpanState
@@ -87,21 +88,30 @@ class SpanHistory(Generic[MessageT]):
         if len(spans) > _REMEMBERED and (oldest := next(over, None)) is not None:
             del spans[oldest]
 
-    def of(self, watch: str, query: str) -> list[Sighting[MessageT]]:
-        """The spans of a watch for this query, oldest first."""
-        return [span for span in self._spans.get(watch, {}).values() if span.query == query]
+    def of(self, watch: str, query: str, camera: str | None = None) -> list[Sighting[MessageT]]:
+        """The spans of a watch for this query, oldest first; those of one camera, or of all."""
+        return [
+            span
+            for span in self._spans.get(watch, {}).values()
+            if span.query == query and camera in (None, span.camera)
+        ]
 
-    def is_open(self, watch: str, query: str) -> bool:
-        """Whether an event of this watch goes on."""
-        return any(span.is_open for span in self.of(watch, query))
+    def is_open(self, watch: str, query: str, camera: str) -> bool:
+        """Whether an event of this watch goes on on this camera."""
+        return any(span.is_open for span in self.of(watch, query, camera))
 
     def keep_only(self, watches: Iterable[str]) -> None:
         """Forget the spans of all other watches."""
         self._spans = {watch: self._spans[watch] for watch in watches if watch in self._spans}
 
-    def clear(self) -> None:
-        """Forget all spans."""
-        self._spans = {}
+    def clear(self, camera: str | None = None) -> None:
+        """Forget the spans of one camera, or of all."""
+        if camera is None:
+            self._spans = {}
+            return
+        for spans in self._spans.values():
+            for number in [number for number, span in spans.items() if span.camera == camera]:
+                del spans[number]
 
 
 class Wait(Generic[MessageT]):

@@ -97,9 +97,9 @@ class WatchEntry:
 class WatchList:
     """The watches of services and goals, beside those of the parameters. Safe to share between threads."""
 
-    def __init__(self, now: Callable[[], int]) -> None:
-        """`now()`: ns on the node's clock."""
-        self._now = now
+    def __init__(self, now: Callable[[], int], cameras: Sequence[str] = ()) -> None:
+        """`now()`: ns on the node's clock. `cameras`: names, none where the only one has none."""
+        self._now, self._cameras = now, tuple(cameras)
         self._lock = threading.RLock()
         self._entries: dict[str, WatchEntry] = {}  # by id, oldest first
         self._check: Callable[[WatchSpec], None] | None = None
@@ -133,12 +133,12 @@ class WatchList:
         limit: int,
         replace_other: bool = False,
         source: Source = Source.SERVICE,
-        admit: Callable[[Sequence[str], str], None] = lambda others, query: None,
+        admit: Callable[[Sequence[WatchSpec], WatchSpec], None] = lambda others, spec: None,
     ) -> str:
         """Add a watch, or renew the lifetime of the same one, which then belongs to `source`; its id.
 
-        `limit`: watches of services and goals at most. `admit(others, query)`: raises WatchError where there
-        is no memory for the query beside the others. Raises WatchError, and nothing has changed then.
+        `limit`: watches of services and goals at most. `admit(others, spec)`: raises WatchError where
+        there is no memory for a watch beside the others. Raises WatchError, and nothing has changed then.
         """
         with self._lock:
             self.expire()
@@ -158,11 +158,9 @@ class WatchList:
                 )
             if not same:
                 others = [
-                    entry.spec.query
-                    for entry in self.entries()
-                    if not entry.problem and entry.spec.id != spec.id
+                    entry.spec for entry in self.entries() if not entry.problem and entry.spec.id != spec.id
                 ]
-                admit(others, spec.query)
+                admit(others, spec)
             now = self._now()
             since = known.since if known is not None and same else now
             expires = now + spec.lifetime if spec.lifetime else 0
@@ -214,6 +212,7 @@ class WatchList:
                     _own_trigger(entry.spec, default),
                     entry.spec.look_back / NANOSECONDS,
                     entry.spec.respond,
+                    entry.spec.cameras,
                 )
                 for entry in self._entries.values()
                 if not entry.problem
@@ -233,10 +232,7 @@ class WatchList:
                 Refusal.ID_TAKEN,
                 f"The id {spec.id} is kept for the parameters query and queries; choose another one.",
             )
-        if spec.cameras:
-            raise WatchError(
-                Refusal.NO_CAMERA, "This node has one unnamed camera; leave the list of cameras empty."
-            )
+        spec = replace(spec, cameras=self._known(spec.cameras))
         if self._check is None:
             raise WatchError(
                 Refusal.NOT_CONFIGURED, "The node has no model yet; configure it, then add the watch."
@@ -252,6 +248,21 @@ class WatchList:
         if problem := self._problem(spec):
             raise WatchError(Refusal.INVALID, problem)
         return spec if spec.id else replace(spec, id=self._free_id())
+
+    def _known(self, names: Sequence[str]) -> tuple[str, ...]:
+        """These cameras in the order of the node's; none where that is all."""
+        if names and not self._cameras:
+            raise WatchError(
+                Refusal.NO_CAMERA, "This node has one unnamed camera; leave the list of cameras empty."
+            )
+        if unknown := [name for name in names if name not in self._cameras]:
+            raise WatchError(
+                Refusal.NO_CAMERA,
+                f"There is no camera {unknown[0]!r}; use {' or '.join(self._cameras)}, or leave the list "
+                "empty for all.",
+            )
+        wanted = tuple(name for name in self._cameras if name in names)
+        return () if wanted == self._cameras else wanted
 
     def _problem(self, spec: WatchSpec) -> str:
         if self._check is None:

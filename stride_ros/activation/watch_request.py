@@ -12,10 +12,11 @@ from stride_ros.errors import QueryError
 
 @dataclass(frozen=True)
 class WatchRequest:
-    """A watch that somebody wants: its id, unique in the stream, and what to watch for.
+    """A watch that somebody wants: its id, unique in the engine, and what to watch for.
 
     trigger: None for that of the configuration. look_back: s, spans that began this long before the watch
-    count too; 0: it begins with the next pair of frames. respond: whether the responder is to speak.
+    count too; 0: it begins with the next pair of frames. respond: whether the responder is to speak. cameras:
+    their names; empty for all.
     """
 
     id: str
@@ -23,6 +24,11 @@ class WatchRequest:
     trigger: TriggerConfig | None = None
     look_back: float = 0.0
     respond: bool = True
+    cameras: tuple[str, ...] = ()
+
+    def covers(self, camera: str) -> bool:
+        """Whether to watch on the camera of this name."""
+        return not self.cameras or camera in self.cameras
 
 
 def requests_for(queries: Sequence[str]) -> tuple[WatchRequest, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,17 +14,17 @@ from std_msgs.msg import String
 
 from stride_ros.activation.frame_path import DecisionSink
 from stride_ros.activation.identity import SpanIds
-from stride_ros.activation.notes import StreamNotes
 from stride_ros.activation.sinks import Sinks
 from stride_ros.activation.waits import Outcome
 from stride_ros.errors import FrameError
+from stride_ros.nodes.activation_cameras import ActivationCameras, Camera
 from stride_ros.nodes.activation_output import ActivationOutput
 from stride_ros.nodes.activation_status import ActivationStatus
 from stride_ros.nodes.activation_watches import ActivationWatches
-from stride_ros.nodes.activation_worker import STREAM, ActivationWorker, free_gpu_memory
+from stride_ros.nodes.activation_worker import ActivationWorker, free_gpu_memory
 from stride_ros.nodes.control import ControlServices
 from stride_ros.nodes.diagnostics import Diagnostics, Status
-from stride_ros.nodes.image_input import ImageInput, LiveFrame
+from stride_ros.nodes.image_input import LiveFrame
 from stride_ros.nodes.lifecycle import ManagedNode
 from stride_ros.nodes.qos import QUERY_QOS
 from stride_ros.nodes.responder_wait import ResponderWait
@@ -38,9 +38,10 @@ from stride_ros.parameters.activation import (
     check_with_model,
     memory_limit,
 )
+from stride_ros.parameters.cameras import camera_parameters, rate_of
 from stride_ros.parameters.table import with_default
 from stride_ros.text import topics
-from stride_ros.text.wording import counted, escaped
+from stride_ros.text.wording import counted, escaped, of_camera
 
 if TYPE_CHECKING:
     from stride_ros.activation.clock import Reading
@@ -60,10 +61,11 @@ class _Configured:
 
 class ActivationNode(ManagedNode):
     """`image` in; `frames`, `activation/span`, `activation/window`, `activation/image`, `watches` and
-    /diagnostics out; the action `wait_for_event`.
+    /diagnostics out; the action `wait_for_event`. With several cameras, `image`, `frames` and
+    `activation/image` are topics of each: `front/image`, `front/frames` ...
 
     The image callback only stores the newest due frame. Each activation has a worker of its own, whose thread
-    owns the stream: it alone pushes frames, restarts the stream and publishes.
+    owns the engine: it alone pushes frames, restarts streams and publishes.
     """
 
     def __init__(
@@ -75,27 +77,30 @@ class ActivationNode(ManagedNode):
         `node_options` go to rclpy's Node: context, namespace, parameter_overrides, cli_args ...
         """
         self._configured: _Configured | None = None
-        self._input: ImageInput | None = None
         self._wait: ResponderWait | None = None  # before there is an input
         self._worker: ActivationWorker | None = None
-        self._notes = StreamNotes()  # of this activation, or of the last one
         self._join_timeout = join_timeout
         self._jump: Any = None
         self._span_ids = SpanIds()  # for one life of the node, also across cleanup and configure
-        self._enabled = True
-        self._status = ActivationStatus()
-        self._dropped = 0  # by workers of earlier activations
         table = with_default(TABLE, "wait_for_responder", wait_for_responder)
-        super().__init__("activation", table, self._check_values, **node_options)
+        super().__init__(
+            "activation",
+            table,
+            self._check_values,
+            more=lambda parameters: camera_parameters(parameters["cameras"]),
+            **node_options,
+        )
+        self.cameras = ActivationCameras(self, self.parameters)
+        self._status = ActivationStatus(tuple(self.cameras))
         self._watches = ActivationWatches(self, self.parameters)
         self._watch_services = WatchServices(self, self._watches, on_change=lambda: self._waits.check())
         self._waits = WaitAction(
             self, self._watches, obstacle=self._obstacle, on_change=self._watch_services.publish
         )
         self.create_subscription(String, topics.QUERY, self._on_query, QUERY_QOS)
-        ControlServices(
-            self, is_active=lambda: self._worker is not None, enable=self._enable, reset=self._reset
-        )
+        self._serve_control("", tuple(self.cameras))
+        for name in self.parameters["cameras"]:
+            self._serve_control(name, [name])
 
     # Transitions
 
@@ -118,10 +123,11 @@ class ActivationNode(ManagedNode):
                 self,
                 self._span_ids,
                 model.short_name,
+                tuple(self.cameras),
                 on_change=self._watch_services.publish,
                 on_span=self._waits.span,
             ),
-            Diagnostics(self, self._fill_status, hardware_id=str(model.device)),
+            Diagnostics(self, self._fill_status, hardware_id=str(model.device), parts=self._camera_statuses),
         )
         self._watches.loaded(model, self._configured.output)
         self.get_logger().info(
@@ -133,7 +139,7 @@ class ActivationNode(ManagedNode):
         configured = self._configured
         assert configured is not None, "a node is configured before it is activated"
         self._status.failure = ""
-        self._notes = StreamNotes()
+        self.cameras.begin_notes()
         self._waits.restart()
         self._worker = worker = self._make_worker(configured)
         self._watches.work_with(worker)
@@ -155,25 +161,18 @@ class ActivationNode(ManagedNode):
 
     def _open_input(self, worker: ActivationWorker) -> None:
         """Begin to watch."""
-        self._input = ImageInput(
-            self,
-            transport=self.parameters["image_transport"],
-            rate=lambda: self.parameters["rate"],
-            notes=self._notes,
-            on_due=worker.submit,
-            on_jump=lambda reading: self._on_image_jump(worker, reading),
+        self.cameras.open(
+            worker,
+            on_jump=lambda camera, reading: self._on_image_jump(worker, camera, reading),
             on_rejected=self._on_rejected,
         )
-        self._input.paused = not self._enabled
         self._watch_services.publish()
 
     def deactivate(self) -> None:
         if self._wait is not None:
             self._wait.destroy()
             self._wait = None
-        if self._input is not None:
-            self._input.destroy()
-            self._input = None
+        self.cameras.close()
         if self._jump is not None:
             self._jump.unregister()
             self._jump = None
@@ -186,9 +185,11 @@ class ActivationNode(ManagedNode):
                 self.get_logger().error(
                     f"The model has not returned for {self._join_timeout:g} s; leaving it behind."
                 )
-            self._dropped += worker.dropped
-            for sentence in self._notes.counts():
-                self.get_logger().warning(sentence)
+            for name, load in worker.loads.items():
+                self._status.cameras[name].dropped += load.dropped
+            for name, notes in self.cameras.notes.items():
+                for sentence in notes.counts():
+                    self.get_logger().warning(of_camera(name, sentence))
             self._watch_services.publish()
 
     def cleanup(self) -> None:
@@ -201,27 +202,29 @@ class ActivationNode(ManagedNode):
 
     # The executor's thread
 
-    def _on_restart(self, reason: str) -> None:
-        """Start anew: the stream before is of no use for what comes."""
-        self._status.restart()
-        self.get_logger().warning(f"Starting anew: {reason}.", throttle_duration_sec=1.0)
+    def _on_restart(self, cameras: Collection[str], reason: str) -> None:
+        """Start anew: the streams before are of no use for what comes."""
+        for name in cameras:
+            self._status.cameras[name].restart("the stream started anew")
+        names = f" {', '.join(cameras)}" if self.parameters["cameras"] else ""
+        self.get_logger().warning(f"Starting anew{names}: {reason}.", throttle_duration_sec=1.0)
         if self._worker is not None:
-            self._worker.restart()
+            self._worker.restart(cameras)
 
-    def _on_rejected(self, error: Exception) -> None:
+    def _on_rejected(self, camera: str, error: Exception) -> None:
         """Count an image that could not be read, due or not; the input logs it."""
         self.last_error = str(error)
-        self._status.rejected(STREAM, error)
+        self._status.rejected(camera, error)
 
-    def _on_image_jump(self, worker: ActivationWorker, reading: Reading) -> None:
-        self._waits.end_all(Outcome.CLOCK_JUMP, f"Of the images {reading.jump}; ask again.")
-        worker.jumped(reading)
+    def _on_image_jump(self, worker: ActivationWorker, camera: str, reading: Reading) -> None:
+        self._waits.end_all(Outcome.CLOCK_JUMP, f"Of the images {reading.jump}; ask again.", camera)
+        worker.jumped(camera, reading)
 
     def _on_clock_jump(self, jump: Any) -> None:
         self._waits.end_all(Outcome.CLOCK_JUMP, "The clock went back or changed its source; ask again.")
-        if self._input is not None and self._status.decisions.count:
-            self._input.restart()
-            self._on_restart("the clock went back or changed its source")
+        if self.cameras.are_open and self._status.decisions:
+            self.cameras.restart(tuple(self.cameras))
+            self._on_restart(tuple(self.cameras), "the clock went back or changed its source")
 
     def _on_query(self, message: String) -> None:
         alone = Parameter("queries", Parameter.Type.STRING_ARRAY, [""])
@@ -234,21 +237,26 @@ class ActivationNode(ManagedNode):
                 f"Query refused: {result.reason}", throttle_duration_sec=_WARNING_PERIOD
             )
 
-    def _enable(self, wanted: bool) -> str:
-        if wanted != self._enabled:
-            self._enabled = self._watches.enabled = wanted
-            if self._input is not None:
-                self._input.paused = not wanted
-                self._input.restart()
+    def _serve_control(self, part: str, cameras: Collection[str]) -> None:
+        ControlServices(
+            self,
+            part,
+            is_active=lambda: self._worker is not None,
+            enable=lambda wanted: self._enable(cameras, wanted),
+            reset=lambda: self._reset(cameras),
+        )
+
+    def _enable(self, cameras: Collection[str], wanted: bool) -> str:
+        if changed := self.cameras.enable(cameras, wanted):
+            self._watches.enabled = self.cameras.enabled
             if self._worker is not None:
-                self._worker.restart()
+                self._worker.restart(changed)
             self._watch_services.publish()
         return "enabled" if wanted else "disabled: images are ignored, the model stays loaded"
 
-    def _reset(self) -> str:
-        if self._input is not None:
-            self._input.restart()
-        self._on_restart("a reset was asked for")
+    def _reset(self, cameras: Collection[str]) -> str:
+        self.cameras.restart(cameras)
+        self._on_restart(cameras, "a reset was asked for")
         return "the stream starts anew with the next image"
 
     def _obstacle(self) -> str:
@@ -259,29 +267,43 @@ class ActivationNode(ManagedNode):
 
     def _state(self) -> str:
         """What the node does, in the words of docs/diagnostics.md."""
-        if self._input is not None:
-            return "active" if self._enabled else "disabled"
+        if self.cameras.are_open:
+            return "active" if self.cameras.enabled else "disabled"
         return "inactive" if self._worker is None else "waiting for the responder"
+
+    def _camera_statuses(self) -> dict[str, Status]:
+        """A status of each camera that has a name."""
+        return {name: self._camera_status(self.cameras[name]) for name in self.parameters["cameras"]}
+
+    def _camera_status(self, camera: Camera, status: Status | None = None) -> Status:
+        """Add what holds of one camera to a status."""
+        status = status or Status()
+        name, values, worker = camera.name, self.parameters.values(), self._worker
+        if camera.input is not None and camera.enabled:
+            camera.input.warn_if_silent(values["image_timeout"])
+        if name:
+            status.add("state", self._state() if camera.enabled else "disabled")
+        load = worker.loads.get(name) if worker is not None else None
+        rate = rate_of(self.parameters, name)
+        self._status.cameras[name].report(status, camera, load, rate, values["image_timeout"])
+        if worker is not None:
+            status.add("context (frames)", f"{worker.context_frames(name)} of {values['max_frames']}")
+        return status
 
     def _fill_status(self, status: Status) -> None:
         model = self._configured.model if self._configured is not None else None
-        source, worker = self._input, self._worker
-        values = self.parameters.values()
-        if source is not None and self._enabled:
-            source.warn_if_silent(values["image_timeout"])
         status.add("state", self._state())
         status.add("model", model.name if model else "none")
         status.add("device", model.device if model else "none")
         status.add("threads", model.threads if model else "none")
         status.add("query", escaped("; ".join(entry.spec.query for entry in self._watches.entries())))
-        self._status.report(status, source, values)
-        status.add("before a key frame", self._notes.count("early"))
-        status.add("left out", " ".join(self._notes.left_out()) or "none")
-        status.add("dropped", self._dropped + (worker.dropped if worker else 0))
-        if worker is not None:
-            status.add("lag (s)", worker.lag)
-            status.add("context (frames)", f"{worker.context_frames} of {values['max_frames']}")
-            worker.memory.report(status)
+        for name, camera in self.cameras.items():
+            of_one = self._camera_status(camera, None if name else status)
+            if name and of_one.level:
+                status.warn(f"{name}: {of_one.message}")
+        self._status.report(status, max(rate_of(self.parameters, name) for name in self.cameras))
+        if self._worker is not None:
+            self._worker.memory.report(status)
         status.add("last error", self.last_error or "none")
 
     # Making things
@@ -292,18 +314,19 @@ class ActivationNode(ManagedNode):
             check_with_model(values, self._configured.model)
 
     def _make_worker(self, configured: _Configured) -> ActivationWorker:
-        from stride_ros.activation.stamped_stream import StampedStream
+        from stride_ros.activation.stamped_engine import StampedEngine
 
         model, settings, ids = configured.model, self._watches.settings, self._span_ids
         keeping = {
+            "cameras": tuple(self.cameras),
             "look_back": self.parameters["look_back"],
             "memory_limit": memory_limit(self.parameters.values()),
         }
         return ActivationWorker(
-            lambda: StampedStream(model, *settings(), ids.next, **keeping),
+            lambda: StampedEngine(model, *settings(), ids.next, **keeping),
             settings,
             Sinks(configured.output, self._waits, self._status, _Log(self)),
-            self._notes,
+            self.cameras.notes,
             on_failure=self._on_failure,
             on_readiness=self._on_readiness,
             log=self.get_logger().info,
@@ -329,10 +352,12 @@ class _Log(DecisionSink[LiveFrame]):
     def rejected(self, stream: str, error: Exception) -> None:
         self._node.last_error = str(error)
         what = "Skipped an image" if isinstance(error, FrameError) else "Skipped a decision"
-        self._node.get_logger().warning(f"{what}: {error}", throttle_duration_sec=_WARNING_PERIOD)
+        self._node.get_logger().warning(
+            of_camera(stream, f"{what}: {error}"), throttle_duration_sec=_WARNING_PERIOD
+        )
 
     def note(self, stream: str, sentence: str) -> None:
-        self._node.get_logger().warning(sentence)
+        self._node.get_logger().warning(of_camera(stream, sentence))
 
 
 def main() -> int:

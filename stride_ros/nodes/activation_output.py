@@ -34,6 +34,7 @@ class ActivationOutput(DecisionSink[LiveFrame]):
         node: Node,
         span_ids: SpanIds,
         model: str,
+        cameras: Sequence[str],
         on_change: Callable[[], object] = lambda: None,
         on_span: Callable[[ActivationSpan], object] = lambda span: None,
     ) -> None:
@@ -45,28 +46,31 @@ class ActivationOutput(DecisionSink[LiveFrame]):
         self._on_change, self._on_span = on_change, on_span
         self._lock = threading.Lock()
         self._open: dict[int, ActivationSpan] = {}  # the newest message of each open span, by its id
-        self._probabilities: dict[str, float] = {}  # newest P(active) by watch
+        self._probabilities: dict[str, dict[str, float]] = {}  # newest P(active) by watch and camera
         self._node = node
         self._span_ids, self._model = span_ids, model
         self._spans = node.create_publisher(ActivationSpan, topics.SPAN, SPAN_QOS)
         self._windows = node.create_publisher(ActivationWindow, topics.WINDOW, WINDOW_QOS)
-        self._frames = node.create_publisher(Image, topics.FRAMES, FRAMES_QOS)
-        self._pictures = node.create_publisher(Image, topics.PICTURE, DEBUG_IMAGE_QOS)
+        self._frames, self._pictures = (
+            {name: node.create_publisher(Image, topics.of_camera(name, topic), qos) for name in cameras}
+            for topic, qos in ((topics.FRAMES, FRAMES_QOS), (topics.PICTURE, DEBUG_IMAGE_QOS))
+        )
 
     @property
     def for_the_responder(self) -> list[Any]:
         """The publishers that a responder must hear to answer."""
-        return [self._spans, self._frames]
+        return [self._spans, *self._frames.values()]
 
     def open_spans(self, watch: str) -> list[ActivationSpan]:
         """The spans of a watch that go on, each with its newest state."""
         with self._lock:
             return [span for span in self._open.values() if span.watch == watch]
 
-    def probability(self, watch: str) -> float:
-        """P(active) of the newest slot that a watch has seen; 0 before its first decision."""
+    def probability(self, watch: str, cameras: Container[str]) -> float:
+        """P(active) of the newest slot that a watch has seen, the largest over these cameras; 0 before."""
         with self._lock:
-            return self._probabilities.get(watch, 0.0)
+            newest = self._probabilities.get(watch, {})
+            return max((p for camera, p in newest.items() if camera in cameras), default=0.0)
 
     def forget_but(self, watches: Container[str]) -> None:
         """Forget what watches saw that are there no more; theirs ended before."""
@@ -75,19 +79,25 @@ class ActivationOutput(DecisionSink[LiveFrame]):
 
     def destroy(self) -> None:
         """Destroy the publishers."""
-        for publisher in (self._spans, self._windows, self._frames, self._pictures):
+        for publisher in (
+            self._spans,
+            self._windows,
+            *self._frames.values(),
+            *self._pictures.values(),
+        ):
             self._node.destroy_publisher(publisher)
 
     def frame(self, stream: str, frame: LiveFrame) -> None:
         """Publish a sampled frame if somebody listens."""
-        if self._frames.get_subscription_count() > 0:
-            self._frames.publish(rgb_to_image(frame.image, frame.header) if frame.raw is None else frame.raw)
+        publisher = self._frames[stream]
+        if publisher.get_subscription_count() > 0:
+            publisher.publish(rgb_to_image(frame.image, frame.header) if frame.raw is None else frame.raw)
 
     def decision(self, stream: str, frame: LiveFrame, decision: Decision) -> None:
         """Publish the changes of spans, then the window."""
         update = decision.update
         with self._lock:
-            self._probabilities[decision.watch] = update.newest_probability
+            self._probabilities.setdefault(decision.watch, {})[stream] = update.newest_probability
         self.events(stream, frame, decision.events)
         message = ActivationWindow(
             header=frame.header,
@@ -104,7 +114,8 @@ class ActivationOutput(DecisionSink[LiveFrame]):
 
     def decided(self, stream: str, frame: LiveFrame, decisions: Sequence[Decision]) -> None:
         """Publish the debug picture if somebody looks: the pictures of all queries, one below the other."""
-        if not decisions or self._pictures.get_subscription_count() == 0:
+        publisher = self._pictures[stream]
+        if not decisions or publisher.get_subscription_count() == 0:
             return
         import numpy as np
 
@@ -114,7 +125,7 @@ class ActivationOutput(DecisionSink[LiveFrame]):
             debug_view.draw(frame.image, decided.update, decided.update.query, decided.span, _latency(frame))
             for decided in decisions
         ]
-        self._pictures.publish(rgb_to_image(np.concatenate(pictures), frame.header))
+        publisher.publish(rgb_to_image(np.concatenate(pictures), frame.header))
 
     def events(self, stream: str, frame: LiveFrame, events: Sequence[StampedEvent]) -> None:
         """Publish changes of spans in order."""

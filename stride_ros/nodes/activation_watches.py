@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from stride_ros.activation.identity import UNNAMED
 from stride_ros.activation.smaller import smaller_settings
 from stride_ros.activation.watch_list import Refusal, Source, WatchEntry, WatchError, WatchList, WatchSpec
 from stride_ros.errors import ConfigError
@@ -36,14 +37,15 @@ class ActivationWatches:
     """
 
     def __init__(self, node: Node, parameters: Parameters) -> None:
-        self.enabled = True
+        self._cameras: tuple[str, ...] = parameters["cameras"] or (UNNAMED,)
+        self.enabled = frozenset(self._cameras)  # cameras whose images are used
         self.topic_query = ""  # the last one that was taken over from the query topic
         self._parameters = parameters
         self._model: ActivationModel | None = None
         self._output: ActivationOutput | None = None
         self._worker: ActivationWorker | None = None  # while the node is active
         self._readiness: Mapping[str, bool] = {}
-        self._list = WatchList(lambda: node.get_clock().now().nanoseconds)
+        self._list = WatchList(lambda: node.get_clock().now().nanoseconds, parameters["cameras"])
 
     def loaded(self, model: ActivationModel, output: ActivationOutput) -> None:
         """There is a model, which may refuse watches that were added with another one."""
@@ -56,17 +58,17 @@ class ActivationWatches:
         self._model = self._output = None
 
     def work_with(self, worker: ActivationWorker | None) -> None:
-        """There is a stream, which this worker owns, or none any more."""
+        """There are streams, which this worker owns, or none any more."""
         self._worker, self._readiness = worker, {}
 
     def became(self, readiness: Mapping[str, bool]) -> None:
-        """Which watches the stream has now, and whether each decides; see `StampedStream.readiness`."""
+        """Which watches there are now, and whether each decides; see `StampedEngine.readiness`."""
         self._readiness = readiness
         if self._output is not None:
             self._output.forget_but(readiness)
 
     def settings(self) -> tuple[tuple[WatchRequest, ...], ActivationConfig]:
-        """What the stream is to watch for from the next frame on, and how."""
+        """What to watch for from the next frame on, and how."""
         config = to_config(self._parameters.values())
         return self._owning().requests(config.trigger), config
 
@@ -107,23 +109,28 @@ class ActivationWatches:
         """State of a watch as in Watch.msg, and the reason where it is FAILED or PAUSED."""
         if entry.problem:
             return Watch.FAILED, entry.problem
-        if not self.enabled:
-            return Watch.PAUSED, "The node is disabled; call ~/enable."
+        if not any(camera in self.enabled for camera in self.cameras_of(entry.spec)):
+            what = "The node is" if not self.enabled else "The cameras of this watch are"
+            return Watch.PAUSED, f"{what} disabled; call ~/enable."
         ready = None if self._worker is None else self._readiness.get(entry.spec.id)
         if ready is None:
             return Watch.PENDING, ""
         return (Watch.WATCHING if ready else Watch.CATCHING_UP), ""
 
-    def probability(self, id: str) -> float:
-        """P(active) of the newest slot that a watch has seen; 0 before its first decision."""
-        return 0.0 if self._output is None else self._output.probability(id)
+    def cameras_of(self, spec: WatchSpec) -> tuple[str, ...]:
+        """Names of the cameras of a watch."""
+        return spec.cameras or self._cameras
+
+    def probability(self, spec: WatchSpec) -> float:
+        """P(active) of the newest slot that a watch has seen, the largest over its cameras; 0 before."""
+        return 0.0 if self._output is None else self._output.probability(spec.id, self.cameras_of(spec))
 
     def open_spans(self, id: str) -> list[ActivationSpan]:
         """The spans of a watch that go on, each with its newest state."""
         return [] if self._output is None else self._output.open_spans(id)
 
     def _refresh(self) -> None:
-        """Let the stream have the list as it is now, also where no frame comes."""
+        """Let the worker have the list as it is now, also where no frame comes."""
         if self._worker is not None:
             self._worker.refresh()
 
@@ -134,20 +141,22 @@ class ActivationWatches:
         self._list.own(watched_queries(values), Source.TOPIC if by_topic else Source.PARAMETER)
         return self._list
 
-    def _admit(self, others: Sequence[str], query: str) -> None:
-        """Raise a WatchError where there is no memory for a query beside others, once a frame has come."""
+    def _admit(self, others: Sequence[WatchSpec], spec: WatchSpec) -> None:
+        """Raise a WatchError where there is no memory for a watch beside others, once a frame has come."""
         limit = memory_limit(self._parameters.values())
-        size = self._worker.frame_size if self._worker is not None else None
-        if limit is None or size is None or self._model is None:
+        sizes = self._worker.frame_sizes if self._worker is not None else {}
+        if limit is None or not sizes or self._model is None:
             return
         from stride_ros.activation.engine import ActivationEngine
 
         model, config = self._model, to_config(self._parameters.values())
 
-        def needed(queries: Sequence[str], config: ActivationConfig = config) -> int:
-            return ActivationEngine(model, config).memory_for(size, queries)
+        def needed(specs: Sequence[WatchSpec], config: ActivationConfig = config) -> int:
+            engine = ActivationEngine(model, config)
+            queries = {name: [s.query for s in specs if name in self.cameras_of(s)] for name in sizes}
+            return sum(engine.memory_for(sizes[name], asked) for name, asked in queries.items())
 
-        every = [*others, query]
+        every = [*others, spec]
         if needed(every) <= limit:
             return
         used = needed(others) if others else 0

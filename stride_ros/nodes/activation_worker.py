@@ -1,9 +1,9 @@
-"""One activation of the node as one object: the thread that decides, its stream, its way to the graph."""
+"""One activation of the node as one object: the thread that decides, its engine, its way to the graph."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from stride_ros.activation.clock import Reading
     from stride_ros.activation.config import ActivationConfig
     from stride_ros.activation.notes import StreamNotes
-    from stride_ros.activation.stamped_stream import Decision, StampedEvent, StampedStream
+    from stride_ros.activation.scheduler import StreamLoad
+    from stride_ros.activation.stamped_engine import StampedEngine
+    from stride_ros.activation.stamped_stream import Decision, StampedEvent
     from stride_ros.activation.watch_request import WatchRequest
-
-STREAM = ""  # the name of the only camera, as in messages
 
 
 class Gate(DecisionSink[LiveFrame]):
@@ -86,7 +86,7 @@ class Gate(DecisionSink[LiveFrame]):
 
 
 class ActivationWorker:
-    """Takes the newest due frame in a thread of its own, which alone touches the stream.
+    """Takes the newest due frames in a thread of its own, which alone touches the engine.
 
     `activate` makes it whole and `deactivate` stops it; the next activation has another. Its methods are
     called by the executor's thread.
@@ -94,10 +94,10 @@ class ActivationWorker:
 
     def __init__(
         self,
-        open_stream: Callable[[], StampedStream],
+        open_engine: Callable[[], StampedEngine],
         settings: Callable[[], tuple[Sequence[WatchRequest], ActivationConfig]],
         sink: DecisionSink[LiveFrame],
-        notes: StreamNotes,
+        notes: Mapping[str, StreamNotes],
         *,
         on_failure: Callable[[Exception], None],
         on_readiness: Callable[[Mapping[str, bool]], None],
@@ -105,31 +105,31 @@ class ActivationWorker:
     ) -> None:
         """`settings()`: what to watch for from the next frame on. `sink`: takes what is decided.
 
-        `on_failure(error)` is told in the worker's thread what no image explains; the stream is replaced
-        then. `on_readiness(readiness)` is told there, too, which watches decide. `log` is told how much
-        memory the stream takes. Raises QueryError, ConfigError.
+        `notes`: by camera. `on_failure(error)` is told in the worker's thread what no image explains; the
+        engine is replaced then. `on_readiness(readiness)` is told there, too, which watches decide. `log` is
+        told how much memory the streams take. Raises QueryError, ConfigError, CapacityError.
         """
-        self._open_stream, self._settings = open_stream, settings
+        self._open_engine, self._settings = open_engine, settings
         self._on_failure, self._on_readiness = on_failure, on_readiness
         self._gate = Gate(sink)
-        self._path = FramePath[LiveFrame](self._gate)
-        self._notes = notes
-        self._path.open(STREAM, open_stream(), notes)
-        self._is_broken = False  # whether the stream must be replaced
+        self._path = FramePath[LiveFrame](open_engine(), notes, self._gate)
+        self._is_broken = False  # whether the engine must be replaced
         self._readiness: Mapping[str, bool] = {}
         self.memory = StreamMemory(log)
-        self._thread = LatestWorker("stride-activation", self._take, self._fail, self._rest)
+        self._thread = LatestWorker[Callable[[], LiveFrame]](
+            "stride-activation", self._take, self._fail, self._rest
+        )
         self._thread.start()
+
+    @property
+    def loads(self) -> Mapping[str, StreamLoad]:
+        """How far each camera that sent something is behind."""
+        return self._thread.loads
 
     @property
     def dropped(self) -> int:
         """Number of due frames that were replaced by a newer one before their turn."""
-        return self._thread.dropped
-
-    @property
-    def lag(self) -> float:
-        """Seconds that a due frame waits, or that the last one waited, until it is decided on."""
-        return self._thread.lag
+        return sum(load.dropped for load in self.loads.values())
 
     @property
     def is_idle(self) -> bool:
@@ -137,49 +137,48 @@ class ActivationWorker:
         return self._thread.is_idle
 
     @property
-    def frame_size(self) -> tuple[int, int] | None:
-        """Height and width (px) of the newest frame that the stream took in."""
-        return self._path.size(STREAM)
+    def frame_sizes(self) -> dict[str, tuple[int, int]]:
+        """Height and width (px) of the newest frame that was taken in, by camera."""
+        return dict(self._path.sizes)
 
-    @property
-    def context_frames(self) -> int:
-        """Frames in the stream's context now."""
-        return self._path.stream(STREAM).context_frames
+    def context_frames(self, camera: str) -> int:
+        """Frames in the context of a camera's stream now."""
+        return self._path.engine.context_frames(camera)
 
-    def submit(self, decode: Callable[[], LiveFrame]) -> None:
-        """Offer a due frame; one that still waits is dropped in its favour."""
-        self._thread.submit(decode)
+    def submit(self, camera: str, decode: Callable[[], LiveFrame]) -> None:
+        """Offer a due frame; one of this camera that still waits is dropped in its favour."""
+        self._thread.submit(camera, decode)
 
-    def jumped(self, reading: Reading) -> None:
+    def jumped(self, camera: str, reading: Reading) -> None:
         """The clock was set before the frame that is submitted next; one that still waits is dropped."""
-        self._thread.post(lambda: self._jump(reading), discard=True)
+        self._thread.post(lambda: self._jump(camera, reading), discard=[camera])
 
-    def restart(self) -> None:
-        """Start the stream anew with the next frame; one that still waits is dropped."""
-        self._thread.post(self._restart, discard=True)
+    def restart(self, cameras: Collection[str]) -> None:
+        """Start these streams anew with their next frame; one that still waits is dropped."""
+        self._thread.post(lambda: self._restart(cameras), discard=cameras)
 
     def refresh(self) -> None:
         """Take over what is to be watched for now, without waiting for a frame."""
         self._thread.post(self._refresh)
 
     def stop(self, timeout: float) -> bool:
-        """End the stream and the thread; False if that has not returned in `timeout` s and is left behind.
+        """End the streams and the thread; False if that has not returned in `timeout` s and is left behind.
 
         Whatever happens, nothing is published any more, and no span stays open.
         """
-        self.restart()
+        self.restart(self._path.engine.cameras)
         stopped = self._thread.stop(timeout)
         self._gate.close()
         return stopped
 
     # The worker's thread
 
-    def _take(self, decode: Callable[[], LiveFrame]) -> None:
+    def _take(self, due: Mapping[str, Callable[[], LiveFrame]]) -> None:
         if self._is_broken:
-            self._path.open(STREAM, self._open_stream(), self._notes)
+            self._path.replace(self._open_engine())
             self._is_broken = False
         self._apply()
-        self._path.take(STREAM, decode)
+        self._thread.charge(self._path.take(due))
         self._measure()
 
     def _refresh(self) -> None:
@@ -191,7 +190,7 @@ class ActivationWorker:
         """Nothing else waits: let watches that look back catch up."""
         if self._is_broken:
             return False
-        caught_up = self._path.stream(STREAM).catch_up()
+        caught_up = self._path.engine.catch_up()
         if caught_up:
             self._measure()
         return caught_up
@@ -199,34 +198,37 @@ class ActivationWorker:
     def _apply(self) -> None:
         """Take over what is to be watched for now; where that cannot be, tell, and go on as before."""
         try:
-            self._path.apply(STREAM, *self._settings())
+            self._path.apply(*self._settings())
         except StrideError as error:
-            self._gate.rejected(STREAM, error)
+            for camera in self._path.engine.cameras:
+                self._gate.rejected(camera, error)
 
-    def _jump(self, reading: Reading) -> None:
+    def _jump(self, camera: str, reading: Reading) -> None:
         if not self._is_broken:
-            self._path.jumped(STREAM, reading)
+            self._path.jumped(camera, reading)
             self._measure()
 
-    def _restart(self) -> None:
-        if not self._is_broken:
-            self._path.restart(STREAM)
-            self._measure()
+    def _restart(self, cameras: Collection[str]) -> None:
+        if self._is_broken:
+            return
+        for camera in cameras:
+            self._path.restart(camera)
+        self._measure()
 
     def _measure(self) -> None:
-        stream = self._path.stream(STREAM)
-        if (readiness := stream.readiness) != self._readiness:
+        engine = self._path.engine
+        if (readiness := engine.readiness) != self._readiness:
             self._readiness = readiness
             self._gate.call(lambda: self._on_readiness(readiness))
-        self._gate.call(lambda: self.memory.measure(stream, self._path.size(STREAM)))
+        self._gate.call(lambda: self.memory.measure(engine, self._path.sizes))
 
     def _fail(self, error: Exception) -> None:
-        """Go on with a new stream after an error that no input explains, such as a full GPU."""
+        """Go on with a new engine after an error that no input explains, such as a full GPU."""
         self._gate.call(lambda: self._on_failure(error))
         self.memory.forget()
         if not self._is_broken:
             self._is_broken = True
-            self._path.abandon(STREAM)
+            self._path.abandon()
         free_gpu_memory()
 
 

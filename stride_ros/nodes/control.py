@@ -1,4 +1,4 @@
-"""The services that steer a running node: `~/enable` and `~/reset`."""
+"""The services that steer a running node: `~/enable` and `~/reset`, and those of its cameras."""
 
 from __future__ import annotations
 
@@ -24,15 +24,20 @@ class ControlServices:
     def __init__(
         self,
         node: Node,
+        part: str = "",
         *,
         is_active: Callable[[], bool],
         enable: Callable[[bool], str],
         reset: Callable[[], str],
     ) -> None:
-        """`enable(wanted)` and `reset()` are called while `is_active()`, and return what has happened."""
+        """`enable(wanted)` and `reset()` are called while `is_active()`, and return what has happened.
+
+        `part`: name of the part of the node that they are about, such as a camera; "" for the whole.
+        """
         self._is_active, self._enable, self._reset = is_active, enable, reset
-        node.create_service(SetBool, "~/enable", self._on_enable, qos_profile=SERVICES_QOS)
-        node.create_service(Trigger, "~/reset", self._on_reset, qos_profile=SERVICES_QOS)
+        under = f"~/{part}/" if part else "~/"
+        node.create_service(SetBool, f"{under}enable", self._on_enable, qos_profile=SERVICES_QOS)
+        node.create_service(Trigger, f"{under}reset", self._on_reset, qos_profile=SERVICES_QOS)
 
     def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         response.success = self._is_active()

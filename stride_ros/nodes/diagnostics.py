@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
@@ -52,16 +52,26 @@ class Status:
 class Diagnostics:
     """Publish a status each second of real time, also when simulated time stands still."""
 
-    def __init__(self, node: Node, fill: Callable[[Status], None], hardware_id: str = "") -> None:
-        """`fill(status)` reports the node's state; it runs in the executor's thread and must not block."""
+    def __init__(
+        self,
+        node: Node,
+        fill: Callable[[Status], None],
+        hardware_id: str = "",
+        parts: Callable[[], Mapping[str, Status]] = dict,
+    ) -> None:
+        """`fill(status)` reports the node's state; it runs in the executor's thread and must not block.
+
+        So does `parts()`, which is called before: states of parts of the node, by name.
+        """
         self._node = node
-        self._fill = fill
+        self._fill, self._parts = fill, parts
         self._hardware_id = hardware_id
         self._publisher = node.create_publisher(DiagnosticArray, topics.DIAGNOSTICS, DIAGNOSTICS_QOS)
         self._clock = Clock(clock_type=ClockType.STEADY_TIME)
         self._timer = node.create_timer(1.0, self.publish, clock=self._clock)
 
     def publish(self) -> None:
+        parts = self._parts()
         status = Status()
         self._fill(status)
         name = self._node.get_fully_qualified_name().lstrip("/")
@@ -69,12 +79,13 @@ class Diagnostics:
         message.header.stamp = self._node.get_clock().now().to_msg()
         message.status = [
             DiagnosticStatus(
-                level=bytes([status.level]),
-                name=f"{name}: status",
-                message=status.message,
+                level=bytes([state.level]),
+                name=f"{name}: {part}",
+                message=state.message,
                 hardware_id=self._hardware_id,
-                values=[KeyValue(key=key, value=value) for key, value in status.values.items()],
+                values=[KeyValue(key=key, value=value) for key, value in state.values.items()],
             )
+            for part, state in {"status": status, **parts}.items()
         ]
         self._publisher.publish(message)
 

@@ -65,6 +65,7 @@ class ImageInput:
     def __init__(
         self,
         node: Node,
+        camera: str = "",
         *,
         transport: str,
         rate: Callable[[], float],
@@ -73,7 +74,9 @@ class ImageInput:
         on_jump: Callable[[Reading], None],
         on_rejected: Callable[[Exception], None] = lambda error: None,
     ) -> None:
-        """Subscribe. `rate()`: frames a second wanted now; `notes`: counts what is odd about the images.
+        """Subscribe to the topic of the camera. `rate()`: frames a second wanted now.
+
+        `notes`: counts what is odd about the images.
 
         `on_due(decode)`: a frame is due, which `decode` makes in any thread, or raises FrameError.
         `on_jump(reading)`: the clock was set before the frame that is due next. `on_rejected(error)`: an
@@ -97,7 +100,7 @@ class ImageInput:
         self._last_arrival = self._last_due = time.monotonic()
         self._first_arrival = float("inf")
         self._last_warning = self._last_clash_warning = float("-inf")
-        base = node.resolve_topic_name(topics.IMAGE)
+        base = node.resolve_topic_name(topics.of_camera(camera, topics.IMAGE))
         self._name = base if transport == "raw" else topics.compressed(base)
         self.topic = node.resolve_topic_name(self._name)
         self._type = self._carried() or self._transport_type

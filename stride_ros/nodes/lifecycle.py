@@ -35,14 +35,20 @@ class ManagedNode(LifecycleNode):  # type: ignore[misc]  # untyped library
         name: str,
         table: Table,
         check: Check | None = None,
+        *,
+        more: Callable[[Parameters], Table] = lambda parameters: (),
         **node_options: Any,
     ) -> None:
-        """`node_options` go to rclpy's Node (context, namespace, parameter_overrides, cli_args ...)."""
+        """`more(parameters)`: parameters that the values of those in the table ask for.
+
+        `node_options` go to rclpy's Node (context, namespace, parameter_overrides, cli_args ...).
+        """
         super().__init__(name, **node_options)
         self.last_error = ""
         self._interrupted = threading.Event()
         try:
             self.parameters = Parameters(self, (*table, AUTOSTART), check)
+            self.parameters.declare(more(self.parameters))
         except StrideError:
             self._leave_graph()  # not destroy_node: the subclass has nothing to give back yet
             raise

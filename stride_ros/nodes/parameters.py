@@ -30,17 +30,21 @@ class Parameters:
         anything, because another callback may still refuse the change. Raises ConfigError.
         """
         self._node = node
-        self._specs = {spec.name: spec for spec in table}
+        self._specs: dict[str, ParameterSpec] = {}
         self._check = check
         self.locked = False  # set by the node while it is configured: CONFIGURE parameters are refused
-        for spec in table:
-            _declare(node, spec)
-        values = self.values()
-        for spec in table:
-            spec.check(values[spec.name])
+        self.declare(table)
         if check is not None:
-            check(values)
+            check(self.values())
         node.add_on_set_parameters_callback(self._on_set)
+
+    def declare(self, table: Table) -> None:
+        """Declare more parameters; ConfigError for a wrong start value."""
+        for spec in table:
+            _declare(self._node, spec)
+            self._specs[spec.name] = spec
+        for spec in table:
+            spec.check(self[spec.name])
 
     def __getitem__(self, name: str) -> Any:
         return self._specs[name].normal(self._node.get_parameter(name).value)

@@ -1,21 +1,21 @@
-"""What the stream's state takes in memory now, and at most: for the log and the diagnostics."""
+"""What the state of the streams takes in memory now, and at most: for the log and the diagnostics."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from stride_ros.text.wording import counted
 
 if TYPE_CHECKING:
-    from stride_ros.activation.stamped_stream import StampedStream
+    from stride_ros.activation.stamped_engine import StampedEngine
     from stride_ros.nodes.diagnostics import Status
 
 _MB = 1e6  # bytes
 
 
 class StreamMemory:
-    """Measured by the worker's thread, which owns the stream; read by the executor's."""
+    """Measured by the worker's thread, which owns the engine; read by the executor's."""
 
     def __init__(self, log: Callable[[str], object]) -> None:
         """`log` is told the bound whenever it is new."""
@@ -24,20 +24,22 @@ class StreamMemory:
         self.bytes = 0
         self.limit = 0  # 0: not known before the first frame
 
-    def measure(self, stream: StampedStream, size: tuple[int, int] | None) -> None:
-        """Take the figures of a stream; `size`: height and width (px) of the newest frame it took in."""
-        self.bytes = stream.memory_bytes
-        known = (size, stream.queries, stream.config)
-        if size is None or known == self._known:
+    def measure(self, engine: StampedEngine, sizes: Mapping[str, tuple[int, int]]) -> None:
+        """Take the figures of an engine; `sizes`: height and width (px) of the newest frames, by camera."""
+        self.bytes = engine.memory_bytes
+        known = (dict(sizes), engine.requests, engine.config)
+        if not sizes or known == self._known:
             return
-        self._known, limit = known, stream.most_bytes(*size)
+        self._known, limit = known, engine.most_bytes(sizes)
         if limit != self.limit:
             self.limit = limit
-            queries = counted(len(stream.queries), "query", "queries")
-            frames = counted(stream.config.max_frames, "frame")
+            each = " and ".join(sorted({f"{width}x{height}" for height, width in sizes.values()}))
+            queries = counted(len(engine.requests), "query", "queries")
+            frames = counted(engine.config.max_frames, "frame")
+            streams = f"the streams of {len(sizes)} cameras take" if len(sizes) > 1 else "the stream takes"
             self._log(
-                f"With images of {size[1]}x{size[0]}, {queries} and {frames} in context, "
-                f"the stream takes at most {limit / _MB:.1f} MB beside the model."
+                f"With images of {each}, {queries} and {frames} in context, "
+                f"{streams} at most {limit / _MB:.1f} MB beside the model."
             )
 
     def forget(self) -> None:

@@ -81,8 +81,9 @@ class WaitAction(DecisionSink[LiveFrame]):
         self._goals: dict[bytes, _Open] = {}  # by goal id
         self._history: SpanHistory[ActivationSpan] = SpanHistory()
         self._sharing = WatchSharing()
-        self._deciding: dict[str, str] = {}  # query by watch, of those that have decided
-        self._newest: int | None = None  # stamp of the newest frame that was decided on
+        # Query by watch and camera, of those that have decided.
+        self._deciding: dict[tuple[str, str], str] = {}
+        self._newest: dict[str, int] = {}  # stamp of the newest frame that was decided on, by camera
         self._finals = Finals(node, self.check)
         self._guard = node.create_guard_condition(self._on_news)
         steady = Clock(clock_type=ClockType.STEADY_TIME)
@@ -98,7 +99,11 @@ class WaitAction(DecisionSink[LiveFrame]):
         """A change of a span was published."""
         state = SpanState(message.state)
         start, end = to_nanoseconds(message.start), to_nanoseconds(message.end)
-        self._news.append(Sighting(message.watch, message.query, message.span_id, state, start, end, message))
+        self._news.append(
+            Sighting(
+                message.watch, message.camera, message.query, message.span_id, state, start, end, message
+            )
+        )
         self._guard.trigger()
 
     def decided(self, stream: str, frame: LiveFrame, decisions: Sequence[Decision]) -> None:
@@ -109,24 +114,30 @@ class WaitAction(DecisionSink[LiveFrame]):
 
     # The executor's thread
 
-    def end_all(self, outcome: Outcome, reason: str) -> None:
-        """End every goal; what was seen so far says nothing to goals that come later."""
+    def end_all(self, outcome: Outcome, reason: str, camera: str | None = None) -> None:
+        """End all goals, or only those whose watch covers this camera.
+
+        What was seen so far says nothing to goals that come later.
+        """
         self._on_news()
+        specs = {entry.spec.id: entry.spec for entry in self._watches.entries()}
         for goal in list(self._goals.values()):
-            self._end(goal, outcome, reason)
-        self._history.clear()
+            spec = specs.get(goal.wait.terms.watch)
+            if camera is None or spec is None or camera in self._watches.cameras_of(spec):
+                self._end(goal, outcome, reason)
+        self._history.clear(camera)
 
     def restart(self) -> None:
         """Forget what an earlier activation has seen."""
         self._news.clear()
         self._history.clear()
-        self._deciding, self._newest = {}, None
+        self._deciding, self._newest = {}, {}
 
     def check(self) -> None:
         """End the goals that are over."""
         entries = {entry.spec.id: entry.spec.query for entry in self._watches.entries()}
         self._history.keep_only(entries)
-        self._deciding = {id: query for id, query in self._deciding.items() if entries.get(id) == query}
+        self._deciding = {key: query for key, query in self._deciding.items() if entries.get(key[0]) == query}
         now = self._node.get_clock().now().nanoseconds
         for goal in list(self._goals.values()):
             terms = goal.wait.terms
@@ -175,37 +186,38 @@ class WaitAction(DecisionSink[LiveFrame]):
                 self._on_tick(news)
             else:
                 self._history.record(news)
-                if self._deciding.get(news.watch) == news.query:
+                if self._deciding.get((news.watch, news.camera)) == news.query:
                     for goal in self._goals.values():
                         goal.wait.see(news)
         self.check()
 
     def _on_tick(self, tick: _Tick) -> None:
-        if self._newest is not None and tick.stamp < self._newest:
-            self._history.clear()  # of another time, which looks like the future
-        self._newest = tick.stamp
+        if tick.stamp < self._newest.get(tick.camera, 0):
+            self._history.clear(tick.camera)  # of another time, which looks like the future
+        self._newest[tick.camera] = tick.stamp
         entries = {entry.spec.id: entry for entry in self._watches.entries()}
-        first = [id for id in tick.probabilities if id in entries and id not in self._deciding]
-        self._deciding.update((id, entries[id].spec.query) for id in first)
+        first = {id for id in tick.probabilities if id in entries and (id, tick.camera) not in self._deciding}
+        self._deciding.update({(id, tick.camera): entries[id].spec.query for id in first})
         for goal in self._goals.values():
             terms = goal.wait.terms
             if terms.watch in first:
-                goal.wait.recall(self._history.of(terms.watch, terms.query))
-            if (entry := entries.get(terms.watch)) is not None:
+                goal.wait.recall(self._history.of(terms.watch, terms.query, tick.camera))
+            entry = entries.get(terms.watch)
+            if entry is not None and tick.camera in self._watches.cameras_of(entry.spec):
                 goal.handle.publish_feedback(self._feedback(tick, entry))
 
     def _feedback(self, tick: _Tick, entry: WatchEntry) -> WaitForEvent.Feedback:
         id = entry.spec.id
         state = WaitForEvent.Feedback.WAITING
-        if self._history.is_open(id, entry.spec.query):
+        if self._history.is_open(id, entry.spec.query, tick.camera):
             state = WaitForEvent.Feedback.OPEN
-        elif id not in self._deciding and entry.spec.look_back:
+        elif (id, tick.camera) not in self._deciding and entry.spec.look_back:
             state = WaitForEvent.Feedback.CATCHING_UP
         return WaitForEvent.Feedback(
             header=tick.header,
             state=state,
             camera=tick.camera,
-            probability=tick.probabilities.get(id, self._watches.probability(id)),
+            probability=tick.probabilities.get(id, self._watches.probability(entry.spec)),
         )
 
     # How a goal begins and ends
@@ -231,7 +243,8 @@ class WaitAction(DecisionSink[LiveFrame]):
         timeout = to_nanoseconds(request.timeout)
         if timeout <= 0:
             timeout = round(self._node.parameters["max_wait"] * NANOSECONDS)
-        since = (self._newest or 0) - spec.look_back if spec.look_back else None
+        newest = max(self._newest.values(), default=0)
+        since = newest - spec.look_back if spec.look_back else None
         wait: Wait[ActivationSpan] = Wait(
             WaitTerms(id, query, until, request.accept_open, since, now + timeout, request.want_commentary)
         )

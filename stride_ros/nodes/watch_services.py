@@ -112,7 +112,7 @@ class WatchServices:
             message=reason,
             since=to_time(entry.since),
             expires=to_time(entry.expires),
-            probability=self._watches.probability(spec.id),
+            probability=self._watches.probability(spec),
             open_spans=self._watches.open_spans(spec.id),
         )
 

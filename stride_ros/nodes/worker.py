@@ -1,21 +1,22 @@
-"""One thread that works on the newest item: what is replaced before its turn is dropped and counted."""
+"""One thread that works on the newest items: what is replaced before its turn is dropped and counted."""
 
 from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from typing import Generic, TypeVar
 
-from stride_ros.activation.scheduler import Scheduler
+from stride_ros.activation.scheduler import Scheduler, StreamLoad
 
 T = TypeVar("T")
 
-_ONLY = ""  # the one stream of items
-
 
 class LatestWorker(Generic[T]):
-    """Run `work(item)` for the newest submitted item, and posted tasks before it, in one thread.
+    """Run `work` for the newest submitted items, and posted tasks before them, in one thread.
+
+    Items have a place by name, such as that of a camera, and one that waits is replaced by a newer one of its
+    name. All that wait are worked on together, as `Scheduler` says: `work(items)` gets them by name.
 
     `on_error(exception)` is called in the worker's thread with whatever work or a task raises; the thread
     goes on. `rest()` does a short piece of what can wait, while there is nothing else to do: again and again
@@ -25,7 +26,7 @@ class LatestWorker(Generic[T]):
     def __init__(
         self,
         name: str,
-        work: Callable[[T], None],
+        work: Callable[[Mapping[str, T]], None],
         on_error: Callable[[Exception], None],
         rest: Callable[[], bool] = lambda: False,
     ) -> None:
@@ -42,64 +43,57 @@ class LatestWorker(Generic[T]):
         self._thread.start()
 
     @property
-    def dropped(self) -> int:
-        """Number of items that a newer one replaced before their turn."""
+    def loads(self) -> Mapping[str, StreamLoad]:
+        """By name: how many items a newer one replaced before their turn, and how long they wait."""
         with self._wake:
-            return self._items.load(_ONLY).dropped
-
-    @property
-    def lag(self) -> float:
-        """Seconds that the oldest item since the last turn waits; if none does, that the last one waited."""
-        with self._wake:
-            return self._items.load(_ONLY).lag
+            return self._items.loads
 
     @property
     def is_idle(self) -> bool:
         """Whether all that was submitted and posted is done."""
         with self._wake:
-            return not self._tasks and not self._has_item and not self._working
+            return not self._tasks and self._items.seconds_to_next is None and not self._working
 
-    def submit(self, item: T) -> None:
-        """Offer an item; one that still waits is dropped in its favour."""
+    def submit(self, name: str, item: T) -> None:
+        """Offer an item; one of this name that still waits is dropped in its favour."""
         with self._wake:
-            self._items.offer(_ONLY, item)
+            self._items.offer(name, item)
             self._wake.notify()
 
-    def post(self, task: Callable[[], None], *, discard: bool = False) -> None:
-        """Run a task after those posted before and before the waiting item; `discard` forgets that item."""
+    def charge(self, costs: Mapping[str, float]) -> None:
+        """While working: what items cost by themselves, in s; see `Scheduler.charge`."""
         with self._wake:
-            if discard:
-                self._items.discard(_ONLY)
+            self._items.charge(costs)
+
+    def post(self, task: Callable[[], None], *, discard: Collection[str] = ()) -> None:
+        """Run a task after those posted before and before what waits; items of `discard` are forgotten."""
+        with self._wake:
+            for name in discard:
+                self._items.discard(name)
             self._tasks.append(task)
             self._wake.notify()
 
     def stop(self, timeout: float | None = None) -> bool:
-        """Finish what runs and all tasks, forget the waiting item, join; False if `timeout` (s) passed."""
+        """Finish what runs and all tasks, forget what waits, join; False if `timeout` (s) passed."""
         with self._wake:
             self._stopping = True
-            self._items.discard(_ONLY)
+            for name in self._items.loads:
+                self._items.discard(name)
             self._wake.notify()
         if self._thread.ident is not None and self._thread is not threading.current_thread():
             self._thread.join(timeout)
         return not self._thread.is_alive()
-
-    @property
-    def _has_item(self) -> bool:
-        return self._items.seconds_to_next is not None
 
     def _run(self) -> None:
         resting = False
         while True:
             with self._wake:
                 self._working = False
-                if not resting:
-                    self._wake.wait_for(lambda: self._tasks or self._has_item or self._stopping)
-                job: Callable[[], None] | None = None
-                if self._tasks:
-                    job = self._tasks.popleft()
-                elif self._has_item:
-                    job = _bind(self._work, self._items.take()[_ONLY])
-                elif self._stopping:
+                job = self._next()
+                while job is None and not resting and not self._stopping:
+                    self._wake.wait(self._items.seconds_to_next)
+                    job = self._next()
+                if job is None and self._stopping:
                     return
                 self._working = job is not None
             try:
@@ -109,6 +103,12 @@ class LatestWorker(Generic[T]):
             except Exception as error:  # the thread must outlive any single frame
                 resting = False
                 self._on_error(error)
+
+    def _next(self) -> Callable[[], None] | None:
+        if self._tasks:
+            return self._tasks.popleft()
+        items = self._items.take()
+        return (lambda: self._work(items)) if items else None
 
 
 def call_in_thread(function: Callable[[], T], keep_waiting: Callable[[], bool]) -> T:
@@ -135,7 +135,3 @@ def call_in_thread(function: Callable[[], T], keep_waiting: Callable[[], bool]) 
     if failure:
         raise failure[0]
     return outcome[0]
-
-
-def _bind(work: Callable[[T], None], item: T) -> Callable[[], None]:
-    return lambda: work(item)

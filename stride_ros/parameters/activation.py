@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from stride_ros.activation.config import ActivationConfig, TriggerConfig
 from stride_ros.errors import ConfigError, QueryError
+from stride_ros.parameters.cameras import CAMERAS, check_cameras
 from stride_ros.parameters.table import LIVE, THREADS, ParameterSpec, Table
 
 DEFAULT_QUERY = "Tell me when a person is in view."
@@ -45,6 +46,7 @@ TABLE: Table = (
         choices=("auto", "float32", "bfloat16", "float16"),
     ),
     THREADS,
+    CAMERAS,
     ParameterSpec(
         "image_transport",
         "raw",
@@ -217,6 +219,7 @@ TABLE: Table = (
 def check_values(values: Mapping[str, Any]) -> None:
     """Raise ConfigError or QueryError when the parameters do not go together."""
     to_config(values)
+    check_cameras(values["cameras"])
     check_query(values["query"], "The query")
     for number, query in enumerate(values["queries"], 1):
         check_query(query, f"Query {number} in queries")

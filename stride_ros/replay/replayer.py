@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 from stride_ros.activation.config import ActivationConfig
 from stride_ros.activation.frame_path import DecisionSink, Frame, FramePath
+from stride_ros.activation.identity import UNNAMED
 from stride_ros.activation.intake import Intake
 from stride_ros.activation.sinks import Sinks
-from stride_ros.activation.stamped_stream import StampedStream
+from stride_ros.activation.stamped_engine import StampedEngine
 from stride_ros.activation.watch_request import requests_for
 from stride_ros.bags.reader import BagReader
 from stride_ros.bags.storage import BagMessage
@@ -28,11 +29,9 @@ if TYPE_CHECKING:
     from stride_ros.replay.responder import ReplayResponder
     from stride_ros.runs.record import Run
 
-STREAM = ""  # the name of the only camera, as in messages
-
 
 class Replayer:
-    """Shows the image messages of a recording to a stream that watches for all queries."""
+    """Shows the image messages of a recording to an engine that watches for all queries."""
 
     def __init__(
         self,
@@ -57,9 +56,8 @@ class Replayer:
         if self._responding is not None:
             sinks.append(self._responding)
         self._intake = Intake(rate)
-        self._path = FramePath[Frame](Sinks(*sinks))
-        stream = StampedStream(model, requests_for(queries), config or ActivationConfig())
-        self._path.open(STREAM, stream, self._intake.notes)
+        engine = StampedEngine(model, requests_for(queries), config or ActivationConfig())
+        self._path = FramePath[Frame](engine, {UNNAMED: self._intake.notes}, Sinks(*sinks))
 
     def replay(
         self,
@@ -82,7 +80,7 @@ class Replayer:
             progress(bag.time(message.log_time) - start)
             if start > 0 and self._record.recorder.newest is None:  # times are those of the recording
                 self._record.recorder.begin = bag.time(message.log_time)
-                self._path.count_from(STREAM, bag.time(message.log_time))
+                self._path.count_from(UNNAMED, bag.time(message.log_time))
             self._take(bag, message, reading)
         self._path.close()
         if self._responding is not None:
@@ -96,8 +94,8 @@ class Replayer:
         if not self._intake.is_due(reading):
             return
         if reading.jump is not None:
-            self._path.jumped(STREAM, reading)
-        self._path.take(STREAM, lambda: Frame(reading, *bag.decode(message)))
+            self._path.jumped(UNNAMED, reading)
+        self._path.take({UNNAMED: lambda: Frame(reading, *bag.decode(message))})
 
     def _copy(self, message: BagMessage) -> None:
         if self._output is not None:

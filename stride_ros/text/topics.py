@@ -25,6 +25,11 @@ DIAGNOSTICS = "/diagnostics"
 RESULTS = (FRAMES, WINDOW, SPAN, COMMENTARY)  # what a replay writes and a recording of the nodes keeps
 
 
+def of_camera(camera: str, topic: str) -> str:
+    """Return what a topic of one camera is called; the only camera of a node has no name."""
+    return f"{camera}/{topic}" if camera else topic
+
+
 def compressed(image_topic: str) -> str:
     """Return the topic of an image topic's JPEGs, as image_transport names it."""
     return f"{image_topic}/compressed"

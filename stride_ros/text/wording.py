@@ -37,3 +37,8 @@ def time_label(seconds: float) -> str:
     """Minutes and seconds, like 1:05.2."""
     minutes, rest = divmod(max(round(seconds, 1), 0.0), 60)
     return f"{int(minutes)}:{rest:04.1f}"
+
+
+def of_camera(name: str, sentence: str) -> str:
+    """Return a sentence about a camera, with its name where it has one."""
+    return f"{name}: {sentence}" if name else sentence

@@ -13,7 +13,7 @@ from stride_ros.activation.frame_path import DecisionSink, Frame, FramePath
 from stride_ros.activation.intake import Intake, cdr_stamp
 from stride_ros.activation.sinks import Sinks
 from stride_ros.activation.spans import SpanState
-from stride_ros.activation.stamped_stream import StampedStream
+from stride_ros.activation.stamped_engine import StampedEngine
 from stride_ros.activation.watch_request import requests_for
 from stride_ros.errors import FrameError
 
@@ -66,20 +66,27 @@ class Rig:
 
     def __init__(self, model: Any, *cameras: str) -> None:
         self.sink = Written()
-        self.path = FramePath[Frame](Sinks(self.sink))
         self.intakes = {camera: Intake(1.0) for camera in cameras}
-        for camera, intake in self.intakes.items():
-            self.path.open(camera, StampedStream(model, requests_for(QUERIES), CONFIG), intake.notes)
+        notes = {camera: intake.notes for camera, intake in self.intakes.items()}
+        engine = StampedEngine(model, requests_for(QUERIES), CONFIG, cameras=cameras)
+        self.path = FramePath[Frame](engine, notes, Sinks(self.sink))
 
     def feed(self, camera: str, second: float, index: int, decode: Callable[..., Any] = picture) -> None:
+        self.path.take(self.due(camera, second, index, decode))
+
+    def due(
+        self, camera: str, second: float, index: int, decode: Callable[..., Any] = picture
+    ) -> dict[str, Callable[[], Frame]]:
+        """What the path is to take, if the frame is due."""
         stamp = START + round(second * SECOND)
         intake = self.intakes[camera]
         reading = intake.read(stamp, stamp)
         assert reading is not None
-        if intake.is_due(reading):
-            if reading.jump is not None:
-                self.path.jumped(camera, reading)
-            self.path.take(camera, lambda: Frame(reading, decode(index), "camera"))
+        if not intake.is_due(reading):
+            return {}
+        if reading.jump is not None:
+            self.path.jumped(camera, reading)
+        return {camera: lambda: Frame(reading, decode(index), "camera")}
 
 
 @pytest.fixture
@@ -87,11 +94,22 @@ def model(golden: Any) -> Any:
     return golden.load("checkpoint_single")
 
 
-def test_cameras_go_their_ways_beside_each_other(model: Any) -> None:
+def numbered(calls: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """With the ids of spans, which are unique among all cameras, as a count of this camera's."""
+    counts: dict[int, int] = {}
+    return [
+        (*call[:2], counts.setdefault(call[2], len(counts) + 1), call[3]) if call[0] == "event" else call
+        for call in calls
+    ]
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_cameras_go_their_ways_beside_each_other(model: Any, together: bool) -> None:
     both = Rig(model, "front", "rear")
     for i in range(12):
-        both.feed("front", i, i)
-        both.feed("rear", i + 0.3, 7 * i)
+        front, rear = both.due("front", i, i), both.due("rear", i + 0.3, 7 * i)
+        for due in [{**front, **rear}] if together else [front, rear]:
+            both.path.take(due)
         if i == 6:
             both.path.restart("front")
     both.path.close()
@@ -102,7 +120,7 @@ def test_cameras_go_their_ways_beside_each_other(model: Any) -> None:
             if i == 6 and camera == "front":
                 alone.path.restart(camera)
         alone.path.close()
-        assert both.sink.of(camera) == alone.sink.of(camera)
+        assert numbered(both.sink.of(camera)) == numbered(alone.sink.of(camera))
         assert {call[1] for call in alone.sink.of(camera, "event")} == {"query_1", "query_2"}
 
 
@@ -164,7 +182,7 @@ def test_other_queries_end_what_is_open_under_the_name_of_its_watch(model: Any) 
     for i in range(8):
         rig.feed("", i, i)
     seen = len(rig.sink.calls)
-    rig.path.apply("", requests_for(QUERIES[:1]), CONFIG)
+    rig.path.apply(requests_for(QUERIES[:1]), CONFIG)
     ended = rig.sink.calls[seen:]
     assert ended
     assert {call[2] for call in ended} <= {"query_1", "query_2"}

@@ -14,8 +14,9 @@ QUERY = "Tell me when they come."
 
 
 def sighting(span_id: int, state: SpanState, start: int = 0, end: int = 0, **fields: str) -> Sighting[str]:
-    watch, query = fields.get("watch", "door"), fields.get("query", QUERY)
-    return Sighting(watch, query, span_id, state, start, end, f"{span_id} {state.name}")
+    watch, camera = fields.get("watch", "door"), fields.get("camera", "")
+    query = fields.get("query", QUERY)
+    return Sighting(watch, camera, query, span_id, state, start, end, f"{span_id} {state.name}")
 
 
 def wait(until: Until = Until.ONSET, *, accept_open: bool = True, since: int | None = None) -> Wait[str]:
@@ -76,19 +77,30 @@ def test_what_was_there_before_counts_where_it_is_asked_for(
 def test_history_keeps_the_newest_state_of_the_last_spans() -> None:
     history: SpanHistory[str] = SpanHistory()
     history.record(sighting(1, ONSET))
-    assert history.is_open("door", QUERY)
+    assert history.is_open("door", QUERY, "")
     history.record(sighting(1, OFFSET))
     history.record(sighting(2, ONSET))
     history.record(sighting(2, RETRACTED))
     assert history.of("door", QUERY) == [sighting(1, OFFSET)]
-    assert not history.is_open("door", QUERY)
+    assert not history.is_open("door", QUERY, "")
     assert history.of("door", "Tell me when it rains.") == []
     history.record(sighting(3, ONSET, watch="window"))
     history.keep_only(["window"])
     assert history.of("door", QUERY) == []
-    assert history.is_open("window", QUERY)
+    assert history.is_open("window", QUERY, "")
     history.clear()
-    assert not history.is_open("window", QUERY)
+    assert not history.is_open("window", QUERY, "")
+
+
+def test_history_tells_cameras_apart() -> None:
+    history: SpanHistory[str] = SpanHistory()
+    history.record(sighting(1, ONSET, camera="front"))
+    history.record(sighting(2, ONSET, camera="rear"))
+    assert [span.span_id for span in history.of("door", QUERY)] == [1, 2]
+    assert [span.span_id for span in history.of("door", QUERY, "rear")] == [2]
+    history.clear("front")
+    assert not history.is_open("door", QUERY, "front")
+    assert history.is_open("door", QUERY, "rear")
 
 
 def test_history_is_bounded_and_never_forgets_what_goes_on() -> None:

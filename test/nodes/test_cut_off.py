@@ -17,7 +17,7 @@ pytest.importorskip("torch")
 cv2 = pytest.importorskip("cv2")
 from stride_ros.activation.config import ActivationConfig, TriggerConfig  # noqa: E402
 from stride_ros.activation.model import ActivationModel  # noqa: E402
-from stride_ros.activation.stamped_stream import StampedStream  # noqa: E402
+from stride_ros.activation.stamped_engine import StampedEngine  # noqa: E402
 from stride_ros.activation.watch_request import requests_for  # noqa: E402
 
 CHECKPOINT = str(Path(__file__).parents[1] / "golden" / "checkpoint_single")
@@ -119,13 +119,13 @@ def island() -> Iterator[Island]:
 def expected(frames: list[dict[str, Any]]) -> tuple[list[list[int]], list[tuple[int, ...]]]:
     """The labels of each window and all span events of a stream that sees these frames with no network."""
     config = ActivationConfig(unmasking_steps=2, trigger=TriggerConfig(min_confidence=0.0))
-    stream = StampedStream(ActivationModel.load(CHECKPOINT), requests_for([QUERY]), config)
+    engine = StampedEngine(ActivationModel.load(CHECKPOINT), requests_for([QUERY]), config)
     labels, events = [], []
     for frame in frames:
         rgb = np.frombuffer(base64.b64decode(frame["pixels"]), np.uint8).reshape(frame["shape"])
-        if stream.lost_sight(frame["stamp"]) is not None:
-            events += stream.restart()
-        (decision,) = stream.push(rgb, frame["stamp"])
+        if engine.lost_sight("", frame["stamp"]) is not None:
+            events += engine.restart("")
+        (decision,) = engine.push({"": (rgb, frame["stamp"])}).decisions[""]
         labels.append(decision.update.labels.tolist())
         events += decision.events
     return labels, [(e.event.span_id, int(e.event.state), e.start_ns, e.end_ns) for e in events]

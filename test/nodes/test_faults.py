@@ -211,7 +211,7 @@ def test_sim_time_that_starts_late_and_jumps_back(graph: Any, bench: Bench) -> N
     node = bench.host(use_sim_time=True)
     bench.connect()
     bench.camera.publish(picture(0, 0))
-    graph.wait(lambda: node._input.received.count == 1, "the image")
+    graph.wait(lambda: node.cameras[""].input.received.count == 1, "the image")
     assert not bench.windows, "there is no time yet"
     clock = graph.publisher(Clock, "/clock")
 
@@ -224,7 +224,7 @@ def test_sim_time_that_starts_late_and_jumps_back(graph: Any, bench: Bench) -> N
         window = bench.feed(second - 100, 0)
         assert to_nanoseconds(window.header.stamp) == second * SECOND
     bench.camera.publish(picture(8, 0))  # the clock stands: the same time again
-    graph.wait(lambda: node._input.out_of_order == 1, "the duplicate")
+    graph.wait(lambda: node.cameras[""].input.out_of_order == 1, "the duplicate")
     set_clock(50)
     window = bench.feed(0, 0)
     assert to_nanoseconds(window.header.stamp) == 50 * SECOND
@@ -265,7 +265,7 @@ def test_slow_model_drops_frames_and_keeps_the_alignment(
     graph.wait(entered.is_set, "the slow decision")
     for i in range(2, 6):
         bench.camera.publish(picture(i, ORIGIN + i * SECOND))
-        graph.wait(lambda i=i: node._input.sampled.count == i + 1, "the frame")
+        graph.wait(lambda i=i: node.cameras[""].input.sampled.count == i + 1, "the frame")
     gate.set()
     graph.wait(lambda: len(bench.windows) == 3, "the decisions")
     stamps = [(to_nanoseconds(window.header.stamp) - ORIGIN) // SECOND for window in bench.windows]
@@ -299,11 +299,12 @@ def test_diagnostics_follow_their_rules(
     bench.feed(0, ORIGIN if fault == "old stamps" else now)
     if fault == "restart":
         bench.feed(1, now - SECOND)
-        node._input.stamp_age = 0.0
+        node.cameras[""].input.stamp_age = 0.0
     elif fault == "loss":
-        node._input._first_arrival -= 20.0
-        node._input.received._started -= 20.0
+        node.cameras[""].input._first_arrival -= 20.0
+        node.cameras[""].input.received._started -= 20.0
     elif fault == "slow":
+        graph.wait(lambda: node._status.update, "the decision to be counted")
         node._status.update.timings["total"] = 3.0
     elif fault == "failure":
 

@@ -168,10 +168,10 @@ def test_node_and_replay_decide_the_same_on_a_video(
     for logged, data in recorded:
         clock.publish(Clock(clock=to_time(logged)))
         graph.wait(lambda t=logged: node.get_clock().now().nanoseconds == t, "the clock")
-        before = node._input.received.count
+        before = node.cameras[""].input.received.count
         camera.publish(bytes(data))
-        graph.wait(lambda n=before: node._input.received.count > n, "the packet")
-        graph.wait(lambda: node._input.is_idle and node._worker.is_idle, "the packet to be decoded")
+        graph.wait(lambda n=before: node.cameras[""].input.received.count > n, "the packet")
+        graph.wait(lambda: node.cameras[""].input.is_idle and node._worker.is_idle, "the packet to be decoded")
     # A live decoder keeps the last pictures of B-frames until others follow.
     known = len(wanted) if name != "B-frames" else len(wanted) - 1
     graph.wait(lambda: len(windows) >= known, "all windows")
@@ -184,7 +184,7 @@ def test_node_and_replay_decide_the_same_on_a_video(
         assert [span(message) for message in spans] == found
     counts = [note for note in run.notes if not note.startswith("At ")]
     if name == "B-frames":  # those that the decoder kept
-        rest = node._notes.count("abandoned")
+        rest = node.cameras[""].notes.count("abandoned")
         counts = [
             f"{rest} of 200 images were not decoded yet when watching ended or began anew and were skipped."
         ]

@@ -1,8 +1,9 @@
-"""The worker: newest item wins, tasks in order, errors do not end it."""
+"""The worker: the newest item of each name wins, tasks in order, errors do not end it."""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 
 import pytest
 
@@ -18,28 +19,53 @@ def test_newest_item_wins_and_drops_are_counted(gate: threading.Event) -> None:
     done: list[int] = []
     begun = threading.Event()
 
-    def work(item: int) -> None:
+    def work(items: Mapping[str, int]) -> None:
         begun.set()
         gate.wait(10)
-        done.append(item)
-        if item == 3:
+        done.append(items[""])
+        if items[""] == 3:
             finished.set()
 
     finished = threading.Event()
     worker = LatestWorker("test", work, on_error=lambda error: None)
     worker.start()
-    worker.submit(0)
+    worker.submit("", 0)
     assert begun.wait(10)
     for item in (1, 2, 3):
-        worker.submit(item)
-    lag = worker.lag
-    assert worker.lag > lag > 0, "it grows while something waits"
+        worker.submit("", item)
+    lag = worker.loads[""].lag
+    assert worker.loads[""].lag > lag > 0, "it grows while something waits"
     gate.set()
     assert finished.wait(10)
     assert worker.stop(10)
     assert done == [0, 3]
-    assert worker.dropped == 2
-    assert worker.lag == worker.lag > lag, "what the last one waited"
+    assert worker.loads[""].dropped == 2
+    assert worker.loads[""].lag == worker.loads[""].lag > lag, "what the last one waited"
+
+
+def test_items_of_several_names_are_worked_on_together(gate: threading.Event) -> None:
+    done: list[dict[str, int]] = []
+    begun, finished = threading.Event(), threading.Event()
+
+    def work(items: Mapping[str, int]) -> None:
+        begun.set()
+        gate.wait(10)
+        done.append(dict(items))
+        if "right" in items:
+            finished.set()
+
+    worker = LatestWorker("test", work, on_error=lambda error: None)
+    worker.start()
+    worker.submit("left", 0)
+    assert begun.wait(10)
+    for name, item in (("left", 1), ("front", 2), ("left", 3), ("right", 4)):
+        worker.submit(name, item)
+    worker.post(lambda: None, discard=["front"])
+    gate.set()
+    assert finished.wait(10)
+    assert worker.stop(10)
+    assert done == [{"left": 0}, {"left": 3, "right": 4}]
+    assert {name: load.dropped for name, load in worker.loads.items()} == {"left": 1, "front": 0, "right": 0}
 
 
 def test_what_can_wait_is_done_in_pieces_between_items(gate: threading.Event) -> None:
@@ -58,12 +84,14 @@ def test_what_can_wait_is_done_in_pieces_between_items(gate: threading.Event) ->
             return False
         return True
 
-    worker = LatestWorker("test", done.append, on_error=lambda error: failed.set(), rest=rest)
+    worker = LatestWorker(
+        "test", lambda items: done.append(items[""]), on_error=lambda error: failed.set(), rest=rest
+    )
     worker.start()
-    worker.submit("first")
+    worker.submit("", "first")
     assert rested.wait(10)
     assert worker.is_idle, "what can wait does not count"
-    worker.submit("second")
+    worker.submit("", "second")
     gate.set()
     assert failed.wait(10)
     worker.post(lambda: done.append("task"))
@@ -76,21 +104,21 @@ def test_tasks_run_in_order_before_the_item_and_may_discard_it(gate: threading.E
     done: list[object] = []
     begun = threading.Event()
 
-    def work(item: str) -> None:
+    def work(items: Mapping[str, str]) -> None:
         begun.set()
         gate.wait(10)
-        done.append(item)
-        if item == "after":
+        done.append(items[""])
+        if items[""] == "after":
             finished.set()
 
     finished = threading.Event()
     worker = LatestWorker("test", work, on_error=lambda error: None)
     worker.start()
-    worker.submit("first")
+    worker.submit("", "first")
     assert begun.wait(10)
-    worker.submit("forgotten")
-    worker.post(lambda: done.append("reset"), discard=True)
-    worker.submit("after")
+    worker.submit("", "forgotten")
+    worker.post(lambda: done.append("reset"), discard=[""])
+    worker.submit("", "after")
     worker.post(lambda: done.append("task"))
     gate.set()
     assert finished.wait(10)
@@ -99,9 +127,9 @@ def test_tasks_run_in_order_before_the_item_and_may_discard_it(gate: threading.E
 
 
 def test_stop_finishes_tasks_and_forgets_the_item() -> None:
-    done: list[str] = []
+    done: list[object] = []
     worker = LatestWorker("test", done.append, on_error=lambda error: None)
-    worker.submit("item")
+    worker.submit("", "item")
     worker.post(lambda: done.append("task"))
     worker.start()
     # Started late on purpose: the task and the item wait when it is told to stop.
@@ -114,8 +142,8 @@ def test_errors_are_told_and_the_worker_goes_on() -> None:
     errors: list[Exception] = []
     told, done = threading.Event(), threading.Event()
 
-    def work(item: int) -> None:
-        if item == 0:
+    def work(items: Mapping[str, int]) -> None:
+        if items[""] == 0:
             raise ValueError("bad item")
         done.set()
 
@@ -125,9 +153,9 @@ def test_errors_are_told_and_the_worker_goes_on() -> None:
 
     worker = LatestWorker("test", work, on_error)
     worker.start()
-    worker.submit(0)
+    worker.submit("", 0)
     assert told.wait(10)
-    worker.submit(1)
+    worker.submit("", 1)
     assert done.wait(10)
     worker.stop(10)
     assert [str(error) for error in errors] == ["bad item"]

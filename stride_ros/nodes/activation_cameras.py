@@ -1,0 +1,125 @@
+"""The cameras of the activation node: their switches, and their images while the node watches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from stride_ros.activation.identity import UNNAMED
+from stride_ros.activation.notes import StreamNotes
+from stride_ros.nodes.image_input import ImageInput, LiveFrame
+from stride_ros.parameters.cameras import rate_of, transport_of
+
+if TYPE_CHECKING:
+    from rclpy.node import Node
+
+    from stride_ros.activation.clock import Reading
+    from stride_ros.nodes.activation_worker import ActivationWorker
+    from stride_ros.nodes.parameters import Parameters
+
+
+class Camera:
+    """One camera. `notes`: of this activation, or of the last one; `input`: while the node watches."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.enabled = True
+        self.notes = StreamNotes()
+        self.input: ImageInput | None = None
+
+
+class ActivationCameras(Mapping[str, Camera]):
+    """All cameras by name; a node with one unnamed camera has one named "". For the executor's thread."""
+
+    def __init__(self, node: Node, parameters: Parameters) -> None:
+        """The cameras that the parameter `cameras` names."""
+        self._node, self._parameters = node, parameters
+        self._cameras = {name: Camera(name) for name in parameters["cameras"] or (UNNAMED,)}
+
+    def __getitem__(self, name: str) -> Camera:
+        return self._cameras[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._cameras)
+
+    def __len__(self) -> int:
+        return len(self._cameras)
+
+    @property
+    def enabled(self) -> frozenset[str]:
+        """Names of the cameras whose images are used."""
+        return frozenset(name for name, camera in self.items() if camera.enabled)
+
+    @property
+    def are_open(self) -> bool:
+        """Whether their images are subscribed to."""
+        return any(camera.input is not None for camera in self.values())
+
+    @property
+    def notes(self) -> dict[str, StreamNotes]:
+        """What was odd about the images of each."""
+        return {name: camera.notes for name, camera in self.items()}
+
+    def begin_notes(self) -> None:
+        """An activation begins."""
+        for camera in self.values():
+            camera.notes = StreamNotes()
+
+    def open(
+        self,
+        worker: ActivationWorker,
+        *,
+        on_jump: Callable[[str, Reading], None],
+        on_rejected: Callable[[str, Exception], None],
+    ) -> None:
+        """Subscribe to all; due frames go to the worker. ConfigError for QoS overrides that are none."""
+        for camera in self.values():
+            camera.input = self._open(camera, worker, on_jump, on_rejected)
+            camera.input.paused = not camera.enabled
+
+    def close(self) -> None:
+        """Subscribe to none."""
+        for camera in self.values():
+            if camera.input is not None:
+                camera.input.destroy()
+                camera.input = None
+
+    def enable(self, names: Collection[str], wanted: bool) -> list[str]:
+        """Use the images of these cameras, or ignore them; the names of those for which that is new."""
+        changed = [name for name in names if self[name].enabled != wanted]
+        for name in changed:
+            camera = self[name]
+            camera.enabled = wanted
+            if camera.input is not None:
+                camera.input.paused = not wanted
+                camera.input.restart()
+        return changed
+
+    def restart(self, names: Collection[str]) -> None:
+        """Take the next frames of these cameras as their first ones."""
+        for name in names:
+            if (source := self[name].input) is not None:
+                source.restart()
+
+    def _open(
+        self,
+        camera: Camera,
+        worker: ActivationWorker,
+        on_jump: Callable[[str, Reading], None],
+        on_rejected: Callable[[str, Exception], None],
+    ) -> ImageInput:
+        name = camera.name
+
+        def submit(decode: Callable[[], LiveFrame]) -> None:
+            worker.submit(name, decode)
+
+        return ImageInput(
+            self._node,
+            name,
+            transport=transport_of(self._parameters, name),
+            rate=lambda: rate_of(self._parameters, name),
+            notes=camera.notes,
+            on_due=submit,
+            on_jump=lambda reading: on_jump(name, reading),
+            on_rejected=lambda error: on_rejected(name, error),
+        )
