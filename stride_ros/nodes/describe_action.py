@@ -17,7 +17,7 @@ from stride_ros.errors import StrideError
 from stride_ros.msg import Commentary
 from stride_ros.nodes.action_server import OpenGoals
 from stride_ros.nodes.messages import to_nanoseconds, to_time
-from stride_ros.response.questions import Question, QueueFull
+from stride_ros.response.questions import NoSuchCamera, Question, QueueFull
 from stride_ros.response.scheduler import Answer, AnswerStatus, Job, NothingToShow
 from stride_ros.text import topics
 from stride_ros.text.foreign import as_reason, mended
@@ -116,6 +116,8 @@ class DescribeAction:
             goal = self._open(handle, key)
         except _Refused as refusal:
             outcome, reason = refusal.outcome, str(refusal)
+        except NoSuchCamera as error:
+            outcome, reason = Outcome.INVALID, str(error)
         except QueueFull as error:
             outcome, reason = Outcome.QUEUE_FULL, str(error)
         except NothingToShow as error:
@@ -147,8 +149,9 @@ class DescribeAction:
             to_nanoseconds(request.last),
             request.max_words or int(parameters["describe.max_words"]),
             request.max_frames or int(parameters["max_frames"]),
+            request.camera,
         )
-        _check(question, request.camera)
+        _check(question)
         timeout = to_nanoseconds(request.timeout)
         if timeout <= 0:
             timeout = round(parameters["describe.timeout"] * NANOSECONDS)
@@ -197,6 +200,7 @@ class DescribeAction:
         commentary = Commentary(
             header=Header(stamp=stamps[-1]),
             query=mended(goal.handle.request.question),
+            camera=goal.handle.request.camera,
             text=goal.text,
             final=True,
             model=goal.model,
@@ -213,15 +217,13 @@ class DescribeAction:
         self._server.finish(goal.handle, result, succeeded=outcome is Outcome.NONE)
 
 
-def _check(question: Question, camera: str) -> None:
+def _check(question: Question) -> None:
     """Raise _Refused for a question that cannot be."""
     if not question.text.strip():
         raise _Refused(Outcome.INVALID, "The question is empty; say what you want to know.")
     if len(question.text) > _LONGEST:
         has = counted(len(question.text), "character")
         raise _Refused(Outcome.INVALID, f"The question has {has}; use at most {_LONGEST}.")
-    if camera:
-        raise _Refused(Outcome.INVALID, "This node has one unnamed camera; leave camera empty.")
     if question.last < 0:
         raise _Refused(Outcome.INVALID, "last is negative; use 0 for the newest frame.")
     if question.end and not 0 <= question.start <= question.end:

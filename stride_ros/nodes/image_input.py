@@ -24,7 +24,7 @@ from stride_ros.nodes.diagnostics import Rate
 from stride_ros.nodes.image_input_video import LivePacket, LivePackets, carries_packet, packet_class
 from stride_ros.nodes.image_subscription import ImageSubscription
 from stride_ros.nodes.messages import to_nanoseconds, to_time
-from stride_ros.nodes.publishers import describe_silence, names_of, publishers_of, type_name
+from stride_ros.nodes.publishers import InputSettings, describe_silence, names_of, publishers_of, type_name
 from stride_ros.nodes.pulse import Pulse, Stopwatch
 from stride_ros.nodes.qos import describe_qos
 from stride_ros.text import topics
@@ -83,6 +83,7 @@ class ImageInput:
         image cannot be used, whether it were due or not. Raises ConfigError for QoS overrides that are none.
         """
         self._node = node
+        self._settings = InputSettings(camera)
         self._rate = rate
         self._on_due = on_due
         self._on_jump = on_jump
@@ -104,7 +105,7 @@ class ImageInput:
         self._name = base if transport == "raw" else topics.compressed(base)
         self.topic = node.resolve_topic_name(self._name)
         self._type = self._carried() or self._transport_type
-        self._subscription = ImageSubscription(node, self._type, self._name, self._receive)
+        self._subscription = ImageSubscription(node, self._type, self._name, self._receive, self._settings)
         self.pulse = Pulse(_CHECK_PERIOD)
         # Real time, also where simulated time stands still.
         self._timer = node.create_timer(
@@ -180,7 +181,7 @@ class ImageInput:
         is_new = self._last_warning < self._last_arrival
         if limit and self.silence > limit and (is_new or now - self._last_warning > _REPEAT_WARNING):
             self._last_warning = now
-            reason = describe_silence(self._node, self.topic, type_name(self._type), self.qos)
+            reason = describe_silence(self._node, self.topic, type_name(self._type), self.qos, self._settings)
             if (busy := self.decoding.running) > 1.0:
                 reason = f"the node has been decoding an image for {busy:.0f} s"
             self._node.get_logger().warning(f"No images on {self.topic} for {self.silence:.0f} s: {reason}.")
@@ -207,7 +208,9 @@ class ImageInput:
         self._subscription.destroy()  # before: a process may use one type of a topic
         self._type = kind
         try:
-            self._subscription = ImageSubscription(self._node, kind, self._name, self._receive)
+            self._subscription = ImageSubscription(
+                self._node, kind, self._name, self._receive, self._settings
+            )
         except ConfigError as error:
             self._node.get_logger().error(str(error))
 

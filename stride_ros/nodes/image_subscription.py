@@ -11,7 +11,7 @@ from rclpy.qos import QoSDurabilityPolicy, QoSPolicyKind, QoSReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 
 from stride_ros.errors import ConfigError
-from stride_ros.nodes.publishers import RAW, describe_other_type, publishers_of, type_name
+from stride_ros.nodes.publishers import RAW, InputSettings, describe_other_type, publishers_of, type_name
 from stride_ros.nodes.qos import image_qos
 
 if TYPE_CHECKING:
@@ -36,14 +36,21 @@ class ImageSubscription:
     The user's `qos_overrides.<topic>.subscription.*` win, each for its own policy. Messages stay serialised.
     """
 
-    def __init__(self, node: Node, message_type: Any, topic: str, receive: Callable[[bytes], None]) -> None:
-        """Subscribe as the publishers that are known now offer.
+    def __init__(
+        self,
+        node: Node,
+        message_type: Any,
+        topic: str,
+        receive: Callable[[bytes], None],
+        settings: InputSettings = InputSettings(),
+    ) -> None:
+        """Subscribe as the publishers that are known now offer; `settings` are named where that cannot be.
 
         Raises ConfigError for a wrong override, or a topic of another type in the same process.
         """
         self._node = node
         self._type = message_type
-        self._receive = receive
+        self._receive, self._settings = receive, settings
         self._name = topic
         self.topic = node.resolve_topic_name(topic)
         self._given = _given_policies(node, self.topic)
@@ -103,7 +110,7 @@ class ImageSubscription:
                 raw=True,
             )
         except Exception as error:  # Fast DDS allows one type of a topic in a process
-            if reason := describe_other_type(self._node, self.topic, type_name(self._type)):
+            if reason := describe_other_type(self._node, self.topic, type_name(self._type), self._settings):
                 raise ConfigError(f"{reason}.") from error
             raise
 

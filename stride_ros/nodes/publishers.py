@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rclpy.qos import QoSCompatibility, QoSProfile, qos_check_compatible
@@ -27,6 +28,37 @@ _VIDEO = {
 _READ = {kind: kind.partition("/")[0] for kind in PACKET_TYPES}
 
 
+@dataclass(frozen=True)
+class InputSettings:
+    """What a user sets so that a camera's images arrive; `camera`: its name, "" for an unnamed one."""
+
+    camera: str = ""
+
+    @property
+    def check_topic(self) -> str:
+        return f"check what {self._image} is remapped to" if self.camera else "check image_topic"
+
+    def topic(self, name: str) -> str:
+        return f"remap {self._image} to {name}" if self.camera else f"set image_topic to {name}"
+
+    def transport(self, name: str) -> str:
+        return (
+            f"set {self.camera}.image_transport to {name}"
+            if self.camera
+            else f"set image_transport to {name}"
+        )
+
+    def both(self, transport: str, topic: str) -> str:
+        return f"{self.transport(transport)} and {self.topic(topic).removeprefix('set ')}"
+
+    def plain_compressed(self, name: str) -> str:
+        return f"{self.transport('compressed')} and remap {topics.compressed(self._image)} to {name}"
+
+    @property
+    def _image(self) -> str:
+        return topics.of_camera(self.camera, topics.IMAGE)
+
+
 def type_name(message_type: Any) -> str:
     """Return a message class's name as the graph has it: sensor_msgs/msg/Image."""
     package, interface, *_ = message_type.__module__.split(".")
@@ -44,12 +76,14 @@ def names_of(publishers: Sequence[Any]) -> str:
     return _listed(sorted(_name_of(publisher) for publisher in publishers))
 
 
-def describe_silence(node: Node, topic: str, kind: str, subscription: QoSProfile) -> str:
+def describe_silence(
+    node: Node, topic: str, kind: str, subscription: QoSProfile, settings: InputSettings = InputSettings()
+) -> str:
     """Say in one sentence why no messages of type `kind` arrive on a topic (fully resolved name)."""
     everybody = publishers_of(node, topic)
     if not everybody:
-        return _nobody(node, topic, kind)
-    if reason := describe_other_type(node, topic, kind):
+        return _nobody(node, topic, kind, settings)
+    if reason := describe_other_type(node, topic, kind, settings):
         return reason
     ours = publishers_of(node, topic, kind)
     problems = []
@@ -70,45 +104,46 @@ def describe_silence(node: Node, topic: str, kind: str, subscription: QoSProfile
     return f"{match}; check the camera, and {loss_remedy(topic, subscription)}"
 
 
-def describe_other_type(node: Node, topic: str, kind: str) -> str:
+def describe_other_type(node: Node, topic: str, kind: str, settings: InputSettings) -> str:
     """Say what a topic carries instead of `kind`; empty when somebody publishes that, or nobody anything."""
     types = sorted({publisher.topic_type for publisher in publishers_of(node, topic)})
-    return _other_type(node, topic, kind, types[0]) if types and kind not in types else ""
+    return _other_type(node, topic, kind, types[0], settings) if types and kind not in types else ""
 
 
-def _nobody(node: Node, topic: str, kind: str) -> str:
+def _nobody(node: Node, topic: str, kind: str, settings: InputSettings) -> str:
     base, is_compressed = topic.removesuffix("/compressed"), topic.endswith("/compressed")
     if kind == COMPRESSED and base.endswith("/compressed"):
         name = base.removesuffix("/compressed")
         return (
-            f"nobody publishes it: with image_transport compressed, '/compressed' is added to image_topic, "
-            f"which ends in it already; set image_topic to {name}"
+            "nobody publishes it: with image_transport compressed, '/compressed' is added to the name, which "
+            f"ends in it already; {settings.topic(name)}"
         )
     if kind == COMPRESSED and is_compressed and publishers_of(node, base, RAW):
-        return f"nobody publishes it, but {base} carries {RAW}; set image_transport to raw"
+        return f"nobody publishes it, but {base} carries {RAW}; {settings.transport('raw')}"
     if kind == COMPRESSED and is_compressed and publishers_of(node, base, COMPRESSED):
-        return f"nobody publishes it, but {_plain_compressed(base)}"
+        return f"nobody publishes it, but {_plain_compressed(base, settings)}"
     if kind == RAW and publishers_of(node, topics.compressed(topic), COMPRESSED):
-        return (
-            f"nobody publishes it, but {topics.compressed(topic)} is there; set image_transport to compressed"
-        )
-    remedy = "check image_topic and that the camera runs in the same ROS_DOMAIN_ID"
+        found = topics.compressed(topic)
+        return f"nobody publishes it, but {found} is there; {settings.transport('compressed')}"
+    remedy = f"{settings.check_topic} and that the camera runs in the same ROS_DOMAIN_ID"
     if others := _topics_with(node, kind):
-        remedy = f"check image_topic: {_listed(others)} {'carries' if len(others) == 1 else 'carry'} {kind}"
+        remedy = (
+            f"{settings.check_topic}: {_listed(others)} {'carries' if len(others) == 1 else 'carry'} {kind}"
+        )
     return f"nobody publishes it; {remedy}"
 
 
-def _other_type(node: Node, topic: str, kind: str, found: str) -> str:
+def _other_type(node: Node, topic: str, kind: str, found: str, settings: InputSettings) -> str:
     carries = f"{topic} carries {found}, not {kind.rpartition('/')[2]}"
     base, _, transport = topic.rpartition("/")
     if found == COMPRESSED and transport == "compressedDepth":
         return f"{carries}, and it is a depth image: use the camera's colour topic"
     if found == COMPRESSED and transport == "compressed":
-        return f"{carries}: set image_transport to compressed and image_topic to {base}"
+        return f"{carries}: {settings.both('compressed', base)}"
     if found == COMPRESSED:
-        return _plain_compressed(topic, carries)
+        return _plain_compressed(topic, settings, carries)
     if found == RAW:
-        return f"{carries}: set image_transport to raw and image_topic to {topic}"
+        return f"{carries}: {settings.both('raw', topic)}"
     if found in _VIDEO:
         republish = f"ros2 run image_transport republish {_VIDEO[found]} raw"
         install = f"install {package} where this node runs, " if (package := _READ.get(found)) else ""
@@ -117,13 +152,13 @@ def _other_type(node: Node, topic: str, kind: str, found: str) -> str:
         )
     others = _topics_with(node, kind)
     where = f"; {_listed(others)} {'does' if len(others) == 1 else 'do'}" if others else ""
-    return f"{carries}: set image_topic to a topic that carries {kind}{where}"
+    return f"{carries}: {settings.topic(f'a topic that carries {kind}')}{where}"
 
 
-def _plain_compressed(topic: str, carries: str = "") -> str:
+def _plain_compressed(topic: str, settings: InputSettings, carries: str = "") -> str:
     """A compressed image on a topic whose name does not say so."""
     carries = carries or f"{topic} carries {COMPRESSED}"
-    return f"{carries}: set image_transport to compressed and remap image/compressed to {topic}"
+    return f"{carries}: {settings.plain_compressed(topic)}"
 
 
 def _topics_with(node: Node, kind: str) -> list[str]:

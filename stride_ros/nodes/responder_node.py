@@ -23,6 +23,7 @@ from stride_ros.nodes.messages import to_nanoseconds
 from stride_ros.nodes.qos import FRAMES_QOS, SPANS_HEARD_QOS
 from stride_ros.nodes.runner import run
 from stride_ros.nodes.worker import call_in_thread
+from stride_ros.parameters.cameras import check_cameras
 from stride_ros.parameters.responder import TABLE, to_backend, to_config
 from stride_ros.response.backend import ResponseBackend
 from stride_ros.response.commentary import SpanReport, SpanState
@@ -31,7 +32,7 @@ from stride_ros.response.known_onsets import MAX_HEARD, KnownOnsets
 from stride_ros.response.responder import Responder
 from stride_ros.response.scheduler import Figures
 from stride_ros.text import topics
-from stride_ros.text.wording import counted, escaped, plural
+from stride_ros.text.wording import counted, escaped, of_camera, plural
 
 _JOIN_TIMEOUT = 10.0  # s; reading the frames in (prefill) cannot be interrupted
 _LISTED = 10  # ids in one line of the log
@@ -51,7 +52,7 @@ class _Configured:
 
 class ResponderNode(ManagedNode):
     """`frames` and `activation/span` in; `commentary`, `commentary/text` and /diagnostics out; the action
-    `describe`.
+    `describe`. With several cameras it hears the frames of each: `front/frames` ...
 
     Everything here happens in the executor's thread. What it hears goes to a Responder, whose own thread
     talks to the backend and hands over to a CommentaryOutput. Each ONSET gets exactly one final Commentary.
@@ -87,7 +88,14 @@ class ResponderNode(ManagedNode):
         answered = self._open_answered()
         self._configured = _Configured(
             backend,
-            Responder(backend, to_config(values), output, heard=self._heard, answered=answered),
+            Responder(
+                backend,
+                to_config(values),
+                output,
+                cameras=values["cameras"],
+                heard=self._heard,
+                answered=answered,
+            ),
             output,
             Diagnostics(self, self._fill_status, hardware_id=values["device"]),
             answered,
@@ -101,10 +109,16 @@ class ResponderNode(ManagedNode):
         self._entities = [
             (self.destroy_subscription, subscription)
             for subscription in (
-                self.create_subscription(Image, topics.FRAMES, self._on_frame, FRAMES_QOS),
+                *map(self._subscribe_to_frames, self.parameters["cameras"] or ("",)),
                 self.create_subscription(ActivationSpan, topics.SPAN, self._on_span, SPANS_HEARD_QOS),
             )
         ]
+
+    def _subscribe_to_frames(self, camera: str) -> Any:
+        def on_frame(message: Image) -> None:
+            self._on_frame(camera, message)
+
+        return self.create_subscription(Image, topics.of_camera(camera, topics.FRAMES), on_frame, FRAMES_QOS)
 
     def deactivate(self) -> None:
         for destroy, entity in self._entities:
@@ -194,7 +208,7 @@ class ResponderNode(ManagedNode):
 
     # What comes in
 
-    def _on_frame(self, message: Image) -> None:
+    def _on_frame(self, camera: str, message: Image) -> None:
         self._frames.tick()
         if not self._responder.enabled:
             return
@@ -203,9 +217,11 @@ class ResponderNode(ManagedNode):
         except StrideError as error:
             self._rejected += 1
             self.last_error = str(error)
-            self.get_logger().warning(f"Skipped a frame: {error}", throttle_duration_sec=_WARNING_PERIOD)
+            self.get_logger().warning(
+                of_camera(camera, f"Skipped a frame: {error}"), throttle_duration_sec=_WARNING_PERIOD
+            )
             return
-        self._responder.frame(image, to_nanoseconds(message.header.stamp))
+        self._responder.frame(image, to_nanoseconds(message.header.stamp), camera)
 
     def _on_span(self, span: ActivationSpan, info: Any) -> None:
         if span.state > ActivationSpan.RETRACTED:
@@ -299,6 +315,7 @@ class ResponderNode(ManagedNode):
 def _check(values: Mapping[str, Any]) -> None:
     """Raise ConfigError when the parameters do not go together."""
     to_config(values)
+    check_cameras(values["cameras"])
 
 
 def main() -> int:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
+from stride_ros.parameters.cameras import CAMERAS
 from stride_ros.parameters.table import LIVE, START, THREADS, ParameterSpec, Table
 from stride_ros.response.backend import ATTENTIONS, BACKENDS, DTYPES, QUANTIZATIONS
 from stride_ros.response.config import MAX_HISTORY, MOMENTS, POLICIES, BackendConfig, ResponseConfig
@@ -13,6 +14,11 @@ from stride_ros.response.config import MAX_HISTORY, MOMENTS, POLICIES, BackendCo
 _DEFAULT = ResponseConfig()
 _BACKEND = BackendConfig()
 
+_CAMERAS = replace(
+    CAMERAS,
+    description="Names of several cameras, as in the activation node: an event on front is answered from "
+    "front/frames. Empty: one camera without a name, on frames.",
+)
 TABLE: Table = (
     ParameterSpec(
         "backend",
@@ -44,6 +50,7 @@ TABLE: Table = (
         "Weights in 8 or 4 bits; needs bitsandbytes and a GPU.",
         choices=QUANTIZATIONS,
     ),
+    _CAMERAS,
     # Fixed, since together they say which secret of the environment goes to which server.
     ParameterSpec("base_url", _BACKEND.base_url, "With openai: address of the server.", START),
     ParameterSpec(

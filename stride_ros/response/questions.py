@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from stride_ros.errors import StrideError
@@ -15,6 +15,10 @@ from stride_ros.response.scheduler import Answer, AnswerScheduler, Job, NothingT
 from stride_ros.text.foreign import mended
 
 
+class NoSuchCamera(StrideError):
+    """A question is about no camera that there is."""
+
+
 class QueueFull(StrideError):
     """Too many questions wait."""
 
@@ -23,8 +27,8 @@ class QueueFull(StrideError):
 class Question:
     """A question in natural language about the frames from `start` to `end` (ns).
 
-    last: where `end` is 0, the newest frames of this length (ns) count instead; 0: the newest frame.
-    max_words, max_frames: limits of the answer and of what is shown for it.
+    last: where `end` is 0, the newest frames of this length (ns) count instead; 0: the newest frame. camera:
+    whose; empty for the only one. max_words, max_frames: limits of the answer and of what is shown for it.
     """
 
     text: str
@@ -33,6 +37,7 @@ class Question:
     last: int = 0
     max_words: int = 60
     max_frames: int = 16
+    camera: str = ""
 
 
 @dataclass(frozen=True)
@@ -46,15 +51,20 @@ class Questions:
     """Answers questions when no event waits for its commentary; called from the responder's one thread."""
 
     def __init__(
-        self, scheduler: AnswerScheduler, frames: FrameCache, config: Callable[[], ResponseConfig]
+        self,
+        scheduler: AnswerScheduler,
+        frames: Mapping[str, FrameCache],
+        config: Callable[[], ResponseConfig],
     ) -> None:
+        """`frames`: by camera; the only one may be named ""."""
         self._scheduler, self._frames, self._config = scheduler, frames, config
 
     def ask(self, question: Question, tell: Callable[[Answer], None], max_waiting: int) -> Job:
         """Take on a question about the frames that are here now.
 
         `tell` gets what is said so far, and last an answer that has ended, unless it is withdrawn before.
-        Raises NothingToShow where no such frame is kept, QueueFull when so many questions wait already.
+        Raises NoSuchCamera, NothingToShow where no such frame is kept, QueueFull when so many questions wait
+        already.
         """
         request = self._request(question)
         job = Job(
@@ -76,12 +86,15 @@ class Questions:
         return self._scheduler.position(job)
 
     def _request(self, question: Question) -> ResponseRequest:
-        newest = self._frames.newest
+        camera = self._camera(question.camera)
+        cache = self._frames[camera]
+        newest = cache.newest
         if newest is None:
-            raise NothingToShow("No frame has arrived yet: check that `frames` is connected, or ask later.")
+            topic = f"{camera}/frames" if camera else "frames"
+            raise NothingToShow(f"No frame has arrived yet: check that `{topic}` is connected, or ask later.")
         end = question.end or newest
         start = question.start if question.end else newest - question.last
-        frames = self._frames.select(start, end, question.max_frames).frames
+        frames = cache.select(start, end, question.max_frames).frames
         if not frames:
             raise NothingToShow(
                 "No frame of that stretch is kept; ask about a later one, or raise cache_seconds and "
@@ -97,3 +110,15 @@ class Questions:
             frame_stamps=made.frame_stamps,
             max_words=question.max_words,
         )
+
+    def _camera(self, name: str) -> str:
+        """The name of the camera that is meant; NoSuchCamera where that is not clear."""
+        if name in self._frames:
+            return name
+        names = list(self._frames)
+        if names == [""]:
+            raise NoSuchCamera("This node has one unnamed camera; leave camera empty.")
+        if not name and len(names) == 1:
+            return names[0]
+        said = f"There is no camera {name!r}" if name else "There are several cameras"
+        raise NoSuchCamera(f"{said}; use {' or '.join(names)}.")

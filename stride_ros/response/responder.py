@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import cast
 
@@ -34,7 +34,7 @@ _DISCOVERY = 5.0  # s that the middleware may take to find the publishers of all
 _LATE_FRAME_WAIT = 5.0  # s; who joins late has missed that frame, and the next one may take a while
 _LONGEST_NAME = 1000  # characters of a query or a name, as in the activation node's queries
 _STARTED_AGAIN = "The responder ended before the answer was finished, and was started again."
-_NO_FRAME = "No frame of the event has arrived: check that `frames` is connected."
+_NO_FRAME = "No frame of the event has arrived: check that `{}` is connected."
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,14 @@ class _Event:
 
     report: SpanReport
     key: Key
+
+
+class _View:
+    """What is remembered of one camera: its frames, and what was said about its events."""
+
+    def __init__(self, config: ResponseConfig) -> None:
+        self.frames = FrameCache(config)
+        self.history = _History()
 
 
 @dataclass
@@ -61,6 +69,8 @@ class Responder:
     `inline` there is none: a call returns when the sink has been told, nothing is waited for and no clock
     decides, so that the same calls give the same commentary.
 
+    An event is answered from the frames of its camera, and after what was said about that camera's events.
+
     What the two threads share is the frames, the past commentaries and the known onsets, each with a lock,
     and the configuration, an immutable object that is replaced whole.
     """
@@ -71,22 +81,25 @@ class Responder:
         config: ResponseConfig,
         sink: CommentarySink,
         *,
+        cameras: Sequence[str] = (),
         heard: KnownOnsets | None = None,
         answered: KnownOnsets | None = None,
         inline: bool = False,
     ) -> None:
-        """`heard`: onsets that were taken on before; `answered`: those that got their final Commentary or are
+        """`cameras`: names, none where the only one has none, and all spans are its.
+
+        `heard`: onsets that were taken on before; `answered`: those that got their final Commentary or are
         owed it, perhaps in earlier processes. Both are added to.
         """
         self._backend, self._config, self._sink = backend, config, sink
         self._heard = KnownOnsets(size=MAX_HEARD) if heard is None else heard
         self._answered = KnownOnsets() if answered is None else answered
         self._inline = inline
-        self._frames = FrameCache(config)
-        self._history = _History()
+        self._views = {name: _View(config) for name in cameras or ("",)}
         self._scheduler = AnswerScheduler(backend, self._tell, config, inline=inline)
         self._dispatch = AnswerDispatch(self._scheduler, config.respond_on)
-        self.questions = Questions(self._scheduler, self._frames, lambda: self._config)
+        frames = {name: view.frames for name, view in self._views.items()}
+        self.questions = Questions(self._scheduler, frames, lambda: self._config)
         self._late: dict[Hashable, _Late] = {}  # oldest first
         # ns since the epoch; of what was published before, frames may have been missed.
         self._listens_since = 0
@@ -107,13 +120,13 @@ class Responder:
                 late = self._new_late(report, _Late(until, goes_on=False))
                 self._begin(report, key, self._late_question(report, late))
 
-    def frame(self, image: NDArray[np.uint8], stamp: int) -> None:
-        """Remember a frame, (H, W, 3) uint8 RGB, with its stamp in ns.
+    def frame(self, image: NDArray[np.uint8], stamp: int, camera: str = "") -> None:
+        """Remember a frame of a camera, (H, W, 3) uint8 RGB, with its stamp in ns.
 
         A step back in time forgets those before it. The caller must not write to the image afterwards.
         """
         if self._enabled:
-            self._frames.add(image, stamp)
+            self._views[camera].frames.add(image, stamp)
 
     def span(self, report: SpanReport) -> None:
         """Take note of what became of a span: every report counts, in order."""
@@ -166,12 +179,14 @@ class Responder:
         """Skip what is owed, with `reason`, and forget the frames."""
         self._dispatch.abandon(reason)
         self._late.clear()
-        self._frames.clear()
+        for view in self._views.values():
+            view.frames.clear()
 
     def reset(self) -> None:
         """The same, and forget the past commentaries."""
         self.stop("The responder was reset before the answer was finished.")
-        self._history.clear()
+        for view in self._views.values():
+            view.history.clear()
 
     def close(self, reason: str, timeout: float = 10.0) -> bool:
         """Skip what is owed and end the thread; False if the backend still held on after `timeout` s."""
@@ -183,7 +198,7 @@ class Responder:
     @property
     def frames_kept(self) -> int:
         """Number of frames that an answer could be shown now."""
-        return len(self._frames)
+        return sum(len(view.frames) for view in self._views.values())
 
     def figures(self) -> Figures:
         """Counters and measurements of the answers."""
@@ -200,6 +215,11 @@ class Responder:
             self._answered.owe(key, report)
         self.onsets += 1
         arrival = time.monotonic()
+        if not refusal and self._view(report) is None:
+            refusal = (
+                f"The event is on the camera {report.camera!r}, which the responder does not know: list it "
+                "in the parameter cameras."
+            )
         if not refusal and not report.respond:
             refusal = "Its watch wants no commentary."
         if not refusal and not self._enabled:
@@ -232,7 +252,9 @@ class Responder:
 
     def _question(self, report: SpanReport, until: int) -> Callable[[], ResponseRequest]:
         """What makes the request when the answer begins; frames that are here now stay with it."""
-        kept = self._select(report.start, until)
+        if (view := self._view(report)) is None:
+            return _nothing
+        kept = self._select(view, report.start, until)
         late = None
         if report.state is SpanState.ONSET and 0 < report.published < self._listens_since and not kept.frames:
             late = self._new_late(report, _Late(time.monotonic() + _HISTORY_WAIT, goes_on=True))
@@ -241,13 +263,13 @@ class Responder:
             selection = kept
             if not kept.reaches(until):
                 if not self._inline:
-                    self._frames.wait_for(until, _FRAME_WAIT)
-                latest = self._select(report.start, until)
+                    view.frames.wait_for(until, _FRAME_WAIT)
+                latest = self._select(view, report.start, until)
                 if not kept.frames or latest.life == kept.life:
                     selection = latest
             if late is not None and not selection.frames:
                 return self._late_question(report, late)()
-            return self._request(report, selection)
+            return self._request(report, view, selection)
 
         return ask
 
@@ -255,33 +277,43 @@ class Responder:
 
     def _late_question(self, report: SpanReport, late: _Late) -> Callable[[], ResponseRequest]:
         """What makes the request about an event that is going on and began before anybody listened."""
+        if (view := self._view(report)) is None:
+            return _nothing
+        frames = view.frames
 
         def ask() -> ResponseRequest:
             # What the publisher has kept comes at once, and the end of the event may be among it.
             if not self._inline:
                 late.over.wait(max(0.0, late.until - time.monotonic()))
-            if late.goes_on and self._frames.newest is None and not self._inline:
-                self._frames.wait_for(None, _LATE_FRAME_WAIT)
+            if late.goes_on and frames.newest is None and not self._inline:
+                frames.wait_for(None, _LATE_FRAME_WAIT)
             if late.over.is_set():
                 raise NothingToShow("The event was over before the responder could answer it.")
             if not late.goes_on:
                 raise NothingToShow(_STARTED_AGAIN)
-            newest = self._frames.newest
-            return self._request(
-                report, self._select(report.start, report.start if newest is None else newest)
-            )
+            newest = frames.newest
+            until = report.start if newest is None else newest
+            return self._request(report, view, self._select(view, report.start, until))
 
         return ask
 
-    def _select(self, start: int, end: int) -> Selection:
+    def _view(self, report: SpanReport) -> _View | None:
+        """What is remembered of the camera of a span; None for one that this responder does not have."""
+        if len(self._views) == 1 and "" in (report.camera, *self._views):
+            return next(iter(self._views.values()))
+        return self._views.get(report.camera)
+
+    def _select(self, view: _View, start: int, end: int) -> Selection:
         """The frames to show of an event from `start` to `end` (ns)."""
         config = self._config
-        return self._frames.select(start - nanoseconds(config.pre_seconds), end, config.max_frames)
+        return view.frames.select(start - nanoseconds(config.pre_seconds), end, config.max_frames)
 
-    def _request(self, report: SpanReport, selection: Selection) -> ResponseRequest:
+    def _request(self, report: SpanReport, view: _View, selection: Selection) -> ResponseRequest:
         if not selection.frames:
-            raise NothingToShow(_NO_FRAME)
-        return make_request(self._config, report.query, selection.frames, report.start, self._history.texts())
+            raise NothingToShow(
+                _NO_FRAME.format("frames" if "" in self._views else f"{report.camera}/frames")
+            )
+        return make_request(self._config, report.query, selection.frames, report.start, view.history.texts())
 
     # Either thread, one call at a time
 
@@ -308,8 +340,8 @@ class Responder:
             # Before it is published: whoever is killed in between must not publish it once more.
             self._answered.publishing(event.key)
         self._sink.commentary(commentary)
-        if commentary.spoken:
-            self._history.add(commentary.text)
+        if commentary.spoken and (view := self._view(event.report)) is not None:
+            view.history.add(commentary.text)
         if remembered:
             self._answered.add(event.key)
 
@@ -332,6 +364,11 @@ class _History:
     def clear(self) -> None:
         with self._lock:
             self._texts.clear()
+
+
+def _nothing() -> ResponseRequest:
+    """The request about an event that was refused, which nobody makes."""
+    raise NothingToShow("The event is not answered.")
 
 
 def _watch(report: SpanReport) -> Hashable:

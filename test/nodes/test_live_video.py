@@ -171,7 +171,9 @@ def test_node_and_replay_decide_the_same_on_a_video(
         before = node.cameras[""].input.received.count
         camera.publish(bytes(data))
         graph.wait(lambda n=before: node.cameras[""].input.received.count > n, "the packet")
-        graph.wait(lambda: node.cameras[""].input.is_idle and node._worker.is_idle, "the packet to be decoded")
+        graph.wait(
+            lambda: node.cameras[""].input.is_idle and node._worker.is_idle, "the packet to be decoded"
+        )
     # A live decoder keeps the last pictures of B-frames until others follow.
     known = len(wanted) if name != "B-frames" else len(wanted) - 1
     graph.wait(lambda: len(windows) >= known, "all windows")

@@ -14,7 +14,14 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image  # noqa: E402
 
 from stride_ros.errors import ConfigError  # noqa: E402
 from stride_ros.nodes.image_subscription import ImageSubscription  # noqa: E402
-from stride_ros.nodes.publishers import COMPRESSED, RAW, describe_silence, names_of, publishers_of  # noqa: E402
+from stride_ros.nodes.publishers import (  # noqa: E402
+    COMPRESSED,
+    RAW,
+    InputSettings,
+    describe_silence,
+    names_of,
+    publishers_of,
+)
 from stride_ros.nodes.qos import image_qos  # noqa: E402
 
 TYPES = {Image: RAW, CompressedImage: COMPRESSED}
@@ -200,3 +207,16 @@ def test_another_definition_of_the_type_is_named() -> None:
     for publisher, is_named in ((same, False), (other, True), (endpoint("driver", RAW), False)):
         graph: Any = Graph(publisher, subscriptions=ours)
         assert (sentence in describe_silence(graph, "/image", RAW, image_qos([]))) == is_named
+
+
+@pytest.mark.parametrize(
+    ("topic", "wanted", "sentence"),
+    [
+        ("/left/image", RAW, "remap left/image to a topic that carries sensor_msgs/msg/Image"),
+        ("/left/image", COMPRESSED, "set left.image_transport to raw and remap left/image to /left/image"),
+    ],
+)
+def test_remedies_name_the_settings_of_the_camera(topic: str, wanted: str, sentence: str) -> None:
+    published = RAW if wanted == COMPRESSED else "std_msgs/msg/String"
+    graph: Any = Graph(endpoint("driver", published))
+    assert sentence in describe_silence(graph, topic, wanted, image_qos([]), InputSettings("left"))

@@ -150,7 +150,10 @@ def test_node_and_replay_decide_and_note_the_same(
         clock.publish(Clock(clock=to_time(logged)))
         graph.wait(lambda t=logged: node.get_clock().now().nanoseconds == t, "the clock")
         camera.publish(bytes(data))
-        graph.wait(lambda n=number: node.cameras[""].notes.images == n and node._worker.is_idle, "the image to be taken")
+        graph.wait(
+            lambda n=number: node.cameras[""].notes.images == n and node._worker.is_idle,
+            "the image to be taken",
+        )
     wanted = len(offline["/stride/activation/window"])
     graph.wait(lambda: len(windows) >= wanted, "all windows")
     before = len(logs)

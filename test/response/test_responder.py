@@ -155,6 +155,34 @@ def test_a_retracted_event_that_waits_for_its_end_is_not_told(responder_of, voic
     assert listener.ended(1) == [("", AnswerStatus.SKIPPED, True)]
 
 
+def test_an_event_is_answered_from_its_camera_and_what_was_said_about_that(voice, listener):
+    cameras = ("front", "left")
+    responder = Responder(voice, ResponseConfig(history=2), listener, cameras=cameras, inline=True)
+    for second in range(10):
+        responder.frame(picture(second), at(second), "front")
+        responder.frame(picture(100 + second), at(second), "left")
+    responder.span(report(ONSET, 4.0, 5.0, 1, camera="front"))
+    responder.span(report(ONSET, 4.0, 5.0, 2, camera="left"))
+    responder.span(report(ONSET, 6.0, 7.0, 3, camera="left"))
+    front, left, again = voice.requests
+    assert max(seconds_shown(front)) == 5
+    assert (min(seconds_shown(left)) >= 100, max(seconds_shown(left))) == (True, 105)
+    assert [request.history for request in (front, left, again)] == [(), (), ("Text 2.",)]
+    assert [listener.final(number).status for number in (1, 2, 3)] == [AnswerStatus.OK] * 3
+
+
+def test_an_event_on_a_camera_that_the_responder_does_not_have_is_skipped_with_the_remedy(voice, listener):
+    responder = Responder(voice, ResponseConfig(), listener, cameras=("front", "left"), inline=True)
+    for camera in ("rear", ""):
+        responder.span(report(ONSET, 4.0, 5.0, 1 + len(camera), camera=camera))
+        responder.span(report(OFFSET, 4.0, 6.0, 1 + len(camera), camera=camera))
+        final = listener.final(1 + len(camera))
+        assert final.status is AnswerStatus.SKIPPED
+        assert f"the camera {camera!r}" in final.error
+        assert "parameter cameras" in final.error
+    assert not voice.requests
+
+
 def test_events_of_one_query_on_two_cameras_do_not_end_each_other(responder_of, listener):
     responder = responder_of(respond_on="offset")
     responder.span(report(ONSET, 4.0, 5.0, 1, camera="front"))
