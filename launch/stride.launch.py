@@ -31,6 +31,12 @@ ARGUMENTS = [
         "image_topic", default_value=topics.CAMERA, description="Camera topic (sensor_msgs/Image)."
     ),
     DeclareLaunchArgument(
+        "cameras",
+        default_value="",
+        description="Several cameras instead of image_topic, as in 'front:=/front/image_raw "
+        "left:=/left/image_raw/compressed'; topics that end in /compressed are JPEGs or video packets.",
+    ),
+    DeclareLaunchArgument(
         "image_transport",
         default_value="",
         choices=["", "raw", "compressed"],
@@ -162,10 +168,18 @@ def bring_up(context: LaunchContext) -> list:
         given["queries"] = [""]  # those of the file give way
     if use_responder:
         given["wait_for_responder"] = arguments.number(context, "wait_for_responder", "seconds")
-    image_topic = arguments.image_topic(context, nodes.namespace)
-    made = [nodes.make("activation", given, [(topics.IMAGE, image_topic)])]
+    cameras = arguments.cameras(context, nodes.namespace)
+    if cameras:
+        given["cameras"] = list(cameras)
+        given.update((f"{name}.image_transport", camera.transport) for name, camera in cameras.items())
+        images = [(topics.of_camera(name, topics.IMAGE), camera.topic) for name, camera in cameras.items()]
+    else:
+        images = [(topics.IMAGE, arguments.image_topic(context, nodes.namespace))]
+    made = [nodes.make("activation", given, images)]
     if use_responder:
         spoken = arguments.given_parameters(context, {"model": "responder_model", "device": "device"})
+        if cameras:
+            spoken["cameras"] = list(cameras)
         made.append(nodes.make("responder", spoken, []))
     if arguments.flag(context, "show"):
         from stride_ros.launching.shown import show

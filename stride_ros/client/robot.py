@@ -6,7 +6,7 @@ import asyncio
 import concurrent.futures
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
@@ -109,6 +109,7 @@ class Robot:
         until: str = "onset",
         timeout: float | None = None,
         look_back: float = 0.0,
+        cameras: Sequence[str] = (),
         accept_open: bool = True,
         commentary: bool = False,
         on_feedback: Callable[[WaitForEvent.Feedback], object] | None = None,
@@ -116,17 +117,20 @@ class Robot:
     ) -> Pending[Event]:
         """Wait until something happens; see WaitForEvent.action.
 
-        query: what, in natural language; watch: id of a watch that is there, or the name of a new one.
-        until: `onset` or `offset`. timeout: s, the node's max_wait if None. look_back: s; events of this
-        while count, too. accept_open: one that is already going on counts. commentary: wait for what is said
-        about it. spec: further fields of WatchSpec. Fails with TimedOut, Refused, Canceled, NodeLost, or with
-        ClientError where the watch was removed, the node deactivated or a clock set.
+        query: what, in natural language; watch: id of a watch that is there, or the name of a new one. until:
+        `onset` or `offset`. timeout: s, the node's max_wait if None. look_back: s; events of this while
+        count, too. cameras: names, all if empty. accept_open: one that is already going on counts.
+        commentary: wait for what is said about it. spec: further fields of WatchSpec. Fails with TimedOut,
+        Refused, Canceled, NodeLost, or with ClientError where the watch was removed, the node deactivated or
+        a clock set.
         """
         moments = {"onset": WaitForEvent.Goal.ONSET, "offset": WaitForEvent.Goal.OFFSET}
         if until not in moments:
             raise ValueError(f"until is {until!r}; use 'onset' or 'offset'.")
         goal = WaitForEvent.Goal(
-            watch=WatchSpec(query=query, id=watch, look_back=duration(look_back), **spec),
+            watch=WatchSpec(
+                query=query, id=watch, look_back=duration(look_back), cameras=list(cameras), **spec
+            ),
             until=moments[until],
             accept_open=accept_open,
             timeout=duration(timeout or 0.0),
@@ -142,6 +146,7 @@ class Robot:
         self,
         question: str,
         *,
+        camera: str = "",
         last: float = 0.0,
         start: float | None = None,
         end: float | None = None,
@@ -149,24 +154,23 @@ class Robot:
         max_frames: int = 0,
         timeout: float | None = None,
         on_text: Callable[[str], object] | None = None,
-        **fields: Any,
     ) -> Pending[Commentary]:
-        """Ask about what the camera sees or saw; the Commentary has the answer in `text`.
+        """Ask about what a camera sees or saw; the Commentary has the answer in `text`.
 
-        last: s, the frames of this last while; 0: the newest frame. start, end: instead, s since the epoch on
-        the clock of the images. on_text(text): all that is said so far, as it comes, in the client's thread.
-        Limits that are 0 or None are the node's. Fails with TimedOut, Refused, Canceled, NodeLost or
-        ClientError.
+        camera: its name, where there are several. last: s, the frames of this last while; 0: the newest
+        frame. start, end: instead, s since the epoch on the clock of the images. on_text(text): all that is
+        said so far, as it comes, in the client's thread. Limits that are 0 or None are the node's. Fails with
+        TimedOut, Refused, Canceled, NodeLost or ClientError.
         """
         goal = Describe.Goal(
             question=question,
+            camera=camera,
             last=duration(last),
             start=_time(start or 0.0),
             end=_time(end or 0.0),
             max_words=max_words,
             max_frames=max_frames,
             timeout=duration(timeout or 0.0),
-            **fields,
         )
 
         def tell(feedback: Describe.Feedback) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from stride_ros.client.errors import ClientError, TimedOut
@@ -17,6 +17,12 @@ _QUERY = {
     "maxLength": 1000,
 }
 _SECONDS = {"type": "number", "minimum": 0}
+_CAMERAS = {
+    "type": "array",
+    "items": {"type": "string"},
+    "maxItems": 64,
+    "description": "Names of the cameras to watch, where the robot has several; all of them by default.",
+}
 
 
 def _tool(name: str, description: str, properties: dict[str, Any], *required: str) -> dict[str, Any]:
@@ -51,6 +57,7 @@ TOOLS: tuple[dict[str, Any], ...] = (
                 "maximum": 600,
                 "description": "Seconds; what happened in this last while counts, too. Default 0.",
             },
+            "cameras": _CAMERAS,
         },
         "query",
     ),
@@ -64,6 +71,10 @@ TOOLS: tuple[dict[str, Any], ...] = (
                 **_SECONDS,
                 "maximum": 600,
                 "description": "Seconds of video to look at; 0 (default): the newest picture alone.",
+            },
+            "camera": {
+                "type": "string",
+                "description": "Name of the camera, where the robot has several.",
             },
         },
         "question",
@@ -79,6 +90,7 @@ TOOLS: tuple[dict[str, Any], ...] = (
                 "maximum": 86400,
                 "description": "Seconds until it ends by itself; default 600.",
             },
+            "cameras": _CAMERAS,
         },
         "query",
     ),
@@ -124,6 +136,11 @@ def _check(schema: Mapping[str, Any], arguments: Mapping[str, Any]) -> None:
                 raise ValueError(f"{name} is {value!r}; use a text.")
             if value not in wanted.get("enum", [value]):
                 raise ValueError(f"{name} is {value!r}; use {' or '.join(wanted['enum'])}.")
+        elif wanted["type"] == "array":
+            if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+                raise ValueError(f"{name} is {value!r}; use a list of texts.")
+            if len(value) > wanted["maxItems"]:
+                raise ValueError(f"{name} has {len(value)} items; use at most {wanted['maxItems']}.")
         elif isinstance(value, bool) or not isinstance(value, int | float):
             raise ValueError(f"{name} is {value!r}; use a number.")
         elif not wanted["minimum"] <= value <= wanted["maximum"]:
@@ -131,12 +148,20 @@ def _check(schema: Mapping[str, Any], arguments: Mapping[str, Any]) -> None:
 
 
 def _wait(
-    robot: Robot, query: str, until: str = "onset", timeout: float = 60.0, look_back: float = 0.0
+    robot: Robot,
+    query: str,
+    until: str = "onset",
+    timeout: float = 60.0,
+    look_back: float = 0.0,
+    cameras: Sequence[str] = (),
 ) -> dict[str, Any]:
-    found = robot.wait_for(query, until=until, timeout=timeout or None, look_back=look_back).result()
+    found = robot.wait_for(
+        query, until=until, timeout=timeout or None, look_back=look_back, cameras=cameras
+    ).result()
     span = found.span
     return {
         "happened": True,
+        **({"camera": span.camera} if span.camera else {}),
         "start": _seconds(span.start),
         "end": _seconds(span.end),
         "is_over": span.state == span.OFFSET,
@@ -144,14 +169,14 @@ def _wait(
     }
 
 
-def _describe(robot: Robot, question: str, last: float = 0.0) -> dict[str, Any]:
-    answer = robot.describe(question, last=last).result()
+def _describe(robot: Robot, question: str, last: float = 0.0, camera: str = "") -> dict[str, Any]:
+    answer = robot.describe(question, last=last, camera=camera).result()
     return {"answer": answer.text, "frames": [_seconds(stamp) for stamp in answer.frame_stamps]}
 
 
-def _add(robot: Robot, query: str, lifetime: float = 600.0) -> dict[str, Any]:
+def _add(robot: Robot, query: str, lifetime: float = 600.0, cameras: Sequence[str] = ()) -> dict[str, Any]:
     name = f"watch_{secrets.token_hex(8)}"
-    spec = WatchSpec(query=query, id=name, lifetime=duration(lifetime), owner="agent")
+    spec = WatchSpec(query=query, id=name, lifetime=duration(lifetime), owner="agent", cameras=list(cameras))
     return {"id": robot.add_watch(spec).result()}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Any
+from typing import Any, NamedTuple
 
 from launch.logging import get_logger
 from launch_ros.utilities import make_namespace_absolute, prefix_namespace
@@ -14,6 +14,7 @@ from rclpy.validate_namespace import validate_namespace
 
 from launch import LaunchContext
 from stride_ros.errors import ConfigError
+from stride_ros.parameters.cameras import check_cameras
 from stride_ros.text import topics
 
 
@@ -54,15 +55,44 @@ def namespace(context: LaunchContext) -> str:
     return full
 
 
+class Camera(NamedTuple):
+    """One of several cameras: the topic of its images, without the transport, and that."""
+
+    topic: str
+    transport: str
+
+
 def image_topic(context: LaunchContext, full_namespace: str) -> str:
     """The image topic, as given. Raises ConfigError when it is no name of a topic."""
     given = text(context, "image_topic")
+    _check_topic("image_topic", given, full_namespace)
+    return given
+
+
+def cameras(context: LaunchContext, full_namespace: str) -> dict[str, Camera]:
+    """The cameras by name, none where there is only that of image_topic. Raises ConfigError."""
+    found: dict[str, Camera] = {}
+    for given in text(context, "cameras").replace(",", " ").split():
+        name, separator, topic = given.partition(":=")
+        if not (separator and name and topic):
+            raise ConfigError(
+                f"cameras cannot be '{given}'; write each as name:=topic, like front:=/front/image_raw."
+            )
+        check_cameras([*found, name])
+        _check_topic(f"The topic of {name}", topic, full_namespace)
+        base = topic.removesuffix("/compressed")
+        found[name] = Camera(base, "raw" if base == topic else "compressed")
+    if found and text(context, "image_topic") != topics.CAMERA:
+        raise ConfigError("image_topic and cameras cannot both be given; list that camera in cameras, too.")
+    return found
+
+
+def _check_topic(what: str, given: str, full_namespace: str) -> None:
     try:
         validate_full_topic_name(expand_topic_name(given, "activation", full_namespace))
     except Exception as error:
-        message = f"image_topic cannot be '{given}' ({_reason(error)}); use a name like {topics.CAMERA}."
+        message = f"{what} cannot be '{given}' ({_reason(error)}); use a name like {topics.CAMERA}."
         raise ConfigError(message) from None
-    return given
 
 
 def given_parameters(context: LaunchContext, parameters: dict[str, str]) -> dict[str, Any]:

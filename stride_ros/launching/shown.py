@@ -43,7 +43,7 @@ def show(context: LaunchContext, namespace: str) -> None:
 
 def span_sentence(message: Any) -> str | None:
     """One line for an ONSET, OFFSET or RETRACTED ActivationSpan, None for an UPDATE."""
-    at, span = _clock(message.header.stamp), f"span {span_number(message.span_id)}"
+    at, span = _clock(message.header.stamp), _span(message)
     if message.state == message.ONSET:
         since = f"since {_clock(message.start)}, confidence {message.confidence:.2f}"
         return f"{at}  onset   {span}: {message.query}  ({since})"
@@ -56,10 +56,15 @@ def commentary_sentence(message: Any) -> str | None:
     """One line for a final Commentary, None for a partial one."""
     if not message.final:
         return None
-    at, span = _clock(message.header.stamp), f"span {span_number(message.span_id)}"
+    at, span = _clock(message.header.stamp), _span(message)
     if message.status == message.OK:
         return f"{at}  says    {span}: {message.text.strip()}  ({message.latency:.2f} s)"
     return f"{at}  silent  {span}: {message.error}"
+
+
+def _span(message: Any) -> str:
+    where = f" on {message.camera}" if message.camera else ""
+    return f"span {span_number(message.span_id)}{where}"
 
 
 def _clock(stamp: Any) -> str:

@@ -11,7 +11,14 @@ from rclpy.qos import QoSDurabilityPolicy, QoSPolicyKind, QoSReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 
 from stride_ros.errors import ConfigError
-from stride_ros.nodes.publishers import RAW, InputSettings, describe_other_type, publishers_of, type_name
+from stride_ros.nodes.publishers import (
+    RAW,
+    UNNAMED_INPUT,
+    InputSettings,
+    describe_other_type,
+    publishers_of,
+    type_name,
+)
 from stride_ros.nodes.qos import image_qos
 
 if TYPE_CHECKING:
@@ -42,7 +49,7 @@ class ImageSubscription:
         message_type: Any,
         topic: str,
         receive: Callable[[bytes], None],
-        settings: InputSettings = InputSettings(),
+        settings: InputSettings = UNNAMED_INPUT,
     ) -> None:
         """Subscribe as the publishers that are known now offer; `settings` are named where that cannot be.
 

@@ -59,6 +59,9 @@ class InputSettings:
         return topics.of_camera(self.camera, topics.IMAGE)
 
 
+UNNAMED_INPUT = InputSettings()
+
+
 def type_name(message_type: Any) -> str:
     """Return a message class's name as the graph has it: sensor_msgs/msg/Image."""
     package, interface, *_ = message_type.__module__.split(".")
@@ -77,7 +80,7 @@ def names_of(publishers: Sequence[Any]) -> str:
 
 
 def describe_silence(
-    node: Node, topic: str, kind: str, subscription: QoSProfile, settings: InputSettings = InputSettings()
+    node: Node, topic: str, kind: str, subscription: QoSProfile, settings: InputSettings = UNNAMED_INPUT
 ) -> str:
     """Say in one sentence why no messages of type `kind` arrive on a topic (fully resolved name)."""
     everybody = publishers_of(node, topic)

@@ -18,6 +18,7 @@ STRIDE = {
     "params_file",
     "namespace",
     "image_topic",
+    "cameras",
     "image_transport",
     "query",
     "model",
@@ -220,6 +221,27 @@ def test_the_responder_is_waited_for_where_there_is_one(tmp_path: Path) -> None:
     assert alone["/stride/activation"]["wait_for_responder"] == 7.0
 
 
+def test_several_cameras_reach_both_nodes() -> None:
+    given = {"cameras": "front:=/front/image_raw left:=/left/image_raw/compressed"}
+    found = nodes(given)
+    activation, responder = found["/stride/activation"], found["/stride/responder"]
+    assert tuple(activation["cameras"]) == tuple(responder["cameras"]) == ("front", "left")
+    assert activation["front.image_transport"] == "raw"
+    assert activation["left.image_transport"] == "compressed"
+    context = launch.LaunchContext()
+    context.launch_configurations.update(given)
+    remaps = [
+        word
+        for entity in description("stride.launch.py").entities
+        for action in entity.visit(context) or ()
+        if action._perform_substitutions(context) is None
+        for word in words(action, context)
+        if ":=/" in word
+    ]
+    assert "front/image:=/front/image_raw" in remaps
+    assert "left/image:=/left/image_raw" in remaps
+
+
 def test_namespace_and_responder_are_optional() -> None:
     assert set(nodes({})) == {"/stride/activation", "/stride/responder"}
     assert set(nodes({"namespace": "front", "use_responder": "false"})) == {"/front/activation"}
@@ -236,6 +258,11 @@ def test_namespace_and_responder_are_optional() -> None:
         ("respawn_delay:=soon", "respawn_delay cannot be 'soon'; give seconds, 0.0 or more."),
         ("namespace:=front cam", "namespace cannot be 'front cam'"),
         ("image_topic:=my camera", "image_topic cannot be 'my camera'"),
+        ("cameras:=/front/image_raw", "write each as name:=topic, like front:=/front/image_raw."),
+        ("cameras:=front:=/a b:=", "cameras cannot be 'b:='"),
+        ("cameras:=front:=/a front:=/b", "cameras lists front twice"),
+        ("cameras:=front:=/a//b", "The topic of front cannot be '/a//b'"),
+        ("cameras:=1st:=/a", "cameras lists '1st'; the name of a camera is a letter"),
         ("on_failure:=restart", '"on_failure" provided value "restart" is not valid'),
         ("use_responder:=yes", '"use_responder" provided value "yes" is not valid'),
         ("params_file:=/no/such.yaml", "params_file '/no/such.yaml' does not exist; give the path"),
