@@ -14,7 +14,7 @@ from stride_ros.nodes import compose  # noqa: E402
 from stride_ros.nodes.activation_node import ActivationNode  # noqa: E402
 from stride_ros.nodes.camera_node import CameraNode  # noqa: E402
 from stride_ros.nodes.responder_node import ResponderNode  # noqa: E402
-from stride_ros.parameters import camera, responder  # noqa: E402
+from stride_ros.parameters import activation, camera, responder  # noqa: E402
 from stride_ros.parameters.table import START  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
@@ -26,7 +26,13 @@ NODES = {
     "responder": (ResponderNode, TINY),
     "camera": (CameraNode, {"rate": 1.0, "width": 64, "height": 48}),
 }
-TABLES = {"responder": responder.TABLE, "camera": camera.TABLE}
+TABLES = {"activation": activation.TABLE, "responder": responder.TABLE, "camera": camera.TABLE}
+# What is to be allowed for each of several cameras, as the policy's comment says.
+OF_A_CAMERA = {
+    "activation": {"{}/frames", "{}/activation/image", "~/{}/enable", "~/{}/reset", "{}/image"},
+    "responder": {"{}/frames"},
+}
+INSTEAD_OF = {"frames", "activation/image", "/camera/image_raw"}
 # Used only with a parameter set, or on some distributions.
 OPTIONAL = {
     "/camera/image_raw/compressed",
@@ -88,6 +94,30 @@ def test_policy_matches_the_graph(graph: Any, node: str) -> None:
         assert not surplus, f"{kind}: the policy allows what is not used: {surplus}"
 
 
+@pytest.mark.parametrize("node", list(OF_A_CAMERA))
+def test_what_several_cameras_need_beyond_the_policy(graph: Any, node: str) -> None:
+    node_class, parameters = NODES[node]
+    hosted = graph.host(node_class, {**parameters, "cameras": ["front", "left"]}, namespace="/stride")
+    assert graph.transition(f"stride/{node}", "configure")
+    assert graph.transition(f"stride/{node}", "activate")
+    used = {
+        name
+        for entries in (
+            hosted.get_publisher_names_and_types_by_node(node, "/stride"),
+            hosted.get_subscriber_names_and_types_by_node(node, "/stride"),
+            hosted.get_service_names_and_types_by_node(node, "/stride"),
+        )
+        for name, _ in entries
+    }
+    more = used - set().union(*policy(node).values())
+    expected = {name.format(camera) for name in OF_A_CAMERA[node] for camera in ("front", "left")}
+    assert more == {full_name(name, node) for name in expected}
+    assert not used & {full_name(name, node) for name in INSTEAD_OF}
+    comment = " ".join(POLICY.read_text().partition("<policy")[0].split())
+    for name in OF_A_CAMERA[node] - {"{}/image"}:
+        assert name.format("front") in comment, name
+
+
 def test_compose_may_do_what_its_nodes_may() -> None:
     """A process has one enclave, whatever runs in it."""
     tree = ElementTree.parse(POLICY)
@@ -108,7 +138,7 @@ def test_policy_follows_the_schema_of_sros2() -> None:
     policy.load_policy(POLICY)
 
 
-@pytest.mark.parametrize("node", ["responder", "camera"])
+@pytest.mark.parametrize("node", list(TABLES))
 def test_what_is_fixed_at_the_start_cannot_be_set(graph: Any, node: str) -> None:
     """Sources, files, addresses and the names of keys: whoever may set parameters cannot turn them round."""
     from rclpy.parameter import Parameter
@@ -119,7 +149,7 @@ def test_what_is_fixed_at_the_start_cannot_be_set(graph: Any, node: str) -> None
     assert fixed
     for spec in fixed:
         kind = type(spec.default)
-        other = {str: "/etc/passwd", bool: not spec.default, int: 7, float: 7.5}[kind]
+        other = {str: "/etc/passwd", bool: not spec.default, int: 7, float: 7.5, tuple: ["x"]}[kind]
         before = hosted.get_parameter(spec.name).value
         assert not hosted.set_parameters([Parameter(spec.name, value=other)])[0].successful, spec.name
         assert hosted.get_parameter(spec.name).value == before
