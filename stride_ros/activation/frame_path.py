@@ -97,12 +97,16 @@ class FramePath(Generic[FrameT]):
     """Takes due frames of all cameras to an engine and what is decided to a sink. Not thread-safe."""
 
     def __init__(
-        self, engine: StampedEngine, notes: Mapping[str, StreamNotes], sink: DecisionSink[FrameT]
+        self,
+        engine: StampedEngine,
+        notes: Mapping[str, StreamNotes],
+        sink: DecisionSink[FrameT],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`notes`: by camera, those that its intake has."""
+        """`notes`: by camera, those that its intake has. `clock`: the time now (s), for costs."""
         self.engine = engine
         self.sizes: dict[str, tuple[int, int]] = {}  # height, width of the newest frame taken in, by camera
-        self._sink = sink
+        self._sink, self._clock = sink, clock
         self._lanes: dict[str, _Lane[FrameT]] = {name: _Lane(notes[name]) for name in engine.cameras}
 
     def replace(self, engine: StampedEngine) -> None:
@@ -128,22 +132,27 @@ class FramePath(Generic[FrameT]):
         self.restart(camera)
 
     def take(self, due: Mapping[str, Callable[[], FrameT]]) -> dict[str, float]:
-        """Take due frames, one of each of these cameras; each is made by a call, which may raise FrameError.
+        """Take due frames, one of each of these cameras, each made by a call, which may fail for itself.
 
-        They are decided on together. Returns what it took to make each one (s). Whatever else is raised, such
-        as by a full GPU, leaves the streams in any state.
+        They are decided on together. Returns what it took to make each one (s). What is raised, such as by a
+        full GPU, leaves the streams in any state.
         """
         frames: dict[str, FrameT] = {}
         costs: dict[str, float] = {}
         for camera, decode in due.items():
-            begin = time.monotonic()
+            begin = self._clock()
             try:
                 frame = decode()
             except FrameError as error:
                 self._reject(camera, error)
                 continue
+            except Exception as error:  # whatever is wrong with one camera's image
+                self._reject(
+                    camera, FrameError(f"It could not be decoded ({type(error).__name__}: {error}).")
+                )
+                continue
             finally:
-                costs[camera] = time.monotonic() - begin
+                costs[camera] = self._clock() - begin
             if (gap := self.engine.lost_sight(camera, frame.stamp)) is not None:
                 self._note(camera, f"no images for {gap:.1f} s, longer than the window: started anew")
                 self.restart(camera)

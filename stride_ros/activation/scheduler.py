@@ -1,7 +1,7 @@
 """Whose due frame is decided on next, where there is not the time for all of them.
 
-A stream has one place: its newest due frame. It is the only rule by which frames are dropped: a node with one
-camera and an engine with many (`stride_ros.activation.scheduled_engine`) both keep what waits here.
+A stream has one place: its newest due frame. It is the only rule by which frames are dropped: a node keeps
+here what waits of its cameras, and takes what it may to `stride_ros.activation.frame_path`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class StreamLoad:
     """How far a stream is behind.
 
     offered: due frames so far. taken: of them, those that had their turn. dropped: those that a newer one
-    replaced before. failed: those that had their turn and could not be used. lag: s for which its oldest due
+    replaced before. lag: s for which its oldest due
     frame since its last turn has waited; with none waiting, what the last one waited. held: s for which it is
     still passed over, as its frames cost much more than the others'.
     """
@@ -32,7 +32,6 @@ class StreamLoad:
     offered: int
     taken: int
     dropped: int
-    failed: int
     lag: float
     held: float
 
@@ -49,13 +48,13 @@ class _Lane(Generic[T]):
         self.waited = 0.0
         self.cost: float | None = None  # s, of its newest frame alone
         self.held_until = -math.inf
-        self.offered = self.taken = self.dropped = self.failed = 0
+        self.offered = self.taken = self.dropped = 0
 
     def load(self, now: float) -> StreamLoad:
         """See `Scheduler.loads`."""
         lag = now - self.since if self.waiting else self.waited
         held = max(0.0, self.held_until - now)
-        return StreamLoad(self.offered, self.taken, self.dropped, self.failed, lag, held)
+        return StreamLoad(self.offered, self.taken, self.dropped, lag, held)
 
 
 class Scheduler(Generic[KeyT, T]):
@@ -126,24 +125,10 @@ class Scheduler(Generic[KeyT, T]):
             if seconds > _UNUSUAL * usual:
                 lane.held_until = self._clock() + (seconds - usual) * len(beside)
 
-    def fail(self, key: KeyT) -> None:
-        """Count a frame that had its turn and could not be used."""
-        if key in self._lanes:
-            self._lanes[key].failed += 1
-
     def discard(self, key: KeyT) -> None:
         """Forget the frame that waits, without counting it as dropped: the stream starts anew."""
         if key in self._lanes:
             self._lanes[key].waiting.clear()
-
-    def forget(self, key: KeyT) -> None:
-        """The stream is closed."""
-        self._lanes.pop(key, None)
-
-    def waiting(self, key: KeyT) -> T | None:
-        """The frame of a stream that waits, if any."""
-        lane = self._lanes.get(key)
-        return lane.waiting[0] if lane is not None and lane.waiting else None
 
     @property
     def seconds_to_next(self) -> float | None:
