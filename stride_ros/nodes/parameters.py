@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
+from rcl_interfaces.msg import (
+    FloatingPointRange,
+    IntegerRange,
+    ParameterDescriptor,
+    ParameterType,
+    SetParametersResult,
+)
 from rclpy.exceptions import (
     InvalidParameterTypeException,
     InvalidParameterValueException,
@@ -72,24 +78,14 @@ class Parameters:
 
 
 def _declare(node: Node, spec: ParameterSpec) -> None:
-    descriptor = ParameterDescriptor(
-        description=spec.description,
-        read_only=spec.applies == START,
-        additional_constraints=_constraints(spec),
-    )
-    if spec.limits is not None:
-        low, high = spec.limits
-        if isinstance(spec.default, float):
-            descriptor.floating_point_range = [
-                FloatingPointRange(from_value=float(low), to_value=float(high))
-            ]
-        else:
-            descriptor.integer_range = [IntegerRange(from_value=int(low), to_value=int(high), step=1)]
+    is_list = isinstance(spec.default, tuple)
+    descriptor = _descriptor(spec)
+    descriptor.read_only &= not is_list  # an empty one may have to be set first
     try:
         node.declare_parameter(spec.name, ros_value(spec.default), descriptor)
         node.get_parameter(spec.name)
     except ParameterUninitializedException as error:
-        if not isinstance(spec.default, tuple):
+        if not is_list:
             raise ConfigError(
                 f"Parameter '{spec.name}' has no value; write one like {spec.example}."
             ) from error
@@ -103,6 +99,27 @@ def _declare(node: Node, spec: ParameterSpec) -> None:
         raise ConfigError(
             f"Parameter '{spec.name}' has a value that is not allowed; use {spec.constraint}."
         ) from error
+    if is_list and spec.applies == START:
+        final = _descriptor(spec)
+        final.type = ParameterType.PARAMETER_STRING_ARRAY
+        node.set_descriptor(spec.name, final)
+
+
+def _descriptor(spec: ParameterSpec) -> ParameterDescriptor:
+    descriptor = ParameterDescriptor(
+        description=spec.description,
+        read_only=spec.applies == START,
+        additional_constraints=_constraints(spec),
+    )
+    if spec.limits is not None:
+        low, high = spec.limits
+        if isinstance(spec.default, float):
+            descriptor.floating_point_range = [
+                FloatingPointRange(from_value=float(low), to_value=float(high))
+            ]
+        else:
+            descriptor.integer_range = [IntegerRange(from_value=int(low), to_value=int(high), step=1)]
+    return descriptor
 
 
 def _constraints(spec: ParameterSpec) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,6 +27,7 @@ TABLE = (
     ParameterSpec("name", "", "Who.", START),
     ParameterSpec("loud", False, "Whether.", LIVE),
     ParameterSpec("words", (), "Which.", LIVE),
+    ParameterSpec("places", (), "Where.", START),
 )
 
 
@@ -113,6 +115,18 @@ def test_lists_are_tuples_and_the_empty_one_can_be_written(graph: Any) -> None:
     for empty in ([""], []):
         assert node.set_parameters([Parameter("words", Parameter.Type.STRING_ARRAY, empty)])[0].successful
         assert node.parameters["words"] == ()
+
+
+@pytest.mark.parametrize("given", ["[]", "[one, two]"])
+def test_a_list_that_is_fixed_at_start_may_be_empty_in_a_file(graph: Any, tmp_path: Path, given: str) -> None:
+    file = tmp_path / "tuned.yaml"
+    file.write_text(f"/**:\n  ros__parameters:\n    places: {given}\n    words: {given}\n")
+    node = graph.host(Tuned, cli_args=["--ros-args", "--params-file", str(file)])
+    expected = () if given == "[]" else ("one", "two")
+    assert (node.parameters["places"], node.parameters["words"]) == (expected, expected)
+    assert node.describe_parameter("places").read_only
+    assert not node.set_parameters([Parameter("places", value=["three"])])[0].successful
+    assert node.set_parameters([Parameter("words", value=["three"])])[0].successful
 
 
 @pytest.mark.parametrize(
