@@ -127,7 +127,7 @@ class ActivationNode(ManagedNode):
                 on_change=self._watch_services.publish,
                 on_span=self._waits.span,
             ),
-            Diagnostics(self, self._fill_status, hardware_id=str(model.device), parts=self._camera_statuses),
+            Diagnostics(self, self._fill_status, hardware_id=str(model.device)),
         )
         self._watches.loaded(model, self._configured.output)
         self.get_logger().info(
@@ -271,13 +271,8 @@ class ActivationNode(ManagedNode):
             return "active" if self.cameras.enabled else "disabled"
         return "inactive" if self._worker is None else "waiting for the responder"
 
-    def _camera_statuses(self) -> dict[str, Status]:
-        """A status of each camera that has a name."""
-        return {name: self._camera_status(self.cameras[name]) for name in self.parameters["cameras"]}
-
-    def _camera_status(self, camera: Camera, status: Status | None = None) -> Status:
+    def _report_camera(self, camera: Camera, status: Status) -> None:
         """Add what holds of one camera to a status."""
-        status = status or Status()
         name, values, worker = camera.name, self.parameters.values(), self._worker
         if camera.input is not None and camera.enabled:
             camera.input.warn_if_silent(values["image_timeout"])
@@ -288,23 +283,26 @@ class ActivationNode(ManagedNode):
         self._status.cameras[name].report(status, camera, load, rate, values["image_timeout"])
         if worker is not None:
             status.add("context (frames)", f"{worker.context_frames(name)} of {values['max_frames']}")
-        return status
 
-    def _fill_status(self, status: Status) -> None:
+    def _fill_status(self, status: Status) -> dict[str, Status]:
+        """Report the state; that of each camera that has a name is a status of its own."""
         model = self._configured.model if self._configured is not None else None
         status.add("state", self._state())
         status.add("model", model.name if model else "none")
         status.add("device", model.device if model else "none")
         status.add("threads", model.threads if model else "none")
         status.add("query", escaped("; ".join(entry.spec.query for entry in self._watches.entries())))
+        own = {name: Status() for name in self.parameters["cameras"]}
         for name, camera in self.cameras.items():
-            of_one = self._camera_status(camera, None if name else status)
-            if name and of_one.level:
-                status.warn(f"{name}: {of_one.message}")
+            self._report_camera(camera, own.get(name, status))
+        for name, of_one in own.items():
+            if of_one.level:
+                status.warn(of_camera(name, of_one.message))
         self._status.report(status, max(rate_of(self.parameters, name) for name in self.cameras))
         if self._worker is not None:
             self._worker.memory.report(status)
         status.add("last error", self.last_error or "none")
+        return own
 
     # Making things
 

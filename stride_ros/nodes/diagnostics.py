@@ -53,27 +53,22 @@ class Diagnostics:
     """Publish a status each second of real time, also when simulated time stands still."""
 
     def __init__(
-        self,
-        node: Node,
-        fill: Callable[[Status], None],
-        hardware_id: str = "",
-        parts: Callable[[], Mapping[str, Status]] = dict,
+        self, node: Node, fill: Callable[[Status], Mapping[str, Status] | None], hardware_id: str = ""
     ) -> None:
         """`fill(status)` reports the node's state; it runs in the executor's thread and must not block.
 
-        So does `parts()`, which is called before: states of parts of the node, by name.
+        It may return further ones, of parts of the node by their names.
         """
         self._node = node
-        self._fill, self._parts = fill, parts
+        self._fill = fill
         self._hardware_id = hardware_id
         self._publisher = node.create_publisher(DiagnosticArray, topics.DIAGNOSTICS, DIAGNOSTICS_QOS)
         self._clock = Clock(clock_type=ClockType.STEADY_TIME)
         self._timer = node.create_timer(1.0, self.publish, clock=self._clock)
 
     def publish(self) -> None:
-        parts = self._parts()
         status = Status()
-        self._fill(status)
+        parts = self._fill(status) or {}
         name = self._node.get_fully_qualified_name().lstrip("/")
         message = DiagnosticArray()
         message.header.stamp = self._node.get_clock().now().to_msg()
