@@ -19,7 +19,7 @@ from stride_ros.text.wording import escaped
         ("do\u200bor \u2060\ufeff\xad", "do\\u200bor \\u2060\\ufeff\\xad"),
         ("\u200eleft \u061cright", "\\u200eleft \\u061cright"),
         ("tag \U000e0041 \u3164", "tag \\U000e0041 \\u3164"),
-        ("می\u200cخواهم \u0600١٢", "می\u200cخواهم \u0600١٢"),
+        ("join\u200cers \u0600 12", "join\u200cers \u0600 12"),
         ("سلام 你好 \U0001f468\u200d\U0001f469 ü", "سلام 你好 \U0001f468\u200d\U0001f469 ü"),
     ],
 )
