@@ -24,6 +24,7 @@ from rclpy.signals import SignalHandlerOptions
 
 from stride_ros.errors import BackendError, SourceError
 from stride_ros.nodes.camera_node import CameraNode
+from stride_ros.nodes.ros_start import start_ros
 from stride_ros.nodes.run_listener import TOLD, Listener
 from stride_ros.qwen3_vl.checkpoint import EMBEDDED
 from stride_ros.runs.record import Expected, Run
@@ -81,9 +82,7 @@ class Graph:
         settings = self._settings
         self._announce()
         # Ctrl-C must reach us as KeyboardInterrupt while ROS still works, to end spans and write the report.
-        rclpy.init(
-            args=["--ros-args", "--log-level", "error"], signal_handler_options=SignalHandlerOptions.NO
-        )
+        start_ros(["--ros-args", "--log-level", "error"], signal_handler_options=SignalHandlerOptions.NO)
         self._executor = SingleThreadedExecutor()
         self._listener = Listener(settings.query, self._expected, self._print, namespace=NAMESPACE)
         self._executor.add_node(self._listener)
