@@ -49,8 +49,8 @@ def test_without_a_place_for_the_log_the_node_starts(
         for name in ("ROS_HOME", "HOME"):
             monkeypatch.delenv(name, raising=False)
     assert os.environ.get("ROS_HOME", "").startswith(str(tmp_path)) == (home == "a file")
-    process = processes.start("camera_node", "--ros-args", "-p", "autostart:=false")
-    assert graph.state("camera") == "unconfigured"
+    process = processes.start("camera_node", "--ros-args", "-p", "width:=64", "-p", "height:=48")
+    graph.wait(lambda: "camera" in graph.observer.get_node_names(), "the node")
     process.send_signal(signal.SIGINT)
     assert process.wait(120) == 0, process.log.read_text()
     said = process.log.read_text()
