@@ -25,6 +25,7 @@ from stride_ros.response.thought_markers import (
 
 _LONGEST_DOUBT = 4096  # characters after an opening in mid-text that may yet turn out to be a quotation
 _LONGEST_HEADER = 1000  # characters
+_BLOCK = 4096  # characters that are read at a time: each marker in them costs a copy of what follows it
 # A marker between such marks is only mentioned. Straight quotes may also end thoughts and begin an answer.
 _QUOTES = {"`": "`", "\u201c": "\u201d", "\u2018": "\u2019", "\u00ab": "\u00bb"}
 _STRAIGHT = {'"': '"', "'": "'"}
@@ -78,6 +79,11 @@ class ReasoningFilter:
     def feed(self, piece: str) -> list[str]:
         """Return the texts to pass on now."""
         out: list[str] = []
+        for at in range(0, len(piece), _BLOCK):
+            self._read(piece[at : at + _BLOCK], out)
+        return out
+
+    def _read(self, piece: str, out: list[str]) -> None:
         text, self._rest = self._rest + piece, ""
         while text:
             if self._header:
@@ -86,7 +92,6 @@ class ReasoningFilter:
                 text = self._read_thoughts(text, out)
             else:
                 text = self._read_text(text, out)
-        return out
 
     def finish(self, *, complete: bool = True, suspect: bool = False) -> list[str]:
         """The answer ends: return what is left of its text.
@@ -95,7 +100,8 @@ class ReasoningFilter:
         probably began inside of thoughts, so that the text kept back of one that was cut is not passed on.
         """
         self._over = True
-        out = self.feed("")
+        out: list[str] = []
+        self._read("", out)
         if self._close and not self._sure and complete:
             self._say(self._doubt, out)
         self._doubt = ""

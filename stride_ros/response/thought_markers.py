@@ -93,11 +93,8 @@ class Markers:
 
     def __init__(self, markers: tuple[str, ...], *, suffixed: bool) -> None:
         self._markers, self._suffixed = markers, suffixed
-        # The longest of those that begin alike.
-        parts = [re.escape(marker) for marker in sorted(markers, key=len, reverse=True)]
-        self._found = re.compile(
-            "|".join([*parts, *([_SUFFIXED.pattern] if suffixed else [])]), re.IGNORECASE
-        )
+        parts = [_one_of(set(markers)), *([_SUFFIXED.pattern] if suffixed else [])]
+        self._found = re.compile("|".join(parts), re.IGNORECASE)
         self._longest = max(map(len, markers)) - 1
         self._firsts = frozenset(marker[0] for marker in markers)
 
@@ -114,6 +111,15 @@ class Markers:
             if end[0] in self._firsts and any(marker.startswith(end) for marker in self._markers):
                 return at
         return len(text)
+
+
+def _one_of(words: set[str]) -> str:
+    """A pattern of the longest of some words; each beginning that they share is tried once."""
+    rests: dict[str, set[str]] = {}
+    for word in words - {""}:
+        rests.setdefault(word[0], set()).add(word[1:])
+    branches = "|".join(re.escape(first) + _one_of(rests[first]) for first in sorted(rests))
+    return f"(?:{branches})" + "?" * ("" in words) if branches else ""
 
 
 IN_TEXT = Markers(_IN_TEXT, suffixed=True)

@@ -486,6 +486,7 @@ def without_thoughts(chat: Chat, opened: bool | None, complete: bool) -> tuple[s
                 if end is None:
                     return text if complete else "", False
                 kept, trim, at = False, True, end.end()
+                break
     begin = at
     while mark := MARK.search(text, at):
         before, low = text[at : mark.start()], mark[0].lower()

@@ -140,6 +140,17 @@ def test_a_text_that_mentions_a_marker_is_said_whole(text, opened):
         assert not thoughts.orphan
 
 
+@pytest.mark.parametrize(
+    "part", ["<answer>", "a<think>b", "<think></think>c", "`<think>`", "<think>a</think>"]
+)
+def test_a_long_piece_is_read_as_short_ones(part):
+    text = part * 3000
+    long, short = ReasoningFilter(False), ReasoningFilter(False)
+    whole = "".join([*long.feed(text), *long.finish()])
+    pieces = [short.feed(text[at : at + 7]) for at in range(0, len(text), 7)]
+    assert whole == "".join(["".join(said) for said in pieces] + short.finish())
+
+
 def test_after_thoughts_in_thoughts_the_next_answers_are_not_kept_back():
     thoughts = ReasoningFilter(False)
     assert thoughts.feed("<think>a<think>b</think>c</think>") == []
