@@ -24,6 +24,7 @@ from typing import NoReturn
 from stride_ros.errors import ConfigError, StrideError
 from stride_ros.process.threads import prepare_process
 from stride_ros.terminal import say, wrapped
+from stride_ros.text.wording import escaped
 from stride_ros.user_files.output import FULL
 
 COMMANDS = (  # modules with add_parser, in the order of --help
@@ -51,7 +52,7 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         self.print_usage(sys.stderr)
-        say(f"{self.prog}: error: {message}", stream=sys.stderr)
+        say(f"{self.prog}: error: {escaped(message)}", stream=sys.stderr)
         self.exit(2)
 
 

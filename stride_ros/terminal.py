@@ -92,7 +92,7 @@ def say(text: str, *styles: str, stream: TextIO | None = None, hang: int = 0) ->
     """
     stream = stream or sys.stdout
     width = columns(stream)
-    safe = "".join(part if _COLOUR.fullmatch(part) else _printable(part) for part in _split(text))
+    safe = "".join(part if _COLOUR.fullmatch(part) else printable(part) for part in _split(text))
     lines = safe.split("\n") if width is None else wrapped(safe, max(width, 20), hang)
     style = Style(stream)
     print("\n".join(style(line, *styles) if line else line for line in lines), file=stream, flush=True)
@@ -102,7 +102,8 @@ def _split(text: str) -> list[str]:
     return re.split(f"({_COLOUR.pattern})", text)
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
+    """The text with what would steer a terminal as escapes; it keeps its lines."""
     return "\n".join(escaped(line.replace("\t", " ")) for line in text.split("\n"))
 
 
@@ -138,7 +139,7 @@ class Progress:
 
     def __init__(self, label: str, total: float, unit: str = "s", stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stderr
-        self._label, self.total, self._unit = label, total, unit
+        self._label, self.total, self._unit = escaped(label), total, unit
         self._begun = time.monotonic()
         self._drawn = float("-inf")
         self._shown = False
@@ -151,12 +152,13 @@ class Progress:
             return
         self._drawn = now
         width = (columns(self._stream) or _USUAL_COLUMNS) - 1  # the last column makes some terminals wrap
-        self._write(self._line(done, now - self._begun, f"  {note}" if note else "", width))
+        note = f"  {escaped(note)}" if note else ""
+        self._write(self._line(done, now - self._begun, note, width))
 
     def announce(self, text: str) -> None:
         """Show a text in the place of the bar until there is one, such as what is waited for."""
         if self.enabled:
-            self._write(text)
+            self._write(escaped(text))
 
     def clear(self) -> None:
         """Remove the bar, so that a line can be printed in its place."""

@@ -1,5 +1,6 @@
 """The command line: help without heavy libraries, clear errors, exit codes."""
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -99,3 +100,56 @@ def test_commands_are_listed_only_where_their_module_exists(monkeypatch):
     monkeypatch.setattr("stride_ros.cli.COMMANDS", modules)
     assert "{world}" in build_parser().format_usage() or "COMMAND" in build_parser().format_usage()
     assert build_parser().parse_args(["world"]).command == "world"
+
+
+ACTS = "e\x1b[2J\x1b]0;own\x07\nFORGED\r\u202eabc\u2066\u200b\ufeff\u2028\x85\x9b31m<b>$x$"
+# What names of others are given to commands; {} is a file whose name acts.
+NAMES = [
+    ["replay", ACTS, "--query", ACTS],
+    ["replay", "{}", "--query", "a", "--image-topic", ACTS],
+    ["replay", "{}", "--query", ACTS, "--model", ACTS],
+    ["replay", "--diff", "{}", "{}"],
+    ["replay", "{}", "--params-file", ACTS],
+    ["replay", "{}", "--query", "a", "--set", f"rate={ACTS}"],
+    ["replay", f"--{ACTS}"],
+    ["bag", "{}", "out", "--topic", f"/{ACTS}"],
+    ["bag", ACTS, "{}"],
+    ["world", "--seconds", "1", "--video", "{}.mp4"],
+    ["world", "--seconds", "1", "--bag", "{}.bag"],
+    ["world", "--kinds", ACTS],
+    ["train", "--data", "annotations", "--annotations", "{}", "--out", "out"],
+    ["score", "et-bench", "{}"],
+    ["respond", "{}", "--to", "1", "--query", ACTS, "--model", ACTS],
+    ["respond", "{}", "--to", "1", "--query", "a", "--model", ACTS, "--base-url", ACTS],
+    ["demo", "--source", ACTS],
+    [ACTS],
+]
+
+
+@pytest.mark.parametrize("arguments", NAMES, ids=lambda arguments: " ".join(arguments[:1] + arguments[-2:-1]))
+def test_a_name_that_acts_is_shown_as_escapes(arguments, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    file = tmp_path / ACTS
+    file.write_bytes(b"no recording")
+    with contextlib.suppress(SystemExit):
+        main([part.replace("{}", str(file)) for part in arguments])
+    captured = capsys.readouterr()
+    lines = (captured.out + captured.err).split("\n")
+    assert "".join(lines)
+    assert all(line.isprintable() for line in lines), lines
+    assert not any(line.startswith("FORGED") for line in lines)
+
+
+def test_a_bag_whose_name_cannot_be_written_into_it_is_refused(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["world", "--seconds", "1", "--bag", "caf\udce9"]) == 2
+    assert "name is not UTF-8" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("topic", ["/a b", "//a", "/a/", "/1a", "", "/a\udcff", "~/a", "/" + "a" * 300])
+def test_a_topic_that_ros_does_not_know_is_refused(topic, tmp_path, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["world", "--bag", str(tmp_path / "bag"), "--topic", topic])
+    assert stopped.value.code == 2
+    assert "is no name of a topic" in " ".join(capsys.readouterr().err.split())

@@ -124,6 +124,13 @@ def test_the_progress_line_fits_and_keeps_its_note(terminal, monkeypatch, width,
     assert terminal.text.endswith("\r\x1b[K")  # nothing remains of it
 
 
+def test_a_name_in_the_progress_does_not_steer_the_terminal(terminal):
+    progress = Progress("a\x1b[2J", 1, "clip", stream=terminal)
+    progress.update(0.5, "b\r\u202ec")
+    progress.announce("d\nFORGED")
+    assert not any(acts in terminal.text for acts in ("\x1b[2J", "\r\u202e", "\n"))
+
+
 def test_the_progress_of_one_is_no_plural(terminal):
     Progress("Evaluating", 1, "clip", stream=terminal).update(1)
     assert "1/1 clip " in terminal.text + " "

@@ -23,7 +23,8 @@ WORDS = (
     *("<think>", "</think>", "</THINK>", "<thought>", "</thought>", "[THINK]", "[/THINK]"),
     *("◁think▷", "◁/think▷", "\x85", "<|channel|>", "<|message|>", "<|start|>", "<|end|>", "assistantfinal"),
     *("final<|message|>", "e\u0301", "<answer>", "</answer>", "<|im_end|>", "<|end_of_box|>"),
-    *("[BEGIN FINAL RESPONSE]", "</analysis>", "<mm:think>"),
+    *("[BEGIN FINAL RESPONSE]", "</analysis>", "<mm:think>", "`", "\u201c", "\u201d", "<think>", "</think>"),
+    *("<think:v1>", "</think:v1>", "<|think|>", "<|content|>", "to=self<|message|>", "<|eom|>"),
 )  # fmt: skip
 REASONS = (
     *("stop", "STOP", "eos_token", "end_turn", "length", "content_filter", "SAFETY", "error", "abort"),

@@ -40,6 +40,13 @@ class BagWriter:
         self._start, self._end = 2**63 - 1, -(2**63)
         self.path = Path(path)
         self._kind = storage
+        try:
+            self.path.name.encode()
+        except UnicodeEncodeError:
+            raise SourceError(
+                f"Bag {path} cannot be written, since its name is not UTF-8 and metadata.yaml could not name "
+                "its files; choose another name."
+            ) from None
         if self.path.exists() or self.path.is_symlink():
             raise SourceError(f"{path} exists already; remove it or write the bag elsewhere.")
         try:

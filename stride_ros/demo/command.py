@@ -146,7 +146,7 @@ def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
 
 def _write(run: Any, arguments: argparse.Namespace) -> None:
     from stride_ros.terminal import Style, say, tell_notes
-    from stride_ros.text.wording import counted, plural
+    from stride_ros.text.wording import counted, escaped, plural
 
     style = Style(sys.stdout)
     out = arguments.out
@@ -166,4 +166,5 @@ def _write(run: Any, arguments: argparse.Namespace) -> None:
         else ""
     )
     say(f"\n{counted(len(spans), 'span')}{sentences} in {run.seconds:.0f} s of video{note}.")
-    say(f"Report: {style(str(out / ('events.json' if arguments.no_report else 'report.html')), 'bold')}")
+    report = escaped(str(out / ("events.json" if arguments.no_report else "report.html")))
+    say(f"Report: {style(report, 'bold')}")

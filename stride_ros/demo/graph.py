@@ -24,12 +24,13 @@ from rclpy.signals import SignalHandlerOptions
 
 from stride_ros.errors import BackendError, SourceError
 from stride_ros.nodes.camera_node import CameraNode
+from stride_ros.nodes.ros_start import start_ros
 from stride_ros.nodes.run_listener import TOLD, Listener
 from stride_ros.qwen3_vl.checkpoint import EMBEDDED
 from stride_ros.runs.record import Expected, Run
 from stride_ros.terminal import Progress, Style, one_line, say
 from stride_ros.text import topics
-from stride_ros.text.wording import counted, plural
+from stride_ros.text.wording import counted, escaped, plural
 
 if TYPE_CHECKING:
     from stride_ros.world.story import WorldEvent
@@ -81,9 +82,7 @@ class Graph:
         settings = self._settings
         self._announce()
         # Ctrl-C must reach us as KeyboardInterrupt while ROS still works, to end spans and write the report.
-        rclpy.init(
-            args=["--ros-args", "--log-level", "error"], signal_handler_options=SignalHandlerOptions.NO
-        )
+        start_ros(["--ros-args", "--log-level", "error"], signal_handler_options=SignalHandlerOptions.NO)
         self._executor = SingleThreadedExecutor()
         self._listener = Listener(settings.query, self._expected, self._print, namespace=NAMESPACE)
         self._executor.add_node(self._listener)
@@ -158,10 +157,13 @@ class Graph:
         settings, style = self._settings, self._style
         what = f"the synthetic world, seed {settings.seed}" if settings.source == "world" else settings.source
         length = f", {settings.seconds:g} s" if settings.seconds else ""
-        say(f"{style('stride_ros demo', 'bold')}  {what}{length} at {settings.speed:g}x real time", hang=2)
+        say(
+            f"{style('stride_ros demo', 'bold')}  {escaped(what)}{length} at {settings.speed:g}x real time",
+            hang=2,
+        )
         say(f"  asked   {style(one_line(settings.query), 'cyan')}", hang=10)
         says = f"{settings.responder_model} says what" if settings.responder_model else "nobody says what"
-        say(f"  models  {settings.model} decides when; {says}", hang=10)
+        say(f"  models  {escaped(f'{settings.model} decides when; {says}')}", hang=10)
         if settings.beyond_the_model:
             say(f"  {BEYOND_THE_MODEL}", "yellow", hang=2)
         say("")

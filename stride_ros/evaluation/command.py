@@ -10,7 +10,7 @@ from stride_ros.errors import ConfigError, SourceError
 from stride_ros.process.threads import add_threads_option
 from stride_ros.qwen3_vl.checkpoint import EMBEDDED
 from stride_ros.terminal import say
-from stride_ros.text.wording import counted, plural
+from stride_ros.text.wording import counted, escaped, plural
 from stride_ros.user_files.output import write_whole
 from stride_ros.user_files.paths import path_argument
 
@@ -103,7 +103,7 @@ def run(arguments: argparse.Namespace) -> int:
         for name, detector in rival_detectors(model, rivals, arguments.device, arguments.threads).items():
             rows[name] = _score(detector, None, arguments, name).metrics()
         write_report(arguments.report, rows, result)
-        say(f"Written: {arguments.report}")
+        say(f"Written: {escaped(str(arguments.report))}")
     return 0
 
 

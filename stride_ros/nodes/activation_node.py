@@ -131,7 +131,7 @@ class ActivationNode(ManagedNode):
         )
         self._watches.loaded(model, self._configured.output)
         self.get_logger().info(
-            f"Loaded {model.name} on {model.device} in {time.monotonic() - started:.1f} s: "
+            f"Loaded {escaped(model.name)} on {model.device} in {time.monotonic() - started:.1f} s: "
             f"window of {counted(model.window, 'slot')} of {model.resolution:g} s."
         )
 

@@ -99,7 +99,9 @@ class CameraNode(Node):  # type: ignore[misc]  # untyped library
                 origin += self._play_once(source, origin)
                 self._tell(source)
                 if not self.parameters["loop"]:
-                    self.get_logger().info(f"{source.name} ended after {counted(self.published, 'image')}.")
+                    self.get_logger().info(
+                        f"{escaped(source.name)} ended after {counted(self.published, 'image')}."
+                    )
                     break
                 seed += 1
                 source = self._open(seed)

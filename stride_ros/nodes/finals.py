@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rclpy.node import Node
 
 _REMEMBERED = 200
+_LONGEST = 1 << 18  # characters of what a responder says; other publishers may say more
 
 
 class Finals:
@@ -48,7 +49,7 @@ class Finals:
         return bool(self._node.count_publishers(self._subscription.topic_name))
 
     def _on_commentary(self, message: Commentary) -> None:
-        if not message.final:
+        if not message.final or len(message.text) + len(message.error) > _LONGEST:
             return
         self._finals[message.span_id] = message
         if len(self._finals) > _REMEMBERED:

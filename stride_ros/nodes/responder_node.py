@@ -101,7 +101,8 @@ class ResponderNode(ManagedNode):
             answered,
         )
         self.get_logger().info(
-            f"{backend.name} ({values['backend']}) is ready after {time.monotonic() - started:.1f} s."
+            f"{escaped(backend.name)} ({values['backend']}) is ready "
+            f"after {time.monotonic() - started:.1f} s."
         )
 
     def activate(self) -> None:
@@ -137,7 +138,8 @@ class ResponderNode(ManagedNode):
             configured.backend.close()
         else:
             self.get_logger().error(
-                f"{configured.backend.name} has not returned for {_JOIN_TIMEOUT:.0f} s; leaving it behind."
+                f"{escaped(configured.backend.name)} has not returned for {_JOIN_TIMEOUT:.0f} s; "
+                "leaving it behind."
             )
         configured.output.destroy()
 

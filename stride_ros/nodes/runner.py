@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from stride_ros.errors import StrideError
+from stride_ros.nodes.ros_start import start_ros
 from stride_ros.process.threads import prepare_process
 
 if TYPE_CHECKING:
@@ -40,7 +41,11 @@ def run(*nodes: str | Callable[[], Node], args: Sequence[str] | None = None) -> 
     from rclpy.signals import SignalHandlerOptions
 
     makers = [_resolve(node) for node in nodes]
-    rclpy.init(args=args if args is None else list(args), signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        start_ros(args, signal_handler_options=SignalHandlerOptions.NO)
+    except StrideError as error:
+        print(error, file=sys.stderr)
+        return 2
     context = rclpy.get_default_context()
     running: list[_Runner] = []
     ended = threading.Event()

@@ -259,7 +259,7 @@ class WaitAction(DecisionSink[LiveFrame]):
             return chosen.spec.id, chosen.spec.query, is_added(chosen)
         id = self._watches.add(chosen, source=Source.ACTION)
         self._sharing.use(id)
-        self._node.get_logger().info(f"Watch {id} for a goal: {escaped(chosen.query)}")
+        self._node.get_logger().info(f"Watch {escaped(id)} for a goal: {escaped(chosen.query)}")
         self._on_change()
         return id, chosen.query, True
 

@@ -69,7 +69,7 @@ class WatchServices:
             response.would_fit = list(error.would_fit)
             return response
         response.success = True
-        self._node.get_logger().info(f"Watch {response.id}: {escaped(spec.query)}")
+        self._node.get_logger().info(f"Watch {escaped(response.id)}: {escaped(spec.query)}")
         self._on_change()
         self.publish()
         return response

@@ -13,7 +13,7 @@ from stride_ros.errors import ConfigError
 from stride_ros.process.threads import AUTO, add_threads_option
 from stride_ros.sources.bag_command import add_image_topic
 from stride_ros.terminal import Progress, Style, one_line, say, tell_notes
-from stride_ros.text.wording import counted
+from stride_ros.text.wording import counted, escaped
 from stride_ros.user_files.paths import path_argument
 
 if TYPE_CHECKING:
@@ -199,13 +199,13 @@ def _write(result: Replay, arguments: argparse.Namespace) -> None:
         from stride_ros.runs.report import write_report
 
         write_report(result.run, arguments.report)
-        say(f"Report: {arguments.report / 'report.html'}")
+        say(f"Report: {escaped(str(arguments.report / 'report.html'))}")
     if arguments.write_expect is not None:
         from stride_ros.runs.expectations import write_expectations
 
         write_expectations(result.run, arguments.write_expect)
     if arguments.out is not None:
-        say(f"Bag: {arguments.out}")
+        say(f"Bag: {escaped(str(arguments.out))}")
 
 
 def _diff(before: Path, after: Path) -> int:

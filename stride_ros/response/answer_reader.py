@@ -66,6 +66,7 @@ class AnswerReader:
         self._words = ""  # the beginning of what is no JSON
         self._foreign = ""  # the beginning of JSON that is no chat completion
         self._thought = False
+        self._apart = False  # thoughts come beside the text
         self._cut = False  # the body ended within a line
         self._left = False
 
@@ -190,7 +191,9 @@ class AnswerReader:
     def _hear(self, piece: Piece) -> None:
         if piece.thought:
             self._thought = True
-            self._hand_out(self._thoughts.known())
+            if not self._apart:
+                self._apart = True
+                self._hand_out(self._thoughts.known())
             return
         before = self._thoughts.heard
         self._hand_out(self._thoughts.feed(self._mender.feed(piece.text)))

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from stride_ros.errors import ConfigError, SourceError
 from stride_ros.process.threads import add_threads_option
-from stride_ros.terminal import say
-from stride_ros.text.wording import counted
+from stride_ros.terminal import printable, say
+from stride_ros.text.wording import counted, escaped
 from stride_ros.user_files.output import write_whole
 from stride_ros.user_files.paths import path_argument
 
@@ -81,7 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
         temperature=arguments.temperature,
         **given,
     )
-    say(f"Loading {arguments.model} ...", stream=sys.stderr)
+    say(f"Loading {escaped(arguments.model)} ...", stream=sys.stderr)
     backend = config.load()
     try:
         answer = _ask(backend, request)
@@ -161,7 +161,7 @@ def _ask(backend: ResponseBackend, request: ResponseRequest) -> dict[str, Any]:
         for piece in backend.stream(request, lambda: False):
             first = first or time.monotonic() - started
             text += piece
-            print(piece, end="", flush=True)
+            print(printable(piece), end="", flush=True)
     finally:  # an error has a line of its own
         print(flush=True)
     seconds = time.monotonic() - started

@@ -8,6 +8,8 @@ from typing import Protocol
 
 from stride_ros.response.scheduler import AnswerStatus
 
+LONGEST_NAME = 1000  # characters of a query or a name, as in the activation node's queries
+
 
 class SpanState(IntEnum):
     """What became of a span; the numbers are those of ActivationSpan.state."""

@@ -17,7 +17,8 @@ from stride_ros.response.config import BackendConfig
 from stride_ros.response.families import prompt_builder
 from stride_ros.response.generation import StreamedGeneration
 from stride_ros.response.loading import load_image_text_model, resolve_checkpoint
-from stride_ros.response.reasoning import OPEN, without_reasoning
+from stride_ros.response.reasoning import without_reasoning
+from stride_ros.response.thought_markers import OPEN
 from stride_ros.text.wording import counted
 
 _WARM_UP_SIDE = 448  # px

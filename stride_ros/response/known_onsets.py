@@ -12,9 +12,9 @@ from dataclasses import fields
 from enum import Enum
 from pathlib import Path
 
-from stride_ros.response.commentary import SpanReport, SpanState
+from stride_ros.response.commentary import LONGEST_NAME, SpanReport, SpanState
 from stride_ros.response.ledger import Ledger
-from stride_ros.text.foreign import as_reason
+from stride_ros.text.foreign import as_reason, mended
 
 Key = tuple[int, int]  # time of publication in ns, span id
 MAX_HEARD = 20_000  # onsets that a process remembers for its own life; about 5 MB
@@ -129,8 +129,8 @@ class KnownOnsets:
         try:
             self._ledger.append(self._line(key))
             self._lines += 1
-        except OSError as error:
-            self._fail(self._ledger, error)
+        except OSError:
+            self._write()  # says what is wrong, unless that was the file alone
 
     def _write(self) -> None:
         if self._ledger is None:
@@ -169,24 +169,28 @@ def _entries(lines: list[str]) -> Iterator[tuple[Key, _State, SpanReport | None]
             state = _State(rest[0]) if rest else _State.ANSWERED
             if (state is _State.OWED) != (len(rest) == 2):
                 continue
-            yield key, state, _report(rest[1]) if state is _State.OWED else None
+            yield key, state, _report(rest[1], key) if state is _State.OWED else None
 
 
 def _stamp(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) <= 20):
+    if not (text.isascii() and text.isdigit() and len(text) <= 20) or int(text) >= 1 << 64:
         raise ValueError(text)
     return int(text)
 
 
-def _report(text: str) -> SpanReport:
-    """The report with these fields in JSON; ValueError for anything else."""
+def _report(text: str, key: Key) -> SpanReport:
+    """The report of `key` with these fields in JSON; ValueError for anything that no message can say."""
     values = json.loads(text)
     if not isinstance(values, dict) or values.keys() != {field.name for field in fields(SpanReport)}:
+        raise ValueError(text)
+    if (values["published"], values["span_id"]) != key:
         raise ValueError(text)
     kinds: dict[str, type] = {"query": str, "frame_id": str, "watch": str, "camera": str, "respond": bool}
     for name, value in values.items():
         if type(value) is not kinds.get(name, int):
             raise ValueError(text)
-        if type(value) is int and name != "span_id" and abs(value) >= _END_OF_TIME:
+        if isinstance(value, str) and (len(value) > LONGEST_NAME or value != mended(value)):
+            raise ValueError(text)
+        if type(value) is int and name not in ("span_id", "published") and abs(value) >= _END_OF_TIME:
             raise ValueError(text)
     return SpanReport(**{**values, "state": SpanState(values["state"])})

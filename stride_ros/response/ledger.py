@@ -21,7 +21,9 @@ class Ledger:
     be used: its `strerror` says why.
 
     What was appended survives the end of the process, however it comes, though not a power cut. The folder is
-    made as needed. Nothing but a regular file is opened, so that a FIFO holds nobody up.
+    made as needed. Nothing but a regular file is opened, so that a FIFO holds nobody up, and nothing through
+    another user's link to a folder. A file with another name, too, can only be replaced: what is appended to
+    it would change the other one.
     """
 
     def __init__(self, path: Path) -> None:
@@ -45,6 +47,8 @@ class Ledger:
         data = f"{line}\n".encode()
         file = self._open(os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         try:
+            if os.fstat(file).st_nlink > 1:
+                raise OSError(0, "it has another name, too")
             if os.write(file, data) < len(data):
                 raise OSError(0, "no space is left on the device")
         finally:
@@ -53,6 +57,7 @@ class Ledger:
     def replace(self, lines: Iterable[str]) -> None:
         """Put these lines in place of all: whoever reads meanwhile sees either the old or the new ones."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._check_folder()
         with contextlib.suppress(FileNotFoundError):
             os.close(self._open(os.O_RDONLY))  # what is no file of ours stays
         self._remove_leftovers()
@@ -73,7 +78,13 @@ class Ledger:
                 if path.lstat().st_mtime < time.time() - _LEFT_BEHIND:
                     path.unlink()
 
+    def _check_folder(self) -> None:
+        folder = self.path.parent.lstat()
+        if stat.S_ISLNK(folder.st_mode) and folder.st_uid not in (0, os.geteuid()):
+            raise OSError(0, "its folder is a link of another user")
+
     def _open(self, flags: int) -> int:
+        self._check_folder()
         file = os.open(self.path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
         if not stat.S_ISREG(os.fstat(file).st_mode):
             os.close(file)

@@ -24,7 +24,8 @@ from stride_ros.response.config import BackendConfig
 from stride_ros.response.event_stream import TooLongError
 from stride_ros.response.model_list import is_name, model_names
 from stride_ros.response.prompt import frame_times, question
-from stride_ros.response.server_address import Secrets, read_address, read_key
+from stride_ros.response.redaction import Secrets
+from stride_ros.response.server_address import read_address, read_key
 from stride_ros.response.server_client import StatusError, make_client
 from stride_ros.response.server_errors import NoTextError, ServerFacts, TooSlowError, reason
 from stride_ros.response.server_retries import is_passing, retry_after
@@ -207,9 +208,15 @@ class OpenAICompatibleBackend:
     async def _ask(self, messages: list[dict[str, Any]], pieces: Queue[str | None]) -> None:
         """Put the texts of an answer into `pieces`, then None; tries again while that may help."""
 
+        safe = self._facts.secrets.stream()
+
         def say(text: str) -> None:
             self.last_tokens += 1  # most servers send a token at a time
-            pieces.put(text)
+            put(safe.feed(text))
+
+        def put(text: str) -> None:
+            if text:
+                pieces.put(text)
 
         tries = 0
         try:
@@ -231,6 +238,7 @@ class OpenAICompatibleBackend:
                 tries += 1
                 await asyncio.sleep(pause)
         finally:
+            put(safe.finish())
             pieces.put(None)
 
     async def _receive(self, messages: list[dict[str, Any]], reader: AnswerReader) -> None:

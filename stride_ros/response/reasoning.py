@@ -2,58 +2,33 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
+from functools import lru_cache
 
-OPEN, CLOSE = "<think>", "</think>"
-# What opens and closes thoughts in the texts of reasoning models, in lower case.
-_PAIRS = {
-    OPEN: CLOSE,
-    "<thinking>": "</thinking>",
-    "<thought>": "</thought>",
-    "<thoughts>": "</thoughts>",
-    "<reasoning>": "</reasoning>",
-    "<seed:think>": "</seed:think>",
-    "[think]": "[/think]",
-    "◁think▷": "◁/think▷",
-    "<|begin_of_thought|>": "<|end_of_thought|>",
-    "<|start_thinking|>": "<|end_thinking|>",
-    "<|thinking|>": "<|/thinking|>",
-    "<mm:think>": "</mm:think>",
-    "<longcat_think>": "</longcat_think>",
-    "<analysis>": "</analysis>",
-    "<reflection>": "</reflection>",
-    "<unused94>thought": "<unused95>",
-    "<|channel>thought": "<channel|>",
-}
-# Harmony, the format of gpt-oss: <|start|>assistant<|channel|>analysis<|message|>...<|end|>
-_START, _CHANNEL, _MESSAGE = "<|start|>", "<|channel|>", "<|message|>"
-_ENDS = ("<|end|>", "<|return|>", "<|call|>")
-_HARMONY = (_START, _CHANNEL, _MESSAGE, *_ENDS)
-# The same after a server removed all special tokens, or only the first one.
-_BARE_OPEN, _BARE_CLOSE = "analysis", "assistantfinal"
-_BARE_HEADERS = tuple(f"{name}{_MESSAGE}" for name in ("analysis", "commentary", "final"))
-_BEGINNINGS = (_BARE_OPEN, *_BARE_HEADERS)
-
-# What closes thoughts that nothing opens, ever.
-_CLOSES_ALONE = "[begin final response]"
-# What stands around an answer or at its end where a server hands on more than the text: left out.
-_WRAPPERS = (
-    *("<answer>", "</answer>", "<response>", "</response>", "<|begin_of_box|>", "<|end_of_box|>"),
-    *("<|start_response|>", "<|end_response|>", "[end final response]"),
-    *("<|im_end|>", "<|endoftext|>", "<|end_of_text|>", "<|end_of_turn|>", "<|eot_id|>", "<|eom_id|>"),
-    *(
-        "<end_of_turn>",
-        "<turn|>",
-        "<end_of_utterance>",
-        "<eos>",
-        "</s>",
-        "<\uff5cend\u2581of\u2581sentence\uff5c>",
-    ),
+from stride_ros.response.thought_markers import (
+    BARE_HEADERS,
+    BEGINNINGS,
+    CHANNEL,
+    CLOSE,
+    ENDS,
+    HARMONY,
+    IN_TEXT,
+    MESSAGE,
+    OPEN,
+    START,
+    TO_ITSELF,
+    WRAPPERS,
+    Markers,
+    closes_of,
+    is_closing,
 )
 
-_IN_TEXT = (*_PAIRS, *_PAIRS.values(), _CLOSES_ALONE, *_HARMONY, *_WRAPPERS)
 _LONGEST_DOUBT = 4096  # characters after an opening in mid-text that may yet turn out to be a quotation
+_LONGEST_HEADER = 1000  # characters
+_BLOCK = 4096  # characters that are read at a time: each marker in them costs a copy of what follows it
+# A marker between such marks is only mentioned. Straight quotes may also end thoughts and begin an answer.
+_QUOTES = {"`": "`", "\u201c": "\u201d", "\u2018": "\u2019", "\u00ab": "\u00bb"}
+_STRAIGHT = {'"': '"', "'": "'"}
 
 
 class ReasoningFilter:
@@ -63,8 +38,10 @@ class ReasoningFilter:
     do: the answer then holds only what closes them. None means that it is not known, as with a server: the
     text is kept back until something closes thoughts, opens them, or the answer ends. With `literal` a
     closing that belongs to no opening is text; otherwise it is removed. What stands around an answer
-    (<answer>) or at its end (<|im_end|>) is left out. Thoughts in any of the known
-    spellings are removed wherever they stand; an opening in mid-text that nothing closes is text too.
+    (<answer>) or at its end (<|im_end|>) is left out. Thoughts in any of the known spellings are removed
+    wherever they stand; an opening in mid-text that nothing closes is text too, and so is a marker in
+    quotation marks. Thoughts that were opened within thoughts have to be closed as often: what follows the
+    first closing is kept back until another one or the end of the answer shows what it is.
     """
 
     def __init__(self, opened: bool | None = None, *, literal: bool = False) -> None:
@@ -74,12 +51,19 @@ class ReasoningFilter:
         self._literal = literal
         self._kept: list[str] | None = [] if opened is None else None  # whole pieces, until more is known
         self._rest = ""  # the end of what was fed, which may be the beginning of a marker
+        self._before = ""  # the character before it
         self._close: tuple[str, ...] = (CLOSE,) if opened else ()  # inside of thoughts: what closes them
+        self._again = OPEN if opened else ""  # what has opened them
+        self._nested = 0  # how often they were opened once more
+        self._held: int | None = None  # since they were closed once: how many pieces were kept back before,
+        self._held_said = False  # and whether anything was said then
         self._sure = bool(opened)  # what is inside is thoughts even if nothing closes them
         self._doubt = ""
+        self._unmarked = False  # their opening is one only where an answer begins with it
         self._header = False  # between <|channel|> and <|message|>
         self._begun = False  # something else than white space has come
         self._trim = False  # white space after thoughts goes with them
+        self._over = False  # nothing more comes
 
     @property
     def thinking(self) -> bool:
@@ -89,11 +73,17 @@ class ReasoningFilter:
     def known(self) -> list[str]:
         """No thoughts are unopened, since they come apart from the text: return what was kept back."""
         kept, self._kept = self._kept or [], None
+        self._nested, self._held = 0, None
         return kept
 
     def feed(self, piece: str) -> list[str]:
         """Return the texts to pass on now."""
         out: list[str] = []
+        for at in range(0, len(piece), _BLOCK):
+            self._read(piece[at : at + _BLOCK], out)
+        return out
+
+    def _read(self, piece: str, out: list[str]) -> None:
         text, self._rest = self._rest + piece, ""
         while text:
             if self._header:
@@ -102,7 +92,6 @@ class ReasoningFilter:
                 text = self._read_thoughts(text, out)
             else:
                 text = self._read_text(text, out)
-        return out
 
     def finish(self, *, complete: bool = True, suspect: bool = False) -> list[str]:
         """The answer ends: return what is left of its text.
@@ -110,95 +99,154 @@ class ReasoningFilter:
         `complete`: it was not cut, so that an opening that nothing closed was a quotation. `suspect`: it
         probably began inside of thoughts, so that the text kept back of one that was cut is not passed on.
         """
+        self._over = True
         out: list[str] = []
-        if not self._close and not self._header:
-            self._say(self._rest, out)
-        elif self._close and not self._sure and complete:
-            self._say(self._doubt + self._rest, out)
-        self._rest = self._doubt = ""
+        self._read("", out)
+        if self._close and not self._sure and complete:
+            self._say(self._doubt, out)
+        self._doubt = ""
         if self._kept is None:
             return out
-        return self.known() if complete or not suspect else []
+        return out + (self.known() if complete or not suspect or self._held == 0 else [])
 
     def _read_text(self, text: str, out: list[str]) -> str:
         if not self._begun:
             start = text.lstrip()
-            if any(word.startswith(start) and word != start for word in _BEGINNINGS):
+            openings = (*BEGINNINGS, *BARE_HEADERS)
+            if not self._over and any(word.startswith(start) and word != start for word in openings):
                 self._rest = text
                 return ""
-            self._begun = True
-            if start.startswith(_BARE_HEADERS):
+            self._begun, self._before = True, ""
+            if start.startswith(BARE_HEADERS):
                 self._header = True
                 self.known()
                 return start
-            if start.startswith(_BARE_OPEN):
-                self._open((_BARE_CLOSE,), sure=False)
-                self._doubt = _BARE_OPEN
-                return start[len(_BARE_OPEN) :]
-        found = _FIND.search(text)
+            for word, closes in BEGINNINGS.items():
+                if start.startswith(word):
+                    self._open(word, closes, sure=False, unmarked=True)
+                    self._doubt = word
+                    return start[len(word) :]
+        found = IN_TEXT.search(text)
         if found is None:
-            end = _safe_end(text, _IN_TEXT)
-            self._say(text[:end], out)
+            end = len(text) if self._over else IN_TEXT.safe_end(text)
+            self._pass_on(text[:end], out)
             self._rest = text[end:]
             return ""
         before, marker, after = text[: found.start()], found[0].lower(), text[found.end() :]
-        if marker in _PAIRS:
+        closes = closes_of(marker)
+        quoted = self._quoted(before, after, {**_QUOTES, **_STRAIGHT} if closes else _QUOTES)
+        if quoted is None:
+            self._pass_on(before, out)
+            self._rest = text[found.start() :]
+            return ""
+        self._before = text[found.end() - 1]
+        if quoted:
+            self._say(before + found[0], out)
+        elif closes:
             first = not before.strip() and not self.said
             self._say(before, out)
-            self._open((_PAIRS[marker],), sure=first)
+            self._open(marker, closes, sure=first)
             self._doubt = "" if first else found[0]
             if first:
                 out += self.known()
-        elif marker in _HARMONY:
+        elif marker in HARMONY:
             self._say(before, out)
             out += self.known()
-            self._header = marker in (_START, _CHANNEL)
-        elif marker in _WRAPPERS:
+            self._header = marker in (START, CHANNEL)
+        elif marker in WRAPPERS:
             self._say(before, out)
             self._trim = self._trim or not self.said
+        else:
+            assert is_closing(marker)
+            self._close_nothing(before, found[0], out)
+        return after
+
+    def _close_nothing(self, before: str, marker: str, out: list[str]) -> None:
+        """`marker` closes thoughts, and none are open."""
+        if self._held is not None:
+            self._nested -= 1
+            self._forget(self._held, said=self._held_said)
+            if not self._nested:
+                self._kept, self._held = self._kept if self._held else None, None
         elif self._literal:
-            self._say(before + found[0], out)
-        elif self._kept is not None:  # all of it was thoughts
-            self.orphan, self._trim = True, True
-            self.heard = 0
-            self.said = False
-            self.known()
+            self._say(before + marker, out)
+        elif self._kept is not None:
+            self.orphan = True
+            self._forget()
+            self._kept = None
         else:
             self.orphan = True
             self._say(before, out)
-        return after
+
+    def _forget(self, start: int = 0, *, said: bool = False) -> None:
+        """What was kept back from the piece number `start` on was thoughts; `said`: what was so before."""
+        assert self._kept is not None
+        self.heard -= sum(map(len, self._kept[start:]))
+        self.said, self._trim = said, True
+        del self._kept[start:]
 
     def _read_thoughts(self, text: str, out: list[str]) -> str:
-        found = re.search("|".join(map(re.escape, self._close)), text, re.IGNORECASE)
-        if found is None:
-            end = _safe_end(text, self._close)
-            if not self._sure:
-                self._doubt += text[:end]
-                self._sure = len(self._doubt) > _LONGEST_DOUBT
-            self._rest = text[end:]
-            return ""
-        self._doubt, self._trim = "", True
-        bare = self._close == (_BARE_CLOSE,)
-        self._close = ()
-        marker = found[0].lower()
-        if bare:
+        markers = _around(self._again, self._close)
+        at = 0
+        while True:
+            found = markers.search(text, at)
+            if found is None:
+                end = len(text) if self._over else max(at, markers.safe_end(text))
+                break
+            quoted = self._quoted(text[: found.start()], text[found.end() :], _QUOTES)
+            if quoted is None:
+                end = found.start()
+                break
+            if not quoted and found[0].lower() in self._close:
+                return self._leave_thoughts(text[found.end() :], found[0].lower(), out)
+            self._nested += not quoted
+            at = found.end()
+        if not self._sure:
+            self._doubt += text[:end]
+            self._sure = len(self._doubt) > _LONGEST_DOUBT
+        self._before = text[end - 1] if end else self._before
+        self._rest = text[end:]
+        return ""
+
+    def _leave_thoughts(self, after: str, marker: str, out: list[str]) -> str:
+        self._doubt, self._trim, self._before = "", True, marker[-1]
+        if self._unmarked:
             out += self.known()
-        self._header = marker in (_START, _CHANNEL)
-        return text[found.end() :]
+        if self._nested and self._held is None:
+            self._kept = self._kept or []
+            self._held, self._held_said = len(self._kept), self.said
+        self._close, self._unmarked = (), False
+        self._header = marker in (START, CHANNEL)
+        return after
 
     def _read_header(self, text: str) -> str:
-        at = text.find(_MESSAGE)
+        at = text.find(MESSAGE)
         if at < 0:
-            self._rest = text[-1000:]
+            self._rest = "" if self._over else text[-_LONGEST_HEADER:]
             return ""
-        words = text[:at].rpartition(_CHANNEL)[2].split()
+        words = text[:at].rpartition(CHANNEL)[2].split()
         self._header, self._trim = False, True
-        if words and words[0] not in ("final", "assistant"):
-            self._open((*_ENDS, _START, _CHANNEL), sure=True)
-        return text[at + len(_MESSAGE) :]
+        if words and (words[0] not in ("final", "assistant", "to=user") or TO_ITSELF in words):
+            self._open(MESSAGE, (*ENDS, START, CHANNEL), sure=True)
+        return text[at + len(MESSAGE) :]
 
-    def _open(self, close: tuple[str, ...], *, sure: bool) -> None:
-        self._close, self._sure = close, sure
+    def _open(self, marker: str, closes: tuple[str, ...], *, sure: bool, unmarked: bool = False) -> None:
+        self._again = marker.lower() if closes_of(marker) else ""
+        self._close, self._sure, self._unmarked = closes, sure, unmarked
+
+    def _quoted(self, before: str, after: str, quotes: dict[str, str]) -> bool | None:
+        """Whether a marker between these texts is only mentioned; None when the next character decides."""
+        closing = quotes.get(before[-1:] or self._before)
+        if closing is None:
+            return False
+        if not after and not self._over:
+            return None
+        return after.startswith(closing)
+
+    def _pass_on(self, text: str, out: list[str]) -> None:
+        if text:
+            self._before = text[-1]
+        self._say(text, out)
 
     def _say(self, text: str, out: list[str]) -> None:
         if self._trim:
@@ -211,16 +259,10 @@ class ReasoningFilter:
         (out if self._kept is None else self._kept).append(text)
 
 
-_FIND = re.compile("|".join(map(re.escape, _IN_TEXT)), re.IGNORECASE)
-
-
-def _safe_end(text: str, markers: tuple[str, ...]) -> int:
-    """Where the longest end of `text` starts that may be the beginning of a marker."""
-    longest = max(map(len, markers)) - 1
-    for at in range(max(0, len(text) - longest), len(text)):
-        if any(marker.startswith(text[at:].lower()) for marker in markers):
-            return at
-    return len(text)
+@lru_cache(maxsize=64)
+def _around(opening: str, closes: tuple[str, ...]) -> Markers:
+    """What may close thoughts or, unless it is "", open them again."""
+    return Markers((*((opening,) if opening else ()), *closes), suffixed=False)
 
 
 def without_reasoning(pieces: Iterator[str], thinking: bool = False) -> Iterator[str]:

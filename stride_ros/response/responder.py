@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stride_ros.response.backend import ResponseBackend, ResponseRequest
-from stride_ros.response.commentary import Commentary, CommentarySink, SpanReport, SpanState
+from stride_ros.response.commentary import LONGEST_NAME, Commentary, CommentarySink, SpanReport, SpanState
 from stride_ros.response.config import MAX_HISTORY, ResponseConfig
 from stride_ros.response.dispatch import MAX_OPEN, AnswerDispatch
 from stride_ros.response.frame_cache import FrameCache, Selection
@@ -32,7 +32,6 @@ _FRAME_WAIT = 1.0  # s; a decision's frame is published before its span, but may
 _HISTORY_WAIT = 1.0  # s
 _DISCOVERY = 5.0  # s that the middleware may take to find the publishers of all topics
 _LATE_FRAME_WAIT = 5.0  # s; who joins late has missed that frame, and the next one may take a while
-_LONGEST_NAME = 1000  # characters of a query or a name, as in the activation node's queries
 _STARTED_AGAIN = "The responder ended before the answer was finished, and was started again."
 _NO_FRAME = "No frame of the event has arrived: check that `{}` is connected."
 
@@ -385,8 +384,8 @@ def _bounded(report: SpanReport) -> tuple[SpanReport, str]:
     """The report with texts of bounded length, and the reason to refuse it, "" if none had to be cut."""
     texts = {name: getattr(report, name) for name in ("query", "frame_id", "watch", "camera")}
     longest = max(texts, key=lambda name: len(texts[name]))
-    if len(texts[longest]) <= _LONGEST_NAME:
+    if len(texts[longest]) <= LONGEST_NAME:
         return report, ""
-    cut = replace(report, **{name: text[:_LONGEST_NAME] for name, text in texts.items()})
+    cut = replace(report, **{name: text[:LONGEST_NAME] for name, text in texts.items()})
     length = counted(len(texts[longest]), "character")
-    return cut, f"The {longest} of the span has {length}: use at most {_LONGEST_NAME}."
+    return cut, f"The {longest} of the span has {length}: use at most {LONGEST_NAME}."

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import base64
 import ipaddress
-import json
 import os
 import re
 from dataclasses import dataclass
-from urllib.parse import parse_qsl, quote, unquote, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 from urllib.request import getproxies, proxy_bypass
 
 from stride_ros.errors import ConfigError
+from stride_ros.response.redaction import HIDDEN
 from stride_ros.text.foreign import visible
 
 _ENDPOINT = re.compile(r"/(chat/)?completions/?$")
 _SECRET = "(?:key|token|secret|passw|signature|auth)"  # in the name of a part of a query
-_HIDDEN = "***"
 
 
 @dataclass(frozen=True)
@@ -113,9 +112,7 @@ def read_address(base_url: str) -> Address:
 def without_secrets(url: str) -> str:
     """An address as it may be shown: without a password, and without keys in its query."""
     url = re.sub(r"(//)[^/?#\s]*@", r"\1", url)
-    return re.sub(
-        rf"([?&][^=&#\s]*{_SECRET}[^=&#\s]*=)[^&#\s]+", rf"\g<1>{_HIDDEN}", url, flags=re.IGNORECASE
-    )
+    return re.sub(rf"([?&][^=&#\s]*{_SECRET}[^=&#\s]*=)[^&#\s]+", rf"\g<1>{HIDDEN}", url, flags=re.IGNORECASE)
 
 
 def read_key(name: str) -> str:
@@ -129,22 +126,3 @@ def read_key(name: str) -> str:
             "line break, a space, curly quotes or others that are not ASCII): set it again without them."
         )
     return key
-
-
-class Secrets:
-    """Removes keys and passwords from what a server says, in each of the spellings that it may use."""
-
-    def __init__(self, *secrets: str) -> None:
-        spellings = {
-            spelling
-            for secret in secrets
-            if len(secret) > 3
-            for spelling in (secret, quote(secret, safe=""), quote(secret), json.dumps(secret)[1:-1])
-        }
-        self._spellings = sorted(spellings, key=len, reverse=True)
-
-    def remove(self, text: str) -> str:
-        """Return `text` without them. Do this before anything is cut off: half a key is one too."""
-        for spelling in self._spellings:
-            text = text.replace(spelling, _HIDDEN)
-        return text

@@ -20,7 +20,8 @@ from stride_ros.response.answer_reader import (
 )
 from stride_ros.response.chat_stream import FILTERED, TOO_LONG, TOOLS, ServerSaidError, error_of, words_of
 from stride_ros.response.event_stream import TooLongError
-from stride_ros.response.server_address import Address, Secrets
+from stride_ros.response.redaction import Secrets
+from stride_ros.response.server_address import Address
 from stride_ros.response.server_client import RedirectError, StatusError
 from stride_ros.response.server_retries import (
     LONGEST_WAIT,

@@ -8,6 +8,7 @@ from __future__ import annotations
 from html import escape
 
 from stride_ros.runs.palette import DARK, LIGHT, variables
+from stride_ros.terminal import printable
 
 STYLE = f"""
 :root {{ {variables(LIGHT)} }}
@@ -99,12 +100,17 @@ footer { color: var(--soft); font-size: 13px; margin-top: 36px; }
 """
 
 
+def shown(text: str) -> str:
+    """A text as HTML that shows it: what would act on the page or on its reader is an escape."""
+    return escape(printable(text))
+
+
 def page(title: str, body: str) -> str:
     """A whole HTML document around `body`."""
     # The empty icon keeps browsers from asking for favicon.ico.
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f'<link rel="icon" href="data:,">\n<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n'
+        f'<link rel="icon" href="data:,">\n<title>{shown(title)}</title>\n<style>{STYLE}</style>\n</head>\n'
         f"<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
     )

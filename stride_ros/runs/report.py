@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
-from html import escape
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from stride_ros.runs.matching import match_spans
-from stride_ros.runs.page import page
+from stride_ros.runs.page import page, shown
 from stride_ros.runs.record import OFFSET, OPEN, RETRACTED, Expected, QueryRun, Run, Span
 from stride_ros.runs.timeline import legend_html, timeline_svg
 from stride_ros.runs.timeline_png import write_timeline_png
@@ -39,7 +38,7 @@ def report_html(run: Run) -> str:
     sections = [
         f"<header><h1>{heading}</h1>",
         f'<p class="lead">{_text(run.name)}, {_length(run)}</p></header>',
-        *(f'<p class="notice">{escape(note)}</p>' for note in run.notes),
+        *(f'<p class="notice">{shown(note)}</p>' for note in run.notes),
         f'<section class="tiles">{"".join(_tiles(run))}</section>',
         f"<section><h2>Over time</h2>{''.join(_charts(run))}</section>",
         f"<section><h2>{'Said' if run.answers else 'Spans'}</h2>{_spans(run)}</section>",
@@ -72,7 +71,7 @@ def _tiles(run: Run) -> Iterator[str]:
 
 
 def _tile(value: str, label: str) -> str:
-    return f'<div class="card"><b>{escape(value)}</b><span>{escape(label)}</span></div>'
+    return f'<div class="card"><b>{shown(value)}</b><span>{shown(label)}</span></div>'
 
 
 def _charts(run: Run) -> Iterator[str]:
@@ -102,11 +101,11 @@ def _card(run: Run, query: QueryRun, span: Span) -> str:
         facts.append(f"decided in {1000 * span.latency:.0f} ms")
     if span.said is not None and span.said.latency is not None:
         facts.append(f"said after {span.said.latency:.2f} s by {span.said.model}")
-    asked = f'<p class="facts" dir="auto">{escape(query.query)}</p>' if len(run.queries) > 1 else ""
+    asked = f'<p class="facts" dir="auto">{shown(query.query)}</p>' if len(run.queries) > 1 else ""
     return (
         f'<article class="card">{image}<div><span class="when">{time_label(span.onset)}</span>'
         f"{_sentence(span) if run.answers else ''}{asked}"
-        f'<p class="facts">{escape(" · ".join(facts))}</p></div></article>'
+        f'<p class="facts">{shown(" · ".join(facts))}</p></div></article>'
     )
 
 
@@ -114,9 +113,9 @@ def _sentence(span: Span) -> str:
     if span.said is None:
         return '<span class="silent">No answer was asked for or came in time.</span>'
     if span.said.status == "ok" and span.said.text.strip():
-        return f'<q dir="auto">{escape(span.said.text.strip())}</q>'
+        return f'<q dir="auto">{shown(span.said.text.strip())}</q>'
     reason = span.said.error or "The model said nothing."
-    return f'<span class="silent" dir="auto">{escape(reason)}</span>'
+    return f'<span class="silent" dir="auto">{shown(reason)}</span>'
 
 
 def _truth(run: Run) -> str:
@@ -150,15 +149,15 @@ def _cell(name: str, text: str, colour: str) -> str:
     if not name:
         return f'<td class="{colour}">{text}</td>'
     kind = ' class="times"' if name in ("ground truth", "decided") else ""
-    return f'<td{kind} data-name="{name}" dir="auto">{escape(text)}</td>'
+    return f'<td{kind} data-name="{name}" dir="auto">{shown(text)}</td>'
 
 
 def _query(query: QueryRun) -> str:
-    return f'<p class="query" dir="auto">“{escape(query.query.strip())}”</p>'
+    return f'<p class="query" dir="auto">“{shown(query.query.strip())}”</p>'
 
 
 def _text(text: str) -> str:
-    return f"<bdi>{escape(text)}</bdi>"
+    return f"<bdi>{shown(text)}</bdi>"
 
 
 def _interval(item: Span | Expected) -> str:
@@ -195,7 +194,7 @@ def _histogram(seconds: Sequence[float]) -> str:
 def _settings(run: Run) -> str:
     source = {name: value for name, value in run.source.items() if value is not None}
     rows = "".join(
-        f'<tr><td>{escape(name)}</td><td dir="auto">{escape(value)}</td></tr>'
+        f'<tr><td>{shown(name)}</td><td dir="auto">{shown(value)}</td></tr>'
         for name, value in [*_flat(source), *_flat(run.settings)]
     )
     return (
@@ -217,4 +216,4 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, st
 
 
 def _picture(data: bytes, description: str) -> str:
-    return f'<img src="data:image/jpeg;base64,{b64encode(data).decode()}" alt="{escape(description)}">'
+    return f'<img src="data:image/jpeg;base64,{b64encode(data).decode()}" alt="{shown(description)}">'

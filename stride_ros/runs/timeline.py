@@ -7,9 +7,9 @@ their full width with text of one size.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from html import escape
 
 from stride_ros.runs.chart import Bar, Chart, chart_of
+from stride_ros.runs.page import shown
 from stride_ros.runs.record import QueryRun, Run
 
 _LABELS = 84  # px for the names of the rows
@@ -29,7 +29,7 @@ def timeline_svg(run: Run, query: QueryRun) -> str:
         names.append(("ground truth", _row(1) + 14))
     side = "".join(f'<text class="row" x="{_LABELS - 8}" y="{y:g}">{name}</text>' for name, y in names)
     return (
-        f'<div class="timeline" role="img" aria-label="{escape(label)}">'
+        f'<div class="timeline" role="img" aria-label="{shown(label)}">'
         f'<svg class="rows" width="{_LABELS}" height="{bottom + _FOOT}">{side}</svg>'
         f'<svg class="plot" height="{bottom + _FOOT}">{"".join(_plot(chart, bottom))}</svg></div>'
     )
@@ -92,7 +92,7 @@ def _bar(bar: Bar, x: Callable[[float], float]) -> str:
     width, top = round(x(bar.end) - x(bar.start), 3), _row(1 if bar.kind == "truth" else 0)
     number = "" if bar.number is None else _number(bar.number, x(bar.start), width, top)
     return (
-        f'<g><title>{escape(bar.about)}</title><rect class="{bar.kind}" x="{x(bar.start)}%" y="{top}"'
+        f'<g><title>{shown(bar.about)}</title><rect class="{bar.kind}" x="{x(bar.start)}%" y="{top}"'
         f' width="{width}%" height="{_ROW}" rx="3"/>{number}</g>'
     )
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from stride_ros.errors import ConfigError, SourceError
 from stride_ros.terminal import say
 from stride_ros.text import topics
-from stride_ros.text.wording import counted
+from stride_ros.text.wording import counted, escaped
 from stride_ros.user_files.paths import path_argument
 
 if TYPE_CHECKING:
@@ -40,12 +40,22 @@ def add_image_topic(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _topic(text: str) -> str:
+    if not topics.is_name(text):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no name of a topic; use letters, digits and _ between slashes"
+        )
+    return text
+
+
 def add_bag_options(parser: argparse.ArgumentParser) -> None:
     """How a command writes a bag: `--storage`, `--topic`, `--raw`."""
     parser.add_argument(
         "--storage", choices=("mcap", "sqlite3"), default="mcap", help="kind of bag (default mcap)"
     )
-    parser.add_argument("--topic", default=topics.CAMERA, help="image topic (default %(default)s)")
+    parser.add_argument(
+        "--topic", type=_topic, default=topics.CAMERA, help="image topic (default %(default)s)"
+    )
     parser.add_argument(
         "--raw", action="store_true", help="raw images on TOPIC instead of JPEG on TOPIC/compressed"
     )
@@ -74,7 +84,7 @@ def run(arguments: argparse.Namespace) -> int:
             raw=arguments.raw,
             report=progress.update,
         )
-    say(f"Wrote {arguments.bag}: {counted(count, 'image')}, {end:.1f} s.")
+    say(f"Wrote {escaped(str(arguments.bag))}: {counted(count, 'image')}, {end:.1f} s.")
     tell_notes(source.notes)
     return 0
 

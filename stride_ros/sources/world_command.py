@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from stride_ros.errors import SourceError
 from stride_ros.sources.bag_command import add_bag_options
 from stride_ros.terminal import say
-from stride_ros.text.wording import counted
+from stride_ros.text.wording import counted, escaped
 from stride_ros.user_files.paths import path_argument
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
     _describe(world)
     if target is not None:
         events = counted(len(world.events), "event")
-        say(f"\nWrote {target}: {world.seconds:g} s at {world.fps:g} Hz, {events}.")
+        say(f"\nWrote {escaped(str(target))}: {world.seconds:g} s at {world.fps:g} Hz, {events}.")
     return 0
 
 

@@ -3,6 +3,10 @@
 A name without a leading slash is relative: it stands under the namespace of the node.
 """
 
+from __future__ import annotations
+
+import re
+
 NAMESPACE = "stride"  # default of the launch files; the demo and recorded results use it too
 CAMERA = "/camera/image_raw"  # default camera topic of the launch files and of bags that are written
 
@@ -23,6 +27,14 @@ COMMENTARY_TEXT = "commentary/text"
 DIAGNOSTICS = "/diagnostics"
 
 RESULTS = (FRAMES, WINDOW, SPAN, COMMENTARY)  # what a replay writes and a recording of the nodes keeps
+
+
+_NAME = re.compile(r"/?[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*")
+
+
+def is_name(topic: str) -> bool:
+    """Whether ROS accepts this as the name of a topic, absolute or relative, without substitutions."""
+    return len(topic) <= 240 and _NAME.fullmatch(topic) is not None
 
 
 def of_camera(camera: str, topic: str) -> str:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import unicodedata
 
-# Control characters, surrogates, line and paragraph separators.
-_CONTROL = frozenset(("Cc", "Cs", "Zl", "Zp"))
-# They turn the direction of what follows, so that a line shows something else than it says.
-_DIRECTION = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+# Control characters, surrogates, line and paragraph separators; characters of format, which turn the
+# direction of what follows or are not seen, so that a line shows something else than it says.
+_ACTING = frozenset(("Cc", "Cs", "Zl", "Zp", "Cf"))
+# Of those, what words and emoji are written with: joiners, and Arabic signs around numbers.
+_WRITING = frozenset("\u200c\u200d\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891\u08e2")
+# Letters that are not seen, though Unicode counts them among the others.
+_UNSEEN = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u3164\uffa0")
 
 
 def escaped(text: str) -> str:
-    """The text with its control characters as escapes, such as \\n: it stays on its line of a log.
+    """The text with control and invisible characters as escapes, such as \\n: it stays on its line of a log.
 
     Encodings, queries, models' and servers' texts come from others, and a line break in one must not make a
     line of its own, nor an escape code move a terminal's cursor.
@@ -20,7 +23,9 @@ def escaped(text: str) -> str:
 
 
 def _acts(letter: str) -> bool:
-    return unicodedata.category(letter) in _CONTROL or letter in _DIRECTION
+    if letter.isascii():
+        return not " " <= letter <= "~"
+    return (unicodedata.category(letter) in _ACTING and letter not in _WRITING) or letter in _UNSEEN
 
 
 def plural(number: float, one: str, many: str = "") -> str:

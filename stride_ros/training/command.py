@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from stride_ros.errors import ConfigError
 from stride_ros.process.threads import add_threads_option, choose_threads, use_threads
 from stride_ros.terminal import say
-from stride_ros.text.wording import counted
+from stride_ros.text.wording import counted, escaped
 from stride_ros.user_files.paths import path_argument
 
 if TYPE_CHECKING:
@@ -172,7 +172,7 @@ def run(arguments: argparse.Namespace) -> int:
     broken = f", {counted(dataset.unreadable, 'video')} unreadable" if dataset.unreadable else ""
     loss = metrics.get("train_loss", 0.0)
     tell_notes(_unusable(recordings))
-    say(f"Trained with a mean loss of {loss:.4f}{broken}; written to {arguments.out}.")
+    say(f"Trained with a mean loss of {loss:.4f}{broken}; written to {escaped(str(arguments.out))}.")
     return 0
 
 

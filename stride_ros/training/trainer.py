@@ -14,6 +14,7 @@ from transformers import Trainer, TrainingArguments, set_seed
 
 from stride_ros.errors import CheckpointError, ConfigError
 from stride_ros.terminal import say
+from stride_ros.text.wording import escaped
 from stride_ros.training.dataset import Collator, LengthGroupedSampler, StrideDataset
 from stride_ros.training.model import PARTS, StrideForTraining, is_finite, write_weights
 from stride_ros.training.output import checkpoints, torn_checkpoints, writing
@@ -86,7 +87,7 @@ def train(
     )
     found = checkpoints(plan.output) if plan.resume else []
     for torn in torn_checkpoints(plan.output) if plan.resume else []:
-        say(f"{torn} is not whole and is left out.")
+        say(f"{escaped(str(torn))} is not whole and is left out.")
     try:
         result = trainer.train(resume_from_checkpoint=str(found[0]) if found else None)
         trainer.check_weights()

@@ -26,31 +26,54 @@ GOOD = {
     *("completed", "done", "finished", "normal", "success"),
 }
 PAIRS = {
-    **{f"<{name}>": f"</{name}>" for name in ("think", "thinking", "thought", "thoughts", "reasoning")},
-    "<seed:think>": "</seed:think>",
-    "[think]": "[/think]",
-    "◁think▷": "◁/think▷",
-    "<|begin_of_thought|>": "<|end_of_thought|>",
-    "<|start_thinking|>": "<|end_thinking|>",
-    "<|thinking|>": "<|/thinking|>",
-    **{f"<{name}>": f"</{name}>" for name in ("mm:think", "longcat_think", "analysis", "reflection")},
-    "<unused94>thought": "<unused95>",
-    "<|channel>thought": "<channel|>",
+    **{f"<{name}>": [f"</{name}>"] for name in ("think", "thinking", "thought", "thoughts", "reasoning")},
+    **{f"<{name}>": [f"</{name}>"] for name in ("mm:think", "longcat_think", "analysis", "reflection")},
+    **{f"<{name}>": [f"</{name}>"] for name in ("seed:think", "antthinking")},
+    **{f"<ifm|{name}>": [f"</ifm|{name}>"] for name in ("think", "think_fast", "think_faster")},
+    "[think]": ["[/think]"],
+    "[unused16]": ["[unused17]"],
+    "◁think▷": ["◁/think▷"],
+    "<|open|>think<|sep|>": ["<|close|>think<|sep|>", "<|open|>response<|sep|>"],
+    "<|begin_of_thought|>": ["<|end_of_thought|>"],
+    "<|start_thinking|>": ["<|end_thinking|>", "<|start_text|>", "<|start_response|>"],
+    "<|thinking|>": ["<|/thinking|>"],
+    "<|think|>": ["<|end|>", "<|content|>"],
+    "<|think:start|>": ["<|think:end|>"],
+    "<|inner_prefix|>": ["<|inner_suffix|>"],
+    "<|content_thinking|>": ["<|end_message|>", "<|content_text|>"],
+    "<|plamo:begin_think:plamo|>": ["<|plamo:end_think:plamo|>"],
+    "<unused94>thought": ["<unused95>"],
+    "<|channel>thought": ["<channel|>"],
 }
-HARMONY = re.compile(r"<\|(start|channel|message|end|return|call)\|>", re.IGNORECASE)
+SUFFIXED = r"</?think:[\w.-]{1,40}>"
+HARMONY = re.compile(r"<\|(start|channel|message|end|return|call|eom|eot)\|>", re.IGNORECASE)
 CHANNEL = "<|channel|>"
-BARE = [f"{name}<|message|>" for name in ("analysis", "commentary", "final")]
+BARE = [f"{name}<|message|>" for name in ("analysis", "commentary", "final", "to=self", "to=user")]
+GRANITE = ["here is my response:", "here's my response:"]
+BEGINNINGS = {
+    "analysis": ["assistantfinal"],
+    "/think\n": ["<|im_start|>assistant"],
+    "Here is my thought process:": GRANITE,
+    "Here's my thought process:": GRANITE,
+    "<SUMMARY>": ["<conclusion>"],
+}
 WRAPPERS = (
-    *(f"<{slash}{name}>" for name in ("answer", "response") for slash in ("", "/")),
-    *("<|begin_of_box|>", "<|end_of_box|>", "<|start_response|>", "<|end_response|>"),
+    *(f"<{slash}{name}>" for name in ("answer", "response", "output", "conclusion") for slash in ("", "/")),
+    *(f"<|{edge}_of_{name}|>" for name in ("box", "solution") for edge in ("begin", "end")),
+    *(f"<|{edge}_{name}|>" for name in ("response", "text") for edge in ("start", "end")),
+    *(f"<|{edge}|>{name}<|sep|>" for name in ("response", "message") for edge in ("open", "close")),
+    *("<|end_of_msg|>", "<|begin|>assistant", "<|content|>", "<|flush|>", "<|message_model|>"),
+    *("<|content_text|>", "<|end_message|>", "<|content_model_end_sampling|>", "<|im_start|>assistant"),
     *("[end final response]", "<|im_end|>", "<|endoftext|>", "<|end_of_text|>", "<|end_of_turn|>"),
     *("<|eot_id|>", "<|eom_id|>", "<end_of_turn>", "<turn|>", "<end_of_utterance>", "<eos>", "</s>"),
     "<\uff5cend\u2581of\u2581sentence\uff5c>",
 )
 ALONE = "[begin final response]"
-MARK = re.compile(
-    "|".join([HARMONY.pattern, *map(re.escape, [*PAIRS, *PAIRS.values(), ALONE, *WRAPPERS])]), re.IGNORECASE
-)
+CLOSES = [close for closes in PAIRS.values() for close in closes]
+MARKERS = sorted({*PAIRS, *CLOSES, ALONE, *WRAPPERS}, key=len, reverse=True)
+MARK = re.compile("|".join([HARMONY.pattern, *map(re.escape, MARKERS), SUFFIXED]), re.IGNORECASE)
+QUOTES = ("``", "\u201c\u201d", "\u2018\u2019", "\u00ab\u00bb")
+STRAIGHT = ('""', "''")
 THOUGHT = object()  # stands for thoughts that come beside the text
 THOUGHT_FIELDS = (
     *("reasoning_content", "reasoning", "thinking", "thought", "reasoning_text", "reasoning_details"),
@@ -426,6 +449,7 @@ def without_thoughts(chat: Chat, opened: bool | None, complete: bool) -> tuple[s
     kept = opened is not False  # a closing without an opening makes thoughts of all before it
     orphan = trim = False
     out = ""
+    nested, held, held_at = 0, -1, 0  # openings within thoughts; how long `out` was at the first closing
 
     def say(part: str) -> None:
         nonlocal out, trim
@@ -433,24 +457,51 @@ def without_thoughts(chat: Chat, opened: bool | None, complete: bool) -> tuple[s
         trim = trim and not part
         out += part
 
-    at = len(text) - len(text.lstrip())
-    if any(word.startswith(text[at:]) and word != text[at:] for word in BARE):
-        return text[at:], False  # so short that it is a word like others
-    if re.match(r"(analysis|commentary|final)<\|message\|>", text[at:]):
+    def quoted(mark: re.Match[str], pairs: tuple[str, ...]) -> bool:
+        around = text[mark.start() - 1 : mark.start()] + text[mark.end() : mark.end() + 1]
+        return mark.start() > begin and around in pairs
+
+    def close(at: int, opening: str, closes: list[str]) -> re.Match[str] | None:
+        """What ends the thoughts that go on at `at`."""
+        nonlocal nested, held, held_at
+        marks = [re.escape(mark) for mark in sorted([opening, *closes], key=len, reverse=True) if mark]
+        for mark in re.compile("|".join(marks), re.IGNORECASE).finditer(text, at):
+            if quoted(mark, QUOTES):
+                continue
+            if mark[0].lower() in closes:
+                if nested and held < 0:
+                    held, held_at = len(out), mark.end()
+                return mark
+            nested += 1
+        return None
+
+    begin = at = len(text) - len(text.lstrip())
+    if re.match(r"(analysis|commentary|final|to=self|to=user)<\|message\|>", text[at:]):
         kept, trim, at = False, True, harmony(CHANNEL, text, at)
-    elif text[at:].startswith("analysis"):
-        end = re.compile("assistantfinal", re.IGNORECASE).search(text, at)
-        if end is None:
-            return text if complete else "", False
-        kept, trim, at = False, True, end.end()
+    else:
+        for word, closes in BEGINNINGS.items():
+            if text[at:].startswith(word):
+                begin = at + len(word)
+                end = close(begin, word.lower() if word.lower() in PAIRS else "", closes)
+                if end is None:
+                    return text if complete else "", False
+                kept, trim, at = False, True, end.end()
+                break
+    begin = at
     while mark := MARK.search(text, at):
         before, low = text[at : mark.start()], mark[0].lower()
         at = mark.end()
-        if low in PAIRS:
+        if held >= 0 and held_at <= apart < mark.start():
+            nested, held = 0, -1  # what was kept back was said when thoughts came beside the text
+        opens = low in PAIRS or low.startswith("<think:")
+        if quoted(mark, (*QUOTES, *STRAIGHT) if opens else QUOTES):
+            say(before + mark[0])
+        elif opens:
             first = not before.strip() and not out.strip()
             say(before)
-            kept = kept and not first
-            end = re.compile(re.escape(PAIRS[low]), re.IGNORECASE).search(text, at)
+            if first:
+                kept, nested, held = False, 0, -1
+            end = close(at, low, PAIRS.get(low) or [low.replace("<", "</")])
             if end is None:
                 if complete and not first:
                     say(text[mark.start() :])
@@ -459,12 +510,15 @@ def without_thoughts(chat: Chat, opened: bool | None, complete: bool) -> tuple[s
             trim, at = True, end.end()
         elif HARMONY.fullmatch(low):
             say(before)
-            kept = False
+            kept, nested, held = False, 0, -1
             if low in ("<|start|>", CHANNEL):
                 trim, at = True, harmony(low, text, at)
         elif low in WRAPPERS:
             say(before)
             trim = trim or not out.strip()
+        elif held >= 0:
+            out, trim, nested = out[:held], True, nested - 1
+            held = held if nested else -1
         elif kept and at <= apart:
             orphan = trim = True
             kept = False
@@ -486,9 +540,12 @@ def harmony(mark: str, text: str, at: int) -> int:
             return len(text)
         words = text[at:end].rpartition(CHANNEL)[2].split()
         at = end + len("<|message|>")
-        if not words or words[0] in ("final", "assistant"):
+        if not words or (words[0] in ("final", "assistant", "to=user") and "to=self" not in words):
             return at
-        found = re.compile(r"<\|(end|return|call|start|channel)\|>", re.IGNORECASE).search(text, at)
+        ends = re.compile(r"<\|(end|return|call|start|channel|eom|eot)\|>", re.IGNORECASE).finditer(text, at)
+        found = next(
+            (mark for mark in ends if text[mark.start() - 1] + text[mark.end() :][:1] not in QUOTES), None
+        )
         if found is None:
             return len(text)
         mark, at = found[0].lower(), found.end()

@@ -116,6 +116,12 @@ def test_a_line_that_was_cut_off_at_any_place_costs_only_itself(tmp_path):
         ("owed", "forgotten"),
         ("5 7", "-5 7"),
         ("5 7", f"{10**30} 7"),
+        ("5 7", f"5 {1 << 64}"),
+        ('"span_id": 7', '"span_id": 8'),
+        ('"published": 5', '"published": 6'),
+        ('"watch": "cup"', '"watch": "\\ud83d"'),
+        ('"watch": "cup"', '"watch": "a\\u0000b"'),
+        ('"watch": "cup"', f'"watch": "{"x" * 100_000}"'),
     ],
 )
 def test_somebody_elses_line_is_none(tmp_path, change):
@@ -173,6 +179,40 @@ def test_no_link_that_lies_in_wait_is_followed(tmp_path):
         (tmp_path / name).symlink_to(target)
     KnownOnsets(tmp_path / "answered").add((1, 1))
     assert target.read_text() == "precious"
+
+
+def test_another_name_of_a_file_is_not_written_to(tmp_path):
+    path, target = tmp_path / "answered", tmp_path / "target"
+    known = KnownOnsets(path)
+    target.write_text("precious\n")
+    path.unlink()
+    os.link(target, path)
+    known.add((1, 1))
+    assert (target.read_text(), known.problem) == ("precious\n", "")
+    assert (1, 1) in KnownOnsets(path)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a link of another user")
+def test_another_users_link_to_a_folder_is_not_followed(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    folder = tmp_path / "stride_ros"
+    folder.symlink_to(tmp_path / "elsewhere")
+    assert KnownOnsets(folder / "answered").problem == "", "one's own may be"
+    (tmp_path / "elsewhere" / "answered").unlink()
+    os.lchown(folder, 12345, 12345)
+    known = KnownOnsets(folder / "answered")
+    known.add((1, 1))
+    assert "its folder is a link of another user" in known.problem
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_two_processes_of_one_name_lose_nothing_that_they_appended(tmp_path):
+    path = tmp_path / "answered"
+    first, second = KnownOnsets(path), KnownOnsets(path)
+    for number in range(100):
+        (first if number % 2 else second).add((number, number))
+    known = KnownOnsets(path)
+    assert all((number, number) in known for number in range(100))
 
 
 def test_a_file_that_a_killed_process_left_half_written_goes(tmp_path):

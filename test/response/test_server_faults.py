@@ -465,6 +465,16 @@ def test_a_key_is_removed_before_a_text_is_cut(raw_server, ask, monkeypatch, cut
     assert "sk-" not in error
 
 
+@pytest.mark.parametrize("cut", [1, 7, 14])
+def test_a_key_in_an_answer_is_not_said_in_however_many_events(raw_server, ask, monkeypatch, cut):
+    key = "sk-S3cret-0123456789"
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    raw_server.then(
+        [HEAD, *map(piece, ["You sent ", key[:cut], key[cut:]]), piece(", and a cup falls.", "stop")]
+    )
+    assert ask() == ("You sent ***, and a cup falls.", "")
+
+
 def test_the_clouds_ids_go_to_no_other_server(raw_server, ask, monkeypatch):
     for name in ("OPENAI_ORG_ID", "OPENAI_PROJECT_ID", "OPENAI_ADMIN_KEY"):
         monkeypatch.setenv(name, "org-secret")

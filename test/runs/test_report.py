@@ -133,6 +133,21 @@ def test_the_report_refers_to_nothing_outside_itself(run):
     assert not re.search(r"https?://|//[a-z]|url\((?!data:)|@import|<script", html)
 
 
+ACTS = "a\x1b[2J\x07\u202eb\u2066\u200b\ufeff\x85\x9b<b>$x$"
+
+
+def test_names_that_act_are_shown_as_escapes_wherever_they_stand():
+    said = Said(ACTS, ACTS, status="ok")
+    failed = Said("", ACTS, status="error", error=ACTS)
+    spans = [Span(1, 1.0, 2.0, 1.5, 0.9, said=said), Span(2, 3.0, 4.0, 3.5, 0.9, said=failed)]
+    queries = [QueryRun(ACTS, spans=spans, expected=[Expected(1.0, 2.0, ACTS)]), QueryRun(f"b{ACTS}")]
+    run = Run(ACTS, 10.0, queries, notes=[ACTS], settings={"model": ACTS, ACTS: 1}, source={"path": ACTS})
+    html = report_html(run)
+    assert not re.search("[\0-\x09\x0b-\x1f\x7f-\x9f\u200b\u202a-\u202e\u2066-\u2069\ufeff]", html)
+    assert "\\u202e" in parse(html).text
+    assert "<b>$" not in html
+
+
 def test_an_empty_run_still_makes_a_report(tmp_path):
     write_report(Run("nothing", 0.0, [QueryRun(QUERY)]), tmp_path / "out")
     assert "Nothing: no span" in (tmp_path / "out" / "report.html").read_text()

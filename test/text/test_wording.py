@@ -16,6 +16,10 @@ from stride_ros.text.wording import escaped
         ("next\u2028line\x85", "next\\u2028line\\x85"),
         ("left\u202etfel", "left\\u202etfel"),
         ("half \ud83d", "half \\ud83d"),
+        ("do\u200bor \u2060\ufeff\xad", "do\\u200bor \\u2060\\ufeff\\xad"),
+        ("\u200eleft \u061cright", "\\u200eleft \\u061cright"),
+        ("tag \U000e0041 \u3164", "tag \\U000e0041 \\u3164"),
+        ("join\u200cers \u0600 12", "join\u200cers \u0600 12"),
         ("سلام 你好 \U0001f468\u200d\U0001f469 ü", "سلام 你好 \U0001f468\u200d\U0001f469 ü"),
     ],
 )

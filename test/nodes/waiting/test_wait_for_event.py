@@ -291,6 +291,23 @@ def test_the_commentary_of_the_event_is_awaited_where_it_is_wanted(mission: Any)
     assert (result.error_code, result.commentary.final) == (RESULT.NONE, False), "nobody is there to say it"
 
 
+def test_what_no_responder_would_say_is_not_taken(mission: Any) -> None:
+    graph, node = mission.graph, mission.node
+    publisher = graph.observer.create_publisher(Commentary, "commentary", COMMENTARY_KEPT_QOS)
+    graph.wait(lambda: node.count_publishers("commentary") == 1, "the publisher to be known")
+    mission.play(11)
+    goal = mission.goal("query", want_commentary=True, timeout=Duration(sec=600))
+    graph.wait(lambda: node.count_subscribers("commentary") == 1, "a subscription")
+    mission.play(2)
+    span = mission.ids(5)[5]
+    publisher.publish(Commentary(span_id=span, final=True, text="x" * 1_000_000))
+    publisher.publish(Commentary(span_id=span, final=True, error="x" * 1_000_000))
+    for number in range(1000, 1300):
+        publisher.publish(Commentary(span_id=number, final=True, text="Another one."))
+    publisher.publish(Commentary(span_id=span, final=True, text="A person waves."))
+    assert goal.end()[1].commentary.text == "A person waves."
+
+
 def test_random_goals_each_end_once_and_leave_the_watches(mission: Any) -> None:
     rng = random.Random(3)
     goals: list[tuple[Any, bool]] = []

@@ -1,0 +1,59 @@
+"""A node starts without a place for ROS's log, and says in a sentence which arguments ROS does not know."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+rclpy = pytest.importorskip("rclpy", reason="rclpy is missing; source a ROS 2 distribution")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["-p", "rate"],
+        ["-p"],
+        ["-p", "rate:=["],
+        ["--bogus"],
+        ["--bogus\x1b[2J\nFORGED"],
+        ["--log-level", "bogus"],
+        ["--params-file", "/nowhere.yaml"],
+        ["-r", "a:=b:=c"],
+        ["--enclave"],
+    ],
+    ids=str,
+)
+def test_arguments_that_ros_does_not_know_are_one_sentence(processes: Any, arguments: list[str]) -> None:
+    process = processes.start("camera_node", "--ros-args", *arguments)
+    assert process.wait(120) == 2
+    said = process.log.read_text().splitlines()
+    assert "Traceback" not in "\n".join(said)
+    assert said[-1].startswith("ROS does not know these arguments (")
+    assert said[-1].endswith(": correct what follows --ros-args.")
+    assert said[-1].isprintable()
+
+
+@pytest.mark.parametrize("home", ["a file", "none"])
+def test_without_a_place_for_the_log_the_node_starts(
+    graph: Any, processes: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, home: str
+) -> None:
+    monkeypatch.delenv("ROS_LOG_DIR", raising=False)
+    if home == "a file":
+        (tmp_path / "file").write_text("")
+        monkeypatch.setenv("ROS_HOME", str(tmp_path / "file" / "home"))
+    else:
+        for name in ("ROS_HOME", "HOME"):
+            monkeypatch.delenv(name, raising=False)
+    assert os.environ.get("ROS_HOME", "").startswith(str(tmp_path)) == (home == "a file")
+    process = processes.start("camera_node", "--ros-args", "-p", "width:=64", "-p", "height:=48")
+    graph.wait(lambda: "camera" in graph.observer.get_node_names(), "the node")
+    process.send_signal(signal.SIGINT)
+    assert process.wait(120) == 0, process.log.read_text()
+    said = process.log.read_text()
+    assert "No log is kept in a file (" in said
+    assert "set ROS_LOG_DIR or ROS_HOME to a writable folder." in said
+    assert "Traceback" not in said
