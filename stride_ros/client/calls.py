@@ -26,16 +26,19 @@ class CallRun(Generic[T]):
         request: Any,
         convert: Callable[[Any], T],
         *,
+        name: str,
         patience: float,
         done_before: int | None = None,
     ) -> None:
-        """`convert(response)`: value of a success. patience: s until there must be a server.
+        """`convert(response)`: value of a success. name: of the service, in full. patience: s until there must
+        be a server.
 
         done_before: error_code that says that there is nothing to do; a success.
         """
         self._done_before = done_before
         self.pending: Pending[T] = Pending()
         self._client, self._request, self._convert, self._patience = client, request, convert, patience
+        self._name = name
         self._begun = time.monotonic()
         self._sent: float | None = None
 
@@ -45,8 +48,10 @@ class CallRun(Generic[T]):
         if self.pending.done():
             return True
         if now - self._begun > self._patience + (0.0 if sent is None else _ANSWER):
-            what = "is not there; start its node" if sent is None else "has not answered"
-            self.pending.fail(NodeLost(f"The service {self._client.srv_name} {what}."))
+            what = f"No node serves {self._name}; start it, or check the namespace and the ROS domain."
+            if sent is not None:
+                what = f"{self._name} has not answered; ask again."
+            self.pending.fail(NodeLost(what))
         elif (sent is None or now - sent > AGAIN) and self._client.service_is_ready():
             self._sent = now
             self._client.call_async(self._request).add_done_callback(self._on_answer)

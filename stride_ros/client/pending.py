@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import threading
 from collections.abc import Callable, Generator
 from typing import Any, Generic, TypeVar
 
@@ -19,13 +20,20 @@ class Pending(Generic[T]):
     def __init__(self, on_cancel: Callable[[], None] = lambda: None) -> None:
         """`on_cancel()` asks the node to cancel; in any thread."""
         self.future: concurrent.futures.Future[T] = concurrent.futures.Future()
+        self.thread: threading.Thread | None = None  # that brings the result
         self._on_cancel = on_cancel
 
     def result(self, timeout: float | None = None) -> T:
         """Block until it is there; raises a ClientError if it failed, TimeoutError after `timeout` s.
 
-        Such a TimeoutError leaves the request as it is.
+        Such a TimeoutError leaves the request as it is. Raises RuntimeError in the client's own thread, which
+        brings the result and would wait for itself.
         """
+        if not self.future.done() and threading.current_thread() is self.thread:
+            raise RuntimeError(
+                "A callback of the client cannot wait for a result, which comes in the same thread; use "
+                "add_done_callback, or hand the work to another thread."
+            )
         return self.future.result(timeout)
 
     def cancel(self) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import concurrent.futures
 import secrets
 import threading
+import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -216,7 +217,9 @@ class Robot:
             run.pending.fail(Canceled("The client was closed."))
         if not self._stopped.done():
             self._stopped.set_result(None)
-        self._thread.join()
+        self._thread.join(_FAREWELL)
+        if self._thread.is_alive():  # a callback of the user's holds it: it ends with the process
+            return
         self._executor.shutdown(timeout_sec=0)
         self._waiting.destroy()
         self._describing.destroy()
@@ -252,6 +255,7 @@ class Robot:
             self._adding,
             AddWatch.Request(spec=spec),
             lambda response: str(response.id),
+            name=self._node.resolve_service_name(self._adding.srv_name),
             patience=self._patience,
         )
         return self._begin(call)
@@ -263,6 +267,7 @@ class Robot:
             self._removing,
             RemoveWatch.Request(id=id),
             lambda response: None,
+            name=self._node.resolve_service_name(self._removing.srv_name),
             patience=self._patience,
             done_before=RemoveWatch.Response.NOT_FOUND,
         )
@@ -295,7 +300,7 @@ class Robot:
             goal,
             convert,
             post=self._post,
-            on_feedback=on_feedback,
+            on_feedback=None if on_feedback is None else lambda told: self._call(lambda: on_feedback(told)),
             patience=self._patience,
             limit=timeout,
         )
@@ -303,6 +308,7 @@ class Robot:
 
     def _begin(self, run: GoalRun[T] | CallRun[T]) -> Pending[T]:
         """Let a request run: rclpy is asked in one thread only, since it loses answers that come at once."""
+        run.pending.thread = self._thread
         if self._is_closed:
             run.pending.fail(ClientError("This client was closed; make another one."))
             return run.pending
@@ -324,7 +330,14 @@ class Robot:
 
     def _on_span(self, span: ActivationSpan) -> None:
         if (watch := self._watches.get(span.watch)) is not None:
-            watch.tell(span)
+            self._call(lambda: watch.tell(span))
+
+    def _call(self, callback: Callable[[], object]) -> None:
+        """Call what a user gave; the client must outlive any error in it."""
+        try:
+            callback()
+        except Exception:
+            self._node.get_logger().error(f"A callback of the client failed:\n{traceback.format_exc()}")
 
     def _spin(self) -> None:
         with suppress(ExternalShutdownException):

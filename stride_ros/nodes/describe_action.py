@@ -188,6 +188,11 @@ class DescribeAction:
                 self._end(goal, Outcome.CANCELED, "The client canceled the goal.")
             elif now >= goal.deadline:
                 reason = "The answer was not finished in time; ask again, or with a longer timeout."
+                if position:
+                    reason = (
+                        "The question was still waiting: events and earlier questions come first. Ask with a "
+                        "longer timeout, or let watches that need no commentary be silent (respond: false)."
+                    )
                 self._end(goal, Outcome.TIMEOUT, reason)
             elif position != goal.position and not goal.job.closed:
                 goal.position = position

@@ -62,6 +62,7 @@ class WatchServices:
     def _on_add(self, request: AddWatch.Request, response: AddWatch.Response) -> AddWatch.Response:
         try:
             spec = to_spec(request.spec)
+            known = {entry.spec.id for entry in self._watches.entries()}
             response.id = self._watches.add(spec, replace_other=request.replace)
         except WatchError as error:
             response.error_code, response.error_msg = int(error.code), as_reason(str(error))
@@ -69,7 +70,8 @@ class WatchServices:
             response.would_fit = list(error.would_fit)
             return response
         response.success = True
-        self._node.get_logger().info(f"Watch {escaped(response.id)}: {escaped(spec.query)}")
+        if response.id not in known:  # a client that lives renews its watch every few seconds
+            self._node.get_logger().info(f"Watch {escaped(response.id)}: {escaped(spec.query)}")
         self._on_change()
         self.publish()
         return response

@@ -110,6 +110,24 @@ def test_a_watch_is_there_while_it_is_wanted_and_tells_its_spans(mission: Any, r
     assert seen[0].state == ActivationSpan.ONSET
 
 
+def test_a_callback_that_would_wait_for_itself_is_told_and_the_client_goes_on(
+    mission: Any, robot: Robot, capfd: pytest.CaptureFixture[str]
+) -> None:
+    seen: list[Any] = []
+
+    def on_event(span: Any) -> None:
+        seen.append(span)
+        robot.describe("What is there?", timeout=1.0).result()
+
+    with robot.watch("Say when it happens.", id="door", on_event=on_event):
+        mission.seen(lambda watches: "door" in watches, "the watch")
+        mission.graph.wait(lambda: mission.node.count_subscribers("activation/span") == 2, "its subscription")
+        mission.play_until(lambda: len(seen) > 1)
+        assert robot.wait_for(watch="query", look_back=60.0).result().span.query == "Say when it happens."
+    mission.only_query()
+    assert "use add_done_callback, or hand the work to another thread" in capfd.readouterr().err
+
+
 def test_a_watch_is_renewed_while_its_client_lives_and_goes_after_it(mission: Any, robot: Robot) -> None:
     watch = robot.watch(THAT, id="door", lifetime=1.0)
     first = mission.seen(lambda watches: "door" in watches, "the watch")["door"].expires
@@ -139,7 +157,10 @@ def test_a_node_that_is_not_there_or_goes_is_noticed(mission: Any, make_mission:
     with Robot("/elsewhere", context=graph.context, patience=0.2) as lost:
         with pytest.raises(NodeLost, match="namespace"):
             lost.wait_for(THAT).result()
-        with pytest.raises(NodeLost, match="start its node"), lost.watch(THAT):
+        with (
+            pytest.raises(NodeLost, match="No node serves /elsewhere/activation/add_watch; start it"),
+            lost.watch(THAT),
+        ):
             pass
     with Robot("", context=graph.context, patience=60.0) as robot:
         pending = robot.wait_for(THAT)
