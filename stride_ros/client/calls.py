@@ -30,8 +30,9 @@ class CallRun(Generic[T]):
         patience: float,
         done_before: int | None = None,
     ) -> None:
-        """`convert(response)`: value of a success. name: of the service, in full. patience: s until there must
-        be a server.
+        """`convert(response)`: value of a success. name: of the service, in full.
+
+        patience: s until there must be a server.
 
         done_before: error_code that says that there is nothing to do; a success.
         """
