@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from stride_ros.errors import ConfigError, SourceError
@@ -47,8 +48,10 @@ class SourceFile:
         try:
             self._tree = ast.parse(read_text(path, _LARGEST))
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-            reason = visible(str(error), 120)
-            raise ConfigError(f"{path} is not Python ({reason}); give --official a whole checkout.") from error
+            reason = visible(f"{getattr(error, 'msg', error)} at line {getattr(error, 'lineno', 1)}", 120)
+            raise ConfigError(
+                f"{path} is not Python ({reason}); give --official a whole checkout."
+            ) from error
 
     def constant(self, name: str) -> str:
         """The text of a module's constant; ConfigError where there is none."""
@@ -82,7 +85,7 @@ class SourceFile:
             for block in (getattr(node, "body", None), getattr(node, "orelse", None)):
                 if not isinstance(block, list):
                     continue
-                for first, second in zip(block, block[1:], strict=False):
+                for first, second in pairwise(block):
                     if _formats(first, template) and isinstance(second, ast.AugAssign):
                         return _pattern(second.value)
         return None

@@ -33,7 +33,7 @@ class Wording:
             return ["The prompts have our wording: give --official a checkout of the benchmark for its own."]
         if self.missing:
             names = ", ".join(self.missing)
-            return [f"The checkout has the benchmark's templates, but not all texts around them; ours: {names}."]
+            return [f"The checkout has the templates, but not all texts around them; ours: {names}."]
         return []
 
     def asked(self, template: str, *values: str) -> str:
@@ -93,12 +93,20 @@ _STREAMING_OWN_JOINTS = {
     "open": Pattern(("Say it in a few words.",)),
     "before": Pattern(("Asked and answered before: ",)),
     "each_before": Pattern(
-        ("(", "question['time_stamp']", ") ", "ques", " ")
-        + tuple(part for i in range(4) for part in (f"options[{i}]", " "))[:-1]
-        + (" Right: ", "question['answer']", ". ")
+        (
+            *("(", "question['time_stamp']", ") ", "ques"),
+            *(part for i in range(4) for part in (" ", f"options[{i}]")),
+            *(" Right: ", "question['answer']", ". "),
+        )
     ),
     "poll": Pattern(
-        ("", "question['question']", " Has the moment for ", "question['ground_truth_output']", " come? yes/no")
+        (
+            "",
+            "question['question']",
+            " Has this to be said now: ",
+            "question['ground_truth_output']",
+            "? yes or no?",
+        )
     ),
 }
 _STREAMING_FILES = {
@@ -114,8 +122,8 @@ def streaming_wording(checkout: Path | None) -> Wording:
     if checkout is None:
         return Wording(OWN, _STREAMING_OWN, _STREAMING_OWN_JOINTS)
     folder = checkout / "src" / "benchmark"
-    files = {name: SourceFile(folder / name) for name in sorted({file for file, _ in _STREAMING_FILES.values()})}
-    plain, in_turn, proactive = (files[_STREAMING_FILES[name][0]] for name in ("choice", "in_turn", "proactive"))
+    files = {file: SourceFile(folder / file) for file, _ in _STREAMING_FILES.values()}
+    plain, in_turn, proactive = files.values()
     templates = {name: files[file].constant(constant) for name, (file, constant) in _STREAMING_FILES.items()}
     wording = Wording(OFFICIAL, templates, {})
     each = _STREAMING_OWN_JOINTS["each_before"].places
