@@ -234,8 +234,9 @@ class BenchmarkRun:
         samples = bench.samples if isinstance(bench, EtBench) else [sample for _, sample in bench.samples]
         annotations = folder / "annotations.json"  # of this run alone: what is missing there has no result
         write_whole(annotations, json.dumps(samples, ensure_ascii=False))
-        scorer = et_bench_score if isinstance(bench, EtBench) else ovo_bench_score
-        return scorer.score(predictions, annotations)
+        if isinstance(bench, EtBench):
+            return et_bench_score.score(predictions, annotations)
+        return ovo_bench_score.score(predictions, annotations)
 
 
 def _entries_of(job: Job, error: StrideError | None, seconds: float) -> Iterator[Entry]:
