@@ -68,3 +68,33 @@ def agree():
             assert found == expected, place
 
     return check
+
+
+@pytest.fixture(scope="session")
+def miniature(tmp_path_factory):
+    """Makes a set of two clips in the format of a benchmark, once; its folder."""
+    made = {}
+
+    def make(benchmark):
+        if benchmark not in made:
+            made[benchmark] = tmp_path_factory.mktemp(benchmark)
+            size = ("--clips", "2", "--seconds", "30", "--seed", "3")
+            assert main(["evaluate", "--data", benchmark, "--make", str(made[benchmark]), *size]) == 0
+        return made[benchmark]
+
+    return make
+
+
+@pytest.fixture
+def evaluate(tmp_path, capsys):
+    """Runs `stride-ros evaluate` into a folder; gives its score.json, stdout and stderr."""
+
+    def run(benchmark, root, *options, out="run", code=0):
+        folder = tmp_path / out
+        arguments = ("--data", benchmark, "--root", root, "--out", folder, *options)
+        assert main(["evaluate", *map(str, arguments)]) == code
+        captured = capsys.readouterr()
+        file = folder / "score.json"
+        return json.loads(file.read_text()) if file.is_file() else None, captured.out, captured.err
+
+    return run

@@ -38,8 +38,8 @@ def make_set(benchmark: str, root: Path, clips: int, seed: int, seconds: float) 
     """
     if not 1 <= clips <= _MOST or not 0 <= seed < 10**6 or not _SHORTEST <= seconds <= _LONGEST:
         raise ConfigError(
-            f"A set of {clips} clips of {seconds:g} s with seed {seed} is not possible; use 1 to {_MOST} clips "
-            f"of {_SHORTEST:g} to {_LONGEST:g} s and a seed of at least 0."
+            f"A set of {clips} clips of {seconds:g} s with seed {seed} is not possible; use 1 to {_MOST} "
+            f"clips of {_SHORTEST:g} to {_LONGEST:g} s and a seed of at least 0."
         )
     form = _FORMATS[benchmark]
     made: list[Clip] = []

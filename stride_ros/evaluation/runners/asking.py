@@ -186,8 +186,8 @@ class Asking:
                 yield found
                 if failed >= _IN_A_ROW:
                     raise ServerGone(
-                        f"The responder failed {failed} times in a row ({found.error.rstrip('.')}); mend that and "
-                        "give the same command again, which goes on from here."
+                        f"The responder failed {failed} times in a row ({found.error.rstrip('.')}); mend "
+                        "that and give the same command again, which goes on from here."
                     )
 
     def _work(self, backend: ResponseBackend) -> None:

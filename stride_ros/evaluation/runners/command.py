@@ -51,7 +51,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--responder",
         metavar="R",
-        help="model that answers (default Qwen/Qwen3-VL-4B-Instruct, or stride-tiny with --model stride-tiny)",
+        help="model that answers (default Qwen/Qwen3-VL-4B-Instruct; stride-tiny with --model stride-tiny)",
     )
     group.add_argument(
         "--base-url",
@@ -64,7 +64,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--official",
         type=path_argument,
         metavar="DIR",
-        help="checkout of the benchmark's code, of which the wording of the prompts is read (default: our wording)",
+        help="checkout of the benchmark's code, to read the wording of its prompts (default: our wording)",
     )
     group.add_argument(
         "--gated",
@@ -120,11 +120,10 @@ def run(arguments: argparse.Namespace) -> int:
         from stride_ros.evaluation.miniatures.make import make_set
 
         made = make_set(arguments.data, arguments.make, arguments.clips, arguments.seed, arguments.seconds)
-        say(
-            f"Written: {counted(made.questions, 'question')} about {counted(made.clips, 'clip')} in {arguments.make}"
-        )
-        example = f"stride-ros evaluate --data {arguments.data} --root {arguments.make} --model stride-tiny --out run"
-        say(f"Try it: {example}")
+        number = counted(made.questions, "question")
+        say(f"Written: {number} about {counted(made.clips, 'clip')} in {arguments.make}")
+        run = f"stride-ros evaluate --data {arguments.data} --root {arguments.make}"
+        say(f"Try it: {run} --model stride-tiny --out run")
         return 0
     options = _options(arguments)
     from stride_ros.evaluation.runners.run import BenchmarkRun

@@ -97,7 +97,7 @@ class EtBench:
         for video, group in groupby(self.samples, key=lambda sample: sample["video"]):
             of_video = [sample for sample in group if key_of(sample) not in known]
             for start in range(0, len(of_video), _TOGETHER):
-                yield VideoOfSamples(self._path(video), of_video[start : start + _TOGETHER])
+                yield VideoOfSamples(self.path_of(video), of_video[start : start + _TOGETHER])
 
     def write(self, entries: Iterable[Entry], settings: dict[str, Any], folder: Path) -> Path:
         """The predictions as STRIDE's database in lines of JSON; samples without a result are left out."""
@@ -111,7 +111,8 @@ class EtBench:
                     file.write(json.dumps(line, ensure_ascii=False) + "\n")
         return path
 
-    def _path(self, video: str) -> Path:
+    def path_of(self, video: str) -> Path:
+        """The file of a video."""
         paths = [under(self.root / folder, video) for folder in _FOLDERS]
         return next((path for path in paths if path.is_file()), paths[0])
 

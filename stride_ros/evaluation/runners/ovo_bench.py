@@ -14,7 +14,7 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-from stride_ros.activation.spans import ENDS, SpanEvent, SpanState
+from stride_ros.activation.spans import SpanEvent, SpanState
 from stride_ros.activation.stream import Stream
 from stride_ros.activation.watch import ActivationUpdate, Watch
 from stride_ros.errors import ConfigError
@@ -32,6 +32,7 @@ FORWARD = CATEGORIES["forward"]
 GATED = ("SSR", "CRR")  # what activation decides in gated mode
 _FOLDERS = ("data/src_videos", "src_videos", "videos", "")
 _LONGEST = 1024  # px; the model is shown less
+_NOW = 0.5  # s, half a slot: a span that goes on ends with the newest one
 Sample = dict[str, Any]
 
 
@@ -75,14 +76,14 @@ class OvoBench:
         for number, sample in self._by_category():
             keys = [key_of(number, probe) for probe in range(len(sample.get("test_info", ())))]
             if self.gated and sample["task"] in GATED and not known.issuperset(keys):
-                yield VideoOfProbes(self._path(sample), sample, keys)
+                yield VideoOfProbes(self.path_of(sample), sample, keys)
 
     def keys(self) -> list[str]:
         """Key of each question."""
         return [key for number, sample in self._by_category() for key in _keys(number, sample)]
 
     def write(self, entries: Iterable[Entry], settings: dict[str, Any], folder: Path) -> Path:
-        """What the official inference writes; an item without a reply to each of its questions is left out."""
+        """What the official inference writes; an item that lacks one of its replies is left out."""
         replies = {entry.item: entry.result for entry in entries if isinstance(entry.result, dict)}
         whole: dict[str, list[Sample]] = {category: [] for category in CATEGORIES}
         for number, sample in self._by_category():
@@ -131,7 +132,7 @@ class OvoBench:
             reply = yield Ask(self._prompt(sample, moment), windows(length)[0], clip)
             return {"response": reply.text}
 
-        return AskItem(key, self._path(sample), moment["realtime"], talk, windows)
+        return AskItem(key, self.path_of(sample), moment["realtime"], talk, windows)
 
     def _prompt(self, sample: Sample, moment: Sample) -> str:
         if sample["task"] == "REC":
@@ -144,7 +145,8 @@ class OvoBench:
         options = "; ".join(lettered(sample["options"])) + ";"
         return self.wording.asked("choice", str(sample["question"]), options)
 
-    def _path(self, sample: Sample) -> Path:
+    def path_of(self, sample: Sample) -> Path:
+        """The file of an item's video."""
         return under(self.root / self._folder, sample["video"])
 
     def _usable(self, objects: Sequence[Any]) -> list[tuple[int, Sample]]:
@@ -221,7 +223,7 @@ def _is_time(value: Any) -> bool:
 class VideoOfProbes:
     """A forward item under watch; `results` by key once it is over.
 
-    SSR: a probe gets Yes when a published span of its step's text is open at the last picture before it. CRR:
+    SSR: a probe gets Yes when a published span of its step's text reaches the last picture before it. CRR:
     the question is watched for from `ask_time` on, with what is in context; a probe gets Yes when an onset
     came until then, of something that went on after the question.
     """
@@ -237,7 +239,8 @@ class VideoOfProbes:
         self._texts = [str(p["step"]) if self._is_step else str(sample["question"]) for p in probes]
         self._times = [float(math.ceil(p["realtime"])) for p in probes]
         self._watches: dict[str, Watch] = {}
-        self._open: dict[str, set[int]] = {text: set() for text in self._texts}
+        self._spans: dict[str, dict[int, float]] = {text: {} for text in self._texts}  # ends of those told
+        self._newest = 0.0
         self._fired: dict[str, float] = {}
 
     def frames(self) -> Iterator[tuple[Image, float]]:
@@ -249,11 +252,12 @@ class VideoOfProbes:
         """See Watching. A picture at the end of a clip is not in it, so its probe is answered first."""
         self._answer(time)
         if time >= self._asked and not self._watches:
-            for text in self._open:
+            for text in self._spans:
                 self._watches[text] = stream.watch(text, look_back=time > 0)
 
     def after(self, stream: Stream, updates: Sequence[ActivationUpdate], time: float) -> bool:
         """See Watching."""
+        self._newest = time
         for update in updates:
             for event in update.events:
                 self._note(event)
@@ -264,16 +268,18 @@ class VideoOfProbes:
         self._answer(math.inf)
 
     def _note(self, event: SpanEvent) -> None:
-        open_spans = self._open[event.query]
-        if event.state in ENDS:
-            open_spans.discard(event.span_id)
+        if event.state is SpanState.RETRACTED:
+            self._spans[event.query].pop(event.span_id, None)
         else:
-            open_spans.add(event.span_id)
+            self._spans[event.query][event.span_id] = event.end
         if event.state is SpanState.ONSET and event.end >= self._asked:
             self._fired.setdefault(event.query, event.time)
 
     def _answer(self, now: float) -> None:
         for key, text, time in zip(self.keys, self._texts, self._times, strict=True):
             if key not in self.results and time <= now:
-                yes = bool(self._open[text]) if self._is_step else text in self._fired
+                yes = self._goes_on(text) if self._is_step else text in self._fired
                 self.results[key] = {"response": "Yes" if yes else "No"}
+
+    def _goes_on(self, text: str) -> bool:
+        return any(end >= self._newest - _NOW for end in self._spans[text].values())

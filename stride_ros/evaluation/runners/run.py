@@ -57,8 +57,8 @@ _OF_ANSWERS = ("kind", "dtype", "quantization", "image_size", "jpeg_quality", "m
 class Options:
     """What a run is to do; see `stride-ros evaluate --help`.
 
-    tasks: of ET-Bench and OVO-Bench, or the kinds of StreamingBench's questions; () for all. part: (1, 3) is the
-    first third. assignments: parameters such as "decide_every=1" and "responder.max_frames=32".
+    tasks: of ET-Bench and OVO-Bench, or the kinds of StreamingBench's questions; () for all. part: (1, 3) is
+    the first third. assignments: parameters such as "decide_every=1" and "responder.max_frames=32".
     """
 
     data: str
@@ -95,6 +95,7 @@ class BenchmarkRun:
 
     def __init__(self, options: Options, backends: Sequence[ResponseBackend] = ()) -> None:
         self._options, self._given = options, list(backends)
+        self.told: list[str] = []  # of this process, and of no interest to who reads the results
         self.tuning = _tuning(options)
         self.backend = _backend(options, self.tuning)
         self.wording = _wording(options)
@@ -133,11 +134,11 @@ class BenchmarkRun:
     def run(self) -> Outcome:
         """Do what is left, then score and show all there is. Raises StrideError for what ends a run."""
         with Store(self._options.out, self.settings(), anew=self._options.anew) as store:
-            self.notes += store.notes
+            self.told += store.notes
             wanted = self.bench.keys()
             left = len(set(wanted) - store.done)
             if left < len(set(wanted)):
-                self.notes.append(f"{counted(len(set(wanted)) - left, 'item')} were done before.")
+                self.told.append(f"{counted(len(set(wanted)) - left, 'item')} done before, {left} left.")
             errors = 0
             begun = time.monotonic()
             with Progress("Evaluating", left, "item") as progress:
@@ -190,7 +191,7 @@ class BenchmarkRun:
         remote = self.backend.kind == "openai"
         number = min(options.concurrency, items) if remote else 1
         if not remote and options.concurrency > 1:
-            self.notes.append(
+            self.told.append(
                 "A model on this machine answers one question at a time, whatever --concurrency says."
             )
         urls = options.base_urls or (self.backend.base_url,)
@@ -225,7 +226,7 @@ class BenchmarkRun:
             write_whole(folder / "score.json", score.to_json())
         report = folder / "report.html"
         write_page(report, self.bench, self.settings(), score, store, errors, self.notes)
-        return Outcome(score, errors, self.notes, report)
+        return Outcome(score, errors, [*self.notes, *self.told], report)
 
     def _score(self, predictions: Path, folder: Path) -> Score:
         bench = self.bench

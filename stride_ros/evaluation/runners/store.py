@@ -120,16 +120,16 @@ class Store:
         if before is None:
             if self.path.stat().st_size:
                 raise ConfigError(
-                    f"{self.path} does not begin with the settings of a run; give another --out, or start over "
-                    "with --no-resume."
+                    f"{self.path} does not begin with the settings of a run; give another --out, or start "
+                    "over with --no-resume."
                 )
             self._write({_SETTINGS: settings})
         elif before != settings:
             names = [name for name in {**before, **settings} if before.get(name) != settings.get(name)]
             shown = "; ".join(f"{name} {_change(before.get(name), settings.get(name))}" for name in names[:3])
             raise ConfigError(
-                f"The run in {self.path.parent} has other settings ({shown}); give another --out, or start over "
-                "with --no-resume."
+                f"The run in {self.path.parent} has other settings ({shown}); give another --out, or start "
+                "over with --no-resume."
             )
 
     def _drop_torn_line(self) -> None:

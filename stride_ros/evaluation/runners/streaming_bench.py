@@ -66,7 +66,7 @@ class StreamingBench:
                 f"{self.annotations} has no questions of StreamingBench; give its questions_*.json."
             )
         chosen = part_of(placed, part)
-        self._placed_questions = [one for one in chosen if not self._left_out(one)]
+        self.placed = [one for one in chosen if not self._left_out(one)]
         self.settings = {
             "annotations": digest(*self.files.values()),
             "kinds": list(self.data),
@@ -76,25 +76,25 @@ class StreamingBench:
 
     def keys(self) -> list[str]:
         """Key of each question."""
-        return [one.key for one in self._placed_questions]
+        return [one.key for one in self.placed]
 
     def items(self) -> list[AskItem]:
         """What the responder is asked, in the order of the official code."""
         watched = [] if not self.gated else [PROACTIVE]
-        return [self._item(one) for one in self._placed_questions if one.kind not in watched]
+        return [self._item(one) for one in self.placed if one.kind not in watched]
 
     def jobs(self, done: Iterable[str]) -> Iterator[VideoOfOutput]:
         """What is to be watched in gated mode: the proactive questions without a result."""
         known = set(done)
-        for one in self._placed_questions:
+        for one in self.placed:
             if self.gated and one.kind == PROACTIVE and one.key not in known:
                 yield VideoOfOutput(
-                    one.key, self._path(one), str(one.question["question"]), *_polled(one.question)
+                    one.key, self.path_of(one), str(one.question["question"]), *_polled(one.question)
                 )
 
     def output(self, job: VideoOfOutput, time: int) -> AskItem:
         """What the responder is asked when a proactive question has triggered at `time` (s)."""
-        one = next(one for one in self._placed_questions if one.key == job.key)
+        one = next(one for one in self.placed if one.key == job.key)
         window, question = Window(job.begin, time), str(one.question["question"])
 
         def talk(length: float) -> Talk:
@@ -130,16 +130,15 @@ class StreamingBench:
             begin, last = _polled(question)
             windows = [Window(begin, time) for time in range(begin + 1, last + 1)]
             return AskItem(
-                one.key, self._path(one), begin, lambda length: self._polls(one), lambda length: windows
+                one.key, self.path_of(one), begin, lambda length: self._polls(one), lambda length: windows
             )
-        asked = _seconds(question, "time_stamp")
-        window = Window(max(0, asked - self.context) if self.context > 0 else 0, asked)
+        asked, window = _seconds(question, "time_stamp"), self.window_of(one)
 
         def talk(length: float) -> Talk:
             reply = yield Ask(self._prompt(one), window, _clip(one.video, window))
             return reply.text
 
-        return AskItem(one.key, self._path(one), asked, talk, lambda length: [window])
+        return AskItem(one.key, self.path_of(one), asked, talk, lambda length: [window])
 
     def _prompt(self, one: Placed) -> str:
         text = str(one.question["question"])
@@ -214,7 +213,13 @@ class StreamingBench:
             return True
         return False
 
-    def _path(self, one: Placed) -> Path:
+    def window_of(self, one: Placed) -> Window:
+        """The clip of a question that is asked once."""
+        asked = _seconds(one.question, "time_stamp")
+        return Window(max(0, asked - self.context) if self.context > 0 else 0, asked)
+
+    def path_of(self, one: Placed) -> Path:
+        """The file of a question's video."""
         return under(self.root, one.video)
 
 

@@ -250,7 +250,7 @@ def streaming_checkout(streaming_folder, tmp_path):
     )
     (place / "StreamingBench.py").write_text(module(files["StreamingBench.py"], code))
 
-    first, second, third = (entry["questions"][0] for entry in sqa[0][:3])
+    _, second, third = (entry["questions"][0] for entry in sqa[0][:3])
     told = [
         _context(files["StreamingBenchSQA.py"]["PROMPT_TEMPLATE"], prompts["sqa"][i]["prompt"])
         for i in (1, 2)
