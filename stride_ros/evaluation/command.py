@@ -58,13 +58,13 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    if arguments.data != "world":
+        return run_benchmark(arguments)
+    refuse_options(arguments)
     if arguments.clips < 1 or arguments.queries < 1 or arguments.seed < 0:
         raise ConfigError("--clips and --queries must be at least 1, --seed at least 0; correct the value.")
     if not 1.0 <= arguments.seconds <= 3600.0:
         raise ConfigError(f"--seconds {arguments.seconds} is out of range; use 1 to 3600.")
-    if arguments.data != "world":
-        return run_benchmark(arguments)
-    refuse_options(arguments)
     for file in (arguments.json, arguments.report):
         if file is not None and not file.absolute().parent.is_dir():
             raise SourceError(f"Folder {file.absolute().parent} does not exist; make it first.")

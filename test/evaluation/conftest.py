@@ -7,6 +7,7 @@ replaced and prompts left out, so tests that need them say so and are skipped.
 import json
 import math
 import os
+import zlib
 from pathlib import Path
 
 import pytest
@@ -98,3 +99,30 @@ def evaluate(tmp_path, capsys):
         return json.loads(file.read_text()) if file.is_file() else None, captured.out, captured.err
 
     return run
+
+
+@pytest.fixture(scope="session")
+def items_of():
+    """The items in the record of a run, as it is written."""
+
+    def read(folder):
+        lines = (folder / "run.jsonl").read_text().splitlines()
+        return [entry for entry in map(json.loads, lines) if "item" in entry]
+
+    return read
+
+
+@pytest.fixture(scope="session")
+def choose():
+    """Lets a server's reply depend on the prompt and on the number of pictures, and on nothing else."""
+
+    def install(server, replies=("A", "B", "No", "Yes", "2")):
+        def behaviour():
+            content = server.requests[-1]["messages"][-1]["content"]
+            key = f"{content[-1]['text']} {len(content)}"
+            return f"ok {replies[zlib.crc32(key.encode()) % len(replies)]}"
+
+        server.next_behaviour = behaviour
+        return server
+
+    return install

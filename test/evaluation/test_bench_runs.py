@@ -4,7 +4,6 @@ import base64
 import json
 import re
 import threading
-import zlib
 from collections import Counter
 
 import pytest
@@ -12,23 +11,6 @@ import pytest
 from stride_ros.cli import main
 
 TINY = ("--model", "stride-tiny", "--set", "responder.max_new_tokens=4")
-
-
-def items_of(folder):
-    lines = (folder / "run.jsonl").read_text().splitlines()
-    return [entry for entry in map(json.loads, lines) if "item" in entry]
-
-
-def choose(server, replies=("A", "B", "No", "Yes", "2")):
-    """Let the server's reply depend on the prompt and on the number of pictures, and on nothing else."""
-
-    def behaviour():
-        content = server.requests[-1]["messages"][-1]["content"]
-        key = f"{content[-1]['text']} {len(content)}"
-        return f"ok {replies[zlib.crc32(key.encode()) % len(replies)]}"
-
-    server.next_behaviour = behaviour
-    return server
 
 
 def test_et_bench_runs_end_to_end(miniature, evaluate, tmp_path):
@@ -45,7 +27,7 @@ def test_et_bench_runs_end_to_end(miniature, evaluate, tmp_path):
     assert "62.8" in page
 
 
-def test_videos_that_are_watched_together_give_what_each_gives_alone(miniature, evaluate, tmp_path):
+def test_videos_that_are_watched_together_give_what_each_gives_alone(miniature, evaluate, tmp_path, items_of):
     root = miniature("et-bench")
     evaluate("et-bench", root, "--model", "stride-tiny", out="alone")
     evaluate("et-bench", root, "--model", "stride-tiny", "--concurrency", "2", out="together")
@@ -56,7 +38,7 @@ def test_videos_that_are_watched_together_give_what_each_gives_alone(miniature, 
     assert alone == together
 
 
-def test_a_sample_in_which_nothing_is_found_takes_the_whole_video(miniature, evaluate, tmp_path):
+def test_a_sample_in_which_nothing_is_found_takes_the_whole_video(miniature, evaluate, tmp_path, items_of):
     root = miniature("et-bench")
     # A span that must be surer than sure is never published.
     evaluate("et-bench", root, "--model", "stride-tiny", "--set", "trigger.min_confidence=1.0")
@@ -67,7 +49,7 @@ def test_a_sample_in_which_nothing_is_found_takes_the_whole_video(miniature, eva
 
 
 @pytest.mark.parametrize("benchmark", ["ovo-bench", "streaming-bench"])
-def test_the_same_checkpoint_answers_all_questions(benchmark, miniature, evaluate, tmp_path):
+def test_the_same_checkpoint_answers_all_questions(benchmark, miniature, evaluate, tmp_path, items_of):
     tasks = ("EPM", "OCR", "CRR") if benchmark == "ovo-bench" else ("real", "proactive")
     found, _, said = evaluate(benchmark, miniature(benchmark), *TINY, "--tasks", ",".join(tasks))
     assert found["counts"]["errors"] == 0
@@ -80,7 +62,9 @@ def test_the_same_checkpoint_answers_all_questions(benchmark, miniature, evaluat
 
 
 @pytest.mark.parametrize("benchmark", ["ovo-bench", "streaming-bench"])
-def test_a_server_is_asked_several_questions_at_a_time(benchmark, miniature, evaluate, chat_server, tmp_path):
+def test_a_server_is_asked_several_questions_at_a_time(
+    benchmark, miniature, evaluate, chat_server, tmp_path, items_of
+):
     server = ("--responder", "tiny", "--base-url", chat_server.url)
     asked = threading.Barrier(3)
 
@@ -124,7 +108,7 @@ def three_videos(root, folder, name="src_videos/world/clip_{:03}.mp4"):
 
 
 def test_a_question_is_the_whole_turn_and_its_pictures_are_those_of_the_clip(
-    miniature, evaluate, chat_server, tmp_path
+    miniature, evaluate, chat_server, tmp_path, items_of, choose
 ):
     choose(chat_server)
     root = miniature("ovo-bench")
@@ -164,7 +148,7 @@ def test_each_video_is_read_once_for_all_its_questions(
     assert len(read) == 2
 
 
-def test_gated_activation_decides_steps_and_clues(miniature, evaluate, tmp_path):
+def test_gated_activation_decides_steps_and_clues(miniature, evaluate, tmp_path, items_of):
     found, *_ = evaluate(
         "ovo-bench", miniature("ovo-bench"), "--model", "stride-tiny", "--gated", "--tasks", "SSR,CRR"
     )
@@ -177,7 +161,7 @@ def test_gated_activation_decides_steps_and_clues(miniature, evaluate, tmp_path)
     assert right > 0.6 * found["counts"]["probes"]  # stride-tiny knows the world
 
 
-def test_gated_output_comes_at_the_first_trigger(miniature, evaluate, chat_server, tmp_path):
+def test_gated_output_comes_at_the_first_trigger(miniature, evaluate, chat_server, tmp_path, items_of):
     found, *_ = evaluate(
         "streaming-bench",
         miniature("streaming-bench"),
@@ -194,7 +178,7 @@ def test_gated_output_comes_at_the_first_trigger(miniature, evaluate, chat_serve
         assert question["time"] == answer["time"] == result["answered"]
 
 
-def test_parts_make_a_whole(miniature, evaluate, chat_server, tmp_path):
+def test_parts_make_a_whole(miniature, evaluate, chat_server, tmp_path, items_of, choose):
     choose(chat_server)
     root = miniature("streaming-bench")
     server = ("--responder", "tiny", "--base-url", chat_server.url, "--tasks", "real,sqa")
