@@ -105,7 +105,7 @@ def _comparison(score: Score, settings: Mapping[str, Any]) -> str:
     headings, rows, footnote = comparison(score, settings)
     table = _rows(headings, rows)
     return (
-        f'<section><h2>Beside the published figures</h2><div class="card"><table>{table}</table>'
+        f'<section><h2>Beside the published figures</h2><div class="card figures"><table>{table}</table>'
         f'<p class="facts">{escape(footnote)}</p></div></section>'
     )
 
@@ -114,7 +114,7 @@ def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     ours = [row for row in rows if not row[0].startswith("published")]
     title = headings[0] or "By source"
     return (
-        f'<section><h2>{escape(title)}</h2><div class="card"><table>{_rows(("", *headings[1:]), ours)}'
+        f'<section><h2>{escape(title)}</h2><div class="card figures"><table>{_rows(("", *headings[1:]), ours)}'
         "</table></div></section>"
     )
 
