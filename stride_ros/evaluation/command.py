@@ -7,8 +7,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from stride_ros.errors import ConfigError, SourceError
-from stride_ros.evaluation.runners.command import BENCHMARKS, add_options, refuse_options
-from stride_ros.evaluation.runners.command import run as run_benchmark
+from stride_ros.evaluation.published_command import BENCHMARKS, add_options, refuse_options
+from stride_ros.evaluation.published_command import run as run_benchmark
 from stride_ros.process.threads import add_threads_option
 from stride_ros.qwen3_vl.checkpoint import EMBEDDED
 from stride_ros.terminal import say

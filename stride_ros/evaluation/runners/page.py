@@ -112,10 +112,9 @@ def _comparison(score: Score, settings: Mapping[str, Any]) -> str:
 
 def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     ours = [row for row in rows if not row[0].startswith("published")]
-    title = headings[0] or "By source"
+    title, table = headings[0] or "By source", _rows(("", *headings[1:]), ours)
     return (
-        f'<section><h2>{escape(title)}</h2><div class="card figures"><table>{_rows(("", *headings[1:]), ours)}'
-        "</table></div></section>"
+        f'<section><h2>{escape(title)}</h2><div class="card figures"><table>{table}</table></div></section>'
     )
 
 
