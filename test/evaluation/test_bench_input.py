@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import threading
 
 import pytest
 
@@ -75,16 +76,33 @@ def test_what_the_server_refuses_is_kept_as_no_reply_and_tried_again(
     assert len(chat_server.requests) == before + 1
 
 
-def test_a_server_that_is_gone_ends_the_run_which_can_go_on(
+def test_a_server_that_goes_away_ends_the_run_which_can_go_on(
     miniature, evaluate, chat_server, tmp_path, items_of
 ):
-    chat_server.next_behaviour = lambda: "400 the model is gone"
-    _, _, said = evaluate("ovo-bench", miniature("ovo-bench"), *server_of(chat_server), code=2)
-    assert "The responder failed 10 times in a row" in said
-    assert len(items_of(tmp_path / "run")) == 10
+    def behaviour():
+        if len(chat_server.requests) == 4:
+            threading.Thread(target=chat_server.stop).start()
+            return "hang"
+        return "ok A"
+
+    chat_server.next_behaviour = behaviour
+    run = (miniature("ovo-bench"), *server_of(chat_server), "--set", "responder.max_retries=0")
+    _, _, said = evaluate("ovo-bench", *run, code=2)
+    assert "The responder failed 5 times in a row, and is not there any more" in said
+    assert said.count("\n") == 1
+    entries = items_of(tmp_path / "run")
+    assert ["error" in entry for entry in entries] == [False] * 3 + [True] * 5
     chat_server.next_behaviour = lambda: "ok A"
-    found, *_ = evaluate("ovo-bench", miniature("ovo-bench"), *server_of(chat_server))
+    chat_server.start()
+    found, *_ = evaluate("ovo-bench", *run)
     assert found["counts"]["errors"] == 0
+
+
+def test_many_refusals_do_not_end_a_run(miniature, evaluate, chat_server):
+    chat_server.then(*["400 too long"] * 12)
+    found, *_ = evaluate("ovo-bench", miniature("ovo-bench"), *server_of(chat_server))
+    assert found["counts"]["errors"] == 12
+    assert found["counts"]["items"] == len(chat_server.requests)
 
 
 def test_a_server_that_is_not_there_is_told_before_the_first_item(miniature, evaluate, tmp_path, items_of):
@@ -203,6 +221,12 @@ def test_impossible_options_are_one_sentence(options, problem, miniature, evalua
     _, _, said = evaluate("et-bench", miniature("et-bench"), *options, code=2)
     assert problem in said
     assert said.count("\n") == 1
+
+
+def test_what_et_bench_does_not_use_is_told(miniature, evaluate, tmp_path):
+    options = ("--model", "stride-tiny", "--official", tmp_path, "--gated", "--tasks", "tvg")
+    _, _, said = evaluate("et-bench", miniature("et-bench"), *options)
+    assert "ET-Bench asks no responder, so --official and --gated changed nothing." in said
 
 
 def test_options_of_benchmarks_mean_nothing_for_the_world(evaluate, tmp_path):

@@ -6,16 +6,20 @@ what official prompts have around them; sets without that say so and are skipped
 
 import json
 import re
+from fractions import Fraction
 
+import av
 import numpy as np
 import pytest
 
+from stride_ros.errors import BackendError
 from stride_ros.evaluation.runners.annotations import part_of
-from stride_ros.evaluation.runners.asking import Reply
+from stride_ros.evaluation.runners.asking import Reply, by_video
 from stride_ros.evaluation.runners.clips import sample_indices
 from stride_ros.evaluation.runners.et_bench import SEVERAL, EtBench, in_order, key_of
 from stride_ros.evaluation.runners.ovo_bench import OvoBench
 from stride_ros.evaluation.runners.prompts import ovo_wording, streaming_wording
+from stride_ros.evaluation.runners.run import BenchmarkRun, Options
 from stride_ros.evaluation.runners.store import Entry
 from stride_ros.evaluation.runners.streaming_bench import StreamingBench
 
@@ -215,6 +219,73 @@ class _Rooted:
 
     def __init__(self, bench):
         self.root, self.items = bench.root / bench._folder, bench.items
+
+
+class Scripted:
+    """A backend that gives these replies in turn; None: it fails."""
+
+    name, remote, last_tokens = "scripted", False, 1
+
+    def __init__(self, replies):
+        self._replies = iter(replies)
+        self.prompts = []
+
+    def warm_up(self):
+        pass
+
+    def stream(self, request, cancelled):
+        self.prompts.append(request.query)
+        reply = next(self._replies)
+        if reply is None:
+            raise BackendError("The script says that it fails.")
+        yield reply
+
+    def close(self):
+        pass
+
+
+def write_video(path, seconds):
+    """A video of that length to 0.01 s, with a picture every 10 s and one at its very end."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=100)
+        stream.width, stream.height, stream.pix_fmt = 48, 32, "yuv420p"
+        end = round(100 * seconds)
+        packets = []
+        for time in (*range(0, end - 1, 1000), end - 1):
+            frame = av.VideoFrame.from_ndarray(np.full((32, 48, 3), time % 255, np.uint8), format="rgb24")
+            frame.pts, frame.time_base = time, Fraction(1, 100)
+            packets += stream.encode(frame)
+        for packet in (*packets, *stream.encode()):
+            container.mux(packet)
+
+
+def test_a_run_on_videos_of_the_official_lengths_equals_the_official_one(ovo_folder, tmp_path, agree):
+    script, durations, windows = needed(ovo_folder, "script.json", "durations.json", "windows.json")
+    root = tmp_path / "root"
+    for name, seconds in durations.items():
+        path = root / "data" / "src_videos" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_video(path, seconds)
+    options = Options("ovo-bench", root, tmp_path / "run", ovo_folder / "annotations.json")
+    in_turn = [item for group in by_video(BenchmarkRun(options).bench.items()) for item in group]
+    clips = [
+        converse(item, durations[item.video.relative_to(root / "data/src_videos").as_posix()], str)
+        for item in in_turn
+    ]
+    backend = Scripted([script[asked[0].clip] for asked, _ in clips])
+    outcome = BenchmarkRun(options, [backend]).run()
+    entries = [json.loads(line) for line in (tmp_path / "run" / "run.jsonl").read_text().splitlines()[1:]]
+    asked = [entry["asked"][0] for entry in entries]
+    assert {one["clip"]: [one["start"], one["end"]] for one in asked} == windows["clips"]
+    assert [one["prompt"] for one in asked] == backend.prompts
+    (official,) = (ovo_folder / "results" / "scripted").iterdir()
+    ours = json.loads((tmp_path / "run" / "predictions.json").read_text())
+    assert ours == json.loads(official.read_text())
+    (expected,) = needed(ovo_folder, "expected.json")
+    for key in ("printed", "tasks", "exact"):
+        agree(outcome.score.result[key], expected["scripted"][key])
+    failed = sum(reply is None for reply in script.values())
+    assert len(outcome.errors) == failed > 0
 
 
 # StreamingBench

@@ -23,7 +23,7 @@ from stride_ros.text.foreign import as_reason
 
 _LOG = logging.getLogger(__name__)
 _POLL = 0.1  # s between looks at whether the user has had enough
-_IN_A_ROW = 10  # answers that fail one after the other before a run gives up
+_IN_A_ROW = 5  # items that fail one after the other, until it is tried whether the responder is there
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ class Asking:
         self._stop = threading.Event()
 
     def __iter__(self) -> Iterator[Entry]:
-        """Entries as they come; ServerGone after many failures in a row. Left early, it stops the threads."""
+        """Entries as they come; ServerGone when the responder is no more. Left early, the threads stop."""
         threads = [
             threading.Thread(target=self._work, args=(backend,), name=f"stride-ask-{number}", daemon=True)
             for number, backend in enumerate(self._backends)
@@ -169,7 +169,6 @@ class Asking:
                 thread.join()
 
     def _entries(self, working: int) -> Iterator[Entry]:
-        failed = 0
         while working:
             try:
                 found = self._answered.get(timeout=_POLL)
@@ -180,17 +179,10 @@ class Asking:
             elif isinstance(found, BaseException):
                 raise found
             else:
-                replies = [asked["reply"] for asked in found.asked]
-                if replies:
-                    failed = failed + 1 if all(reply is None for reply in replies) else 0
                 yield found
-                if failed >= _IN_A_ROW:
-                    raise ServerGone(
-                        f"The responder failed {failed} times in a row ({found.error.rstrip('.')}); mend "
-                        "that and give the same command again, which goes on from here."
-                    )
 
     def _work(self, backend: ResponseBackend) -> None:
+        failed = 0
         try:
             while not self._stop.is_set():
                 try:
@@ -199,6 +191,11 @@ class Asking:
                     break
                 for entry in self._of_video(group, backend):
                     self._answered.put(entry)
+                    if entry.asked:
+                        failed = failed + 1 if entry.asked[-1]["reply"] is None else 0
+                    if failed == _IN_A_ROW:
+                        failed = 0
+                        _check(backend)
         except KeyboardInterrupt:
             pass  # the user's, which the main thread has got too
         except BaseException as error:
@@ -226,6 +223,17 @@ class Asking:
             )
             for window in windows[item.key]:
                 frames.drop(window)
+
+
+def _check(backend: ResponseBackend) -> None:
+    """ServerGone when a backend that has failed several times cannot answer anything any more."""
+    try:
+        backend.warm_up()
+    except BackendError as error:
+        raise ServerGone(
+            f"The responder failed {_IN_A_ROW} times in a row, and is not there any more "
+            f"({str(error).rstrip('.')}); the same command goes on once it is."
+        ) from error
 
 
 def attempted(key: str, work: Callable[[], Entry]) -> Entry:

@@ -101,7 +101,7 @@ class BenchmarkRun:
         self.wording = _wording(options)
         self.bench = _bench(options, self.wording)
         self.shown = Shown(self.tuning.response, rate=1.0)
-        self.notes = [*self.bench.notes, *(self.wording.notes if self.wording else [])]
+        self.notes = [*self.bench.notes, *(self.wording.notes if self.wording else _unused(options))]
 
     @property
     def responder(self) -> str:
@@ -287,6 +287,19 @@ def _bench(options: Options, wording: Wording | None) -> Bench:
         context=options.context,
         part=options.part,
     )
+
+
+def _unused(options: Options) -> list[str]:
+    """What was given and means nothing for ET-Bench, which is watched and not asked."""
+    given = {
+        "--responder": options.responder,
+        "--base-url": options.base_urls,
+        "--official": options.official,
+        "--gated": options.gated,
+        "--context": options.context != -1,
+    }
+    names = [name for name, value in given.items() if value]
+    return [f"ET-Bench asks no responder, so {' and '.join(names)} changed nothing."] if names else []
 
 
 def _digest(value: Any) -> str:
