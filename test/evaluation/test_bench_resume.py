@@ -105,6 +105,19 @@ def test_killed_at_three_places_while_a_server_is_asked(
     )
 
 
+def test_ctrl_c_stops_at_once_and_loses_what_is_under_way_alone(
+    miniature, chat_server, start, tmp_path, items_of
+):
+    chat_server.next_behaviour = lambda: "hang" if len(chat_server.requests) > 3 else "ok A"
+    run = ("--data", "ovo-bench", "--root", miniature("ovo-bench"), "--responder", "tiny")
+    process = start(*run, "--base-url", chat_server.url, "--out", tmp_path / "run")
+    wait_for(lambda: len(chat_server.requests) > 3, process)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, said) == (130, "stride-ros evaluate: stopped.\n")
+    assert len(items_of(tmp_path / "run")) == 3
+
+
 def test_killed_while_videos_are_watched(miniature, evaluate, start, tmp_path, items_of):
     root = miniature("et-bench")
     evaluate("et-bench", root, "--model", "stride-tiny", out="whole")
