@@ -26,7 +26,7 @@ def test_et_bench_runs_end_to_end(miniature, evaluate, tmp_path):
     assert "published: STRIDE-2B" in page
     assert "62.8" in page
     assert "What went worst" in page
-    assert not re.search(r"(src|href)="(?!data:)", page)  # it refers to nothing outside itself
+    assert not re.search(r'(src|href)="(?!data:)', page)  # it refers to nothing outside itself
 
 
 def test_videos_that_are_watched_together_give_what_each_gives_alone(miniature, evaluate, tmp_path, items_of):
