@@ -14,7 +14,8 @@ from stride_ros.text.wording import counted
 from stride_ros.user_files.paths import path_argument
 
 if TYPE_CHECKING:
-    from stride_ros.evaluation.runners.run import Options, Outcome
+    from stride_ros.evaluation.runners.options import Options
+    from stride_ros.evaluation.runners.run import Outcome
 
 BENCHMARKS = ("et-bench", "ovo-bench", "streaming-bench")
 _TOLD = 5  # errors that are printed; the others are in score.json
@@ -157,7 +158,7 @@ def _short(key: str) -> str:
 
 
 def _options(arguments: argparse.Namespace) -> Options:
-    from stride_ros.evaluation.runners.run import Options
+    from stride_ros.evaluation.runners.options import Options
 
     for name in ("root", "out"):
         if getattr(arguments, name) is None:

@@ -17,9 +17,10 @@ from stride_ros.evaluation.runners.annotations import part_of
 from stride_ros.evaluation.runners.asking import Reply, by_video
 from stride_ros.evaluation.runners.clips import sample_indices
 from stride_ros.evaluation.runners.et_bench import SEVERAL, EtBench, in_order, key_of
+from stride_ros.evaluation.runners.options import Options
 from stride_ros.evaluation.runners.ovo_bench import OvoBench
 from stride_ros.evaluation.runners.prompts import ovo_wording, streaming_wording
-from stride_ros.evaluation.runners.run import BenchmarkRun, Options
+from stride_ros.evaluation.runners.run import BenchmarkRun
 from stride_ros.evaluation.runners.store import Entry
 from stride_ros.evaluation.runners.streaming_bench import StreamingBench
 

@@ -23,7 +23,7 @@ from stride_ros.text.wording import counted, plural, time_label
 from stride_ros.user_files.output import write_whole
 
 if TYPE_CHECKING:
-    from stride_ros.evaluation.runners.run import Bench
+    from stride_ros.evaluation.runners.options import Bench
 
 _WORST, _OF_TASK = 12, 3  # items that are shown, and of one task at first
 _ERRORS = 20  # that are shown

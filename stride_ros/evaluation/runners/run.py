@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,21 +15,21 @@ from stride_ros.errors import ConfigError, StrideError
 from stride_ros.evaluation.benchmarks import et_bench as et_bench_score
 from stride_ros.evaluation.benchmarks import ovo_bench as ovo_bench_score
 from stride_ros.evaluation.benchmarks import streaming_bench as streaming_bench_score
-from stride_ros.evaluation.benchmarks.et_bench_figures import TASKS as ET_TASKS
-from stride_ros.evaluation.benchmarks.ovo_bench import TASKS as OVO_TASKS
 from stride_ros.evaluation.benchmarks.result import Score
-from stride_ros.evaluation.benchmarks.streaming_bench_files import KINDS
 from stride_ros.evaluation.runners.asking import Asking, AskItem, Shown, by_video
-from stride_ros.evaluation.runners.et_bench import AUTHORS, EtBench, VideoOfSamples
-from stride_ros.evaluation.runners.ovo_bench import OvoBench, VideoOfProbes
-from stride_ros.evaluation.runners.prompts import Wording, ovo_wording, streaming_wording
+from stride_ros.evaluation.runners.et_bench import EtBench, VideoOfSamples
+from stride_ros.evaluation.runners.options import (
+    Options,
+    backend_of,
+    bench_of,
+    tuning_of,
+    unused,
+    wording_of,
+)
+from stride_ros.evaluation.runners.ovo_bench import VideoOfProbes
 from stride_ros.evaluation.runners.store import Entry, Store
 from stride_ros.evaluation.runners.streaming_bench import StreamingBench, VideoOfOutput
 from stride_ros.evaluation.runners.watching import watch
-from stride_ros.parameters.tuning import Tuning, read_tuning
-from stride_ros.process.threads import AUTO
-from stride_ros.qwen3_vl.checkpoint import EMBEDDED
-from stride_ros.response.config import DEFAULT_MODEL, BackendConfig
 from stride_ros.terminal import Progress
 from stride_ros.text.foreign import as_reason
 from stride_ros.text.wording import counted
@@ -39,45 +39,8 @@ if TYPE_CHECKING:
     from stride_ros.activation.model import ActivationModel
     from stride_ros.response.backend import ResponseBackend
 
-Bench = EtBench | OvoBench | StreamingBench
 Job = VideoOfSamples | VideoOfProbes | VideoOfOutput
-# What the responder is shown and how it answers, where nothing else is given, by the names of parameters.
-_RESPONDER = {
-    "system_prompt": "",
-    "history": 0,
-    "pre_seconds": 0.0,
-    "max_frames": 64,
-    "cache_size": 640,
-    "temperature": 0.0,
-}
 _OF_ANSWERS = ("kind", "dtype", "quantization", "image_size", "jpeg_quality", "max_new_tokens", "temperature")
-
-
-@dataclass(frozen=True)
-class Options:
-    """What a run is to do; see `stride-ros evaluate --help`.
-
-    tasks: of ET-Bench and OVO-Bench, or the kinds of StreamingBench's questions; () for all. part: (1, 3) is
-    the first third. assignments: parameters such as "decide_every=1" and "responder.max_frames=32".
-    """
-
-    data: str
-    root: Path
-    out: Path
-    annotations: Path | None = None
-    model: str = EMBEDDED
-    responder: str = ""
-    base_urls: tuple[str, ...] = ()
-    official: Path | None = None
-    gated: bool = False
-    tasks: tuple[str, ...] = ()
-    context: int = -1
-    part: tuple[int, int] = (1, 1)
-    concurrency: int = 1
-    device: str = "auto"
-    threads: int = AUTO
-    assignments: tuple[str, ...] = ()
-    anew: bool = False
 
 
 @dataclass(frozen=True)
@@ -96,12 +59,12 @@ class BenchmarkRun:
     def __init__(self, options: Options, backends: Sequence[ResponseBackend] = ()) -> None:
         self._options, self._given = options, list(backends)
         self.told: list[str] = []  # of this process, and of no interest to who reads the results
-        self.tuning = _tuning(options)
-        self.backend = _backend(options, self.tuning)
-        self.wording = _wording(options)
-        self.bench = _bench(options, self.wording)
+        self.tuning = tuning_of(options)
+        self.backend = backend_of(options, self.tuning)
+        self.wording = wording_of(options)
+        self.bench = bench_of(options, self.wording)
         self.shown = Shown(self.tuning.response, rate=1.0)
-        self.notes = [*self.bench.notes, *(self.wording.notes if self.wording else _unused(options))]
+        self.notes = [*self.bench.notes, *(self.wording.notes if self.wording else unused(options))]
 
     @property
     def responder(self) -> str:
@@ -141,8 +104,9 @@ class BenchmarkRun:
                 self.told.append(f"{counted(len(set(wanted)) - left, 'item')} done before, {left} left.")
             errors = 0
             begun = time.monotonic()
-            with Progress("Evaluating", left, "item") as progress:
-                for number, entry in enumerate(self._entries(store.done), 1):
+            found = closing(self._entries(store.done))
+            with Progress("Evaluating", left, "item") as progress, found as entries:
+                for number, entry in enumerate(entries, 1):
                     store.add(entry)
                     errors += bool(entry.error)
                     rate = number / max(time.monotonic() - begun, 1e-6)
@@ -152,23 +116,20 @@ class BenchmarkRun:
 
     # The items
 
-    def _entries(self, done: set[str]) -> Iterator[Entry]:
+    def _entries(self, done: set[str]) -> Generator[Entry, None, None]:
         bench = self.bench
         done = set(done)
         with ExitStack() as stack:
             jobs: list[Job] = list(bench.jobs(done))
-            follow: list[tuple[AskItem, VideoOfOutput]] = []
-            if jobs:
-                for job, error, seconds in self._watched(jobs):
-                    if isinstance(job, VideoOfOutput) and job.triggered is not None and error is None:
-                        assert isinstance(bench, StreamingBench)
-                        follow.append((bench.output(job, job.triggered), job))
-                        continue
+            triggered: list[AskItem] = []
+            for job, error, seconds in self._watched(jobs) if jobs else ():
+                if isinstance(job, VideoOfOutput) and job.triggered is not None and error is None:
+                    assert isinstance(bench, StreamingBench)
+                    triggered.append(bench.output(job, job.triggered))
+                else:
                     yield from _entries_of(job, error, seconds)
-            items = (
-                [] if isinstance(bench, EtBench) else [item for item in bench.items() if item.key not in done]
-            )
-            items += [item for item, _ in follow]
+            asked = [] if isinstance(bench, EtBench) else bench.items()
+            items = [*(item for item in asked if item.key not in done), *triggered]
             if items:
                 yield from Asking(by_video(items), self._backends(stack, len(items)), self.shown)
 
@@ -212,6 +173,7 @@ class BenchmarkRun:
         folder, wanted = self._options.out, set(self.bench.keys())
         errors = {e.item: e.error for e in store.entries() if e.error and e.item in wanted}
         predictions = self.bench.write(store.entries(), self.settings(), folder)
+        (folder / "score.json").unlink(missing_ok=True)
         score = None
         try:
             score = self._score(predictions, folder)
@@ -244,62 +206,6 @@ def _entries_of(job: Job, error: StrideError | None, seconds: float) -> Iterator
     for key in job.keys:
         problem = job.errors.get(key) or ("" if error is None else as_reason(str(error)))
         yield Entry(key, None if problem else job.results[key], problem, seconds / len(job.keys))
-
-
-def _tuning(options: Options) -> Tuning:
-    given = read_tuning(None, options.assignments)
-    authors = AUTHORS if options.data == "et-bench" else {}
-    return Tuning({**authors, **given.given}, {**_RESPONDER, **given.responder})
-
-
-def _backend(options: Options, tuning: Tuning) -> BackendConfig:
-    model = options.responder or (EMBEDDED if options.model == EMBEDDED else DEFAULT_MODEL)
-    config = replace(tuning.backend, model=model, device=options.device, threads=options.threads)
-    return replace(config, kind="openai", base_url=options.base_urls[0]) if options.base_urls else config
-
-
-def _wording(options: Options) -> Wording | None:
-    if options.data == "et-bench":
-        return None
-    return (ovo_wording if options.data == "ovo-bench" else streaming_wording)(options.official)
-
-
-def _bench(options: Options, wording: Wording | None) -> Bench:
-    known: Sequence[str] = {"et-bench": ET_TASKS, "ovo-bench": OVO_TASKS, "streaming-bench": KINDS}[
-        options.data
-    ]
-    for task in options.tasks:
-        if task not in known:
-            raise ConfigError(f"There is no {task} in {options.data}; use some of {', '.join(known)}.")
-    chosen = [task for task in known if task in options.tasks] or known
-    if wording is None:
-        return EtBench(options.root, options.annotations, chosen, options.part)
-    if options.data == "ovo-bench":
-        return OvoBench(
-            options.root, options.annotations, wording, gated=options.gated, tasks=chosen, part=options.part
-        )
-    return StreamingBench(
-        options.root,
-        options.annotations,
-        wording,
-        gated=options.gated,
-        kinds=chosen,
-        context=options.context,
-        part=options.part,
-    )
-
-
-def _unused(options: Options) -> list[str]:
-    """What was given and means nothing for ET-Bench, which is watched and not asked."""
-    given = {
-        "--responder": options.responder,
-        "--base-url": options.base_urls,
-        "--official": options.official,
-        "--gated": options.gated,
-        "--context": options.context != -1,
-    }
-    names = [name for name, value in given.items() if value]
-    return [f"ET-Bench asks no responder, so {' and '.join(names)} changed nothing."] if names else []
 
 
 def _digest(value: Any) -> str:

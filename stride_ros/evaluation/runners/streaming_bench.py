@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,22 +16,25 @@ from stride_ros.activation.spans import SpanState
 from stride_ros.activation.stream import Stream
 from stride_ros.activation.watch import ActivationUpdate
 from stride_ros.errors import ConfigError, SourceError, StrideError
-from stride_ros.evaluation.benchmarks.result import OfficialStops
-from stride_ros.evaluation.benchmarks.streaming_bench import seconds_of_stamp
 from stride_ros.evaluation.benchmarks.streaming_bench_files import KINDS, PROACTIVE, SQA, kind_of
 from stride_ros.evaluation.runners.annotations import digest, found, part_of, read_list, under
 from stride_ros.evaluation.runners.asking import Ask, AskItem, Talk
 from stride_ros.evaluation.runners.clips import Image, Window, window_frames
 from stride_ros.evaluation.runners.prompts import Wording
 from stride_ros.evaluation.runners.store import Entry
+from stride_ros.evaluation.runners.streaming_questions import (
+    OPTIONS,
+    Placed,
+    check,
+    options_of,
+    polled,
+    questions_of,
+    seconds_of,
+)
 from stride_ros.text.foreign import visible
 
 ANNOTATIONS = ("questions_real.json", "src/data/questions_real.json", "data/questions_real.json")
-AFTER = 4  # s after the truth in which a proactive question is still polled
-_OPTIONS = 4  # of a question; more are not shown
-_LONGEST_POLL = 3600  # s
 _LONGEST = 1024  # px; the model is shown less
-Question = dict[str, Any]
 
 
 class StreamingBench:
@@ -60,7 +62,7 @@ class StreamingBench:
         self.notes: list[str] = []
         self.files = self._files(kinds)
         self.data: dict[str, list[Any]] = {kind: read_list(file) for kind, file in self.files.items()}
-        placed = [one for kind, data in self.data.items() for one in _questions_of(kind, data)]
+        placed = [one for kind, data in self.data.items() for one in questions_of(kind, data)]
         if not placed:
             raise ConfigError(
                 f"{self.annotations} has no questions of StreamingBench; give its questions_*.json."
@@ -89,7 +91,7 @@ class StreamingBench:
         for one in self.placed:
             if self.gated and one.kind == PROACTIVE and one.key not in known:
                 yield VideoOfOutput(
-                    one.key, self.path_of(one), str(one.question["question"]), *_polled(one.question)
+                    one.key, self.path_of(one), str(one.question["question"]), *polled(one.question)
                 )
 
     def output(self, job: VideoOfOutput, time: int) -> AskItem:
@@ -112,7 +114,7 @@ class StreamingBench:
     def write(self, entries: Iterable[Entry], settings: Mapping[str, Any], folder: Path) -> Path:
         """The questions with the replies under the responder's name, a file of each kind."""
         data = deepcopy(self.data)
-        questions = {one.key: one for kind in data for one in _questions_of(kind, data[kind])}
+        questions = {one.key: one for kind in data for one in questions_of(kind, data[kind])}
         for entry in entries:
             if entry.result is not None and entry.item in questions:
                 questions[entry.item].question[settings["responder"]] = entry.result
@@ -127,12 +129,12 @@ class StreamingBench:
     def _item(self, one: Placed) -> AskItem:
         question = one.question
         if one.kind == PROACTIVE:
-            begin, last = _polled(question)
+            begin, last = polled(question)
             windows = [Window(begin, time) for time in range(begin + 1, last + 1)]
             return AskItem(
                 one.key, self.path_of(one), begin, lambda length: self._polls(one), lambda length: windows
             )
-        asked, window = _seconds(question, "time_stamp"), self.window_of(one)
+        asked, window = seconds_of(question, "time_stamp"), self.window_of(one)
 
         def talk(length: float) -> Talk:
             reply = yield Ask(self._prompt(one), window, _clip(one.video, window))
@@ -143,9 +145,9 @@ class StreamingBench:
     def _prompt(self, one: Placed) -> str:
         text = str(one.question["question"])
         if one.kind == SQA:
-            return self.wording.asked("in_turn", self._before(one), text, *_options(one.question))
+            return self.wording.asked("in_turn", self._before(one), text, *options_of(one.question))
         if "options" in one.question:
-            return self.wording.asked("choice", text, *_options(one.question)) + self.wording.joint(
+            return self.wording.asked("choice", text, *options_of(one.question)) + self.wording.joint(
                 "choice", {}
             )
         return self.wording.asked("open", text) + self.wording.joint("open", {})
@@ -162,14 +164,14 @@ class StreamingBench:
                 "ques": str(earlier["question"]),
                 "question['answer']": str(earlier["answer"]),
             }
-            values |= {f"options[{i}]": option for i, option in enumerate(_options(earlier)[:_OPTIONS])}
+            values |= {f"options[{i}]": option for i, option in enumerate(options_of(earlier)[:OPTIONS])}
             told = told or self.wording.joint("before", {})
             told += self.wording.joint("each_before", values)
         return told
 
     def _polls(self, one: Placed) -> Talk:
         question = one.question
-        begin, last = _polled(question)
+        begin, last = polled(question)
         names = ("question", "ground_truth_output")
         poll = self.wording.joint("poll", {f"question['{name}']": str(question[name]) for name in names})
         history: list[dict[str, Any]] = []
@@ -207,7 +209,7 @@ class StreamingBench:
 
     def _left_out(self, one: Placed) -> bool:
         try:
-            _check(one)
+            check(one)
         except StrideError as error:
             self.notes.append(f"{one.key} {visible(one.video, 60)}: {error}")
             return True
@@ -215,83 +217,12 @@ class StreamingBench:
 
     def window_of(self, one: Placed) -> Window:
         """The clip of a question that is asked once."""
-        asked = _seconds(one.question, "time_stamp")
+        asked = seconds_of(one.question, "time_stamp")
         return Window(max(0, asked - self.context) if self.context > 0 else 0, asked)
 
     def path_of(self, one: Placed) -> Path:
         """The file of a question's video."""
         return under(self.root, one.video)
-
-
-@dataclass(frozen=True)
-class Placed:
-    """A question with its place in the file, its video, and those that came before it in its group."""
-
-    kind: str
-    key: str
-    video: str
-    question: Question
-    earlier: tuple[Question, ...] = field(default=(), repr=False)
-
-
-def _questions_of(kind: str, data: Sequence[Any]) -> Iterator[Placed]:
-    for number, group in enumerate(data):
-        earlier: list[Question] = []
-        for place, entry in enumerate(group if isinstance(group, list) else [group]):
-            if not isinstance(entry, dict) or not isinstance(entry.get("questions"), list):
-                continue
-            for index, question in enumerate(entry["questions"]):
-                if isinstance(question, dict):
-                    key = f"{kind}/{number}/{place}/{index}"
-                    video = str(entry.get("video_path", ""))
-                    yield Placed(kind, key, video, question, tuple(earlier) if kind == SQA else ())
-                    earlier.append(question)
-
-
-def _check(one: Placed) -> None:
-    """ConfigError for a question that cannot be asked."""
-    if not one.video:
-        raise ConfigError("Its entry has no video_path; correct the annotations.")
-    question = one.question
-    if not isinstance(question.get("question"), str):
-        raise ConfigError("It has no question; correct the annotations.")
-    _seconds(question, "time_stamp")
-    if one.kind == PROACTIVE:
-        if "ground_truth_output" not in question:
-            raise ConfigError("It has no ground_truth_output; correct the annotations.")
-        _polled(question)
-        return
-    for asked in (question, *one.earlier):
-        if "options" in asked or one.kind == SQA:
-            _options(asked)
-        if one.kind == SQA and "answer" not in asked:
-            raise ConfigError("It has no answer, which later questions are told; correct the annotations.")
-
-
-def _options(question: Question) -> list[str]:
-    """The options as they are shown: with their letters."""
-    options = question.get("options")
-    if not isinstance(options, list) or len(options) < _OPTIONS:
-        raise ConfigError("It has fewer than four options; correct the annotations.")
-    options = [str(option) for option in options]
-    if options[0].startswith("A."):
-        return options
-    return [f"{letter}. {option}" for letter, option in zip("ABCD", options, strict=False)]
-
-
-def _seconds(question: Question, key: str) -> int:
-    try:
-        return int(seconds_of_stamp(question[key]))
-    except (KeyError, OfficialStops, TypeError, ValueError, AttributeError) as error:
-        raise ConfigError(f"Its {key} is no time like 00:03:10; correct the annotations.") from error
-
-
-def _polled(question: Question) -> tuple[int, int]:
-    """When a proactive question is asked, and when it is polled last (s)."""
-    begin, last = _seconds(question, "time_stamp"), _seconds(question, "ground_truth_time_stamp") + AFTER
-    if last - begin > _LONGEST_POLL:
-        raise ConfigError("Its ground_truth_time_stamp is over an hour after the question; correct it.")
-    return begin, last
 
 
 def _clip(video: str, window: Window) -> str:
