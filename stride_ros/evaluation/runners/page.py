@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from heapq import heappushpop
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from stride_ros.evaluation.runners.options import Bench
 
 _WORST, _OF_TASK = 12, 3  # items that are shown, and of one task at first
+_AT_A_TIME = 500  # items of a task that are sorted at a time
 _ERRORS = 20  # that are shown
 _TEXT = 300  # characters of a question or a reply
 _TITLES = {"et-bench": "ET-Bench", "ovo-bench": "OVO-Bench", "streaming-bench": "StreamingBench"}
@@ -71,7 +71,7 @@ def _lead(settings: Mapping[str, Any]) -> str:
 
 def _worst(judge: Judge, entries: Iterable[Entry]) -> tuple[list[Judged], int, float]:
     """The items with the lowest scores, some of each task; how many were judged; seconds of all."""
-    heaps: dict[str, list[tuple[float, str, Judged]]] = defaultdict(list)
+    of_task: dict[str, list[Judged]] = defaultdict(list)
     judged, seconds = 0, 0.0
     for entry in entries:
         seconds += entry.seconds
@@ -80,18 +80,17 @@ def _worst(judge: Judge, entries: Iterable[Entry]) -> tuple[list[Judged], int, f
             continue
         judged += 1
         if item.score < 1:
-            heap = heaps[item.task]
-            ranked = (-item.score, item.key, item)
-            if len(heap) < _WORST:
-                heap.append(ranked)
-            else:
-                heap.sort(key=lambda one: one[:2])
-                heappushpop(heap, ranked) if ranked[:2] > heap[0][:2] else None
-    found = [sorted(heap, key=lambda one: (-one[0], one[1])) for heap in heaps.values()]
-    first = [one for heap in found for one in heap[:_OF_TASK]]
-    rest = [one for heap in found for one in heap[_OF_TASK:]]
-    chosen = sorted(first, key=lambda one: -one[0]) + sorted(rest, key=lambda one: -one[0])
-    return [item for _, _, item in chosen[:_WORST]], judged, seconds
+            of_task[item.task].append(item)
+            if len(of_task[item.task]) > _AT_A_TIME:
+                of_task[item.task] = _lowest(of_task[item.task])
+    lists = [_lowest(items) for items in of_task.values()]
+    first = [item for items in lists for item in items[:_OF_TASK]]
+    rest = [item for items in lists for item in items[_OF_TASK:]]
+    return [*_lowest(first), *_lowest(rest)][:_WORST], judged, seconds
+
+
+def _lowest(items: list[Judged]) -> list[Judged]:
+    return sorted(items, key=lambda item: (item.score, item.key))[:_WORST]
 
 
 def _tiles(items: int, judged: int, errors: int, seconds: float) -> Iterator[str]:

@@ -26,7 +26,7 @@ from stride_ros.evaluation.runners.options import (
     unused,
     wording_of,
 )
-from stride_ros.evaluation.runners.ovo_bench import VideoOfProbes
+from stride_ros.evaluation.runners.ovo_bench import OvoBench, VideoOfProbes
 from stride_ros.evaluation.runners.store import Entry, Store
 from stride_ros.evaluation.runners.streaming_bench import StreamingBench, VideoOfOutput
 from stride_ros.evaluation.runners.watching import watch
@@ -140,7 +140,12 @@ class BenchmarkRun:
             self._options.model, self._options.device, threads=self._options.threads
         )
         begun = time.monotonic()
-        for job, error in watch(model, self.tuning.config, jobs, self._options.concurrency):
+        config, lanes, look_back = (
+            self.tuning.config,
+            self._options.concurrency,
+            isinstance(self.bench, OvoBench),
+        )
+        for job, error in watch(model, config, jobs, lanes, look_back=look_back):
             now = time.monotonic()
             yield job, error, now - begun  # type: ignore[misc]
             begun = now

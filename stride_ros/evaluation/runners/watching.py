@@ -44,10 +44,18 @@ class _Lane:
 
 
 def watch(
-    model: ActivationModel, config: ActivationConfig, jobs: Iterable[Watching], lanes: int = 1
+    model: ActivationModel,
+    config: ActivationConfig,
+    jobs: Iterable[Watching],
+    lanes: int = 1,
+    *,
+    look_back: bool = False,
 ) -> Iterator[tuple[Watching, StrideError | None]]:
-    """Watch the videos, `lanes` at a time; each as it is over, with the error that ended it, if any."""
-    engine = ActivationEngine(model, config)
+    """Watch the videos, `lanes` at a time; each as it is over, with the error that ended it, if any.
+
+    look_back: some watches begin later than their stream, and decide on what was before, too.
+    """
+    engine = ActivationEngine(model, config, keep_features=look_back)
     coming = iter(jobs)
     running: list[_Lane] = []
     while True:
