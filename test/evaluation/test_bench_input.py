@@ -173,6 +173,12 @@ def test_a_video_outside_of_the_root_is_not_read(broken, evaluate, chat_server):
     assert "is not below --root" in said
 
 
+def templates_of(choice):
+    """Source code with all templates of OVO-Bench."""
+    names = {"BR": choice, "REC": "R {}", "SSR": "S {}", "CRR": "C {}"}
+    return "\n".join(f"{name}_PROMPT_TEMPLATE = {text!r}" for name, text in names.items())
+
+
 def test_a_checkout_that_is_none_is_one_sentence(miniature, evaluate, tmp_path):
     root = miniature("ovo-bench")
     checkout = tmp_path / "checkout"
@@ -181,6 +187,12 @@ def test_a_checkout_that_is_none_is_one_sentence(miniature, evaluate, tmp_path):
         (None, "constant.py does not exist; give --official the checkout"),
         ("a = (", "is not Python"),
         ("BR_PROMPT_TEMPLATE = open('x')", "has no text BR_PROMPT_TEMPLATE"),
+        (templates_of("one {}"), "The template for choice in the checkout has 1 place, not 2 plain ones"),
+        (templates_of("{} {"), "The template for choice in the checkout is none"),
+        (
+            templates_of("{} {0.__class__}"),
+            "The template for choice in the checkout has 2 places, not 2 plain ones",
+        ),
     ):
         if content is not None:
             (checkout / "constant.py").write_text(content)
@@ -192,10 +204,8 @@ def test_a_checkout_that_is_none_is_one_sentence(miniature, evaluate, tmp_path):
 def test_a_checkout_with_templates_alone_is_told(miniature, evaluate, chat_server, tmp_path):
     checkout = tmp_path / "checkout"
     checkout.mkdir()
-    names = ("BR", "REC", "SSR", "CRR")
-    texts = {"BR": "Q {} O {}", "REC": "R {}", "SSR": "S {}", "CRR": "C {}"}
-    lines = [f"{name}_PROMPT_TEMPLATE = '''{texts[name]}'''" for name in names]
-    (checkout / "constant.py").write_text("\n".join([*lines, f"open({str(tmp_path / 'made')!r}, 'w')"]))
+    runs = f"open({str(tmp_path / 'made')!r}, 'w')"
+    (checkout / "constant.py").write_text(f"{templates_of('Q {} O {}')}\n{runs}\n")
     found, _, said = evaluate(
         "ovo-bench", miniature("ovo-bench"), *server_of(chat_server), "--official", checkout
     )

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from string import Formatter
 from typing import Any
 
 from stride_ros.errors import ConfigError
 from stride_ros.evaluation.runners.official import Pattern, SourceFile
+from stride_ros.text.wording import counted
 
 OWN, OFFICIAL = "ours", "official"
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -37,18 +39,38 @@ class Wording:
         return []
 
     def asked(self, template: str, *values: str) -> str:
-        """A template with its values; ConfigError for one with other places."""
-        try:
-            return self.templates[template].format(*values)
-        except (LookupError, ValueError, AttributeError) as error:
-            raise ConfigError(
-                f"The template of {template} does not take {len(values)} values ({error}); "
-                "give --official the checkout of another version."
-            ) from error
+        """A template with its values."""
+        return self.templates[template].format(*values)
 
     def joint(self, name: str, values: Mapping[str, str]) -> str:
         """What the code joins, with its values by their source code."""
         return self.joints[name].filled(values)
+
+
+def checked(templates: Mapping[str, str], own: Mapping[str, str]) -> dict[str, str]:
+    """The templates of a checkout; ConfigError for one that has other places than ours of the same name."""
+    for name, template in templates.items():
+        try:
+            found, wanted = _places(template), _places(own[name])
+        except ValueError as error:
+            raise ConfigError(
+                f"The template for {name} in the checkout is none ({error}); give --official another version."
+            ) from error
+        if found != wanted:
+            places = counted(len(found), "place")
+            raise ConfigError(
+                f"The template for {name} in the checkout has {places}, not {len(wanted)} plain ones; "
+                "give --official another version."
+            )
+    return dict(templates)
+
+
+def _places(template: str) -> list[tuple[str, str | None, str | None]]:
+    return [
+        (field, form, conversion)
+        for _, field, form, conversion in Formatter().parse(template)
+        if field is not None
+    ]
 
 
 def lettered(options: Sequence[Any]) -> list[str]:
@@ -74,7 +96,8 @@ def ovo_wording(checkout: Path | None) -> Wording:
         return Wording(OWN, _OVO_OWN, _OVO_OWN_JOINTS)
     constants = SourceFile(checkout / "constant.py")
     names = {name: f"{start}_PROMPT_TEMPLATE" for name, start in _OVO_CONSTANTS.items()}
-    wording = Wording(OFFICIAL, {name: constants.constant(named) for name, named in names.items()}, {})
+    templates = {name: constants.constant(named) for name, named in names.items()}
+    wording = Wording(OFFICIAL, checked(templates, _OVO_OWN), {})
     code = _optional(checkout / "utils" / "OVOBench.py")
     _join(wording, _OVO_OWN_JOINTS, {"count": lambda: _with(code, "question", {"activity"})})
     return wording
@@ -125,7 +148,7 @@ def streaming_wording(checkout: Path | None) -> Wording:
     files = {file: SourceFile(folder / file) for file, _ in _STREAMING_FILES.values()}
     plain, in_turn, proactive = files.values()
     templates = {name: files[file].constant(constant) for name, (file, constant) in _STREAMING_FILES.items()}
-    wording = Wording(OFFICIAL, templates, {})
+    wording = Wording(OFFICIAL, checked(templates, _STREAMING_OWN), {})
     each = _STREAMING_OWN_JOINTS["each_before"].places
     _join(
         wording,
