@@ -7,6 +7,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from stride_ros.errors import ConfigError, SourceError
+from stride_ros.evaluation.published_command import BENCHMARKS, add_options, refuse_options
+from stride_ros.evaluation.published_command import run as run_benchmark
 from stride_ros.process.threads import add_threads_option
 from stride_ros.qwen3_vl.checkpoint import EMBEDDED
 from stride_ros.terminal import say
@@ -26,9 +28,9 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         "evaluate",
         help="measure a model on held-out clips",
         description="Watch held-out clips of the world at one frame a second, as a node would, and compare "
-        "with ground truth. Seeds are apart from those of training.",
+        "with ground truth. Seeds are apart from those of training. Or run a published benchmark.",
     )
-    parser.add_argument("--data", choices=("world",), default="world", help="default world")
+    parser.add_argument("--data", choices=("world", *BENCHMARKS), default="world", help="default world")
     parser.add_argument("--seed", type=int, default=0, help="which set of clips (default 0)")
     parser.add_argument("--clips", type=int, default=20, help="number of clips (default 20)")
     parser.add_argument("--seconds", type=float, default=60.0, help="length of a clip (s, default 60)")
@@ -51,10 +53,14 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         metavar="NAME=CHECKPOINT",
         help="one more model for the report, for example another training seed; may be repeated",
     )
+    add_options(parser)
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
+    if arguments.data != "world":
+        return run_benchmark(arguments)
+    refuse_options(arguments)
     if arguments.clips < 1 or arguments.queries < 1 or arguments.seed < 0:
         raise ConfigError("--clips and --queries must be at least 1, --seed at least 0; correct the value.")
     if not 1.0 <= arguments.seconds <= 3600.0:

@@ -41,6 +41,7 @@ class ResponseRequest:
     that the model does not repeat itself; `system_prompt` sets style, language and length ("" for none).
     `frame_stamps` are the frames' stamps in ns, for the record of what was shown; no backend reads them.
     `max_words` above 0: the query is a question of somebody, to be answered in so many words, and no event.
+    `verbatim`: the query is the whole turn, as it is.
     """
 
     query: str
@@ -50,6 +51,7 @@ class ResponseRequest:
     system_prompt: str = ""
     frame_stamps: tuple[int, ...] = ()
     max_words: int = 0
+    verbatim: bool = False
 
 
 def brief(error: object, longest: int = 200) -> str:

@@ -24,7 +24,7 @@ def frame_times(request: ResponseRequest) -> list[float]:
 def question(request: ResponseRequest, forbidden: Iterable[str] = ()) -> str:
     """The user's turn after the frames: what was asked, when the event began, what was said before.
 
-    A question that is about no event comes with the length of the answer alone.
+    A question that is about no event comes with the length of the answer alone, a verbatim one with nothing.
 
     `forbidden` are the model's control tokens: they are removed from the user's text, since they would
     end the turn or ask for an image that is not there. Raises QueryError for an empty query.
@@ -32,6 +32,8 @@ def question(request: ResponseRequest, forbidden: Iterable[str] = ()) -> str:
     query = _plain(request.query, forbidden)
     if not query:
         raise QueryError("The query is empty: say in a few words what you want to be told about.")
+    if request.verbatim:
+        return _without(request.query, forbidden)
     if request.max_words:
         limit = counted(request.max_words, "word")
         return f"The user asks: {query}\nAnswer from what the frames show, in at most {limit}."
@@ -48,6 +50,10 @@ def question(request: ResponseRequest, forbidden: Iterable[str] = ()) -> str:
 
 
 def _plain(text: str, forbidden: Iterable[str]) -> str:
+    return " ".join(_without(text, forbidden).split())
+
+
+def _without(text: str, forbidden: Iterable[str]) -> str:
     for token in forbidden:
         text = text.replace(token, " ")
-    return " ".join(text.split())
+    return text

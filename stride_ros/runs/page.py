@@ -69,6 +69,8 @@ tr:last-child td { border-bottom: 0; }
 .good { color: var(--good); } .fair { color: var(--fair); } .bad { color: var(--bad); }
 td:first-child, td.times { white-space: nowrap; } .settings td:first-child { width: 1%; padding-right: 24px; }
 @media (max-width: 1000px) { .widest { display: none; } }
+.figures { overflow-x: auto; } .figures th, .figures td { white-space: nowrap; }
+.figures td:first-child { white-space: normal; overflow-wrap: normal; min-width: 9em; }
 .histogram { width: 100%; max-width: 520px; height: 84px; display: block; }
 .histogram rect { fill: var(--curve); }
 .ends { display: flex; justify-content: space-between; max-width: 520px; }

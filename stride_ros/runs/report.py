@@ -56,21 +56,22 @@ def _tiles(run: Run) -> Iterator[str]:
     decisions = [t for query in run.queries for t in query.decision_seconds]
     delays = [answer.latency for answer in answers if answer.latency is not None]
     found = sum(span.state != RETRACTED for span in spans)
-    yield _tile(str(found), f"{plural(found, 'span')} found")
+    yield tile_html(str(found), f"{plural(found, 'span')} found")
     if retracted := sum(span.state == RETRACTED for span in spans):
-        yield _tile(
+        yield tile_html(
             str(retracted), plural(retracted, "retracted as a false alarm", "retracted as false alarms")
         )
     if run.answers:
-        yield _tile(str(len(answers)), f"{plural(len(answers), 'sentence')} said")
-    yield _tile(f"{len(decisions):,}", plural(len(decisions), "decision"))
+        yield tile_html(str(len(answers)), f"{plural(len(answers), 'sentence')} said")
+    yield tile_html(f"{len(decisions):,}", plural(len(decisions), "decision"))
     if decisions:
-        yield _tile(f"{1000 * np.median(decisions):.0f} ms", "median time of a decision")
+        yield tile_html(f"{1000 * np.median(decisions):.0f} ms", "median time of a decision")
     if delays:
-        yield _tile(f"{np.median(delays):.2f} s", "median time to a whole sentence")
+        yield tile_html(f"{np.median(delays):.2f} s", "median time to a whole sentence")
 
 
-def _tile(value: str, label: str) -> str:
+def tile_html(value: str, label: str) -> str:
+    """A figure with what it is."""
     return f'<div class="card"><b>{shown(value)}</b><span>{shown(label)}</span></div>'
 
 
@@ -82,7 +83,8 @@ def _charts(run: Run) -> Iterator[str]:
         yield f'<div class="strip" style="--pictures:{len(run.strip)}">'
         for time, picture in run.strip:
             label = time_label(time)
-            yield f"<figure>{_picture(picture, f'frame at {label}')}<figcaption>{label}</figcaption></figure>"
+            image = picture_html(picture, f"frame at {label}")
+            yield f"<figure>{image}<figcaption>{label}</figcaption></figure>"
         yield "</div>"
 
 
@@ -92,7 +94,7 @@ def _spans(run: Run) -> str:
 
 
 def _card(run: Run, query: QueryRun, span: Span) -> str:
-    image = _picture(span.thumbnail, f"frame at the onset of span {span.id}") if span.thumbnail else ""
+    image = picture_html(span.thumbnail, f"frame at the onset of span {span.id}") if span.thumbnail else ""
     state = {OFFSET: "", OPEN: ", still going on at the end", RETRACTED: ", retracted as a false alarm"}[
         span.state
     ]
@@ -193,27 +195,32 @@ def _histogram(seconds: Sequence[float]) -> str:
 
 def _settings(run: Run) -> str:
     source = {name: value for name, value in run.source.items() if value is not None}
-    rows = "".join(
-        f'<tr><td>{shown(name)}</td><td dir="auto">{shown(value)}</td></tr>'
-        for name, value in [*_flat(source), *_flat(run.settings)]
+    return settings_html([*flat(source), *flat(run.settings)])
+
+
+def settings_html(rows: Sequence[tuple[str, str]]) -> str:
+    """A section with names and values; empty without any."""
+    table = "".join(
+        f'<tr><td>{shown(name)}</td><td dir="auto">{shown(value)}</td></tr>' for name, value in rows
     )
     return (
-        f'<section><h2>Settings</h2><div class="card settings"><table>{rows}</table></div></section>'
-        if rows
+        f'<section><h2>Settings</h2><div class="card settings"><table>{table}</table></div></section>'
+        if table
         else ""
     )
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
     """Names and values as a parameter file has them."""
     for name, value in values.items():
         if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}.")
+            yield from flat(value, f"{prefix}{name}.")
         elif value is None or isinstance(value, bool):
             yield f"{prefix}{name}", {None: "none", True: "true", False: "false"}[value]
         else:
             yield f"{prefix}{name}", str(value)
 
 
-def _picture(data: bytes, description: str) -> str:
+def picture_html(data: bytes, description: str) -> str:
+    """A JPEG file as part of a page."""
     return f'<img src="data:image/jpeg;base64,{b64encode(data).decode()}" alt="{shown(description)}">'

@@ -7,6 +7,7 @@ replaced and prompts left out, so tests that need them say so and are skipped.
 import json
 import math
 import os
+import zlib
 from pathlib import Path
 
 import pytest
@@ -68,3 +69,60 @@ def agree():
             assert found == expected, place
 
     return check
+
+
+@pytest.fixture(scope="session")
+def miniature(tmp_path_factory):
+    """Makes a set of two clips in the format of a benchmark, once; its folder."""
+    made = {}
+
+    def make(benchmark):
+        if benchmark not in made:
+            made[benchmark] = tmp_path_factory.mktemp(benchmark)
+            size = ("--clips", "2", "--seconds", "30", "--seed", "3")
+            assert main(["evaluate", "--data", benchmark, "--make", str(made[benchmark]), *size]) == 0
+        return made[benchmark]
+
+    return make
+
+
+@pytest.fixture
+def evaluate(tmp_path, capsys):
+    """Runs `stride-ros evaluate` into a folder; gives its score.json, stdout and stderr."""
+
+    def run(benchmark, root, *options, out="run", code=0):
+        folder = tmp_path / out
+        arguments = ("--data", benchmark, "--root", root, "--out", folder, *options)
+        assert main(["evaluate", *map(str, arguments)]) == code
+        captured = capsys.readouterr()
+        file = folder / "score.json"
+        return json.loads(file.read_text()) if file.is_file() else None, captured.out, captured.err
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def items_of():
+    """The items in the record of a run, as it is written."""
+
+    def read(folder):
+        lines = (folder / "run.jsonl").read_text().splitlines()
+        return [entry for entry in map(json.loads, lines) if "item" in entry]
+
+    return read
+
+
+@pytest.fixture(scope="session")
+def choose():
+    """Lets a server's reply depend on the prompt and on the number of pictures, and on nothing else."""
+
+    def install(server, replies=("A", "B", "No", "Yes", "2")):
+        def behaviour():
+            content = server.requests[-1]["messages"][-1]["content"]
+            key = f"{content[-1]['text']} {len(content)}"
+            return f"ok {replies[zlib.crc32(key.encode()) % len(replies)]}"
+
+        server.next_behaviour = behaviour
+        return server
+
+    return install

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from stride_ros.errors import QueryError
@@ -29,6 +31,12 @@ def test_what_was_said_is_told(make_request):
 
 def test_nothing_is_told_of_a_history_that_is_empty(make_request):
     assert "before" not in question(make_request())
+
+
+def test_a_verbatim_query_is_the_whole_turn(make_request):
+    text = "\nWhich one?\n  A. this  B. that \n"
+    request = replace(make_request(query=text, history=("Before.",)), verbatim=True)
+    assert question(request, ["<|im_end|>"]) == text
 
 
 def test_control_tokens_in_the_query_are_removed(make_request):

@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
     module = import_module(f"{_PACKAGE}.{BENCHMARKS[arguments.benchmark][0]}")
     options = {"model": arguments.model} if "model" in arguments else {}
     result: Score = module.score(arguments.predictions, arguments.annotations, **options)
-    _print(result)
+    print_score(result)
     if file is not None:
         from stride_ros.user_files.output import write_whole
 
@@ -62,7 +62,8 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _print(result: Score) -> None:
+def print_score(result: Score) -> None:
+    """Print the tables, notes and counts of a score."""
     from stride_ros.evaluation.benchmarks.result import NOTES, lines
 
     for headings, rows in result.tables:

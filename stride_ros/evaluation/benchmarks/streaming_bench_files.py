@@ -16,14 +16,14 @@ from stride_ros.text.wording import counted, plural
 
 REAL, OMNI, SQA, PROACTIVE = KINDS = ("real", "omni", "sqa", "proactive")
 CONTEXTUAL = ("Misleading Context Understanding", "Anomaly Context Understanding")  # asked with the omni ones
-_OMNI_TASKS = (
+OMNI_TASKS = (
     "Emotion Recognition",
     "Scene Understanding",
     "Source Discrimination",
     "Multimodal Alignment",
     *CONTEXTUAL,
 )
-_REAL_TASKS = (
+REAL_TASKS = (
     "Object Recognition",
     "Causal Reasoning",
     "Clips Summarize",
@@ -35,7 +35,7 @@ _REAL_TASKS = (
     "Action Recognition",
     "Counting",
 )
-KNOWN_TASKS = {*_REAL_TASKS, *_OMNI_TASKS, "Sequential Question Answering", "Proactive Output"}
+KNOWN_TASKS = {*REAL_TASKS, *OMNI_TASKS, "Sequential Question Answering", "Proactive Output"}
 _QUESTION_KEYS = {
     "task_type",
     "question",
@@ -114,7 +114,7 @@ def kind_of(value: Any) -> str:
         return SQA
     if any("ground_truth_time_stamp" in question for question in questions):
         return PROACTIVE
-    return OMNI if sum(tasks[task] for task in _OMNI_TASKS) * 2 > tasks.total() else REAL
+    return OMNI if sum(tasks[task] for task in OMNI_TASKS) * 2 > tasks.total() else REAL
 
 
 def only_model(kinds: dict[str, Questions]) -> str:

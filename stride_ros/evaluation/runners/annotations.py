@@ -1,0 +1,57 @@
+"""Annotation files of the benchmarks, and where their videos are."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from stride_ros.errors import ConfigError, SourceError
+from stride_ros.user_files.json_file import read_json
+
+
+def found(root: Path, given: Path | None, names: Sequence[str]) -> Path:
+    """The annotations: what is given, or the first of `names` in `root`. Raises SourceError."""
+    if not root.is_dir():
+        raise SourceError(f"{root} is not a folder; give --root the folder of the benchmark's data.")
+    if given is not None:
+        if not given.exists():
+            raise SourceError(f"{given} does not exist; give --annotations the benchmark's file.")
+        return given
+    for name in names:
+        if (root / name).exists():
+            return root / name
+    raise SourceError(f"{root} has no {' or '.join(names)}; give the annotations by --annotations.")
+
+
+def read_list(path: Path) -> list[Any]:
+    """The items of an annotation file. Raises SourceError and ConfigError."""
+    value, _ = read_json(path)
+    if not isinstance(value, list):
+        raise ConfigError(f"{path} is no list of annotations; give the benchmark's own file.")
+    return value
+
+
+def digest(*paths: Path) -> str:
+    """What tells annotation files from others of the same name."""
+    found = hashlib.sha256()
+    for path in paths:
+        found.update(path.read_bytes())
+    return found.hexdigest()[:16]
+
+
+def under(root: Path, name: str) -> Path:
+    """A video by its name in the annotations, which must not lead out of the folder; ConfigError."""
+    path = Path(name)
+    if path.is_absolute() or ".." in path.parts or "\0" in name:
+        raise ConfigError(f"The video {name!r} is not below --root; correct the annotations.")
+    return root / path
+
+
+def part_of(items: Sequence[Any], part: tuple[int, int]) -> Sequence[Any]:
+    """The `part[0]`-th of `part[1]` contiguous parts, counted from 1; the first ones get what is over."""
+    number, parts = part
+    size, over = divmod(len(items), parts)
+    start = size * (number - 1) + min(number - 1, over)
+    return items[start : start + size + (number <= over)]

@@ -1,0 +1,187 @@
+"""report.html of a benchmark's run: its row beside the published ones, and the items that went worst."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stride_ros.errors import StrideError
+from stride_ros.evaluation.benchmarks.result import Score
+from stride_ros.evaluation.runners.clips import window_frames
+from stride_ros.evaluation.runners.judging import Judge, Judged
+from stride_ros.evaluation.runners.published import comparison
+from stride_ros.evaluation.runners.store import Entry, Store
+from stride_ros.runs.page import page, shown
+from stride_ros.runs.record import thumbnail
+from stride_ros.runs.report import flat, picture_html, settings_html, tile_html
+from stride_ros.text.foreign import visible
+from stride_ros.text.wording import counted, plural, time_label
+from stride_ros.user_files.output import write_whole
+
+if TYPE_CHECKING:
+    from stride_ros.evaluation.runners.options import Bench
+
+_WORST, _OF_TASK = 12, 3  # items that are shown, and of one task at first
+_AT_A_TIME = 500  # items of a task that are sorted at a time
+_ERRORS = 20  # that are shown
+_TEXT = 300  # characters of a question or a reply
+_TITLES = {"et-bench": "ET-Bench", "ovo-bench": "OVO-Bench", "streaming-bench": "StreamingBench"}
+_ROW, _LABELS = 22, 64  # px
+
+
+def write_page(
+    path: Path,
+    bench: Bench,
+    settings: Mapping[str, Any],
+    score: Score | None,
+    store: Store,
+    errors: Mapping[str, str],
+    notes: Sequence[str],
+) -> None:
+    """Write the page of a run; `score` is None when no item gave a result. Raises SourceError."""
+    title = _TITLES[bench.name]
+    judge = Judge(bench)
+    wanted = set(bench.keys())
+    worst, judged, seconds = _worst(judge, (entry for entry in store.entries() if entry.item in wanted))
+    sections = [
+        f"<header><h1>{title}</h1>",
+        f'<p class="lead">{shown(_lead(settings))}</p></header>',
+        *(f'<p class="notice">{shown(note)}</p>' for note in notes),
+        f'<section class="tiles">{"".join(_tiles(len(wanted), judged, len(errors), seconds))}</section>',
+    ]
+    if score is not None:
+        sections.append(_comparison(score, settings))
+        sections += [_table(headings, rows) for headings, rows in score.tables]
+        sections += [f'<p class="facts">{shown(note)}</p>' for note in score.notes[:_ERRORS]]
+    if worst:
+        cards = "".join(map(_card, worst))
+        sections.append(f'<section><h2>What went worst</h2><div class="spans">{cards}</div></section>')
+    sections += [_errors(errors), settings_html(list(flat(settings)))]
+    sections.append("<footer>Times are of the videos. Made by stride_ros.</footer>")
+    write_whole(path, page(f"stride_ros: {title}", "\n".join(part for part in sections if part)))
+
+
+def _lead(settings: Mapping[str, Any]) -> str:
+    models = [str(settings[name]) for name in ("model", "responder") if name in settings]
+    return f"{' and '.join(models)}, {settings['mode']}"
+
+
+def _worst(judge: Judge, entries: Iterable[Entry]) -> tuple[list[Judged], int, float]:
+    """The items with the lowest scores, some of each task; how many were judged; seconds of all."""
+    of_task: dict[str, list[Judged]] = defaultdict(list)
+    judged, seconds = 0, 0.0
+    for entry in entries:
+        seconds += entry.seconds
+        item = judge(entry)
+        if item is None:
+            continue
+        judged += 1
+        if item.score < 1:
+            of_task[item.task].append(item)
+            if len(of_task[item.task]) > _AT_A_TIME:
+                of_task[item.task] = _lowest(of_task[item.task])
+    lists = [_lowest(items) for items in of_task.values()]
+    first = [item for items in lists for item in items[:_OF_TASK]]
+    rest = [item for items in lists for item in items[_OF_TASK:]]
+    return [*_lowest(first), *_lowest(rest)][:_WORST], judged, seconds
+
+
+def _lowest(items: list[Judged]) -> list[Judged]:
+    return sorted(items, key=lambda item: (item.score, item.key))[:_WORST]
+
+
+def _tiles(items: int, judged: int, errors: int, seconds: float) -> Iterator[str]:
+    yield tile_html(f"{items:,}", plural(items, "item"))
+    yield tile_html(f"{judged:,}", "with a result that is scored")
+    yield tile_html(f"{errors:,}", plural(errors, "error"))
+    yield tile_html(f"{seconds / 60:.1f} min", "time of all items together")
+
+
+def _comparison(score: Score, settings: Mapping[str, Any]) -> str:
+    headings, rows, footnote = comparison(score, settings)
+    table = _rows(headings, rows)
+    return (
+        f'<section><h2>Beside the published figures</h2><div class="card figures"><table>{table}</table>'
+        f'<p class="facts">{shown(footnote)}</p></div></section>'
+    )
+
+
+def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    ours = [row for row in rows if not row[0].startswith("published")]
+    title, table = headings[0] or "By source", _rows(("", *headings[1:]), ours)
+    return f'<section><h2>{shown(title)}</h2><div class="card figures"><table>{table}</table></div></section>'
+
+
+def _rows(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    head = "".join(f"<th>{shown(name)}</th>" for name in headings)
+    body = "".join("<tr>" + "".join(f"<td>{shown(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    return f"<tr>{head}</tr>{body}"
+
+
+def _card(item: Judged) -> str:
+    image = _thumbnail(item)
+    asked = f'<q dir="auto">{shown(visible(item.text, _TEXT))}</q>'
+    facts = [f"right: {item.right}", f"given: {item.given}", item.video.name]
+    told = "".join(f'<p class="facts" dir="auto">{shown(visible(fact, _TEXT))}</p>' for fact in facts)
+    return (
+        f'<article class="card">{image}<div><span class="when">{shown(visible(item.task, 60))}: '
+        f"{100 * item.score:.0f} %</span>{asked}{_bars(item)}{told}</div></article>"
+    )
+
+
+def _thumbnail(item: Judged) -> str:
+    try:
+        for image, time in window_frames(item.video, [item.time], 640):
+            return picture_html(thumbnail(image), f"{item.video.name} at {time_label(time)}")
+    except StrideError:
+        pass  # a report without it is better than none
+    return ""
+
+
+def _bars(item: Judged) -> str:
+    """What was right above what was given, or what was shown, over the time that they take together."""
+    spans = (*item.truth, *item.found)
+    if not spans:
+        return ""
+    begin, end = min(span[0] for span in spans), max(span[1] for span in spans)
+    margin = 0.05 * max(end - begin, 1.0)
+    begin = max(0.0, begin - margin)
+    length = end + margin - begin
+
+    def bar(kind: str, row: int, span: tuple[float, float]) -> str:
+        x, width = 100 * (span[0] - begin) / length, 100 * (span[1] - span[0]) / length
+        about = f"{time_label(span[0])} to {time_label(span[1])}"
+        return (
+            f'<g><title>{about}</title><rect class="{kind}" x="{x:.2f}%" y="{row * _ROW + 3}" rx="3" '
+            f'width="{max(width, 0.6):.2f}%" height="{_ROW - 6}"/></g>'
+        )
+
+    rows = [("right", "truth", item.truth), (item.found_are, "span", item.found)]
+    rows = [row for row in rows if row[2]]
+    names = "".join(
+        f'<text class="row" x="{_LABELS - 8}" y="{i * _ROW + 15}">{name}</text>'
+        for i, (name, *_) in enumerate(rows)
+    )
+    drawn = "".join(bar(kind, i, span) for i, (_, kind, of_row) in enumerate(rows) for span in of_row)
+    height = len(rows) * _ROW
+    foot = (
+        f'<text x="0" y="{height + 14}">{time_label(begin)}</text>'
+        f'<text class="row" x="100%" y="{height + 14}">{time_label(end + margin)}</text>'
+    )
+    return (
+        f'<div class="timeline" role="img" aria-label="times of what was right and what was given">'
+        f'<svg class="rows" width="{_LABELS}" height="{height + 20}">{names}</svg>'
+        f'<svg class="plot" height="{height + 20}">{drawn}{foot}</svg></div>'
+    )
+
+
+def _errors(errors: Mapping[str, str]) -> str:
+    if not errors:
+        return ""
+    rows = [(visible(key, 80), reason) for key, reason in list(errors.items())[:_ERRORS]]
+    more = len(errors) - len(rows)
+    note = f'<p class="facts">{counted(more, "more error")} in score.json.</p>' if more else ""
+    table = _rows(("item", "why"), rows)
+    return f'<section><h2>Errors</h2><div class="card"><table>{table}</table>{note}</div></section>'
