@@ -146,8 +146,8 @@ class ActivationModel:
         """Run blocks of slots; P(active) (wanted,) of each, from the head rows of the two labels."""
         use_threads(self.threads)
         hidden = self._decoder.forward(blocks)
-        logits = torch.nn.functional.linear(torch.cat(hidden), self._head).float()
-        active: NDArray[np.float32] = torch.softmax(logits, dim=-1)[:, 1].cpu().numpy()
+        logits = torch.mm(hidden[0] if len(hidden) == 1 else torch.cat(hidden), self._head.t()).float()
+        active: NDArray[np.float32] = torch.softmax(logits, dim=-1).cpu().numpy()[:, 1]
         return np.split(active, np.cumsum([block.wanted for block in blocks])[:-1])
 
     def recorded_passes(self, recorder: Recorder) -> RecordedPasses:
