@@ -58,7 +58,7 @@ def denoise(
         baseline = yield SlotPass(labels.copy(), len(labels))
         passes += 1
         retain(labels, decided, baseline, history.consensus(window), config.confidence_threshold)
-    masked = np.flatnonzero(labels == MASKED)
+    masked = (labels == MASKED).nonzero()[0]
     for budget in schedule(window.seen_count, config.unmasking_steps):
         if len(masked) == 0:
             break
@@ -70,7 +70,7 @@ def denoise(
         slots = masked[chosen]
         labels[slots] = np.where(probabilities[slots] > 0.5, ACTIVE, INACTIVE)
         decided[slots] = probabilities[slots]
-        masked = np.flatnonzero(labels == MASKED)
+        masked = (labels == MASKED).nonzero()[0]
     return Denoised(labels, decided, passes)
 
 

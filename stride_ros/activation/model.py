@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Sequence
 
@@ -148,7 +149,8 @@ class ActivationModel:
         hidden = self._decoder.forward(blocks)
         logits = torch.mm(hidden[0] if len(hidden) == 1 else torch.cat(hidden), self._head.t()).float()
         active: NDArray[np.float32] = torch.softmax(logits, dim=-1).cpu().numpy()[:, 1]
-        return np.split(active, np.cumsum([block.wanted for block in blocks])[:-1])
+        ends = itertools.accumulate(block.wanted for block in blocks)
+        return [active[end - block.wanted : end] for block, end in zip(blocks, ends, strict=True)]
 
     def recorded_passes(self, recorder: Recorder) -> RecordedPasses:
         """Slot passes of fixed shape for one set of caches, recorded and replayed."""

@@ -87,7 +87,9 @@ class PagedAttention:
             entry, stretches = 0, []
             for keys, values in self._cache.read_parts(layer, -(-last // self._cache.part)):
                 after = entry + len(keys) * self._cache.part
-                stretches.append((keys, values, self._hidden(first, last, q.shape[1] // keys.shape[1], q)[:, entry:after]))
+                stretches.append(
+                    (keys, values, self._hidden(first, last, q.shape[1] // keys.shape[1], q)[:, entry:after])
+                )
                 entry = after
             outs.append(attend_to_stretches(rows, stretches))
             first = last
@@ -110,7 +112,9 @@ def attention_to(cache: KVCache, end: int, mask: CausalMask) -> BlockAttention:
     return PagedAttention(cache, end)
 
 
-def attend_each(layer: int, q: torch.Tensor, sizes: Sequence[int], attentions: Sequence[BlockAttention]) -> torch.Tensor:
+def attend_each(
+    layer: int, q: torch.Tensor, sizes: Sequence[int], attentions: Sequence[BlockAttention]
+) -> torch.Tensor:
     """Attention (n, heads * head size) of the joined queries (1, heads, n, head size) of blocks, of which
     each has so many.
     """

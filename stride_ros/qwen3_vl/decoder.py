@@ -8,6 +8,7 @@ prefixes.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -92,12 +93,13 @@ class TextDecoder:
 
     def _upload(self, blocks: Sequence[TokenBlock]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Ids (n,), positions (3, n) and rows of video tokens of the joined blocks, in one transfer."""
-        offsets = np.cumsum([0] + [len(block.ids) for block in blocks])
-        rows = [block.visual + offset for block, offset in zip(blocks, offsets, strict=False)]
-        n = int(offsets[-1])
-        positions = np.concatenate([block.positions for block in blocks], axis=1)
+        ends = itertools.accumulate(len(block.ids) for block in blocks)
+        rows = [block.visual + (end - len(block.ids)) for block, end in zip(blocks, ends, strict=True)]
+        n = sum(len(block.ids) for block in blocks)
+        places = [block.positions for block in blocks]
+        place = places[0] if len(places) == 1 else np.concatenate(places, axis=1)
         joined = torch.from_numpy(
-            np.concatenate([*(block.ids for block in blocks), positions.reshape(-1), *rows])
+            np.concatenate([*(block.ids for block in blocks), place.reshape(-1), *rows])
         )
         if self.device.type == "cuda":  # from pinned memory, so that the host need not wait
             joined = joined.pin_memory().to(self.device, non_blocking=True)
