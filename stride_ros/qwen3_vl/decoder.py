@@ -45,6 +45,36 @@ class TokenBlock:
     def end(self) -> int:
         return self.start + len(self.ids)
 
+    def followed_by(self, other: TokenBlock) -> TokenBlock:
+        """Both as one block, with what is wanted of the other; it has no frame pairs and begins where this
+        one ends.
+        """
+        assert (other.cache, other.start, other.features) == (self.cache, self.end, ())
+        return TokenBlock(
+            self.cache,
+            self.start,
+            np.concatenate([self.ids, other.ids]),
+            np.concatenate([self.positions, other.positions], axis=1),
+            self.visual,
+            self.features,
+            other.wanted,
+        )
+
+
+def joined(blocks: Sequence[TokenBlock]) -> list[TokenBlock]:
+    """Blocks in their order, those without frame pairs as one with the block that they follow in its cache."""
+    ends: dict[tuple[int, int], int] = {}  # where the block is that ends there
+    found: list[TokenBlock] = []
+    for block in blocks:
+        place = ends.get((id(block.cache), block.start)) if not block.features else None
+        if place is None:
+            place = len(found)
+            found.append(block)
+        else:
+            found[place] = found[place].followed_by(block)
+        ends[id(block.cache), block.end] = place
+    return found
+
 
 class TextDecoder:
     """Runs blocks of tokens through the language model."""
