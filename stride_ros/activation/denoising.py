@@ -54,7 +54,8 @@ def denoise(
     labels = window.initial_labels(completed_until)
     decided = np.zeros(len(labels), dtype=np.float32)
     passes = 0
-    if history is not None and config.confidence_threshold is not None:
+    undecided = bool((labels == MASKED).any())
+    if undecided and history is not None and config.confidence_threshold is not None:
         baseline = yield SlotPass(labels.copy(), len(labels))
         passes += 1
         retain(labels, decided, baseline, history.consensus(window), config.confidence_threshold)

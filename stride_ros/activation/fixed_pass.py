@@ -123,7 +123,7 @@ class FixedPass:
         return stretches
 
     def _own(self, keys_values: torch.Tensor, wanted: int) -> Stretch:
-        """The slots themselves, keys and then values (2 * kv heads, n, size), as the last `wanted` see them."""
+        """The slots themselves, keys then values (2 * kv heads, n, size), as the last `wanted` see them."""
         rows, width = self._later.shape
         keys, values = F.pad(keys_values, (0, 0, 0, width - rows)).chunk(2)
         return keys[None], values[None], self._later[rows - wanted :].repeat(self._group, 1)

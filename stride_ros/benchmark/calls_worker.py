@@ -13,8 +13,9 @@ import json
 import sys
 import time as clock
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import stride_ros
@@ -40,7 +41,7 @@ def load(name: str, window: int) -> tuple[ActivationModel, Callable[[int], Any]]
     return model, lambda index: frame(0, index)
 
 
-def count_calls(work: Callable[[], None]) -> dict[str, int]:
+def count_calls(work: Callable[[], object]) -> dict[str, int]:
     """How often each operator was called, those that operators call included."""
     from torch.profiler import ProfilerActivity, profile
 
@@ -67,28 +68,25 @@ def main() -> None:
         session.push(camera(now), float(now))
     for line in sys.stdin:
         number, _, how = line.strip().partition(" ")
-        frames = [camera(now + 1 + tick) for tick in range(int(number))]
-        passes, labels = [], []
-
-        def run() -> None:
-            nonlocal now
-            for image in frames:
-                now += 1
-                update = session.push(image, float(now))
-                assert update is not None
-                passes.append(update.steps)
-                labels.append(zlib.crc32(update.labels.tobytes()))
-
+        frames = [(camera(now + tick), float(now + tick)) for tick in range(1, int(number) + 1)]
+        now += len(frames)
+        updates: list[Any] = []
+        run = partial(push, session, frames, updates)
         begin = clock.process_time()
         calls = count_calls(run) if how == "calls" else run()
         answer = {
             "cpu_ms": 1e3 * (clock.process_time() - begin) / len(frames),
-            "passes": sum(passes) / len(frames),
-            "labels": labels,
+            "passes": sum(update.steps for update in updates) / len(frames),
+            "labels": [zlib.crc32(update.labels.tobytes()) for update in updates],
             "calls": {name: count / len(frames) for name, count in (calls or {}).items()},
             "package": stride_ros.__path__[0],
         }
         print(json.dumps(answer), flush=True)
+
+
+def push(session: ActivationSession, frames: Sequence[tuple[Any, float]], updates: list[Any]) -> None:
+    """Show frames at their times (s) to a session; its updates are added to those of before."""
+    updates += [session.push(image, time) for image, time in frames]
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ class BlockAttention(Protocol):
     """Attention of the last tokens of a block that ends at entry `end` of its cache."""
 
     def __call__(self, layer: int, q: torch.Tensor) -> torch.Tensor:
-        """Causal attention (n, heads * head size) of q (1, heads, n, head size), the block's last n tokens."""
+        """Causal attention (n, heads * head size) of q (1, heads, n, head size), of the last n tokens."""
 
 
 class CausalMask:

@@ -62,7 +62,7 @@ class TokenBlock:
 
 
 def joined(blocks: Sequence[TokenBlock]) -> list[TokenBlock]:
-    """Blocks in their order, those without frame pairs as one with the block that they follow in its cache."""
+    """The blocks in order; one without frame pairs is joined to the block that it follows in its cache."""
     ends: dict[tuple[int, int], int] = {}  # where the block is that ends there
     found: list[TokenBlock] = []
     for block in blocks:

@@ -69,7 +69,7 @@ class Layer:
         return queries, keys_values
 
     def finish(self, x: torch.Tensor, attended: torch.Tensor) -> torch.Tensor:
-        """The layer's output (n, hidden), in place of its input x, from the attention's (n, heads * head size)."""
+        """The layer's output in place of its input x (n, hidden); attended: (n, heads * head size)."""
         x.addmm_(attended, self._out)
         gate, up = torch.mm(self._mlp_norm(x), self._gate_up).split_with_sizes(self._inner, 1)
         return x.addmm_(F.silu(gate).mul_(up), self._down)
