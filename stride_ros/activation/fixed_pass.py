@@ -93,12 +93,13 @@ class FixedPass:
         wanted = n
         for index, layer in enumerate(decoder.layers):
             heads, keys_values = layer.project(x, cos, sin)
-            q = heads[0].transpose(0, 1).unflatten(0, (queries, n))
+            q = heads[0].transpose(0, 1)
+            q = q.view(queries, n, *q.shape[1:])
             if index == len(decoder.layers) - 1:  # all keys and values are there: on with what is wanted
                 wanted = self._answered
                 x = x.view(queries, n, -1)[:, n - wanted :].flatten(0, 1)
                 q = q[:, n - wanted :]
-            slots = zip(q, keys_values[0].split(n, 1), strict=True)
+            slots = zip(q, torch.split(keys_values[0], n, 1), strict=True)
             prompts = (
                 self._prompt(cache, index, parts, mask, wanted)
                 for cache, mask in zip(self._caches, beyond, strict=True)

@@ -59,7 +59,7 @@ class StretchAttention:
             )
         elif rows > _QUERY_ROWS:
             parts, last = [], self._end - rows
-            for part in q.split(_QUERY_ROWS, 2):
+            for part in torch.split(q, _QUERY_ROWS, 2):
                 last += part.shape[2]
                 mask = self._mask.view(part.shape[2], last)
                 parts.append(_attend(part, keys[:, :, :last], values[:, :, :last], mask))
@@ -82,7 +82,7 @@ class PagedAttention:
         """See `BlockAttention`."""
         outs: list[torch.Tensor] = []
         first = self._end - q.shape[2]
-        for rows in q[0].transpose(0, 1).split(_QUERY_ROWS):
+        for rows in torch.split(q[0].transpose(0, 1), _QUERY_ROWS):
             last = first + len(rows)
             entry, stretches = 0, []
             for keys, values in self._cache.read_parts(layer, -(-last // self._cache.part)):

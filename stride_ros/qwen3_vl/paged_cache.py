@@ -116,7 +116,7 @@ class PagedCache:
         self._pool.give(self._pages)
 
     def write(self, layer: int, start: int, keys_values: torch.Tensor) -> None:
-        joined, written = keys_values.unflatten(0, (2, -1)), 0  # (2, kv heads, n, head size)
+        joined, written = keys_values.view(2, -1, *keys_values.shape[1:]), 0  # (2, kv heads, n, head size)
         while written < joined.shape[2]:
             index, first = divmod(start + written, self.part)
             n = min(self.part - first, joined.shape[2] - written)

@@ -131,7 +131,7 @@ class VisionTower:
             if layer in self._deepstack:
                 stack.append(self._deepstack[layer](x))
         stack.append(self._merger(x))
-        of_pairs = zip(*(features.split(rows * columns) for features in stack), strict=True)
+        of_pairs = zip(*(torch.split(features, rows * columns) for features in stack), strict=True)
         return [PairFeatures(rows, columns, tokens, tuple(deepstack)) for *deepstack, tokens in of_pairs]
 
     def _compute_grid(self, rows: int, columns: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
