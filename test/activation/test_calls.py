@@ -1,6 +1,7 @@
 """How much a decision asks of PyTorch, counted: operator calls, passes, and pairs that are appended."""
 
 import dataclasses
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -88,7 +89,7 @@ def test_cameras_share_most_calls_of_a_tick(tiny):
 class Noted(CachedPrompt):
     """Counts blocks and tokens of appends and passes."""
 
-    noted: list = []
+    noted: ClassVar[list] = []
 
     def advance(self, pair):
         blocks = super().advance(pair)
