@@ -63,6 +63,11 @@ class CachedPrompt:
         return self._active.prefix.memory_bytes + self._upcoming.prefix.memory_bytes + spare
 
     @property
+    def recorded(self) -> bool:
+        """Whether passes are recorded and replayed."""
+        return self._active.usable_recordings is not None
+
+    @property
     def recordings(self) -> int:
         """How many slot passes are recorded, 0 where they are not or where recording failed."""
         return self._active.recordings + self._upcoming.recordings

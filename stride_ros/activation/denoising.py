@@ -54,11 +54,12 @@ def denoise(
     labels = window.initial_labels(completed_until)
     decided = np.zeros(len(labels), dtype=np.float32)
     passes = 0
-    if history is not None and config.confidence_threshold is not None:
+    undecided = bool((labels == MASKED).any())
+    if undecided and history is not None and config.confidence_threshold is not None:
         baseline = yield SlotPass(labels.copy(), len(labels))
         passes += 1
         retain(labels, decided, baseline, history.consensus(window), config.confidence_threshold)
-    masked = np.flatnonzero(labels == MASKED)
+    masked = (labels == MASKED).nonzero()[0]
     for budget in schedule(window.seen_count, config.unmasking_steps):
         if len(masked) == 0:
             break
@@ -70,7 +71,7 @@ def denoise(
         slots = masked[chosen]
         labels[slots] = np.where(probabilities[slots] > 0.5, ACTIVE, INACTIVE)
         decided[slots] = probabilities[slots]
-        masked = np.flatnonzero(labels == MASKED)
+        masked = (labels == MASKED).nonzero()[0]
     return Denoised(labels, decided, passes)
 
 

@@ -17,7 +17,7 @@ from stride_ros.activation.passes import FramePair, PromptFactory
 from stride_ros.activation.stream import Stream, without_images
 from stride_ros.activation.watch import ActivationUpdate, Decision, Watch
 from stride_ros.errors import CapacityError, ConfigError, FrameError, StrideError, TimeError
-from stride_ros.qwen3_vl.decoder import TokenBlock
+from stride_ros.qwen3_vl.decoder import TokenBlock, joined
 from stride_ros.qwen3_vl.patches import CELL, model_size
 
 _ENCODED_AT_ONCE = 8  # frame pairs; more only costs memory
@@ -159,9 +159,9 @@ class ActivationEngine:
             raise next(iter(errors.values()))
         self._add_time("preprocess", clock.perf_counter() - begin)
         self._ran = 0
-        jobs = self._advance(taken)
+        jobs, appends = self._advance(taken)
         self._add_time("total", clock.perf_counter() - begin)
-        updates = self._decide(jobs) if jobs else ()
+        updates = self._decide(jobs, appends) if jobs else ()
         begin = clock.perf_counter()
         self._late.serve(taken, self._config, self._ran)
         self._add_time("total", clock.perf_counter() - begin)
@@ -248,8 +248,10 @@ class ActivationEngine:
 
     # One push
 
-    def _advance(self, taken: Mapping[Stream, FramePair | None]) -> list[_Job]:
-        """Take in frames: encode, append; the watches that are to decide."""
+    def _advance(self, taken: Mapping[Stream, FramePair | None]) -> tuple[list[_Job], list[TokenBlock]]:
+        """Take in frames: encode, append; the watches that are to decide, and the blocks that are to run with
+        their first pass: what is read for both is then read once.
+        """
         given: dict[Stream, FramePair] = {stream: pair for stream, pair in taken.items() if pair is not None}
         for stream, newest in ((stream, stream.newest) for stream in taken):
             for watch in stream.watches:
@@ -278,15 +280,19 @@ class ActivationEngine:
                     watch.fall_behind(pair)
             if pair is not None and not pair.provisional:
                 stream.keep(pair if pair.features is None else without_images(pair))
-        self._run(blocks, served)
         self._ran += sum(len(block.ids) for block in blocks)
-        return [
+        jobs = [
             (stream, watch)
             for stream in self.streams
             if stream in taken
             for watch in stream.watches
             if watch.is_due(stream.usable(watch), self._config) and stream.usable(watch) > watch.context.start
         ]
+        if not jobs or any(watch.passes.recorded for watch in served):  # recordings read what was appended
+            self._run(blocks, served)
+            return jobs, []
+        self._run((), served)
+        return jobs, blocks
 
     def _encode_for(self, given: Mapping[Stream, FramePair]) -> dict[Stream, FramePair]:
         """The pairs, with features where a watch that is there needs them: one batch for each size."""
@@ -317,9 +323,13 @@ class ActivationEngine:
             watch.passes.settle()
         self._add_time("append", clock.perf_counter() - begin)
 
-    def _decide(self, jobs: Sequence[_Job]) -> tuple[ActivationUpdate, ...]:
-        """Run the decisions in step, so that each pass serves all that still need one."""
-        begin = clock.perf_counter()
+    def _decide(
+        self, jobs: Sequence[_Job], appends: Sequence[TokenBlock] = ()
+    ) -> tuple[ActivationUpdate, ...]:
+        """Run the decisions in step, so that each pass serves all that still need one, the first with the
+        blocks of `appends`.
+        """
+        begin, appended = clock.perf_counter(), self._timings.get("append", 0.0)
         timings: dict[str, float] = {}
         decisions: list[Decision] = []
         for stream, watch in jobs:
@@ -340,13 +350,19 @@ class ActivationEngine:
         for index in range(len(decisions)):
             resume(index, None)
         while requests:
-            for index, answer in self._pass({i: (jobs[i][1], requests[i]) for i in requests}).items():
+            asked = {i: (jobs[i][1], requests[i]) for i in requests}
+            for index, answer in self._pass(asked, appends).items():
                 resume(index, answer)
-        self._report(timings, jobs, clock.perf_counter() - begin)
+            appends = ()
+        self._run(appends, ())  # no decision needed a pass
+        appended = self._timings.get("append", 0.0) - appended
+        self._report(timings, jobs, clock.perf_counter() - begin, appended)
         return tuple(updates[index] for index in range(len(decisions)))
 
-    def _pass(self, asked: Mapping[int, tuple[Watch, SlotPass]]) -> dict[int, Probabilities]:
-        """One pass over the slots of all these watches: P(active) (W,) of each."""
+    def _pass(
+        self, asked: Mapping[int, tuple[Watch, SlotPass]], appends: Sequence[TokenBlock]
+    ) -> dict[int, Probabilities]:
+        """One pass over the slots of all these watches, behind what is appended: P(active) (W,) of each."""
         values: dict[int, Probabilities] = {}
         batch: dict[int, TokenBlock] = {}
         for index, (watch, request) in asked.items():
@@ -360,13 +376,23 @@ class ActivationEngine:
             else:
                 values[index] = replayed
         if batch:
-            values.update(zip(batch, self.model.slot_probabilities(list(batch.values())), strict=True))
+            begin, blocks = clock.perf_counter(), [*appends, *batch.values()]
+            answers = self.model.slot_probabilities(joined(blocks))
+            share = sum(len(block.ids) for block in appends) / sum(len(block.ids) for block in blocks)
+            self._add_time("append", share * (clock.perf_counter() - begin))
+            values.update(zip(batch, (answer for answer in answers if len(answer)), strict=True))
+        else:
+            self._run(appends, ())
         return {index: watch.passes.answer(values.get(index)) for index, (watch, _) in asked.items()}
 
     # Bookkeeping
 
-    def _report(self, timings: dict[str, float], jobs: Sequence[_Job], seconds: float) -> None:
-        """Fill in what was spent since the previous decision."""
+    def _report(
+        self, timings: dict[str, float], jobs: Sequence[_Job], seconds: float, appended: float
+    ) -> None:
+        """Fill in what was spent since the previous decision; `seconds` in this one, `appended` of them on
+        appends.
+        """
         inside: dict[str, float] = {}
         for _, watch in jobs:  # a prompt may encode and append when it is asked, too
             for name, value in watch.passes.timings.items():
@@ -376,7 +402,7 @@ class ActivationEngine:
         timings.update({"preprocess": 0.0, "vision": 0.0, "append": 0.0, **self._timings})
         for name, value in inside.items():
             timings[name] += value
-        timings.update(denoise=seconds - sum(inside.values()), total=total)
+        timings.update(denoise=seconds - appended - sum(inside.values()), total=total)
         self._timings.clear()
 
     def _add_time(self, name: str, seconds: float) -> None:

@@ -83,28 +83,30 @@ class FixedPass:
         """The pass itself, over what was filled in: the prompts lie in the first `parts` parts."""
         decoder, n, queries = self._decoder, self._slots, len(self._caches)
         lengths, position = self._inputs[:, n], self._inputs[:, n + 1]
-        x = F.embedding(self._inputs[:, :n].reshape(-1), decoder.embedding)
+        x = decoder.embedding.index_select(0, self._inputs[:, :n].reshape(-1))
         # The axes of a slot's position agree in both position schemes.
-        cos, sin = decoder.rotary((position[:, None] + self._steps).view(-1, 1))
+        cos, sin = decoder.rotary.at_same((position[:, None] + self._steps).view(-1))
         beyond = [
             self._hidden(torch.arange(parts * cache.part, device=decoder.device) >= length)
             for cache, length in zip(self._caches, lengths, strict=True)
         ]
         wanted = n
         for index, layer in enumerate(decoder.layers):
-            q, k, v = layer.project(x, cos, sin)
+            heads, keys_values = layer.project(x, cos, sin)
+            q = heads[0].transpose(0, 1)
+            q = q.view(queries, n, *q.shape[1:])
             if index == len(decoder.layers) - 1:  # all keys and values are there: on with what is wanted
                 wanted = self._answered
                 x = x.view(queries, n, -1)[:, n - wanted :].flatten(0, 1)
-                q = q.view(queries, n, *q.shape[1:])[:, n - wanted :].flatten(0, 1)
-            slots = zip(torch.split(q, wanted), torch.split(k, n), torch.split(v, n), strict=True)
+                q = q[:, n - wanted :]
+            slots = zip(q, torch.split(keys_values[0], n, 1), strict=True)
             prompts = (
                 self._prompt(cache, index, parts, mask, wanted)
                 for cache, mask in zip(self._caches, beyond, strict=True)
             )
             attended = [
-                attend_to_stretches(rows, [*prompt, self._own(keys, values, wanted)])
-                for (rows, keys, values), prompt in zip(slots, prompts, strict=True)
+                attend_to_stretches(rows, [*prompt, self._own(own, wanted)])
+                for (rows, own), prompt in zip(slots, prompts, strict=True)
             ]
             x = layer.finish(x, torch.cat(attended))
         logits = F.linear(decoder.norm(x), self._head).float()
@@ -121,11 +123,11 @@ class FixedPass:
             first = last
         return stretches
 
-    def _own(self, keys: torch.Tensor, values: torch.Tensor, wanted: int) -> Stretch:
-        """The slots themselves, keys and values (n, kv heads, size), as the last `wanted` see them."""
+    def _own(self, keys_values: torch.Tensor, wanted: int) -> Stretch:
+        """The slots themselves, keys then values (2 * kv heads, n, size), as the last `wanted` see them."""
         rows, width = self._later.shape
-        k, v = (F.pad(side, (0, 0, 0, 0, 0, width - rows)).transpose(0, 1)[None] for side in (keys, values))
-        return k, v, self._later[rows - wanted :].repeat(self._group, 1)
+        keys, values = F.pad(keys_values, (0, 0, 0, width - rows)).chunk(2)
+        return keys[None], values[None], self._later[rows - wanted :].repeat(self._group, 1)
 
     def _hidden(self, where: torch.Tensor) -> torch.Tensor:
         return where.to(self.dtype) * _HIDDEN

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Sequence
 
@@ -146,9 +147,10 @@ class ActivationModel:
         """Run blocks of slots; P(active) (wanted,) of each, from the head rows of the two labels."""
         use_threads(self.threads)
         hidden = self._decoder.forward(blocks)
-        logits = torch.nn.functional.linear(torch.cat(hidden), self._head).float()
-        active: NDArray[np.float32] = torch.softmax(logits, dim=-1)[:, 1].cpu().numpy()
-        return np.split(active, np.cumsum([block.wanted for block in blocks])[:-1])
+        logits = torch.mm(hidden[0] if len(hidden) == 1 else torch.cat(hidden), self._head.t()).float()
+        active: NDArray[np.float32] = torch.softmax(logits, dim=-1).cpu().numpy()[:, 1]
+        ends = itertools.accumulate(block.wanted for block in blocks)
+        return [active[end - block.wanted : end] for block, end in zip(blocks, ends, strict=True)]
 
     def recorded_passes(self, recorder: Recorder) -> RecordedPasses:
         """Slot passes of fixed shape for one set of caches, recorded and replayed."""

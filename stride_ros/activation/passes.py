@@ -42,6 +42,10 @@ class PromptPasses(Protocol):
     timings: dict[str, float]
 
     @property
+    def recorded(self) -> bool:
+        """Whether `replay` runs passes, for which blocks of `advance` must have been run."""
+
+    @property
     def memory_bytes(self) -> int:
         """Bytes of the state but for the encoded pairs."""
 
@@ -62,7 +66,7 @@ class PromptPasses(Protocol):
         """
 
     def settle(self) -> None:
-        """The blocks of `advance` were run."""
+        """The blocks of `advance` were run, or will be with the next pass where none are recorded."""
 
     def ask(self, request: SlotPass) -> TokenBlock | None:
         """The block of a pass over the slots; None when what has been run answers it."""

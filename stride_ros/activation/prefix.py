@@ -43,6 +43,7 @@ class Prefix:
     ) -> None:
         self._model, self._query, self._scheme, self._max_pairs = model, query, scheme, max_pairs
         self._copies = 1 if model.single_sequence else 2
+        self._steps: Ids = np.tile(np.arange(self._copies * model.window), (3, 1))  # positions of the slots
         self._cache = cache or model.new_caches(1)[0][0]
         self.restart(0)
 
@@ -52,7 +53,9 @@ class Prefix:
         self.start, self.pairs = start, 0
         self.length = self._position = 0  # of the pairs that stay
         self._end = self._end_position = 0  # with a provisional pair behind them
-        self._slots = np.empty(0, dtype=np.int64)  # ids of the slots whose keys and values are behind the end
+        self._slots: Ids = np.empty(
+            0, dtype=np.int64
+        )  # ids of the slots whose keys and values are behind the end
         self._answers = np.zeros(self._model.window, dtype=np.float32)
         self._answered = slice(0)  # the slots that the last block asked for answers
 
@@ -97,9 +100,9 @@ class Prefix:
         block = TokenBlock(
             self._cache,
             self.length,
-            np.concatenate(ids),
-            np.concatenate(positions, axis=1),
-            np.concatenate(visual),
+            _joined(ids),
+            _joined(positions),
+            _joined(visual),
             tuple(pair.features for pair in pairs),
         )
         self._end, self._end_position = length, position
@@ -151,17 +154,18 @@ class Prefix:
         Slots attend to earlier ones only, so an unchanged beginning keeps its keys, values and answers. None
         when the last pass has answered it all. whole: a block of all slots, if any at all.
         """
-        slots: Ids = np.tile(self._model.prompt.slot_ids[request.labels], self._copies)
-        needed = (self._copies - 1) * self._model.window + request.needed
+        ids = self._model.prompt.slot_ids[request.labels]
+        slots: Ids = np.concatenate([ids] * self._copies)
+        needed = len(slots) - len(ids) + request.needed
         cached = min(len(self._slots), needed)
-        differs = np.flatnonzero(self._slots[:cached] != slots[:cached])
-        first = int(differs[0]) if len(differs) else cached
+        differs = self._slots[:cached] != slots[:cached]
+        first = int(differs.argmax()) if differs.any() else cached
         if first >= needed:
             return None
         if whole:
             first, needed = 0, len(slots)
         self._slots = slots[:needed]
-        positions = np.tile(np.arange(self._end_position + first, self._end_position + needed), (3, 1))
+        positions = self._steps[:, first:needed] + self._end_position
         asked = len(request.labels) if whole else request.needed
         wanted = min(asked, needed - first)  # only the last copy answers
         self._answered = slice(asked - wanted, asked)
@@ -182,3 +186,8 @@ class Prefix:
             self._answers[self._answered] = values
         answers: Probabilities = self._answers.copy()
         return answers
+
+
+def _joined(parts: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
+    """The parts behind one another on their last axis."""
+    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-1)

@@ -47,7 +47,7 @@ class Prompt:
         self.video_id = vocabulary[VIDEO_PAD]
         self._vision_start, self._vision_end = vocabulary[VISION_START], vocabulary[VISION_END]
         self._special = set(tokenizer.all_special_ids) | set(self.slot_ids.tolist()) | {self.video_id}
-        self._time_ids = lru_cache(maxsize=4096)(self._tokenize)
+        self._pair_ids = lru_cache(maxsize=1024)(self._make_pair)
 
     def _tokenize(self, text: str) -> list[int]:
         with panics_told():
@@ -84,9 +84,13 @@ class Prompt:
 
         The query and the first time belong together, since the tokenizer may join characters across them.
         """
-        text = self._time_ids(time) if query is None else self._tokenize(self._around_video(query)[0] + time)
+        return self._pair_ids(time if query is None else self._around_video(query)[0] + time, tokens)
+
+    def _make_pair(self, text: str, tokens: int) -> Ids:
         vision = [self._vision_start, *[self.video_id] * tokens, self._vision_end]
-        return np.array(text + vision, dtype=np.int64)
+        ids: Ids = np.array(self._tokenize(text) + vision, dtype=np.int64)
+        ids.flags.writeable = False  # whoever asks for the same gets it
+        return ids
 
     def ending(self, query: str) -> Ids:
         """Ids after the slots: the end of the user turn. No slot attends to them."""

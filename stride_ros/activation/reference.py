@@ -11,8 +11,6 @@ import time as clock
 from collections import deque
 from collections.abc import Sequence
 
-import numpy as np
-
 from stride_ros.activation.config import ActivationConfig
 from stride_ros.activation.context import Context
 from stride_ros.activation.denoising import Probabilities, SlotPass
@@ -28,7 +26,7 @@ _ENCODED_AT_ONCE = 8  # pairs; more only costs memory
 class _FrameKeeper:
     """Keeps the frames in context, as the prompts here start from pixels each time."""
 
-    encoded = False
+    encoded = recorded = False
     kept_pairs: Sequence[Pair] = ()
 
     def __init__(
@@ -109,7 +107,7 @@ class RecomputedPrompt(_FrameKeeper):
         prompt = self._prompt(self._encoded)
         slots = self._prefix.ask(request)
         assert slots is not None, "no slots are cached after a restart"
-        return _joined(prompt, slots)
+        return prompt.followed_by(slots)
 
 
 class RebuiltPrompt(_FrameKeeper):
@@ -135,16 +133,3 @@ def _runs_of_one_size(pairs: Sequence[FramePair]) -> list[list[FramePair]]:
             batches.append([])
         batches[-1].append(pair)
     return batches
-
-
-def _joined(prompt: TokenBlock, slots: TokenBlock) -> TokenBlock:
-    """Two blocks that follow each other as one."""
-    return TokenBlock(
-        prompt.cache,
-        prompt.start,
-        np.concatenate([prompt.ids, slots.ids]),
-        np.concatenate([prompt.positions, slots.positions], axis=1),
-        prompt.visual,
-        prompt.features,
-        slots.wanted,
-    )

@@ -32,10 +32,10 @@ class ActivationUpdate:
     time: of the newest frame it saw (s). labels (W,): 0 inactive, 1 active, 255 unseen. probabilities (W,):
     P(active) from the pass that decided the slot, 0 where no pass did. slot_starts (W,): s, stream time.
     resolution: s a slot. steps: passes over the window, the baseline included. events: published changes of
-    spans, in order. timings: seconds for `preprocess`, `vision`, `append`, `denoise` and `total`, since the
-    engine's previous decision, of all streams and watches together. passes: the labels after each diffusion
-    at this time; there are several after a completed span. query, stream, watch: what it is about, and the
-    names of the stream and of the watch.
+    spans, in order. timings: seconds for `preprocess`, `vision`, `append` (its share by tokens of the pass
+    that it ran with), `denoise` and `total`, since the engine's previous decision, of all streams and watches
+    together. passes: the labels after each diffusion at this time; there are several after a completed span.
+    query, stream, watch: what it is about, and the names of the stream and of the watch.
     """
 
     time: float

@@ -121,6 +121,10 @@ class _NotedPrompt:
         return self._prompt.memory_bytes
 
     @property
+    def recorded(self) -> bool:
+        return self._prompt.recorded
+
+    @property
     def kept_pairs(self) -> Sequence[Pair]:
         return self._prompt.kept_pairs
 

@@ -16,64 +16,19 @@ Exits with 1 if decisions differ.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import statistics
-import subprocess
-import sys
-import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from stride_ros.benchmark.busy_machine import ROOT, environment
+from stride_ros.benchmark.busy_machine import ROOT
 from stride_ros.benchmark.measure import QUERIES
+from stride_ros.benchmark.worker import Worker
 from stride_ros.qwen3_vl.checkpoint import EMBEDDED
 
-# A path given to `python FILE` would put this folder, with its modules' names, before the standard library's.
-_START = "import runpy, sys; sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
 _WORKER = Path(__file__).with_name("revision_worker.py")
-
-
-class Worker:
-    """A process that serves some of the cameras; it waits between its turns."""
-
-    def __init__(self, root: Path, model: str, cameras: range, queries: Sequence[str], batched: bool) -> None:
-        self._root = root.resolve()
-        options = ["--model", model, "--cameras", str(len(cameras)), "--first", str(cameras.start)]
-        options += [word for query in queries for word in ("--query", query)]
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", _START, str(_WORKER), *options, *(["--batched"] if batched else [])],
-            env=environment(root, OMP_NUM_THREADS="1"),
-            cwd=tempfile.gettempdir(),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    def run(self, ticks: int) -> dict[str, Any]:
-        """What the worker answers after so many ticks."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        try:
-            print(ticks, file=self._process.stdin, flush=True)
-            line = self._process.stdout.readline()
-        except BrokenPipeError:
-            line = ""
-        if not line:
-            raise SystemExit("revisions: a process has ended; what it says above is why.")
-        answer: dict[str, Any] = json.loads(line)
-        if not Path(answer["package"]).resolve().is_relative_to(self._root):
-            raise SystemExit(f"revisions: {answer['package']} was imported instead of {self._root}.")
-        return answer
-
-    def close(self) -> None:
-        """End the process."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait(60)
 
 
 @dataclass
@@ -88,7 +43,7 @@ class Way:
 
     def turn(self, ticks: int, counted: bool) -> None:
         """Run so many ticks."""
-        answers = [worker.run(ticks) for worker in self.workers]
+        answers = [worker.run(str(ticks)) for worker in self.workers]
         for row in zip(*(answer["labels"] for answer in answers), strict=True):
             self.labels.append([label for of_worker in row for label in of_worker])
         if counted:
@@ -107,7 +62,9 @@ def compare(
     with ExitStack() as stack:
 
         def started(root: Path, which: range, batched: bool) -> Worker:
-            worker = Worker(root, model, which, queries, batched)
+            given = ["--model", model, "--cameras", str(len(which)), "--first", str(which.start)]
+            given += [word for query in queries for word in ("--query", query)]
+            worker = Worker(root, _WORKER, [*given, *(["--batched"] if batched else [])])
             stack.callback(worker.close)
             return worker
 

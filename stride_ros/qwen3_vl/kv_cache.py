@@ -49,8 +49,10 @@ class KVCache(Protocol):
     def release(self) -> None:
         """Give back all memory, and with it the entries. The room stays."""
 
-    def write(self, layer: int, start: int, keys: torch.Tensor, values: torch.Tensor) -> None:
-        """Put keys and values (n, kv heads, head size) at `start`, in entries that are held."""
+    def write(self, layer: int, start: int, keys_values: torch.Tensor) -> None:
+        """Put the keys, and then the values, of all heads (2 * kv heads, n, head size) at `start`, in entries
+        that are held.
+        """
 
     def read_parts(self, layer: int, parts: int) -> Sequence[KeysAndValues]:
         """Views of keys and values in the first `parts` parts: (n, kv heads, part, head size) each, in order,
@@ -72,6 +74,10 @@ class StretchCache:
         self._reservation = Reservation(self._layout(0), dtype)
         self._held = 0  # entries since the last release, at most
         self._grown = 0
+        # Views of all layers, of the entries that were written and read last: those of the next layers, and
+        # often of the next pass.
+        self._rows: tuple[tuple[int, int], Sequence[torch.Tensor]] = ((0, 0), ())
+        self._sides: tuple[int, Sequence[torch.Tensor]] = (0, ())
 
     @property
     def memory_bytes(self) -> int:
@@ -98,6 +104,7 @@ class StretchCache:
         if self._held:
             self._reservation.tensor[:, :, :, : self._held] = old[:, :, :, : self._held]
         self._grown += 1
+        self._forget_views()
 
     def hold(self, tokens: int) -> None:
         if tokens > self.room:
@@ -107,16 +114,19 @@ class StretchCache:
     def release(self) -> None:
         self._reservation.release()
         self._held = 0
+        self._forget_views()
 
-    def write(self, layer: int, start: int, keys: torch.Tensor, values: torch.Tensor) -> None:
-        data, end = self._reservation.tensor, start + keys.shape[0]
-        data[layer, 0, :, start:end] = keys.transpose(0, 1)
-        data[layer, 1, :, start:end] = values.transpose(0, 1)
+    def write(self, layer: int, start: int, keys_values: torch.Tensor) -> None:
+        place = (start, start + keys_values.shape[1])
+        if place != self._rows[0]:
+            self._rows = (place, self._reservation.tensor.flatten(1, 2)[:, :, place[0] : place[1]].unbind())
+        self._rows[1][layer].copy_(keys_values)
 
     def read(self, layer: int, end: int) -> KeysAndValues:
-        """Views of the first `end` keys and values, (kv heads, end, head size) each."""
-        data = self._reservation.tensor
-        return data[layer, 0, :, :end], data[layer, 1, :, :end]
+        """Views of the first `end` keys and values, (1, kv heads, end, head size) each."""
+        if end != self._sides[0]:
+            self._sides = (end, self._reservation.tensor.flatten(0, 1)[None, :, :, :end].unbind(1))
+        return self._sides[1][2 * layer], self._sides[1][2 * layer + 1]
 
     def read_parts(self, layer: int, parts: int) -> Sequence[KeysAndValues]:
         _, sides, heads, _, size = self._layout(0)
@@ -126,6 +136,9 @@ class StretchCache:
 
     def places(self, parts: int) -> tuple[object, ...]:
         return (self._grown, self._reservation.moves)
+
+    def _forget_views(self) -> None:
+        self._rows, self._sides = ((0, 0), ()), (0, ())
 
     def _layout(self, room: int) -> tuple[int, int, int, int, int]:
         return (self._shape.layers, 2, self._shape.kv_heads, room, self._shape.head_dim)

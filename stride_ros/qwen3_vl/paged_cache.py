@@ -115,14 +115,13 @@ class PagedCache:
     def release(self) -> None:
         self._pool.give(self._pages)
 
-    def write(self, layer: int, start: int, keys: torch.Tensor, values: torch.Tensor) -> None:
-        written = 0
-        while written < keys.shape[0]:
+    def write(self, layer: int, start: int, keys_values: torch.Tensor) -> None:
+        joined, written = keys_values.view(2, -1, *keys_values.shape[1:]), 0  # (2, kv heads, n, head size)
+        while written < joined.shape[2]:
             index, first = divmod(start + written, self.part)
-            n = min(self.part - first, keys.shape[0] - written)
+            n = min(self.part - first, joined.shape[2] - written)
             data = self._pages[index].data[layer]
-            data[0, :, first : first + n] = keys[written : written + n].transpose(0, 1)
-            data[1, :, first : first + n] = values[written : written + n].transpose(0, 1)
+            data[:, :, first : first + n] = joined[:, :, written : written + n]
             written += n
 
     def read_parts(self, layer: int, parts: int) -> Sequence[KeysAndValues]:

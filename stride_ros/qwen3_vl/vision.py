@@ -15,6 +15,7 @@ import torch.nn.functional as F
 
 from stride_ros.qwen3_vl.architecture import VisionShape
 from stride_ros.qwen3_vl.patches import MERGE, PAIR, PATCH
+from stride_ros.qwen3_vl.rotary import rotate
 
 _ROPE_THETA = 10000.0
 _NORM_EPS = 1e-6
@@ -44,12 +45,14 @@ class PairFeatures:
 
 
 class _Linear:
+    """Of rows (n, inputs); the matrix is seen transposed, as the product takes it."""
+
     def __init__(self, weights: Weights, name: str, inputs: int, outputs: int) -> None:
-        self.weight = weights.tensor(f"{name}.weight", outputs, inputs)
+        self.weight = weights.tensor(f"{name}.weight", outputs, inputs).t()
         self.bias = weights.tensor(f"{name}.bias", outputs)
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        return F.linear(x, self.weight, self.bias)
+        return torch.addmm(self.bias, x, self.weight)
 
 
 class _Norm:
@@ -71,8 +74,8 @@ class _Merger:
         self.second = _Linear(weights, f"{name}.linear_fc2", self.width, shape.output)
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        merged = (x.shape[0], -1, self.width)
-        x = self.norm(x.reshape(merged)) if self.norm_after else self.norm(x).reshape(merged)
+        merged = (-1, self.width)
+        x = self.norm(x.view(merged)) if self.norm_after else self.norm(x).view(merged)
         return self.second(F.gelu(self.first(x)))
 
 
@@ -87,19 +90,15 @@ class _Block:
         self.down = _Linear(weights, f"{name}.mlp.linear_fc2", shape.intermediate, shape.hidden)
 
     def __call__(self, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
-        batch, patches, width = x.shape
-        qkv = self.qkv(self.norm1(x)).view(batch, patches, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        q, k = rotate(qkv[0], cos, sin), rotate(qkv[1], cos, sin)
-        attended = F.scaled_dot_product_attention(q, k, qkv[2])
-        x = x + self.proj(attended.transpose(1, 2).reshape(batch, patches, width))
-        return x + self.down(F.gelu(self.up(self.norm2(x)), approximate="tanh"))
-
-
-def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
-    """Rotary position embedding of x (..., d), the two halves of d being real and imaginary parts."""
-    half = x.shape[-1] // 2
-    turned = torch.cat((-x[..., half:], x[..., :half]), dim=-1)
-    return (x * cos + turned * sin).to(x.dtype)
+        """x (batch * patches, width) becomes the block's output; rotary tables (patches, head size)."""
+        qkv = self.qkv(self.norm1(x)).view(-1, len(cos), 3 * self.heads, cos.shape[1]).transpose(1, 2)
+        rotated = qkv[:, : 2 * self.heads]
+        rotate(rotated, cos, sin, out=rotated)
+        q, k, v = qkv.split_with_sizes([self.heads] * 3, 1)
+        attended = F.scaled_dot_product_attention(q, k, v)
+        x += self.proj(attended.transpose(1, 2).reshape(x.shape))
+        x += self.down(F.gelu(self.up(self.norm2(x)), approximate="tanh"))
+        return x
 
 
 class VisionTower:
@@ -110,7 +109,7 @@ class VisionTower:
         self._patch_weight = weights.tensor(
             "vision.patch_embed.proj.weight", shape.hidden, 3, PAIR, PATCH, PATCH
         )
-        self._patch_weight = self._patch_weight.reshape(shape.hidden, -1)
+        self._patch_weight = self._patch_weight.reshape(shape.hidden, -1).t()
         self._patch_bias = weights.tensor("vision.patch_embed.proj.bias", shape.hidden)
         self._positions = weights.tensor("vision.pos_embed.weight", shape.positions, shape.hidden)
         self._blocks = [_Block(weights, f"vision.blocks.{i}", shape) for i in range(shape.layers)]
@@ -124,17 +123,16 @@ class VisionTower:
     def encode(self, patches: torch.Tensor, rows: int, columns: int) -> list[PairFeatures]:
         """Features of B pairs: patches (B, 4 * rows * columns, 1536), rows and columns in cells of 32 px."""
         embedded, cos, sin = self._grid(rows, columns)
-        x = F.linear(patches, self._patch_weight, self._patch_bias) + embedded
+        x = torch.addmm(self._patch_bias, patches.flatten(0, 1), self._patch_weight)
+        x.view(len(patches), *embedded.shape).add_(embedded)
         stack = []
         for layer, block in enumerate(self._blocks):
             x = block(x, cos, sin)
             if layer in self._deepstack:
                 stack.append(self._deepstack[layer](x))
-        tokens = self._merger(x)
-        return [
-            PairFeatures(rows, columns, tokens[i], tuple(features[i] for features in stack))
-            for i in range(tokens.shape[0])
-        ]
+        stack.append(self._merger(x))
+        of_pairs = zip(*(torch.split(features, rows * columns) for features in stack), strict=True)
+        return [PairFeatures(rows, columns, tokens, tuple(deepstack)) for *deepstack, tokens in of_pairs]
 
     def _compute_grid(self, rows: int, columns: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Learned positions resampled to the grid, and rotary tables; both in the order of patches."""
@@ -151,5 +149,5 @@ class VisionTower:
         angles = torch.cat(
             ((order // width)[:, None] * frequency, (order % width)[:, None] * frequency), dim=-1
         )
-        angles = torch.cat((angles, angles), dim=-1)
+        angles = torch.cat((-angles, angles), dim=-1)
         return embedded, angles.cos(), angles.sin()

@@ -97,8 +97,9 @@ def test_a_slot_over_two_that_disagree_is_denoised_again():
     assert consensus.tolist() == [MASKED, INACTIVE, INACTIVE, INACTIVE]
 
 
-def test_without_retention_or_masked_slots_no_pass_is_run():
-    config = ActivationConfig(confidence_threshold=None)
+@pytest.mark.parametrize("threshold", [None, 0.75])
+def test_where_every_slot_is_settled_no_pass_is_run(threshold):
+    config = ActivationConfig(confidence_threshold=threshold)
     previous = History.of(window(9.0), np.zeros(4, dtype=np.uint8))
     outcome, passes = denoised(lambda labels: [0.5] * 4, config, previous, completed_until=10.0)
     assert passes == []

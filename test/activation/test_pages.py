@@ -136,7 +136,8 @@ def test_a_cache_reads_back_what_was_written_across_pages(in_pages):
         for cache, sign in zip(caches, (1, -1), strict=True):
             last = min(300, first + 7)
             cache.hold(last)
-            cache.write(1, first, sign * keys[first:last], values[first:last])
+            both = torch.cat((sign * keys[first:last], values[first:last]), 1)
+            cache.write(1, first, both.transpose(0, 1))
     for cache, sign in zip(caches, (1, -1), strict=True):
         runs = cache.read_parts(1, -(-300 // cache.part))
         assert len(runs) > 1
