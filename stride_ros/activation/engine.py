@@ -377,10 +377,11 @@ class ActivationEngine:
                 values[index] = replayed
         if batch:
             begin, blocks = clock.perf_counter(), [*appends, *batch.values()]
-            answers = self.model.slot_probabilities(joined(blocks))
+            others, passes = joined(appends, list(batch.values()))
+            answers = self.model.slot_probabilities([*others, *passes])[len(others) :]
             share = sum(len(block.ids) for block in appends) / sum(len(block.ids) for block in blocks)
             self._add_time("append", share * (clock.perf_counter() - begin))
-            values.update(zip(batch, (answer for answer in answers if len(answer)), strict=True))
+            values.update(zip(batch, answers, strict=True))
         else:
             self._run(appends, ())
         return {index: watch.passes.answer(values.get(index)) for index, (watch, _) in asked.items()}

@@ -61,19 +61,18 @@ class TokenBlock:
         )
 
 
-def joined(blocks: Sequence[TokenBlock]) -> list[TokenBlock]:
-    """The blocks in order; one without frame pairs is joined to the block that it follows in its cache."""
-    ends: dict[tuple[int, int], int] = {}  # where the block is that ends there
-    found: list[TokenBlock] = []
-    for block in blocks:
-        place = ends.get((id(block.cache), block.start)) if not block.features else None
-        if place is None:
-            place = len(found)
-            found.append(block)
-        else:
-            found[place] = found[place].followed_by(block)
-        ends[id(block.cache), block.end] = place
-    return found
+def joined(
+    appends: Sequence[TokenBlock], passes: Sequence[TokenBlock]
+) -> tuple[list[TokenBlock], list[TokenBlock]]:
+    """The passes in their order, each as one block with the append that it follows in its cache, if any; and
+    before them the appends that none follows.
+    """
+    ends = {(id(block.cache), block.end): index for index, block in enumerate(appends)}
+    rest, found = dict(enumerate(appends)), []
+    for block in passes:
+        before = rest.pop(ends.get((id(block.cache), block.start), -1), None)
+        found.append(block if before is None else before.followed_by(block))
+    return list(rest.values()), found
 
 
 class TextDecoder:

@@ -10,6 +10,7 @@ from stride_ros.activation.cached_prompt import CachedPrompt
 from stride_ros.activation.config import ActivationConfig
 from stride_ros.activation.engine import ActivationEngine
 from stride_ros.activation.model import ActivationModel
+from stride_ros.activation.session import ActivationSession
 from stride_ros.benchmark.calls_worker import count_calls
 from stride_ros.world.world import World
 
@@ -200,3 +201,28 @@ def test_what_is_appended_runs_with_the_first_pass(make_model, make_frames, note
         np.testing.assert_array_equal(update.labels, expected.labels)
         np.testing.assert_allclose(update.probabilities, expected.probabilities, atol=1e-4, rtol=0)
         assert 0 < update.timings["append"] < update.timings["total"]
+
+
+def test_answers_are_those_of_their_watches_in_whatever_order_frames_are_given(make_model, make_frames):
+    """With `wait` some streams append without deciding, and others decide."""
+    model, images = make_model(window=8, seed=3), make_frames(37, (64, 32))
+    config = ActivationConfig(max_frames=12, drop_frames=4, unmasking_steps=3, odd_frame="wait")
+    engine = ActivationEngine(model, config)
+    streams = [engine.open_stream(name) for name in ("front", "left", "right")]
+    sessions = {}
+    for stream, query in zip(streams, (*QUERIES, QUERIES[0]), strict=True):
+        stream.watch(query)
+        sessions[stream.name] = ActivationSession(model, query, config)
+    rng, decided = np.random.default_rng(4), 0
+    for tick in range(40):
+        given = [streams[index] for index in rng.permutation(3)[: rng.integers(1, 4)]]
+        frames = {stream: (images[(tick + streams.index(stream)) % 37], float(tick)) for stream in given}
+        updates = {update.stream: update for update in engine.push(frames)}
+        for stream, frame in frames.items():
+            expected = sessions[stream.name].push(*frame)
+            assert (expected is None) == (stream.name not in updates)
+            if expected is not None:
+                decided += 1
+                found = updates[stream.name].probabilities
+                np.testing.assert_allclose(found, expected.probabilities, atol=1e-4, rtol=0)
+    assert decided > 20
