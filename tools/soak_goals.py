@@ -16,6 +16,8 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
+import sys
 import tempfile
 from pathlib import Path
 
@@ -23,11 +25,11 @@ from goal_soak import graph  # first: it finds the package and sets the graph's 
 
 # isort: split
 import rclpy
-
 from goal_soak.cancels import run_cancel
 from goal_soak.clients import run_client
 from goal_soak.look_back import run_look_back
 from goal_soak.many import run_many
+
 from stride_ros.nodes.executor_thread import ExecutorThread
 
 PARTS = {"cancel": run_cancel, "many": run_many, "look-back": run_look_back}
@@ -38,9 +40,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("part", choices=(*PARTS, "client"))
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument(
-        "--cameras", type=int, default=0, help=f"named cameras, at most {len(graph.CAMERAS)}; 0: one without name"
-    )
+    names = f"named cameras, at most {len(graph.CAMERAS)}; 0: one without a name"
+    parser.add_argument("--cameras", type=int, default=0, help=names)
     parser.add_argument("--nice", type=int, default=0, help="niceness of the node")
     parser.add_argument("--count", type=int, default=0, help="cancels (500), or goals that look back (50)")
     parser.add_argument("--pause", type=float, default=1.0, help="s at most from a goal to its cancel")
@@ -51,6 +52,7 @@ def main() -> int:
     parser.add_argument("--clients", type=int, default=5, help="processes that send them")
     options = parser.parse_args()
     options.count = options.count or {"cancel": 500, "look-back": 50}.get(options.part, 0)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that no node is left behind
     rclpy.init()
     node = rclpy.create_node(f"soak_{os.getpid()}")
     thread = ExecutorThread(node)

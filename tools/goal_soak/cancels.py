@@ -132,7 +132,7 @@ def run_cancel(options: argparse.Namespace, folder: Path, node: Any) -> bool:
         f"cancels: {len(waited)}, median {p50 * 1000:.0f} ms, p99 {p99 * 1000:.0f} ms, "
         f"longest {longest * 1000:.0f} ms"
     )
-    print("the slowest (ms), and what a thread of the node and of the client waited for a processor meanwhile:")
+    print("the slowest (ms), and how long a thread of the node and of the client waited for a processor:")
     for row in sorted(waited, reverse=True)[: max(5, len(waited) // 100)]:
         print("  ", *(f"{1000 * seconds:6.0f}" for seconds in row))
     print(f"wrong outcomes: {dict(wrong) or 'none'}; watches at the end: {watches.newest}")

@@ -1,4 +1,4 @@
-"""The graph of a soak: nodes in processes of their own, cameras that wait for decisions, a client of goals."""
+"""The graph of a soak: nodes in processes of their own, cameras that wait for decisions, clients of goals."""
 
 from __future__ import annotations
 
@@ -69,7 +69,15 @@ def start_node(
     arguments = [part for name, value in values.items() for part in ("-p", f"{name}:={json.dumps(value)}")]
     path = os.pathsep.join(entry for entry in (str(ROOT), *sys.path) if entry)
     return subprocess.Popen(
-        ["nice", "-n", str(niceness), sys.executable, str(ROOT / "scripts" / script), "--ros-args", *arguments],
+        [
+            "nice",
+            "-n",
+            str(niceness),
+            sys.executable,
+            str(ROOT / "scripts" / script),
+            "--ros-args",
+            *arguments,
+        ],
         env={**os.environ, "PYTHONPATH": path, **(environment or {})},
         stdout=log.open("ab"),
         stderr=subprocess.STDOUT,
@@ -79,8 +87,10 @@ def start_node(
 class Camera:
     """Shows its next frame when the parameters' watch has decided on the one before; 1 s apart by stamp."""
 
-    def __init__(self, node: Any, name: str, picture: Callable[[int], np.ndarray], pause: float = 0.0) -> None:
-        """`picture(number)`: the frame of this number, (H, W, 3) uint8 RGB. `pause`: s before the next one."""
+    def __init__(
+        self, node: Any, name: str, picture: Callable[[int], np.ndarray], pause: float = 0.0
+    ) -> None:
+        """`picture(number)`: the frame of this number, (H, W, 3) uint8 RGB. `pause`: s after each one."""
         self.name, self.shown = name, 0
         self.ticks: list[float] = []  # s that each decision took
         self._picture, self._pause = picture, pause

@@ -13,7 +13,17 @@ from stride_ros.action import WaitForEvent
 from stride_ros.msg import ActivationSpan, WatchSpec
 from stride_ros.srv import AddWatch
 
-from goal_soak.graph import CAMERAS, DEEP_QOS, RESULT, SECOND, Camera, Client, WatchLists, start_node, wait_until
+from goal_soak.graph import (
+    CAMERAS,
+    DEEP_QOS,
+    RESULT,
+    SECOND,
+    Camera,
+    Client,
+    WatchLists,
+    start_node,
+    wait_until,
+)
 from stride_ros.nodes.messages import to_nanoseconds
 from stride_ros.text import topics
 from stride_ros.world import World

@@ -106,9 +106,7 @@ class Witness:
             for _, s in self.spans
             if (s.watch, s.camera) == ("query", name)
         ]
-        labels = {
-            to_nanoseconds(w.header.stamp): list(w.labels) for w in self.windows if w.camera == name
-        }
+        labels = {to_nanoseconds(w.header.stamp): list(w.labels) for w in self.windows if w.camera == name}
         spans, expected = alone(self.frames[name])
         other = sum(labels.get(stamp) != value for stamp, value in expected.items())
         return len(own), len(expected), other + len(labels.keys() - expected.keys()), own == spans
@@ -224,7 +222,8 @@ def run_many(options: argparse.Namespace, folder: Path, node: Any) -> bool:
             if end - time.monotonic() > 30:
                 clients.kill_one(end - time.monotonic())
             shown = "+".join(str(camera.shown) for camera in cameras)
-            print(f"{len(clients.goals)} goals ended, {clients.killed} clients killed, {shown} frames", flush=True)
+            ended = len(clients.goals)
+            print(f"{ended} goals ended, {clients.killed} clients killed, {shown} frames", flush=True)
         clients.finish()
         as_before = watches.become(["query"], 60)  # goals of clients that were killed time out
         for camera in cameras:
