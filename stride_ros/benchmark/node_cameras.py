@@ -71,6 +71,11 @@ class Recorder(Observer):
         """Whether all that will publish frames are known."""
         return all(self.node.count_publishers(s.topic_name) for s in self._subscriptions)
 
+    @property
+    def has_decisions(self) -> bool:
+        """Whether every frame that was heard has its decision."""
+        return len(self.windows) >= sum(len(frames) for frames in self.frames.values())
+
 
 def memory(pid: int) -> tuple[float, float]:
     """PSS and RSS of a process, in MB."""
@@ -128,7 +133,7 @@ def measure(names: Sequence[str], case: Case, model: str, seconds: float, togeth
         play(cameras, seconds)
         used, took = sum(cpu_seconds(pid) for pid in pids) - before, (time.time_ns() - begin) / SECOND
         sizes = [memory(pid) for pid in pids]
-        time.sleep(3.0)  # for the last decisions
+        observer.wait(lambda: observer.has_decisions, "the last decisions")
     observer.close()
     measured = [w for w in observer.windows if to_nanoseconds(w.header.stamp) >= begin]
     ticks = [1000 * window.inference_time for window in measured]

@@ -31,7 +31,7 @@ def run(*nodes: str | Callable[[], Node], args: Sequence[str] | None = None) -> 
 
     Each node is a factory or its import path, "package.module:Class". Nodes with a true `autostart` parameter
     configure and activate themselves first, all at once. Returns 0 after a signal, 1 when a node fails to
-    start by itself, 2 when a parameter or a source is wrong.
+    start by itself, 2 when a parameter, a source or the environment of ROS is wrong.
     """
     stopper = _Stopper()
     prepare_process()
@@ -40,7 +40,12 @@ def run(*nodes: str | Callable[[], Node], args: Sequence[str] | None = None) -> 
     from rclpy.signals import SignalHandlerOptions
 
     makers = [_resolve(node) for node in nodes]
-    rclpy.init(args=args if args is None else list(args), signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        rclpy.init(args=args if args is None else list(args), signal_handler_options=SignalHandlerOptions.NO)
+    except RuntimeError as error:
+        remedy = "; set ROS_LOG_DIR to a writable folder" if "log directory" in str(error) else ""
+        print(f"ROS 2 cannot start: {error}{remedy}.", file=sys.stderr)
+        return 2
     context = rclpy.get_default_context()
     running: list[_Runner] = []
     ended = threading.Event()

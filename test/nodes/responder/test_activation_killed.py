@@ -50,8 +50,8 @@ def every(profile: QoSProfile) -> QoSProfile:
 class Trial:
     """Both nodes in processes of their own, a camera, and the clock, which is that of the images."""
 
-    def __init__(self, graph: Any, processes: Any, url: str, home: Path) -> None:
-        self.graph, self._processes, self._home = graph, processes, str(home)
+    def __init__(self, graph: Any, processes: Any, url: str, home: Path, logs: Path) -> None:
+        self.graph, self._processes, self._home, self._logs = graph, processes, home, logs
         self.onsets: dict[int, float] = {}  # when each came (s, monotonic), by span id, in order
         self.repeated: list[int] = []  # ids of ONSETs that came again
         self.kills: list[float] = []  # s, monotonic
@@ -123,7 +123,9 @@ class Trial:
     def _start(self, script: str, **values: str) -> Any:
         values["use_sim_time"] = values["autostart"] = "true"
         flags = [part for name, value in values.items() for part in ("-p", f"{name}:={value}")]
-        return self._processes.start(script, "--ros-args", *flags, ROS_HOME=self._home)
+        # Without a folder for its logs no node of ROS starts.
+        logs = {"ROS_LOG_DIR": str(self._logs), "ROS_HOME": str(self._home)}
+        return self._processes.start(script, "--ros-args", *flags, **logs)
 
 
 @pytest.mark.parametrize("home", ["writable", "read-only"])
@@ -135,7 +137,7 @@ def test_no_id_comes_twice_and_nothing_is_said_again(
     if home == "read-only":
         folder.write_text("a file, below which nobody can make anything, not even root")
         folder /= "below"
-    trial = Trial(graph, processes, chat_server.url, folder)
+    trial = Trial(graph, processes, chat_server.url, folder, tmp_path / "logs")
     set_back = 0
     for _ in range(KILLS):
         trial.play(chance.randint(7, 25))
