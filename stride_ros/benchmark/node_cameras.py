@@ -59,17 +59,15 @@ class Recorder(Observer):
         super().__init__(*windows)
         self.frames: dict[str, list[Image]] = {name: [] for name in names}
         qos = QoSProfile(depth=50, reliability=QoSReliabilityPolicy.RELIABLE)
-        self._subscriptions = [
-            self.node.create_subscription(
-                Image, topics.of_camera(name, topics.FRAMES), self.frames[name].append, qos
-            )
-            for name in names
-        ]
+        self._topics = [*windows, *(topics.of_camera(name, topics.FRAMES) for name in names)]
+        for name in names:
+            topic = topics.of_camera(name, topics.FRAMES)
+            self.node.create_subscription(Image, topic, self.frames[name].append, qos)
 
     @property
-    def hears_frames(self) -> bool:
-        """Whether all that will publish frames are known."""
-        return all(self.node.count_publishers(s.topic_name) for s in self._subscriptions)
+    def hears_all(self) -> bool:
+        """Whether all that will publish frames and decisions are known."""
+        return all(self.node.count_publishers(topic) for topic in self._topics)
 
     @property
     def has_decisions(self) -> bool:
@@ -124,7 +122,7 @@ def measure(names: Sequence[str], case: Case, model: str, seconds: float, togeth
     with ExitStack() as stack:
         pids = [stack.enter_context(node_process(*arguments)).pid for arguments in nodes]
         observer.wait(
-            lambda: observer.hears_frames and all(c.publisher.get_subscription_count() for c in cameras),
+            lambda: observer.hears_all and all(c.publisher.get_subscription_count() for c in cameras),
             "the nodes",
         )
         time.sleep(2.0)  # a publisher learns of its subscribers a little later than they of it
@@ -133,7 +131,9 @@ def measure(names: Sequence[str], case: Case, model: str, seconds: float, togeth
         play(cameras, seconds)
         used, took = sum(cpu_seconds(pid) for pid in pids) - before, (time.time_ns() - begin) / SECOND
         sizes = [memory(pid) for pid in pids]
-        observer.wait(lambda: observer.has_decisions, "the last decisions")
+        patience = time.monotonic() + 30.0
+        while not observer.has_decisions and time.monotonic() < patience:
+            time.sleep(0.1)
     observer.close()
     measured = [w for w in observer.windows if to_nanoseconds(w.header.stamp) >= begin]
     ticks = [1000 * window.inference_time for window in measured]

@@ -30,7 +30,7 @@ from stride_ros.msg import ActivationWindow, Watches  # noqa: E402
 
 from stride_ros.imaging.images import rgb_to_image  # noqa: E402
 from stride_ros.nodes.messages import to_nanoseconds, to_time  # noqa: E402
-from stride_ros.nodes.qos import SERVICES_QOS, WATCHES_QOS, WINDOW_QOS  # noqa: E402
+from stride_ros.nodes.qos import SERVICES_QOS, WATCHES_QOS  # noqa: E402
 from stride_ros.text import topics  # noqa: E402
 
 GOLDEN = ROOT / "test" / "golden" / "checkpoint_single"
@@ -97,7 +97,7 @@ class Camera:
         self._stamp = 0
         self._decided, self._stopped = threading.Event(), threading.Event()
         self._publisher = node.create_publisher(Image, topics.of_camera(name, topics.IMAGE), DEEP_QOS)
-        node.create_subscription(ActivationWindow, topics.WINDOW, self._on_window, WINDOW_QOS)
+        node.create_subscription(ActivationWindow, topics.WINDOW, self._on_window, DEEP_QOS)
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def start(self) -> None:
