@@ -187,7 +187,7 @@ class ActivationWorker:
         self._measure()
 
     def _rest(self) -> bool:
-        """Nothing else waits: take over what is to be watched for, and let watches that look back catch up."""
+        """Nothing else waits: take over the list of watches, and let those that look back catch up."""
         if self._is_broken:
             return False
         if self._is_stale:
