@@ -20,8 +20,8 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,13 +84,16 @@ CASES = [
 
 
 class Observer:
-    """Listens to the node from a thread of its own."""
+    """Listens to nodes from a thread of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, *windows: str) -> None:
+        """`windows`: the topics of their decisions; by default that of a node without a namespace."""
         self.node = rclpy.create_node("camera_load")
         self.decided: list[int] = []  # stamps (ns)
+        self.windows: list[ActivationWindow] = []
         self.values: dict[str, str] = {}  # of the newest status
-        self.node.create_subscription(ActivationWindow, topics.WINDOW, self._on_window, WINDOW_QOS)
+        for topic in windows or (topics.WINDOW,):
+            self.node.create_subscription(ActivationWindow, topic, self._on_window, WINDOW_QOS)
         self.node.create_subscription(DiagnosticArray, topics.DIAGNOSTICS, self._on_status, DIAGNOSTICS_QOS)
         self._thread = ExecutorThread(self.node)
 
@@ -103,11 +106,12 @@ class Observer:
         deadline = time.monotonic() + MATCH_TIMEOUT
         while not condition():
             if time.monotonic() > deadline:
-                raise SystemExit(f"camera_load: waited {MATCH_TIMEOUT:.0f} s for {what}.")
+                raise SystemExit(f"Waited {MATCH_TIMEOUT:.0f} s for {what}.")
             time.sleep(0.05)
 
     def _on_window(self, window: ActivationWindow) -> None:
         self.decided.append(to_nanoseconds(window.header.stamp))
+        self.windows.append(window)
 
     def _on_status(self, array: DiagnosticArray) -> None:
         for status in array.status:
@@ -116,25 +120,31 @@ class Observer:
 
 
 class Camera:
-    """Publishes one serialised picture with the stamps of a camera that keeps its rate exactly."""
+    """Publishes serialised pictures with the stamps of a camera that keeps its rate exactly."""
 
-    def __init__(self, node: rclpy.node.Node, case: Case) -> None:
+    def __init__(
+        self, node: rclpy.node.Node, case: Case, name: str = "", scenes: Sequence[np.ndarray] = ()
+    ) -> None:
+        """`name`: of the camera among several. `scenes`: (H, W, 3) uint8 RGB, each shown for a second."""
         width, height = case.size
-        y, x = np.mgrid[:height, :width]
-        scene = np.stack([x * 255 // width, y * 255 // height, (x + y) % 256], axis=-1).astype(np.uint8)
-        header = Header(frame_id="camera")
+        if not scenes:
+            y, x = np.mgrid[:height, :width]
+            scene = np.stack([x * 255 // width, y * 255 // height, (x + y) % 256], axis=-1)
+            scenes = [scene.astype(np.uint8)]
+        header = Header(frame_id=name or "camera")
         if case.transport == "raw":
-            kind, message = Image, rgb_to_image(scene, header)
+            kind, convert = Image, rgb_to_image
         else:
-            kind, message = CompressedImage, rgb_to_compressed(scene, header)
-        data = serialize_message(message)
+            kind, convert = CompressedImage, rgb_to_compressed
+        data = [serialize_message(convert(scene, header)) for scene in scenes]
         # CDR: 4 bytes of encapsulation, then header.stamp; the second byte tells the byte order.
-        self._head, self._tail = data[:4], data[12:]
-        self._stamp = struct.Struct("<iI" if data[1] & 1 else ">iI")
-        self.megabytes = len(data) / 1e6
+        self._parts = [(message[:4], message[12:]) for message in data]
+        self._stamp = struct.Struct("<iI" if data[0][1] & 1 else ">iI")
+        self.megabytes = len(data[0]) / 1e6
         qos = QoSProfile(depth=CAMERA_QOS.depth, reliability=QoSReliabilityPolicy[case.camera.upper()])
-        self.publisher = node.create_publisher(kind, case.topic, qos)
+        self.publisher = node.create_publisher(kind, topics.of_camera(name, case.topic), qos)
         self._period = 1.0 / case.rate
+        self._shown = 0  # images
 
     def play(self, seconds: float) -> list[int]:
         """Publish for so long; return the stamps (ns) of all images."""
@@ -143,7 +153,9 @@ class Camera:
         while due < started + seconds:
             time.sleep(max(due - time.monotonic(), 0.0))
             stamps.append(time.time_ns())
-            self.publisher.publish(self._head + self._stamp.pack(*divmod(stamps[-1], SECOND)) + self._tail)
+            head, tail = self._parts[int(self._shown * self._period) % len(self._parts)]
+            self.publisher.publish(head + self._stamp.pack(*divmod(stamps[-1], SECOND)) + tail)
+            self._shown += 1
             # A camera that cannot keep up leaves images out, and does not catch up.
             due = max(due + self._period, time.monotonic())
         return stamps
@@ -155,8 +167,7 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")  # utime, stime
 
 
-@contextmanager
-def activation_node(case: Case, model: str) -> Iterator[subprocess.Popen[bytes]]:
+def activation_node(case: Case, model: str) -> AbstractContextManager[subprocess.Popen[bytes]]:
     """The node as a process of its own, watching the case's camera."""
     parameters = {
         "model": model,
@@ -165,7 +176,14 @@ def activation_node(case: Case, model: str) -> Iterator[subprocess.Popen[bytes]]
     }
     if case.node:
         parameters[f"qos_overrides./{case.topic}.subscription.reliability"] = case.node
+    return node_process(parameters)
+
+
+@contextmanager
+def node_process(parameters: Mapping[str, object], namespace: str = "/") -> Iterator[subprocess.Popen[bytes]]:
+    """The activation node with these parameters, as a process of its own."""
     arguments = [word for name, value in parameters.items() for word in ("-p", f"{name}:={value}")]
+    arguments += ["-r", f"__ns:={namespace}"]
     command = [sys.executable, str(ROOT / "scripts" / "activation_node"), "--ros-args", *arguments]
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
     environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}

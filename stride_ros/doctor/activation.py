@@ -47,7 +47,7 @@ def activation_memory(
     tokens = height // CELL * (width // CELL)
     item = dtype.itemsize
     seen = working_bytes(cameras * tokens * _PATCHES, vision.hidden, vision.intermediate, item)
-    appended = 2 * cameras * queries * tokens + 2 * planned.window  # both caches of a query
+    appended = cameras * queries * 2 * (tokens + planned.window)  # both caches of a query, and its first pass
     return StageMemory(
         planned.memory_bytes, state, seen + working_bytes(appended, text.hidden, text.intermediate, item)
     )

@@ -16,7 +16,7 @@ from stride_ros.imaging.images import rgb_to_image
 from stride_ros.msg import ActivationSpan, ActivationWindow
 from stride_ros.nodes.image_input import LiveFrame
 from stride_ros.nodes.messages import to_time
-from stride_ros.nodes.qos import DEBUG_IMAGE_QOS, FRAMES_QOS, SPAN_QOS, WINDOW_QOS
+from stride_ros.nodes.qos import DEBUG_IMAGE_QOS, FRAMES_QOS, SPAN_QOS, WINDOWS_KEPT_QOS
 from stride_ros.text import topics
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class ActivationOutput(DecisionSink[LiveFrame]):
         self._node = node
         self._span_ids, self._model = span_ids, model
         self._spans = node.create_publisher(ActivationSpan, topics.SPAN, SPAN_QOS)
-        self._windows = node.create_publisher(ActivationWindow, topics.WINDOW, WINDOW_QOS)
+        self._windows = node.create_publisher(ActivationWindow, topics.WINDOW, WINDOWS_KEPT_QOS)
         self._frames, self._pictures = (
             {name: node.create_publisher(Image, topics.of_camera(name, topic), qos) for name in cameras}
             for topic, qos in ((topics.FRAMES, FRAMES_QOS), (topics.PICTURE, DEBUG_IMAGE_QOS))

@@ -114,6 +114,7 @@ class ActivationWorker:
         self._gate = Gate(sink)
         self._path = FramePath[LiveFrame](open_engine(), notes, self._gate)
         self._is_broken = False  # whether the engine must be replaced
+        self._is_stale = False  # whether what is to be watched for may have changed
         self._readiness: Mapping[str, bool] = {}
         self.memory = StreamMemory(log)
         self._thread = LatestWorker[Callable[[], LiveFrame]](
@@ -158,8 +159,12 @@ class ActivationWorker:
         self._thread.post(lambda: self._restart(cameras), discard=cameras)
 
     def refresh(self) -> None:
-        """Take over what is to be watched for now, without waiting for a frame."""
-        self._thread.post(self._refresh)
+        """Take over what is to be watched for now, without waiting for a frame.
+
+        No frame waits for it: the next one is decided on by what is to be watched for then.
+        """
+        self._is_stale = True
+        self._thread.wake()
 
     def stop(self, timeout: float) -> bool:
         """End the streams and the thread; False if that has not returned in `timeout` s and is left behind.
@@ -181,15 +186,14 @@ class ActivationWorker:
         self._thread.charge(self._path.take(due))
         self._measure()
 
-    def _refresh(self) -> None:
-        if not self._is_broken:
-            self._apply()
-            self._measure()
-
     def _rest(self) -> bool:
-        """Nothing else waits: let watches that look back catch up."""
+        """Nothing else waits: take over the list of watches, and let those that look back catch up."""
         if self._is_broken:
             return False
+        if self._is_stale:
+            self._apply()
+            self._measure()
+            return True
         caught_up = self._path.engine.catch_up()
         if caught_up:
             self._measure()
@@ -197,6 +201,7 @@ class ActivationWorker:
 
     def _apply(self) -> None:
         """Take over what is to be watched for now; where that cannot be, tell, and go on as before."""
+        self._is_stale = False  # first: what changes from now on is news
         try:
             self._path.apply(*self._settings())
         except StrideError as error:

@@ -33,6 +33,8 @@ COMMENTARY_KEPT_QOS = _profile(100, reliable=True, latched=True)
 # As much as is kept: what was said just before somebody wanted to know counts, too.
 FINALS_HEARD_QOS = COMMENTARY_KEPT_QOS
 WINDOW_QOS = _profile(10, reliable=True)
+# One message for each watch and camera comes at once: by ten, a listener that is held up would lack some.
+WINDOWS_KEPT_QOS = _profile(1000, reliable=True)
 TEXT_QOS = _profile(10, reliable=True)
 QUERY_QOS = _profile(10, reliable=True)
 # Requests that wait while the node is busy, such as with loading a model; by default only ten do.

@@ -14,7 +14,7 @@ from stride_ros.activation.identity import span_number
 from stride_ros.imaging.images import image_to_rgb
 from stride_ros.msg import ActivationSpan, ActivationWindow, Commentary
 from stride_ros.nodes.messages import to_nanoseconds
-from stride_ros.nodes.qos import COMMENTARY_QOS, FRAMES_QOS, SPAN_QOS, WINDOW_QOS
+from stride_ros.nodes.qos import COMMENTARY_QOS, FRAMES_QOS, SPAN_QOS, WINDOWS_KEPT_QOS
 from stride_ros.runs.record import OFFSET, STATUSES, Expected, QueryRun, Run, Said
 from stride_ros.runs.recorder import RunRecorder
 from stride_ros.terminal import one_line
@@ -38,7 +38,7 @@ class Listener(Node):  # type: ignore[misc]  # untyped library
         self._newest_decision = 0
         self._last_heard = time.monotonic()
         self.create_subscription(Image, topics.FRAMES, self._on_frame, FRAMES_QOS)
-        self.create_subscription(ActivationWindow, topics.WINDOW, self._on_window, WINDOW_QOS)
+        self.create_subscription(ActivationWindow, topics.WINDOW, self._on_window, WINDOWS_KEPT_QOS)
         self.create_subscription(ActivationSpan, topics.SPAN, self._on_span, SPAN_QOS)
         self.create_subscription(Commentary, topics.COMMENTARY, self._on_commentary, COMMENTARY_QOS)
 

@@ -32,7 +32,7 @@ def run(*nodes: str | Callable[[], Node], args: Sequence[str] | None = None) -> 
 
     Each node is a factory or its import path, "package.module:Class". Nodes with a true `autostart` parameter
     configure and activate themselves first, all at once. Returns 0 after a signal, 1 when a node fails to
-    start by itself, 2 when a parameter or a source is wrong.
+    start by itself, 2 when a parameter, a source or the environment of ROS is wrong.
     """
     stopper = _Stopper()
     prepare_process()

@@ -20,7 +20,7 @@ class LatestWorker(Generic[T]):
 
     `on_error(exception)` is called in the worker's thread with whatever work or a task raises; the thread
     goes on. `rest()` does a short piece of what can wait, while there is nothing else to do: again and again
-    until it returns False, and again after the next item or task.
+    until it returns False, and again after the next item or task, or when `wake` is called.
     """
 
     def __init__(
@@ -37,6 +37,7 @@ class LatestWorker(Generic[T]):
         self._tasks: deque[Callable[[], None]] = deque()
         self._stopping = False
         self._working = False
+        self._woken = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
@@ -50,9 +51,10 @@ class LatestWorker(Generic[T]):
 
     @property
     def is_idle(self) -> bool:
-        """Whether all that was submitted and posted is done."""
+        """Whether all that was submitted and posted is done, and what `wake` was called for."""
         with self._wake:
-            return not self._tasks and self._items.seconds_to_next is None and not self._working
+            waits = self._tasks or self._woken or self._items.seconds_to_next is not None
+            return not waits and not self._working
 
     def submit(self, name: str, item: T) -> None:
         """Offer an item; one of this name that still waits is dropped in its favour."""
@@ -73,6 +75,12 @@ class LatestWorker(Generic[T]):
             self._tasks.append(task)
             self._wake.notify()
 
+    def wake(self) -> None:
+        """Let `rest` be called once more; however often this is asked for, no item waits longer for it."""
+        with self._wake:
+            self._woken = True
+            self._wake.notify()
+
     def stop(self, timeout: float | None = None) -> bool:
         """Finish what runs and all tasks, forget what waits, join; False if `timeout` (s) passed."""
         with self._wake:
@@ -90,16 +98,20 @@ class LatestWorker(Generic[T]):
             with self._wake:
                 self._working = False
                 job = self._next()
-                while job is None and not resting and not self._stopping:
+                while job is None and not resting and not self._woken and not self._stopping:
                     self._wake.wait(self._items.seconds_to_next)
                     job = self._next()
                 if job is None and self._stopping:
                     return
-                self._working = job is not None
+                self._working = job is not None or self._woken
+                if job is None:
+                    self._woken = False
             try:
-                if job is not None:
+                if job is None:
+                    resting = self._rest()
+                else:
                     job()
-                resting = self._rest()
+                    resting = True
             except Exception as error:  # the thread must outlive any single frame
                 resting = False
                 self._on_error(error)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import random
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -46,7 +43,6 @@ ONE = {
 CONFIG = ActivationConfig(unmasking_steps=4, trigger=TriggerConfig(min_confidence=0.0))
 RELIABLE = QoSProfile(depth=50, reliability=QoSReliabilityPolicy.RELIABLE)
 RESPONSE = AddWatch.Response
-REQUESTS = 300 * int(os.environ.get("STRIDE_FUZZ", "1"))
 
 
 def grey(index: int) -> np.ndarray:
@@ -321,63 +317,3 @@ def test_ids_limits_and_owners_are_respected(graph: Any) -> None:
     assert "\x1b" not in unknown.error_msg
     assert robot.node.set_parameters([Parameter("max_watches", value=0)])[0].successful
     assert robot.remove("a").success
-
-
-def random_spec(rng: random.Random) -> WatchSpec:
-    """Mostly close to a valid one."""
-
-    def one_of(usual: Any, *unusual: Any) -> Any:
-        return usual if rng.random() < 0.85 else rng.choice(unusual)
-
-    def seconds() -> Duration:
-        return Duration(sec=one_of(0, 1, 600, -1, 2**31 - 1, -(2**31)), nanosec=one_of(0, 1, 2**32 - 1))
-
-    return WatchSpec(
-        id=one_of(f"id_{rng.randrange(8)}", "", "query", "query_3", "x" * 65, "\x1b[2J", "ünï", "a/b", "\0"),
-        query=one_of(f"Tell me when {rng.randrange(3)} come.", "", " ", "x" * 3000, "<active>", "\0", "🤖"),
-        cameras=one_of([], ["front"], [""], ["front"] * 100),
-        min_active_seconds=one_of(-1.0, 0.0, 3.0, 1e30, float("nan"), float("inf"), float("-inf")),
-        min_confidence=one_of(-1.0, 0.0, 1.0, 1.5, float("nan"), float("inf")),
-        look_back=seconds(),
-        lifetime=seconds(),
-        respond=rng.random() < 0.5,
-        owner=one_of("", "me", "x" * 10_000, "\x1b[2J"),
-    )
-
-
-def test_random_requests_are_answered_and_leave_the_parameters_watch(robot: Robot) -> None:
-    rng, graph = random.Random(7), robot.graph
-    add = graph.observer.create_client(AddWatch, "/activation/add_watch")
-    remove = graph.observer.create_client(RemoveWatch, "/activation/remove_watch")
-    assert add.wait_for_service(60.0)
-    assert remove.wait_for_service(60.0)
-    ids, outcomes = set(), Counter[int]()
-    for number in range(REQUESTS):
-        spec = random_spec(rng)
-        if rng.random() < 0.8:
-            future = add.call_async(AddWatch.Request(spec=spec, replace=rng.random() < 0.3))
-        else:
-            future = remove.call_async(RemoveWatch.Request(id=spec.id))
-        response = graph.wait(lambda f=future: f.done() and f.result(), "the answer")
-        assert response.success == (response.error_code == 0) == (not response.error_msg)
-        assert len(response.error_msg) <= 1000
-        assert response.error_msg.isprintable()
-        outcomes[response.error_code] += 1
-        if response.success and isinstance(response, RESPONSE):
-            ids.add(response.id)
-        if number % 20 == 0:
-            message = rgb_to_image(grey(robot.sent), Header(stamp=to_time(ORIGIN + robot.sent * SECOND)))
-            robot.camera.publish(message)
-            robot.sent += 1
-    assert outcomes[0] > REQUESTS / 10
-    for id in ids:
-        future = remove.call_async(RemoveWatch.Request(id=id))
-        graph.wait(future.done, "the answer")
-    robot.seen(lambda watches: list(watches) == ["query"], "the list as before")
-    for message in robot.watches:
-        for watch in message.watches:
-            assert watch.expires.sec == 0 or watch.since.sec <= watch.expires.sec
-    count = len(robot.windows)
-    graph.wait(lambda: robot.node._worker.is_idle, "the end of the work")
-    robot.play(1, 1)
-    assert {window.watch for window in robot.windows[count:]} == {"query"}

@@ -100,6 +100,23 @@ def test_what_can_wait_is_done_in_pieces_between_items(gate: threading.Event) ->
     assert done == ["first", "rest", "rest", "second", "rest", "task", "rest"]
 
 
+def test_no_item_waits_for_what_can_wait_however_often_that_is_asked_for() -> None:
+    worked = threading.Event()
+
+    def rest() -> bool:
+        worker.wake()
+        worker.submit("", 1)
+        return False
+
+    worker = LatestWorker("test", lambda items: worked.set(), on_error=lambda error: None, rest=rest)
+    worker.start()
+    assert worker.is_idle
+    worker.wake()
+    assert worked.wait(10)
+    assert not worker.is_idle, "it is asked for again and again"
+    assert worker.stop(10)
+
+
 def test_tasks_run_in_order_before_the_item_and_may_discard_it(gate: threading.Event) -> None:
     done: list[object] = []
     begun = threading.Event()

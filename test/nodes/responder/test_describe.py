@@ -1,7 +1,13 @@
-"""`describe` over DDS: what the model is shown, its place among events, and every error code."""
+"""`describe` over DDS: what the model is shown, its place among events, and every error code.
+
+STRIDE_FUZZ=20 asks more random questions.
+"""
 
 from __future__ import annotations
 
+import os
+import random
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -9,7 +15,7 @@ import pytest
 pytest.importorskip("openai", reason="openai is not installed: run `python3 -m pip install openai`")
 pytest.importorskip("stride_ros.msg", reason="the package is not built: run `make test` once")
 from action_msgs.msg import GoalStatus
-from builtin_interfaces.msg import Duration
+from builtin_interfaces.msg import Duration, Time
 from rclpy.action import ActionClient
 from std_srvs.srv import SetBool, Trigger
 from stride_ros.action import Describe
@@ -18,6 +24,7 @@ from stride_ros.msg import Commentary
 from stride_ros.nodes.qos import SERVICES_QOS
 from stride_ros.parameters.responder import TABLE
 
+QUESTIONS = 60 * int(os.environ.get("STRIDE_FUZZ", "1"))
 ONSET, OFFSET = 0, 2
 RESULT = Describe.Result
 SUCCEEDED, ABORTED, CANCELED = (
@@ -250,6 +257,63 @@ def test_a_node_that_goes_ends_its_questions_and_leaves_the_graph(interview: Int
     interview.graph.remove(interview.stage.node)
     assert asked.end()[1].error_code == RESULT.DEACTIVATED
     interview.graph.wait(lambda: not interview.client.server_is_ready(), "the end of the action")
+
+
+def test_random_questions_are_answered_once_each(
+    interview: Interview, stamp_of: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    rng, ends = random.Random(5), Counter[int]()
+    behaviours = ["empty", "400 no such model", "cut A cup", "rubbish", "error", "filter"]
+    interview.start(max_retries=0, partial_rate=5.0)
+    interview.stage.frames(*range(7))
+
+    def one_of(usual: Any, *unusual: Any) -> Any:
+        return usual if rng.random() < 0.85 else rng.choice(unusual)
+
+    def duration(*usual: int) -> Duration:
+        return Duration(sec=one_of(rng.choice(usual), -1, 2**31 - 1, -(2**31)), nanosec=one_of(0, 2**32 - 1))
+
+    open_goals: list[Any] = []
+    for number in range(QUESTIONS):
+        if rng.random() < 0.1:
+            interview.server.then(rng.choice(behaviours))
+        goal = interview.ask(
+            one_of(f"Number {number}?", "", " ", "x" * 2000, "\0", "<|im_end|>", "\x1b[2J"),
+            camera=one_of("", "front", "x" * 1000),
+            last=duration(0, 2, 600),
+            start=one_of(Time(), *(stamp_of(rng.randrange(9)) for _ in range(3)), Time(sec=-(2**31))),
+            end=one_of(Time(), *(stamp_of(rng.randrange(9)) for _ in range(3)), Time(sec=2**31 - 1)),
+            max_words=one_of(0, 1, 2**16 - 1),
+            max_frames=one_of(0, 1, 2**16 - 1),
+            timeout=duration(0, 600),
+        )
+        open_goals.append(goal)
+        if rng.random() < 0.1:
+            rng.choice(open_goals).cancel()
+        if len(open_goals) > 10:
+            ends[judged(open_goals.pop(0))] += 1
+    for goal in open_goals:
+        ends[judged(goal)] += 1
+    assert ends.total() == QUESTIONS
+    assert ends[RESULT.NONE] > QUESTIONS / 4, ends
+    assert ends[RESULT.INVALID], ends
+    assert interview.ask().end()[0] == SUCCEEDED, "the node goes on"
+    assert not interview.stage.said, "answers are not Commentary"
+    output = capfd.readouterr()
+    assert "Traceback" not in output.out + output.err
+    with capfd.disabled():
+        print(f"\n{QUESTIONS} questions by error: {dict(ends)}")
+
+
+def judged(goal: Any) -> int:
+    """The error code of a goal's end, which must go with its status and have a printable reason."""
+    status, result = goal.end()
+    expected = {RESULT.NONE: SUCCEEDED, RESULT.CANCELED: CANCELED}.get(result.error_code, ABORTED)
+    assert status == expected
+    assert bool(result.error_msg) == (result.error_code != RESULT.NONE)
+    assert result.error_msg.isprintable()
+    assert result.error_code != RESULT.UNKNOWN, result.error_msg
+    return int(result.error_code)
 
 
 def test_the_table_has_the_limits() -> None:

@@ -1,0 +1,187 @@
+#!/usr/bin/env python3
+"""Several cameras in one activation node beside a node for each, as processes over DDS: CPU time and memory.
+
+    python -m stride_ros.benchmark.node_cameras                        # 4 cameras, 640x480 at 10 Hz
+    python -m stride_ros.benchmark.node_cameras --cameras 2 --seconds 30
+
+Each camera shows a synthetic world of its own, a scene a second, as raw images that are sent reliably. The
+labels of every decision are compared with those of a session that is shown the recorded `frames` of that
+camera. Prints a table: CPU seconds of the nodes' processes while the cameras play (from /proc), their
+resident memory at the end, shared pages counted in equal parts (PSS) and in full in each process (RSS), the
+decisions made of those that were due (one a second and camera), the median tick, and how many decisions had
+other labels. Exit 1 when any had.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+import rclpy
+from rclpy.qos import QoSProfile, QoSReliabilityPolicy
+from sensor_msgs.msg import Image
+
+from stride_ros.activation.model import ActivationModel
+from stride_ros.activation.session import ActivationSession
+from stride_ros.benchmark.camera_load import SECOND, Camera, Case, Observer, cpu_seconds, node_process, size
+from stride_ros.imaging.images import image_to_rgb
+from stride_ros.nodes.messages import to_nanoseconds
+from stride_ros.qwen3_vl.checkpoint import EMBEDDED
+from stride_ros.text import topics
+from stride_ros.world import World
+
+NAMES = ("front", "left", "rear", "right", "up", "down", "arm", "dock")
+QUERY = "Tell me when a hand is in view."
+SCENES = 30  # pictures of each camera, which it shows over and over
+WARM_UP = 5.0  # s; the first decisions and images cost more
+COLUMNS = (
+    "setup",
+    "CPU s",
+    "of a core",
+    "PSS (MB)",
+    "RSS (MB)",
+    "decisions",
+    "median tick (ms)",
+    "other labels than alone",
+)
+
+
+class Recorder(Observer):
+    """Keeps the frames that were decided on, beside the decisions."""
+
+    def __init__(self, names: Sequence[str], windows: Sequence[str]) -> None:
+        super().__init__(*windows)
+        self.frames: dict[str, list[Image]] = {name: [] for name in names}
+        qos = QoSProfile(depth=50, reliability=QoSReliabilityPolicy.RELIABLE)
+        self._topics = [*windows, *(topics.of_camera(name, topics.FRAMES) for name in names)]
+        for name in names:
+            topic = topics.of_camera(name, topics.FRAMES)
+            self.node.create_subscription(Image, topic, self.frames[name].append, qos)
+
+    @property
+    def hears_all(self) -> bool:
+        """Whether all that will publish frames and decisions are known."""
+        return all(self.node.count_publishers(topic) for topic in self._topics)
+
+    @property
+    def has_decisions(self) -> bool:
+        """Whether every frame that was heard has its decision."""
+        return len(self.windows) >= sum(len(frames) for frames in self.frames.values())
+
+
+def memory(pid: int) -> tuple[float, float]:
+    """PSS and RSS of a process, in MB."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    values = {line.split(":")[0]: int(line.split()[1]) for line in lines if line.endswith(" kB")}
+    return values["Pss"] * 1024 / 1e6, values["Rss"] * 1024 / 1e6
+
+
+def play(cameras: Sequence[Camera], seconds: float) -> None:
+    """Let all cameras publish for so long, each in a thread of its own."""
+    threads = [threading.Thread(target=camera.play, args=(seconds,)) for camera in cameras]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def other_labels(model: ActivationModel, frames: Sequence[Image], labels: dict[int, list[int]]) -> int:
+    """Number of decisions whose labels, by stamp, a session does not come to on these frames."""
+    session = ActivationSession(model, QUERY)
+    expected: dict[int, list[int]] = {}
+    for frame in frames:
+        stamp = to_nanoseconds(frame.header.stamp)
+        time_s = (stamp - to_nanoseconds(frames[0].header.stamp)) / SECOND
+        if update := session.push(image_to_rgb(frame), time_s):
+            expected[stamp] = update.labels.tolist()
+    stamps = expected.keys() | labels.keys()
+    return sum(expected.get(stamp) != labels.get(stamp) for stamp in stamps)
+
+
+def measure(names: Sequence[str], case: Case, model: str, seconds: float, together: bool) -> tuple[str, int]:
+    """The row of a setup, and how many decisions had other labels than alone."""
+    parameters = {"model": model, "device": "cpu", "query": QUERY}
+    if together:
+        nodes = [({**parameters, "cameras": f"[{', '.join(names)}]"}, "/")]
+        windows = [topics.WINDOW]
+    else:
+        nodes = [(parameters, f"/{name}") for name in names]
+        windows = [topics.of_camera(name, topics.WINDOW) for name in names]
+    observer = Recorder(names, windows)
+    cameras = []
+    for number, name in enumerate(names):
+        world = World(number + 1, float(SCENES), case.size)
+        scenes = [world.frame(float(second)) for second in range(SCENES)]
+        cameras.append(Camera(observer.node, case, name, scenes))
+    with ExitStack() as stack:
+        pids = [stack.enter_context(node_process(*arguments)).pid for arguments in nodes]
+        observer.wait(
+            lambda: observer.hears_all and all(c.publisher.get_subscription_count() for c in cameras),
+            "the nodes",
+        )
+        time.sleep(2.0)  # a publisher learns of its subscribers a little later than they of it
+        play(cameras, WARM_UP)
+        begin, before = time.time_ns(), sum(cpu_seconds(pid) for pid in pids)
+        play(cameras, seconds)
+        used, took = sum(cpu_seconds(pid) for pid in pids) - before, (time.time_ns() - begin) / SECOND
+        sizes = [memory(pid) for pid in pids]
+        patience = time.monotonic() + 30.0
+        while not observer.has_decisions and time.monotonic() < patience:
+            time.sleep(0.1)
+    observer.close()
+    measured = [w for w in observer.windows if to_nanoseconds(w.header.stamp) >= begin]
+    ticks = [1000 * window.inference_time for window in measured]
+    loaded = ActivationModel.load(model, "cpu", "auto")
+    wrong = 0
+    for name in names:
+        own = [w for w in observer.windows if not together or w.camera == name]
+        stamps = {to_nanoseconds(frame.header.stamp) for frame in observer.frames[name]}
+        labels = {stamp: list(w.labels) for w in own if (stamp := to_nanoseconds(w.header.stamp)) in stamps}
+        wrong += other_labels(loaded, observer.frames[name], labels)
+    due = round(took) * len(names)
+    cells = (
+        f"one node, {len(names)} cameras" if together else f"{len(names)} nodes, a camera each",
+        f"{used:.1f}",
+        f"{100 * used / took:.0f} %",
+        f"{sum(pss for pss, _ in sizes):.0f}",
+        f"{sum(rss for _, rss in sizes):.0f}",
+        f"{len(measured)} of {due}",
+        f"{np.median(ticks):.0f}",
+        f"{wrong} of {len(observer.windows)}",
+    )
+    return f"| {' | '.join(cells)} |", wrong
+
+
+def main() -> int:
+    """Measure both setups, one after the other; the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--cameras", type=int, default=4, choices=range(1, len(NAMES) + 1), metavar="N")
+    parser.add_argument("--size", type=size, default=(640, 480), help="WIDTHxHEIGHT (default: 640x480)")
+    parser.add_argument("--rate", type=float, default=10.0, help="images a second (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=60.0, help="for each setup (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=1, help="of both setups (default: %(default)s)")
+    parser.add_argument("--model", default=EMBEDDED, help="checkpoint (default: %(default)s)")
+    arguments = parser.parse_args()
+    case, names = Case(arguments.size, arguments.rate), NAMES[: arguments.cameras]
+    rclpy.init()
+    print(f"{len(names)} cameras, {case}, for {arguments.seconds:g} s; {os.cpu_count()} cores, load average")
+    print(f"{os.getloadavg()[0]:.0f} at the beginning.\n")
+    print(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}", flush=True)
+    wrong = 0
+    for _ in range(arguments.rounds):
+        for together in (True, False):
+            row, other = measure(names, case, arguments.model, arguments.seconds, together)
+            wrong += other
+            print(row, flush=True)
+    rclpy.get_default_context().try_shutdown()
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
