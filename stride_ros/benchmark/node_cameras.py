@@ -131,7 +131,7 @@ def measure(names: Sequence[str], case: Case, model: str, seconds: float, togeth
         play(cameras, seconds)
         used, took = sum(cpu_seconds(pid) for pid in pids) - before, (time.time_ns() - begin) / SECOND
         sizes = [memory(pid) for pid in pids]
-        patience = time.monotonic() + 30.0
+        patience = time.monotonic() + 10.0
         while not observer.has_decisions and time.monotonic() < patience:
             time.sleep(0.1)
     observer.close()
