@@ -235,12 +235,3 @@ def test_wrong_parameter_exits_two_with_the_remedy(
     output = node.log.read_text()
     assert sentence in output
     assert "Traceback" not in output
-
-
-def test_a_folder_for_logs_that_cannot_be_made_is_told_in_a_sentence(processes: Any, tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    node = processes.start("activation_node", ROS_LOG_DIR=str(tmp_path / "file" / "logs"))
-    assert node.wait(120) == 2
-    output = node.log.read_text()
-    assert "set ROS_LOG_DIR to a writable folder" in output
-    assert "Traceback" not in output
