@@ -30,7 +30,10 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         description="Watch held-out clips of the world at one frame a second, as a node would, and compare "
         "with ground truth. Seeds are apart from those of training. Or run a published benchmark.",
     )
-    parser.add_argument("--data", choices=("world", *BENCHMARKS), default="world", help="default world")
+    known = ("world", *BENCHMARKS)
+    parser.add_argument(
+        "--data", choices=known, default="world", metavar="SET", help=f"{', '.join(known)} (default world)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="which set of clips (default 0)")
     parser.add_argument("--clips", type=int, default=20, help="number of clips (default 20)")
     parser.add_argument("--seconds", type=float, default=60.0, help="length of a clip (s, default 60)")
