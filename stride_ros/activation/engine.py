@@ -10,15 +10,14 @@ from typing import Any
 from stride_ros.activation.cached_prompt import CachedPrompt
 from stride_ros.activation.catch_up import CatchUp
 from stride_ros.activation.config import ActivationConfig, TriggerConfig
-from stride_ros.activation.context import Context
 from stride_ros.activation.denoising import Probabilities, SlotPass
+from stride_ros.activation.engine_memory import EngineMemory
 from stride_ros.activation.model import ActivationModel
 from stride_ros.activation.passes import FramePair, PromptFactory
 from stride_ros.activation.stream import Stream, without_images
 from stride_ros.activation.watch import ActivationUpdate, Decision, Watch
 from stride_ros.errors import CapacityError, ConfigError, FrameError, StrideError, TimeError
 from stride_ros.qwen3_vl.decoder import TokenBlock, joined
-from stride_ros.qwen3_vl.patches import CELL, model_size
 
 _ENCODED_AT_ONCE = 8  # frame pairs; more only costs memory
 
@@ -58,10 +57,10 @@ class ActivationEngine:
         prompts: PromptFactory = CachedPrompt,
     ) -> None:
         self.model, self.prompts, self.keep_features = model, prompts, keep_features
-        self._limit = memory_limit
         self._config = config or ActivationConfig()
         self.check_trigger(self._config.trigger)
         self._streams: dict[str, Stream] = {}
+        self.memory = EngineMemory(self, memory_limit)
         self._late = CatchUp(self._run, self._encoded)
         self._ran = 0  # tokens in this push, for watches that are ready
         self._timings: dict[str, float] = {}
@@ -93,17 +92,7 @@ class ActivationEngine:
     @property
     def memory_bytes(self) -> int:
         """Bytes of the state: keys and values of all watches, and the pairs that are kept."""
-        features: dict[int, int] = {}  # several watches keep the same pairs
-        total = 0
-        for stream in self.streams:
-            pairs = [pair.features for pair in stream.kept_pairs]
-            total += sum(image.nbytes for pair in stream.kept_pairs for image in pair.images)
-            for watch in stream.watches:
-                total += watch.passes.memory_bytes
-                pairs += [pair.features for _, pair in watch.backlog if pair is not None]
-                pairs += [pair.features for pair in watch.passes.kept_pairs]
-            features |= {id(pair): pair.memory_bytes for pair in pairs if pair is not None}
-        return total + sum(features.values())
+        return self.memory.bytes
 
     def open_stream(self, name: str, size: tuple[int, int] | None = None) -> Stream:
         """A new stream of frames.
@@ -114,7 +103,7 @@ class ActivationEngine:
         if name in self._streams:
             raise ConfigError(f"There already is a stream {name}; use another name.")
         stream = Stream(self, name, size)
-        self.admit({stream: ()})
+        self.memory.admit({stream: ()})
         self._streams[name] = stream
         return stream
 
@@ -149,7 +138,7 @@ class ActivationEngine:
             try:
                 self._check_open(stream)
                 image, checked = stream.prepare(frame, time)
-                self._admit_frame(stream, (image.shape[0], image.shape[1]), checked)
+                self.memory.admit_frame(stream, (image.shape[0], image.shape[1]), checked)
             except (FrameError, TimeError, CapacityError, ConfigError) as error:
                 errors[stream] = error
                 continue
@@ -211,14 +200,7 @@ class ActivationEngine:
         the frames in context cover; left out, a second a frame. The prompt says the time of each pair, so
         that longer times take a token or two more.
         """
-        config = self._config
-        tokens = self._tokens(size)
-        pair = self.model.feature_bytes(tokens)
-        if not queries:  # nobody needs features, so pixels are kept
-            pair = max(pair, 2 * tokens * CELL * CELL * 3)
-        empty = Context(config.max_frames, config.dropped_per_shift, seconds)
-        prompts = (self.prompts(self.model, query, config, empty) for query in queries)
-        return config.max_frames // 2 * pair + sum(prompt.memory_limit(tokens) for prompt in prompts)
+        return self.memory.most(size, queries, seconds)
 
     # For streams
 
@@ -230,17 +212,6 @@ class ActivationEngine:
                 f"trigger.min_active_seconds is {wanted:g}, but the model's window covers {covered:g} s; "
                 "use at most that."
             )
-
-    def admit(self, wanted: Mapping[Stream, Sequence[str]]) -> None:
-        """CapacityError unless these streams, with watches for these queries each, fit beside the others."""
-        if self._limit is None:
-            return
-        needed = sum(
-            self.memory_for(stream.size, queries, stream.seconds) for stream, queries in wanted.items()
-        )
-        free = self._limit - sum(self._memory_of(other) for other in self.streams if other not in wanted)
-        if needed > free:
-            raise CapacityError([stream.name for stream in wanted], needed, max(0, free))
 
     def forget(self, stream: Stream) -> None:
         """A stream was closed."""
@@ -412,36 +383,6 @@ class ActivationEngine:
     def _check_open(self, stream: Stream) -> None:
         if self._streams.get(stream.name) is not stream:
             raise ConfigError(f"The stream {stream.name} is not open; open it with open_stream.")
-
-    def _memory_of(self, stream: Stream) -> int:
-        return self.memory_for(stream.size, stream.queries, stream.seconds)
-
-    def _tokens(self, size: tuple[int, int] | None) -> int:
-        """Video tokens of a frame pair of this camera size (px)."""
-        if size is None:
-            return self.frame_max_tokens
-        height, width = model_size(*size, self.frame_max_tokens)
-        return height // CELL * (width // CELL)
-
-    def _admit_frame(self, stream: Stream, size: tuple[int, int], time: float) -> None:
-        """A frame larger than the stream was opened for, or much later, has to fit as well; px of the model,
-        s.
-        """
-        if self._limit is None:
-            return
-        covered, before = stream.covered(time), (stream.size, stream.seconds)
-        larger = size[0] // CELL * (size[1] // CELL) > self._tokens(stream.size)
-        if not larger and covered <= stream.seconds:
-            return
-        if larger:
-            stream.size = size
-        while covered > stream.seconds:  # with a digit more
-            stream.seconds *= 10
-        try:
-            self.admit({stream: stream.queries})
-        except CapacityError:
-            stream.size, stream.seconds = before
-            raise
 
 
 def _need_features(watches: Iterable[Watch]) -> bool:

@@ -53,9 +53,8 @@ class Prefix:
         self.start, self.pairs = start, 0
         self.length = self._position = 0  # of the pairs that stay
         self._end = self._end_position = 0  # with a provisional pair behind them
-        self._slots: Ids = np.empty(
-            0, dtype=np.int64
-        )  # ids of the slots whose keys and values are behind the end
+        # Ids of the slots whose keys and values are behind the end.
+        self._slots: Ids = np.empty(0, dtype=np.int64)
         self._answers = np.zeros(self._model.window, dtype=np.float32)
         self._answered = slice(0)  # the slots that the last block asked for answers
 

@@ -180,7 +180,7 @@ class StampedEngine:
             self._engine.model.prompt.check_query(request.query)
             if request.trigger is not None:
                 self._engine.check_trigger(request.trigger)
-        self._engine.admit(
+        self._engine.memory.admit(
             {
                 stream.stream: [request.query for request in requests if request.covers(name)]
                 for name, stream in self._streams.items()

@@ -78,7 +78,7 @@ class Stream:
         name = id if id is not None else self._free_id(checked)
         if name in self._watches:
             raise ConfigError(f"The stream {self.name} already has a watch {name}; use another id.")
-        engine.admit({self: [*self.queries, checked]})
+        engine.memory.admit({self: [*self.queries, checked]})
         watch = Watch(self.name, name, checked, trigger, engine.model, engine.config, engine.prompts)
         if look_back:
             watch.look_back(self._kept, engine.config)

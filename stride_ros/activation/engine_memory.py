@@ -1,0 +1,89 @@
+"""What an engine's streams and watches take in memory, now and at most, and what its limit admits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from stride_ros.activation.context import Context
+from stride_ros.errors import CapacityError
+from stride_ros.qwen3_vl.patches import CELL, model_size
+
+if TYPE_CHECKING:
+    from stride_ros.activation.engine import ActivationEngine
+    from stride_ros.activation.stream import Stream
+
+
+class EngineMemory:
+    """The memory of one engine's state; the weights are the model's. `limit`: bytes, None for no limit."""
+
+    def __init__(self, engine: ActivationEngine, limit: int | None) -> None:
+        self._engine, self._limit = engine, limit
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of the state: keys and values of all watches, and the pairs that are kept."""
+        features: dict[int, int] = {}  # several watches keep the same pairs
+        total = 0
+        for stream in self._engine.streams:
+            pairs = [pair.features for pair in stream.kept_pairs]
+            total += sum(image.nbytes for pair in stream.kept_pairs for image in pair.images)
+            for watch in stream.watches:
+                total += watch.passes.memory_bytes
+                pairs += [pair.features for _, pair in watch.backlog if pair is not None]
+                pairs += [pair.features for pair in watch.passes.kept_pairs]
+            features |= {id(pair): pair.memory_bytes for pair in pairs if pair is not None}
+        return total + sum(features.values())
+
+    def most(self, size: tuple[int, int] | None, queries: Sequence[str], seconds: float | None = None) -> int:
+        """See `ActivationEngine.memory_for`."""
+        engine, config = self._engine, self._engine.config
+        tokens = self._tokens(size)
+        pair = engine.model.feature_bytes(tokens)
+        if not queries:  # nobody needs features, so pixels are kept
+            pair = max(pair, 2 * tokens * CELL * CELL * 3)
+        empty = Context(config.max_frames, config.dropped_per_shift, seconds)
+        prompts = (engine.prompts(engine.model, query, config, empty) for query in queries)
+        return config.max_frames // 2 * pair + sum(prompt.memory_limit(tokens) for prompt in prompts)
+
+    def admit(self, wanted: Mapping[Stream, Sequence[str]]) -> None:
+        """CapacityError unless these streams, with watches for these queries each, fit beside the others."""
+        if self._limit is None:
+            return
+        others = {s: s.queries for s in self._engine.streams if s not in wanted}
+        needed, taken = (
+            sum(self.most(stream.size, queries, stream.seconds) for stream, queries in streams.items())
+            for streams in (wanted, others)
+        )
+        free = self._limit - taken
+        if needed > free:
+            raise CapacityError([stream.name for stream in wanted], needed, max(0, free))
+
+    def admit_frame(self, stream: Stream, size: tuple[int, int], time: float) -> None:
+        """A frame larger than the stream was opened for, or much later, has to fit as well.
+
+        size: px of the model; time: s. CapacityError, and nothing has changed then.
+        """
+        if self._limit is None:
+            return
+        covered, before = stream.covered(time), (stream.size, stream.seconds)
+        larger = size[0] // CELL * (size[1] // CELL) > self._tokens(stream.size)
+        if not larger and covered <= stream.seconds:
+            return
+        if larger:
+            stream.size = size
+        while covered > stream.seconds:  # with a digit more
+            stream.seconds *= 10
+        try:
+            self.admit({stream: stream.queries})
+        except CapacityError:
+            stream.size, stream.seconds = before
+            raise
+
+    def _tokens(self, size: tuple[int, int] | None) -> int:
+        """Video tokens of a frame pair of this camera size (px)."""
+        most = self._engine.frame_max_tokens
+        if size is None:
+            return most
+        height, width = model_size(*size, most)
+        return height // CELL * (width // CELL)
