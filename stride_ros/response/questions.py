@@ -12,6 +12,7 @@ from stride_ros.response.config import ResponseConfig
 from stride_ros.response.frame_cache import FrameCache
 from stride_ros.response.request import make_request
 from stride_ros.response.scheduler import Answer, AnswerScheduler, Job, NothingToShow
+from stride_ros.text import topics
 from stride_ros.text.foreign import mended
 
 
@@ -90,7 +91,7 @@ class Questions:
         cache = self._frames[camera]
         newest = cache.newest
         if newest is None:
-            topic = f"{camera}/frames" if camera else "frames"
+            topic = topics.of_camera(camera, topics.FRAMES)
             raise NothingToShow(f"No frame has arrived yet: check that `{topic}` is connected, or ask later.")
         end = question.end or newest
         start = question.start if question.end else newest - question.last

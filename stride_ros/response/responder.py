@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import cast
@@ -17,14 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stride_ros.response.backend import ResponseBackend, ResponseRequest
+from stride_ros.response.camera_memory import CameraMemory
 from stride_ros.response.commentary import LONGEST_NAME, Commentary, CommentarySink, SpanReport, SpanState
-from stride_ros.response.config import MAX_HISTORY, ResponseConfig
+from stride_ros.response.config import ResponseConfig
 from stride_ros.response.dispatch import MAX_OPEN, AnswerDispatch
-from stride_ros.response.frame_cache import FrameCache, Selection
+from stride_ros.response.frame_cache import Selection
 from stride_ros.response.known_onsets import MAX_HEARD, Key, KnownOnsets
 from stride_ros.response.questions import Asked, Questions
 from stride_ros.response.request import make_request, nanoseconds
 from stride_ros.response.scheduler import Answer, AnswerScheduler, Figures, Job, NothingToShow
+from stride_ros.text import topics
 from stride_ros.text.foreign import mended
 from stride_ros.text.wording import counted
 
@@ -42,14 +43,6 @@ class _Event:
 
     report: SpanReport
     key: Key
-
-
-class _View:
-    """What is remembered of one camera: its frames, and what was said about its events."""
-
-    def __init__(self, config: ResponseConfig) -> None:
-        self.frames = FrameCache(config)
-        self.history = _History()
 
 
 @dataclass
@@ -94,10 +87,10 @@ class Responder:
         self._heard = KnownOnsets(size=MAX_HEARD) if heard is None else heard
         self._answered = KnownOnsets() if answered is None else answered
         self._inline = inline
-        self._views = {name: _View(config) for name in cameras or ("",)}
+        self._cameras = {name: CameraMemory(config) for name in cameras or ("",)}
         self._scheduler = AnswerScheduler(backend, self._tell, config, inline=inline)
         self._dispatch = AnswerDispatch(self._scheduler, config.respond_on)
-        frames = {name: view.frames for name, view in self._views.items()}
+        frames = {name: memory.frames for name, memory in self._cameras.items()}
         self.questions = Questions(self._scheduler, frames, lambda: self._config)
         self._late: dict[Hashable, _Late] = {}  # oldest first
         # ns since the epoch; of what was published before, frames may have been missed.
@@ -125,7 +118,7 @@ class Responder:
         A step back in time forgets those before it. The caller must not write to the image afterwards.
         """
         if self._enabled:
-            self._views[camera].frames.add(image, stamp)
+            self._cameras[camera].frames.add(image, stamp)
 
     def span(self, report: SpanReport) -> None:
         """Take note of what became of a span: every report counts, in order."""
@@ -178,14 +171,14 @@ class Responder:
         """Skip what is owed, with `reason`, and forget the frames."""
         self._dispatch.abandon(reason)
         self._late.clear()
-        for view in self._views.values():
-            view.frames.clear()
+        for memory in self._cameras.values():
+            memory.frames.clear()
 
     def reset(self) -> None:
         """The same, and forget the past commentaries."""
         self.stop("The responder was reset before the answer was finished.")
-        for view in self._views.values():
-            view.history.clear()
+        for memory in self._cameras.values():
+            memory.history.clear()
 
     def close(self, reason: str, timeout: float = 10.0) -> bool:
         """Skip what is owed and end the thread; False if the backend still held on after `timeout` s."""
@@ -197,7 +190,7 @@ class Responder:
     @property
     def frames_kept(self) -> int:
         """Number of frames that an answer could be shown now."""
-        return sum(len(view.frames) for view in self._views.values())
+        return sum(len(memory.frames) for memory in self._cameras.values())
 
     def figures(self) -> Figures:
         """Counters and measurements of the answers."""
@@ -214,7 +207,7 @@ class Responder:
             self._answered.owe(key, report)
         self.onsets += 1
         arrival = time.monotonic()
-        if not refusal and self._view(report) is None:
+        if not refusal and self._camera(report) is None:
             refusal = (
                 f"The event is on the camera {report.camera!r}, which the responder does not know: list it "
                 "in the parameter cameras."
@@ -251,9 +244,9 @@ class Responder:
 
     def _question(self, report: SpanReport, until: int) -> Callable[[], ResponseRequest]:
         """What makes the request when the answer begins; frames that are here now stay with it."""
-        if (view := self._view(report)) is None:
+        if (memory := self._camera(report)) is None:
             return _nothing
-        kept = self._select(view, report.start, until)
+        kept = self._select(memory, report.start, until)
         late = None
         if report.state is SpanState.ONSET and 0 < report.published < self._listens_since and not kept.frames:
             late = self._new_late(report, _Late(time.monotonic() + _HISTORY_WAIT, goes_on=True))
@@ -262,13 +255,13 @@ class Responder:
             selection = kept
             if not kept.reaches(until):
                 if not self._inline:
-                    view.frames.wait_for(until, _FRAME_WAIT)
-                latest = self._select(view, report.start, until)
+                    memory.frames.wait_for(until, _FRAME_WAIT)
+                latest = self._select(memory, report.start, until)
                 if not kept.frames or latest.life == kept.life:
                     selection = latest
             if late is not None and not selection.frames:
                 return self._late_question(report, late)()
-            return self._request(report, view, selection)
+            return self._request(report, memory, selection)
 
         return ask
 
@@ -276,9 +269,9 @@ class Responder:
 
     def _late_question(self, report: SpanReport, late: _Late) -> Callable[[], ResponseRequest]:
         """What makes the request about an event that is going on and began before anybody listened."""
-        if (view := self._view(report)) is None:
+        if (memory := self._camera(report)) is None:
             return _nothing
-        frames = view.frames
+        frames = memory.frames
 
         def ask() -> ResponseRequest:
             # What the publisher has kept comes at once, and the end of the event may be among it.
@@ -292,27 +285,27 @@ class Responder:
                 raise NothingToShow(_STARTED_AGAIN)
             newest = frames.newest
             until = report.start if newest is None else newest
-            return self._request(report, view, self._select(view, report.start, until))
+            return self._request(report, memory, self._select(memory, report.start, until))
 
         return ask
 
-    def _view(self, report: SpanReport) -> _View | None:
+    def _camera(self, report: SpanReport) -> CameraMemory | None:
         """What is remembered of the camera of a span; None for one that this responder does not have."""
-        if len(self._views) == 1 and "" in (report.camera, *self._views):
-            return next(iter(self._views.values()))
-        return self._views.get(report.camera)
+        if len(self._cameras) == 1 and "" in (report.camera, *self._cameras):
+            return next(iter(self._cameras.values()))
+        return self._cameras.get(report.camera)
 
-    def _select(self, view: _View, start: int, end: int) -> Selection:
+    def _select(self, memory: CameraMemory, start: int, end: int) -> Selection:
         """The frames to show of an event from `start` to `end` (ns)."""
         config = self._config
-        return view.frames.select(start - nanoseconds(config.pre_seconds), end, config.max_frames)
+        return memory.frames.select(start - nanoseconds(config.pre_seconds), end, config.max_frames)
 
-    def _request(self, report: SpanReport, view: _View, selection: Selection) -> ResponseRequest:
+    def _request(self, report: SpanReport, memory: CameraMemory, selection: Selection) -> ResponseRequest:
         if not selection.frames:
-            raise NothingToShow(
-                _NO_FRAME.format("frames" if "" in self._views else f"{report.camera}/frames")
-            )
-        return make_request(self._config, report.query, selection.frames, report.start, view.history.texts())
+            camera = "" if "" in self._cameras else report.camera
+            raise NothingToShow(_NO_FRAME.format(topics.of_camera(camera, topics.FRAMES)))
+        said = memory.history.texts()
+        return make_request(self._config, report.query, selection.frames, report.start, said)
 
     # Either thread, one call at a time
 
@@ -339,30 +332,10 @@ class Responder:
             # Before it is published: whoever is killed in between must not publish it once more.
             self._answered.publishing(event.key)
         self._sink.commentary(commentary)
-        if commentary.spoken and (view := self._view(event.report)) is not None:
-            view.history.add(commentary.text)
+        if commentary.spoken and (memory := self._camera(event.report)) is not None:
+            memory.history.add(commentary.text)
         if remembered:
             self._answered.add(event.key)
-
-
-class _History:
-    """The last commentaries, oldest first; safe to share."""
-
-    def __init__(self) -> None:
-        self._texts: deque[str] = deque(maxlen=MAX_HISTORY)
-        self._lock = threading.Lock()
-
-    def add(self, text: str) -> None:
-        with self._lock:
-            self._texts.append(text)
-
-    def texts(self) -> tuple[str, ...]:
-        with self._lock:
-            return tuple(self._texts)
-
-    def clear(self) -> None:
-        with self._lock:
-            self._texts.clear()
 
 
 def _nothing() -> ResponseRequest:
