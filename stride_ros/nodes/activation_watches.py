@@ -109,9 +109,11 @@ class ActivationWatches:
         """State of a watch as in Watch.msg, and the reason where it is FAILED or PAUSED."""
         if entry.problem:
             return Watch.FAILED, entry.problem
-        if not any(camera in self.enabled for camera in self.cameras_of(entry.spec)):
-            what = "The node is" if not self.enabled else "The cameras of this watch are"
-            return Watch.PAUSED, f"{what} disabled; call ~/enable."
+        own = self.cameras_of(entry.spec)
+        if not self.enabled:
+            return Watch.PAUSED, "The node is disabled; call ~/enable."
+        if not self.enabled.intersection(own):
+            return Watch.PAUSED, f"Its cameras are disabled; call ~/{own[0]}/enable."
         ready = None if self._worker is None else self._readiness.get(entry.spec.id)
         if ready is None:
             return Watch.PENDING, ""

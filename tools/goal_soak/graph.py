@@ -61,6 +61,12 @@ def wait_until(condition: Callable[[], Any], timeout: float) -> bool:
     return True
 
 
+def camera_names(count: int) -> tuple[tuple[str, ...], dict[str, list[str]]]:
+    """Names of so many cameras, and the parameter of the node for them; 0: one without a name."""
+    names = CAMERAS[:count]
+    return names or ("",), {"cameras": list(names)} if names else {}
+
+
 def start_node(
     script: str, log: Path, niceness: int = 0, environment: dict[str, str] | None = None, **parameters: Any
 ) -> subprocess.Popen[bytes]:

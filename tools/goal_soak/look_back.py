@@ -14,13 +14,13 @@ from stride_ros.msg import ActivationSpan, WatchSpec
 from stride_ros.srv import AddWatch
 
 from goal_soak.graph import (
-    CAMERAS,
     DEEP_QOS,
     RESULT,
     SECOND,
     Camera,
     Client,
     WatchLists,
+    camera_names,
     start_node,
     wait_until,
 )
@@ -116,7 +116,7 @@ class Trial:
 
 def run_look_back(options: argparse.Namespace, folder: Path, node: Any) -> bool:
     """Play worlds until so many events have had their goals."""
-    names = CAMERAS[: options.cameras] or ("",)
+    names, cameras_given = camera_names(options.cameras)
     process = start_node(
         "activation_node",
         folder / "node.log",
@@ -125,7 +125,7 @@ def run_look_back(options: argparse.Namespace, folder: Path, node: Any) -> bool:
         device="cpu",
         query=OTHER,
         max_frames=64,
-        **({"cameras": list(names)} if options.cameras else {}),
+        **cameras_given,
     )
     outcomes, frames = Counter[str](), Counter[str]()
     wrong: list[str] = []

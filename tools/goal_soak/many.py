@@ -21,7 +21,7 @@ from stride_ros.action import WaitForEvent
 from stride_ros.msg import ActivationSpan, ActivationWindow
 
 from goal_soak.clients import QUERIES
-from goal_soak.graph import CAMERAS, DEEP_QOS, RESULT, Camera, WatchLists, start_node, wait_until
+from goal_soak.graph import DEEP_QOS, RESULT, Camera, WatchLists, camera_names, start_node, wait_until
 from stride_ros.imaging.images import image_to_rgb
 from stride_ros.nodes.messages import to_nanoseconds
 from stride_ros.text import topics
@@ -191,7 +191,7 @@ class Clients:
 
 def run_many(options: argparse.Namespace, folder: Path, node: Any) -> bool:
     """Many goals on random cameras, with cancels, timeouts and clients that are killed."""
-    names = CAMERAS[: options.cameras] or ("",)
+    names, cameras_given = camera_names(options.cameras)
     parameters = {"unmasking_steps": STEPS, "max_frames": FRAMES, "trigger.min_confidence": CONFIDENCE}
     process = start_node(
         "activation_node",
@@ -202,7 +202,7 @@ def run_many(options: argparse.Namespace, folder: Path, node: Any) -> bool:
         query=QUERIES[0],
         max_watches=1000,
         **parameters,
-        **({"cameras": list(names)} if options.cameras else {}),
+        **cameras_given,
     )
     rng = random.Random(options.seed)
     watches, witness, clients = WatchLists(node), Witness(node, names), Clients(options)
