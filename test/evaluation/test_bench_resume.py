@@ -106,7 +106,7 @@ def test_killed_at_three_places_while_a_server_is_asked(
 
 
 def test_ctrl_c_stops_at_once_and_loses_what_is_under_way_alone(
-    miniature, chat_server, start, tmp_path, items_of
+    miniature, chat_server, start, tmp_path, items_of, hears_ctrl_c
 ):
     chat_server.next_behaviour = lambda: "hang" if len(chat_server.requests) > 3 else "ok A"
     run = ("--data", "ovo-bench", "--root", miniature("ovo-bench"), "--responder", "tiny")
