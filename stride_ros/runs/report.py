@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from stride_ros.pages.page import page, shown
 from stride_ros.runs.matching import match_spans
-from stride_ros.runs.page import page, shown
 from stride_ros.runs.record import OFFSET, OPEN, RETRACTED, Expected, QueryRun, Run, Span
 from stride_ros.runs.timeline import legend_html, timeline_svg
 from stride_ros.runs.timeline_png import write_timeline_png

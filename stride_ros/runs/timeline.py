@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from stride_ros.pages.page import shown
 from stride_ros.runs.chart import Bar, Chart, chart_of
-from stride_ros.runs.page import shown
 from stride_ros.runs.record import QueryRun, Run
 
 _LABELS = 84  # px for the names of the rows

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stride_ros.pages.palette import LIGHT
 from stride_ros.runs.chart import Bar, Chart, Kind, chart_of
-from stride_ros.runs.palette import LIGHT
 from stride_ros.runs.record import Run
 from stride_ros.terminal import one_line, wrapped
 

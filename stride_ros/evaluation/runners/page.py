@@ -13,7 +13,7 @@ from stride_ros.evaluation.runners.clips import window_frames
 from stride_ros.evaluation.runners.judging import Judge, Judged
 from stride_ros.evaluation.runners.published import comparison
 from stride_ros.evaluation.runners.store import Entry, Store
-from stride_ros.runs.page import page, shown
+from stride_ros.pages.page import page, shown
 from stride_ros.runs.record import thumbnail
 from stride_ros.runs.report import flat, picture_html, settings_html, tile_html
 from stride_ros.text.foreign import visible

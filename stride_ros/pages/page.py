@@ -1,4 +1,4 @@
-"""The look of the report: one style sheet, for screens of any width, light and dark, and for paper.
+"""The look of a page: one style sheet, for screens of any width, light and dark, and for paper.
 
 Nothing is fetched from elsewhere, and there is no script.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from html import escape
 
-from stride_ros.runs.palette import DARK, LIGHT, variables
+from stride_ros.pages.palette import DARK, LIGHT, variables
 from stride_ros.terminal import printable
 
 STYLE = f"""

@@ -1,4 +1,4 @@
-"""The colours of the report and of its timeline, for light and dark pages; the PNG takes the light ones."""
+"""The colours of pages and of timelines, for light and dark pages; the PNG takes the light ones."""
 
 from __future__ import annotations
 
