@@ -285,7 +285,7 @@ def _fill(result: Score, scores: dict[str, dict[str, list[int]]], stops: list[Of
             exact[category] = 100 * sum(accuracies) / len(accuracies)
             printed[category] = f"{exact[category]:.2f}"
         else:
-            error = OfficialStops("UnboundLocalError", f"{category} has nothing that is scored")
+            error = OfficialStops("UnboundLocalError", f"{NAMES[category]} has no scored items")
             stops.append(error)
             result.notes.append(f"{error.why}, so there is no total.")
         rows.append([NAMES[category], "", "", printed.get(category, "-")])
