@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Generic, TypeVar
 
@@ -120,6 +120,10 @@ class Wait(Generic[MessageT]):
     def __init__(self, terms: WaitTerms) -> None:
         self.terms = terms
         self.found: Sighting[MessageT] | None = None
+
+    def postpone(self, by: int) -> None:
+        """Move the deadline (ns)."""
+        self.terms = replace(self.terms, deadline=self.terms.deadline + by)
 
     def recall(self, spans: Sequence[Sighting[MessageT]]) -> None:
         """Take in spans of the watch, each in its newest state, that were there before the wait began.
