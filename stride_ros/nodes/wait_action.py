@@ -248,8 +248,9 @@ class WaitAction(DecisionSink[LiveFrame]):
         timeout = to_nanoseconds(request.timeout)
         if timeout <= 0:
             timeout = round(self._node.parameters["max_wait"] * NANOSECONDS)
-        newest = max(self._newest.values(), default=0)
-        since = newest - spec.look_back if spec.look_back else None
+        since = None
+        if spec.look_back:  # each camera has a clock of its own
+            since = {camera: newest - spec.look_back for camera, newest in self._newest.items()}
         wait: Wait[ActivationSpan] = Wait(
             WaitTerms(id, query, until, request.accept_open, since, now + timeout, request.want_commentary)
         )
