@@ -20,15 +20,12 @@ _MAP = 1 << 28  # bytes of the file that are read as memory
 
 # A row's id is its start (ns), or the next free number above: the full text index then gives the newest
 # first without sorting, and a stretch of time is a stretch of ids. `marks` holds words such as c3 and w7, so
-# that the index answers for cameras, watches and origins, too.
+# that the index answers for cameras, watches and origins, too. What is only shown stands apart: an event is
+# then a few dozen bytes for what walks through many.
 _TABLES = """
 CREATE TABLE names (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
 CREATE TABLE events (
   id INTEGER PRIMARY KEY,
-  key TEXT NOT NULL UNIQUE,
-  seq INTEGER NOT NULL UNIQUE,      -- in order of writing
-  written INTEGER NOT NULL,         -- s since 1970; 0: the clock was not set
-  span_id INTEGER NOT NULL,
   watch INTEGER NOT NULL REFERENCES names,
   camera INTEGER NOT NULL REFERENCES names,
   query INTEGER NOT NULL REFERENCES names,
@@ -36,27 +33,34 @@ CREATE TABLE events (
   start_ns INTEGER NOT NULL,
   end_ns INTEGER,
   confidence REAL NOT NULL,
-  state TEXT NOT NULL,
-  sentence TEXT NOT NULL,
-  picture INTEGER NOT NULL DEFAULT 0,  -- bytes of the picture
-  details TEXT NOT NULL             -- JSON: the other fields, where they are not the usual ones
+  state TEXT NOT NULL
 );
 CREATE INDEX events_facets ON events (camera, watch, origin, state, confidence, start_ns);
 CREATE INDEX events_origin ON events (origin);
-CREATE INDEX events_written ON events (written);
-CREATE INDEX events_picture ON events (seq, picture) WHERE picture > 0;
 CREATE INDEX events_open ON events (origin) WHERE state = 'open';
+CREATE TABLE contents (
+  id INTEGER PRIMARY KEY REFERENCES events,
+  key TEXT NOT NULL UNIQUE,
+  seq INTEGER NOT NULL UNIQUE,         -- in order of writing
+  written INTEGER NOT NULL,            -- s since 1970; 0: the clock was not set
+  span_id INTEGER NOT NULL,
+  sentence TEXT NOT NULL,
+  picture INTEGER NOT NULL DEFAULT 0,  -- bytes of the picture
+  details TEXT NOT NULL                -- JSON: the other fields, where they are not the usual ones
+);
+CREATE INDEX contents_written ON contents (written);
+CREATE INDEX contents_picture ON contents (seq, picture) WHERE picture > 0;
 CREATE TABLE pictures (id INTEGER PRIMARY KEY REFERENCES events, jpeg BLOB NOT NULL);
 CREATE TABLE runs (origin INTEGER PRIMARY KEY REFERENCES names, document BLOB NOT NULL);  -- JSON, zlib
 CREATE VIRTUAL TABLE words USING fts5 (
-  query, sentence, marks, content = '', prefix = '2 3 4 5',
+  query, sentence, marks, content = '', prefix = '1 2 3',
   tokenize = "unicode61 remove_diacritics 2 categories 'L* N* Co M*'"
 );
 CREATE VIEW found AS
-  SELECT e.id, e.key, e.span_id, w.name AS watch, c.name AS camera, q.name AS query, o.name AS origin,
-    e.start_ns, e.end_ns, e.confidence, e.state, e.sentence, e.picture, e.details
-  FROM events e JOIN names w ON w.id = e.watch JOIN names c ON c.id = e.camera
-    JOIN names q ON q.id = e.query JOIN names o ON o.id = e.origin;
+  SELECT e.id, t.key, t.span_id, w.name AS watch, c.name AS camera, q.name AS query, o.name AS origin,
+    e.start_ns, e.end_ns, e.confidence, e.state, t.sentence, t.picture, t.details
+  FROM events e JOIN contents t ON t.id = e.id JOIN names w ON w.id = e.watch
+    JOIN names c ON c.id = e.camera JOIN names q ON q.id = e.query JOIN names o ON o.id = e.origin;
 """
 
 

@@ -111,11 +111,11 @@ class EventLog:
     def picture(self, key: str, jpeg: bytes) -> None:
         """Keep the picture of an event; one that is not there is left alone."""
         with self._writing():
-            found = self._execute("SELECT id FROM events WHERE key = ?", key).fetchone()
+            found = self._execute("SELECT id FROM contents WHERE key = ?", key).fetchone()
             if found is None:
                 return
             self._execute("INSERT OR REPLACE INTO pictures VALUES (?, ?)", found[0], jpeg)
-            self._execute("UPDATE events SET picture = ? WHERE id = ?", len(jpeg), found[0])
+            self._execute("UPDATE contents SET picture = ? WHERE id = ?", len(jpeg), found[0])
         self._wrote(len(jpeg))
 
     def run(self, origin: str, document: str) -> None:
@@ -227,13 +227,20 @@ class EventLog:
         row = self._free_id(event.start_ns)
         now = int(time.time())
         self._execute(
-            "INSERT INTO events (id, key, seq, written, span_id, watch, camera, query, origin, start_ns,"
-            " end_ns, confidence, state, sentence, details) VALUES (?, ?, (SELECT coalesce(max(seq), 0) + 1"
-            " FROM events), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO events (id, watch, camera, query, origin, start_ns, end_ns, confidence, state)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            row,
+            *self._values(event),
+        )
+        self._execute(
+            "INSERT INTO contents (id, key, seq, written, span_id, sentence, details)"
+            " VALUES (?, ?, (SELECT coalesce(max(seq), 0) + 1 FROM contents), ?, ?, ?, ?)",
             row,
             mended(event.key),
             now if now > _CLOCK_SET else 0,
-            *self._values(event),
+            event.span_id,
+            mended(event.sentence),
+            details_of(event),
         )
         self._index(row, event)
 
@@ -246,10 +253,18 @@ class EventLog:
         if anew:
             self._index(row, known, delete=True)
         self._execute(
-            "UPDATE events SET id = ?, span_id = ?, watch = ?, camera = ?, query = ?, origin = ?,"
-            " start_ns = ?, end_ns = ?, confidence = ?, state = ?, sentence = ?, details = ? WHERE id = ?",
+            "UPDATE events SET id = ?, watch = ?, camera = ?, query = ?, origin = ?, start_ns = ?,"
+            " end_ns = ?, confidence = ?, state = ? WHERE id = ?",
             new,
             *self._values(event),
+            row,
+        )
+        self._execute(
+            "UPDATE contents SET id = ?, span_id = ?, sentence = ?, details = ? WHERE id = ?",
+            new,
+            event.span_id,
+            mended(event.sentence),
+            details_of(event),
             row,
         )
         if new != row:
@@ -259,16 +274,7 @@ class EventLog:
 
     def _values(self, event: Event) -> tuple[Any, ...]:
         names = (event.watch, event.camera, event.query, event.origin)
-        return (
-            event.span_id,
-            *map(self._name, names),
-            event.start_ns,
-            event.end_ns,
-            event.confidence,
-            event.state,
-            mended(event.sentence),
-            details_of(event),
-        )
+        return *map(self._name, names), event.start_ns, event.end_ns, event.confidence, event.state
 
     def _index(self, row: int, event: Event, *, delete: bool = False) -> None:
         numbers = [self._name(name) for name in (event.camera, event.watch, event.origin)]

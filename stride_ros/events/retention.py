@@ -36,7 +36,7 @@ class Retention:
         if self._keep is not None:
             # Where the clock was not set, `written` is 0: nobody knows how old those are.
             oldest = int(time.time() - self._keep)
-            while ids := self._ids("SELECT id FROM events WHERE written BETWEEN 1 AND ? LIMIT ?", oldest):
+            while ids := self._ids("SELECT id FROM contents WHERE written BETWEEN 1 AND ? LIMIT ?", oldest):
                 self.remove(ids)
         if self._budget is not None and self._used() > self._budget:
             self._make_room(int(self._budget * _LOW))
@@ -45,13 +45,13 @@ class Retention:
         """Remove these events with their pictures."""
         for row in ids:
             found = self._connection.execute(
-                "SELECT e.id, q.name, e.sentence, e.state, e.camera, e.watch, e.origin FROM events e"
-                " JOIN names q ON q.id = e.query WHERE e.id = ?",
+                "SELECT e.id, q.name, t.sentence, e.state, e.camera, e.watch, e.origin FROM events e"
+                " JOIN contents t ON t.id = e.id JOIN names q ON q.id = e.query WHERE e.id = ?",
                 (row,),
             ).fetchone()
             write_index(self._connection, Indexed(*found), delete=True)
-            self._connection.execute("DELETE FROM pictures WHERE id = ?", (row,))
-            self._connection.execute("DELETE FROM events WHERE id = ?", (row,))
+            for table in ("pictures", "contents", "events"):
+                self._connection.execute(f"DELETE FROM {table} WHERE id = ?", (row,))
 
     def shrink(self) -> None:
         """Give pages back that a larger budget left; between two transactions."""
@@ -63,21 +63,21 @@ class Retention:
 
     def _make_room(self, target: int) -> None:
         assert self._budget is not None
-        pictures = self._number("SELECT coalesce(sum(picture), 0) FROM events WHERE picture > 0")
+        pictures = self._number("SELECT coalesce(sum(picture), 0) FROM contents WHERE picture > 0")
         while self._used() > target:
             if pictures > self._budget // 2:
-                ids = self._ids("SELECT id FROM events WHERE picture > 0 ORDER BY seq LIMIT ?")
+                ids = self._ids("SELECT id FROM contents WHERE picture > 0 ORDER BY seq LIMIT ?")
                 for row in ids:
-                    size = self._connection.execute("SELECT picture FROM events WHERE id = ?", (row,))
+                    size = self._connection.execute("SELECT picture FROM contents WHERE id = ?", (row,))
                     pictures -= size.fetchone()[0]
                     self._connection.execute("DELETE FROM pictures WHERE id = ?", (row,))
-                    self._connection.execute("UPDATE events SET picture = 0 WHERE id = ?", (row,))
+                    self._connection.execute("UPDATE contents SET picture = 0 WHERE id = ?", (row,))
                 continue
-            ids = self._ids("SELECT id FROM events ORDER BY seq LIMIT ?")
+            ids = self._ids("SELECT id FROM contents ORDER BY seq LIMIT ?")
             if not ids:
                 return
             pictures -= sum(
-                self._connection.execute("SELECT picture FROM events WHERE id = ?", (row,)).fetchone()[0]
+                self._connection.execute("SELECT picture FROM contents WHERE id = ?", (row,)).fetchone()[0]
                 for row in ids
             )
             self.remove(ids)

@@ -78,7 +78,7 @@ class EventReader:
 
     def picture(self, key: str) -> bytes | None:
         """The JPEG of an event; None where there is none."""
-        row = self._one("SELECT jpeg FROM pictures JOIN events USING (id) WHERE key = ?", key)
+        row = self._one("SELECT jpeg FROM pictures JOIN contents USING (id) WHERE key = ?", key)
         return bytes(row[0]) if row is not None else None
 
     def event(self, key: str) -> Event | None:

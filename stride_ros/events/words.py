@@ -22,6 +22,7 @@ _SPACELESS = re.compile(
     "\u3041-\u312f\u3131-\u318e\u31a0-\u31bf\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\ua960-\ua97c"
     "\uac00-\ud7ff\uf900-\ufaff\U00020000-\U0003ffff])"
 )
+_NUMBER = re.compile(r"\d+")
 _QUOTES = dict.fromkeys(map(ord, "“”„‟«»\uff02"), '"')
 _TERM = re.compile(r'"([^"]*)"?(\*?)|([^\s"]+)')
 
@@ -37,7 +38,9 @@ class Term:
 def indexed(text: str) -> str:
     """The form of a text that is indexed."""
     text = unicodedata.normalize("NFKC", mended(text).replace("\0", " ")).casefold()
-    return _SPACELESS.sub(r" \1 ", text)
+    # Numbers are words of their own: else there would be as many words as there are bays in a warehouse, and
+    # the index would go through all of them for bay*.
+    return _NUMBER.sub(r" \g<0> ", _SPACELESS.sub(r" \1 ", text))
 
 
 def terms(text: str) -> list[Term]:
