@@ -15,6 +15,7 @@ VERSION = 1  # of the tables; a program refuses files of a newer one
 _MAGIC = b"SQLite format 3\0"
 # What shares no memory between its clients, which the write-ahead log needs.
 _NETWORK = ("nfs", "cifs", "smb", "fuse.sshfs", "9p", "afs", "ceph", "glusterfs", "lustre", "ncpfs")
+MOUNTS = Path("/proc/self/mounts")
 _CACHE = 16_000  # KiB of pages that a connection keeps
 _MAP = 1 << 28  # bytes of the file that are read as memory
 
@@ -68,9 +69,8 @@ class EventLogError(StrideError):
     """An event log cannot be opened, read or written."""
 
 
-def open_for_writing(path: str | Path, synchronous: str) -> sqlite3.Connection:
-    """Open a log, or make one. EventLogError when it is none or cannot be written."""
-    path = given_path(path)
+def check_place(path: Path) -> None:
+    """Refuse a place where there can be no log, and what is none, before anything is written."""
     _refuse_network(path)
     if not path.parent.is_dir():
         raise EventLogError(
@@ -78,6 +78,10 @@ def open_for_writing(path: str | Path, synchronous: str) -> sqlite3.Connection:
         )
     if path.exists():
         _check_header(path)
+
+
+def open_for_writing(path: Path, synchronous: str) -> sqlite3.Connection:
+    """Open a log, or make one, in a place that was checked. EventLogError when it cannot be written."""
     with told(path, "written"):
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5.0)
         try:
@@ -201,7 +205,7 @@ def _refuse_network(path: Path) -> None:
 def _file_system(path: Path) -> str:
     """Type of the file system that a path is on; empty where that is not known."""
     try:
-        mounts = Path("/proc/self/mounts").read_text(encoding="utf-8", errors="replace").splitlines()
+        mounts = MOUNTS.read_text(encoding="utf-8", errors="replace").splitlines()
         place = path.absolute().resolve()
     except OSError:
         return ""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from stride_ros.errors import ConfigError
-from stride_ros.events.database import open_for_writing, told
+from stride_ros.events.database import check_place, open_for_writing, told
 from stride_ros.events.index import Indexed, write_index
 from stride_ros.events.lock import WriterLock
 from stride_ros.events.record import OPEN, RETRACTED, Event
@@ -55,6 +55,7 @@ class EventLog:
         if keep_bytes is not None and keep_bytes < MIN_BYTES:
             raise ConfigError(f"keep_bytes cannot be {keep_bytes}; use {MIN_BYTES} (16 MB) or more.")
         self.path = given_path(path)
+        check_place(self.path)
         self._lock = WriterLock(self.path)
         try:
             self._connection = open_for_writing(self.path, synchronous)
@@ -146,7 +147,7 @@ class EventLog:
                 if self._connection.in_transaction:
                     self._retention.apply()
                     self._connection.execute("COMMIT")
-                    self._retention.shrink()
+                    self._retention.tidy()
             except BaseException:
                 self._roll_back()
                 raise
