@@ -1,7 +1,7 @@
 """index.html of a set of events: a tile each, to be filtered and sorted in a browser, without a server.
 
-The page holds the texts, the pictures lie beside it and are loaded as they are scrolled to. Nothing is fetched
-from elsewhere.
+The page holds the texts; the pictures lie beside it and are loaded as they are scrolled to. Nothing is
+fetched from elsewhere.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def _html(
     listed = ",\n".join(rows)
     body = [
         f'<style>{STYLE}</style><header><h1>{shown(title)}</h1><p class="lead">{shown(lead)}</p></header>',
-        '<noscript><p class="notice">The events are shown by a script; allow it for this page.</p></noscript>',
+        '<noscript><p class="notice">A script shows the events; allow it for this page.</p></noscript>',
     ]
     if left_out:
         body.append(
@@ -121,7 +121,8 @@ def _html(
         '<section id="tiles" class="spans"></section><div id="end"></div>',
         "<footer>Times are minutes and seconds from the first frame of each recording. Made by stride_ros."
         "</footer>",
-        f'<script type="application/json" id="data">{{{names},"events":[\n{listed}\n]}}</script>\n<script>{SCRIPT}</script>',
+        f'<script type="application/json" id="data">{{{names},"events":[\n{listed}\n]}}</script>',
+        f"<script>{SCRIPT}</script>",
     ]
     return page(title, "\n".join(body))
 
@@ -157,7 +158,8 @@ def _bar(queries: Sequence[str], origins: Sequence[str]) -> str:
         '<form class="bar" onsubmit="return false">'
         f"{_select('query', 'Query', _choices('all queries', queries))}"
         f"{_select('origin', 'Recording', _choices('all recordings', origins))}"
-        '<label>Words<input id="text" type="search" autocomplete="off" placeholder="in what was said"></label>'
+        '<label>Words<input id="text" type="search" autocomplete="off" placeholder="of sentence or query">'
+        "</label>"
         f"{_select('order', 'Order', _ORDERS)}"
         '<output id="count" aria-live="polite"></output></form>'
     )

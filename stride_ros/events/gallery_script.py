@@ -8,7 +8,7 @@ STYLE = """
 .bar label { display: flex; flex-direction: column; font-size: 13px; color: var(--soft); flex: 1 1 170px;
   min-width: 0; }
 .bar select, .bar input { font: inherit; font-size: 15px; color: var(--ink); background: var(--card);
-  border: 1px solid var(--line); border-radius: 8px; padding: 6px 8px; width: 100%; min-width: 0; }
+  border: 1px solid var(--line); border-radius: 8px; padding: 0 8px; height: 36px; width: 100%; min-width: 0; }
 .bar output { flex: 1 0 100%; color: var(--soft); font-size: 13px; }
 #tiles img, #tiles .none { width: 100%; aspect-ratio: 16 / 10; object-fit: cover; display: block;
   background: var(--line); }
@@ -18,7 +18,8 @@ STYLE = """
 #tiles details { padding: 0; margin-top: 8px; font-size: 13px; color: var(--soft); }
 #tiles summary { cursor: pointer; color: var(--curve); }
 #tiles code { display: block; margin-top: 6px; padding: 8px; border-radius: 8px; background: var(--page);
-  border: 1px solid var(--line); color: var(--ink); font-size: 12px; user-select: all; white-space: pre-wrap; }
+  border: 1px solid var(--line); color: var(--ink); font-size: 12px; user-select: all;
+  white-space: pre-wrap; }
 #tiles button { font: inherit; margin-top: 6px; padding: 3px 10px; border-radius: 8px; color: var(--ink);
   background: var(--card); border: 1px solid var(--line); cursor: pointer; }
 #end { height: 1px; }

@@ -18,21 +18,21 @@ QUERIES = ("Tell me when a person appears.", "Tell me when the door opens.")
 
 def event(number, **others):
     first = 1_700_000_000 * SECOND + number // 20 * 3600 * SECOND
-    usual = dict(
-        key=f"bag/{number}",
-        span_id=number % 20 + 1,
-        watch="query_1",
-        camera="",
-        query=QUERIES[number % 2],
-        origin=f"drives/monday/lobby_{number // 20:04}",
-        start_ns=first + number % 20 * 30 * SECOND,
-        end_ns=first + (number % 20 * 30 + 4) * SECOND,
-        confidence=(number * 37 % 100) / 100,
-        state=OFFSET,
-        first_ns=first,
-        sentence=f"A person in a red jacket, number {number}, walks from the left to the open door and waits.",
-        has_picture=True,
-    )
+    usual = {
+        "key": f"bag/{number}",
+        "span_id": number % 20 + 1,
+        "watch": "query_1",
+        "camera": "",
+        "query": QUERIES[number % 2],
+        "origin": f"drives/monday/lobby_{number // 20:04}",
+        "start_ns": first + number % 20 * 30 * SECOND,
+        "end_ns": first + (number % 20 * 30 + 4) * SECOND,
+        "confidence": (number * 37 % 100) / 100,
+        "state": OFFSET,
+        "first_ns": first,
+        "sentence": f"A person in a red jacket, number {number}, walks to the open door and waits.",
+        "has_picture": True,
+    }
     return Event(**{**usual, **others})
 
 
@@ -109,7 +109,7 @@ def test_what_has_no_room_is_counted(tmp_path):
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(SourceError, match="file.* cannot be written"):
+    with pytest.raises(SourceError, match=r"file.* cannot be written"):
         gallery(tmp_path / "file", [event(0)])
 
 
