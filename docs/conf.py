@@ -12,6 +12,7 @@ autodoc_mock_imports = [
     "mcap",
     "openai",
     "packaging",
+    "pyarrow",
     "pytest",
     "rosbags",
     "safetensors",

@@ -149,8 +149,8 @@ def _find(connection: sqlite3.Connection, search: Search, wanted: list[Term]) ->
     if conditions is None:
         return Found((), 0)
     if wanted:
-        first = search.since_ns if search.since_ns is not None else _SMALLEST
-        last = min(search.until_ns + ID_SLACK, _LARGEST) if search.until_ns is not None else _LARGEST
+        first = _SMALLEST if search.since_ns is None else _fitted(search.since_ns)
+        last = _LARGEST if search.until_ns is None else _fitted(search.until_ns + ID_SLACK)
         table = "words" + (" CROSS JOIN events e ON e.id = words.rowid" if conditions.others else "")
         where = f"words MATCH ? AND words.rowid BETWEEN ? AND ?{conditions.others}"
         values: tuple[object, ...] = (conditions.match, first, last, *conditions.values)
@@ -196,8 +196,13 @@ def _conditions(connection: sqlite3.Connection, search: Search, wanted: list[Ter
     for condition, value in (("start_ns >= ?", search.since_ns), ("start_ns <= ?", search.until_ns)):
         if value is not None:
             others += f" AND e.{condition}"
-            values.append(value)
+            values.append(_fitted(value))
     if search.min_confidence > 0.0:
         others += " AND e.confidence >= ?"
         values.append(search.min_confidence)
     return _Conditions(match, others, tuple(values))
+
+
+def _fitted(stamp: int) -> int:
+    """The stamp, or the nearest one that SQLite has."""
+    return min(max(stamp, _SMALLEST), _LARGEST)
