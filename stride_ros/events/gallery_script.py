@@ -8,7 +8,8 @@ STYLE = """
 .bar label { display: flex; flex-direction: column; font-size: 13px; color: var(--soft); flex: 1 1 170px;
   min-width: 0; }
 .bar select, .bar input { font: inherit; font-size: 15px; color: var(--ink); background: var(--card);
-  border: 1px solid var(--line); border-radius: 8px; padding: 0 8px; height: 36px; width: 100%; min-width: 0; }
+  border: 1px solid var(--line); border-radius: 8px; padding: 0 8px; height: 36px; width: 100%;
+  min-width: 0; }
 .bar output { flex: 1 0 100%; color: var(--soft); font-size: 13px; }
 #tiles img, #tiles .none { width: 100%; aspect-ratio: 16 / 10; object-fit: cover; display: block;
   background: var(--line); }
