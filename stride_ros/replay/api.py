@@ -98,7 +98,7 @@ def replay(
         with paused_collector():
             from stride_ros.activation.model import ActivationModel
             from stride_ros.replay.bag_output import BagOutput
-            from stride_ros.replay.replayer import Replayer
+            from stride_ros.replay.replayer import Replayer, Replaying
 
             stack.enter_context(restored_threads())
             loaded = ActivationModel.load(model, device, threads=threads) if isinstance(model, str) else model
@@ -114,23 +114,21 @@ def replay(
         if out is not None:
             output = BagOutput(out, storage, model=loaded.short_name)
             stack.enter_context(output)
-        replayer = Replayer(loaded, queries, config, rate=rate, clock=clock, responder=speaker, output=output)
-        run = replayer.replay(
+        replaying = Replaying(
             reader,
-            topics=wanted,
+            queries,
+            rate=rate,
+            clock=clock,
             start=start,
             duration=duration,
-            progress=lambda done: progress(done, total),
+            topics=wanted,
+            responder=speaker,
+            output=output,
         )
+        run = Replayer(loaded, queries, config).replay(replaying, lambda done: progress(done, total))
         run.responder = speaker.name if speaker is not None else ""
         run.source = {"image topic": reader.image.topic, "start": start, "duration": duration, "clock": clock}
-        run.settings = {
-            "model": loaded.name,
-            "responder": run.responder or "none",
-            "rate": rate,
-            **_changed(config or ActivationConfig(), ActivationConfig()),
-            **_changed(response or ResponseConfig(), ResponseConfig(), "responder."),
-        }
+        run.settings = settings_of(loaded.name, run.responder, rate, config, response)
     if expectations is None:
         return Replay(run)
     if start or duration is not None:
@@ -149,6 +147,23 @@ def _copied(image_topic: str, topics: Sequence[str] | None) -> list[str]:
         if topic in OUTPUT_TOPICS:
             raise ConfigError(f"The replay writes {topic} itself; leave it out of the topics to copy.")
     return list(topics)
+
+
+def settings_of(
+    model: str,
+    responder: str,
+    rate: float,
+    config: ActivationConfig | None,
+    response: ResponseConfig | None,
+) -> dict[str, Any]:
+    """What was set, as the record of a run has it; settings of the default value are left out."""
+    return {
+        "model": model,
+        "responder": responder or "none",
+        "rate": rate,
+        **_changed(config or ActivationConfig(), ActivationConfig()),
+        **_changed(response or ResponseConfig(), ResponseConfig(), "responder."),
+    }
 
 
 def _changed(config: Any, default: Any, prefix: str = "") -> dict[str, Any]:
