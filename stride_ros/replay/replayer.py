@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from stride_ros.activation.config import ActivationConfig
 from stride_ros.activation.frame_path import DecisionSink, Frame, FramePath
@@ -25,13 +25,13 @@ from stride_ros.replay.run_sink import RunSink
 if TYPE_CHECKING:
     from stride_ros.activation.clock import Reading
     from stride_ros.activation.model import ActivationModel
-    from stride_ros.bags.reader import BagReader
     from stride_ros.replay.bag_output import BagOutput
     from stride_ros.replay.event_sink import EventSink
+    from stride_ros.replay.recording import Recording
     from stride_ros.replay.responder import ReplayResponder
     from stride_ros.runs.record import Run
 
-_Due = tuple[BagMessage, "Reading"]
+_Due = tuple[Any, "Reading"]  # what the recording decodes
 
 
 class Replaying:
@@ -43,7 +43,7 @@ class Replaying:
 
     def __init__(
         self,
-        bag: BagReader,
+        bag: Recording,
         queries: Sequence[str],
         *,
         rate: float = 1.0,
@@ -128,10 +128,8 @@ class Replayer:
         self._path = FramePath[Frame](engine, {}, self._sinks)
         self._names = itertools.count(1)
 
-    def replay(
-        self, replaying: Replaying, progress: Callable[[float], None] = lambda seconds: None
-    ) -> Run:
-        """Replay one recording whole; `progress` is told the s done. SourceError when no image can be used."""
+    def replay(self, replaying: Replaying, progress: Callable[[float], None] = lambda seconds: None) -> Run:
+        """Replay one recording whole; `progress` is told the s done. SourceError when it cannot be used."""
         self.begin(replaying)
         while (due := replaying.due(self._path, progress)) is not None:
             self._take({replaying: due})
@@ -194,5 +192,5 @@ class Replayer:
         del self._sinks[replaying.name]
 
 
-def _frame_of(bag: BagReader, message: BagMessage, reading: Reading) -> Callable[[], Frame]:
+def _frame_of(bag: Recording, message: Any, reading: Reading) -> Callable[[], Frame]:
     return lambda: Frame(reading, *bag.decode(message))
