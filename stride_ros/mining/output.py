@@ -103,9 +103,8 @@ class Output:
         hours = sum(entry.seconds for entry in done) / 3600
         events = self._reader.find(Search(limit=None)).events
         watched = ", ".join(dict.fromkeys(event.query for event in events)) or ", ".join(settings.queries)
-        lead = (
-            f"{counted(len(events), 'event')} in {counted(len(done), 'recording')}, {hours:.1f} h of video."
-        )
+        seen = f"{counted(len(done), 'recording')}, {hours:.1f} h of video"
+        lead = f"{counted(len(events), 'event')} in {seen}."
 
         def command(event: Event) -> str | None:
             entry = entries.get(event.origin)
