@@ -100,7 +100,7 @@ def test_options_choose(find):
     assert numbers(find, "--since", "2026-09-21T14:13:21Z", "--until", "2026-09-21") == [2, 1]
     assert numbers(find, "--until", "2026-09-21T16:13:20+02:00") == [0, 9]
     assert numbers(find, "--since", "0.5s") == []
-    assert numbers(find, "--since", "99999999999999d", "--until", "9999-12-31") == [4, 2, 1, 0, 9]
+    assert numbers(find, "--since", "99999999999999d", "--until", "9999-12-30") == [4, 2, 1, 0, 9]
     assert "2 of 5 events, the newest; --limit 0 shows all." in find("--limit", "2")
 
 
