@@ -43,7 +43,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         help="world (synthetic, default), a video, an image folder, a bag or /dev/videoN",
     )
     add_image_topic(parser)
-    parser.add_argument("--query", help="what to be told about (default: what happens most in the world)")
+    parser.add_argument("--query", help="what to watch for (default: what happens most in the world)")
     parser.add_argument(
         "--seconds", type=float, default=0.0, help="length to play (default: 60 of world, all of a file)"
     )
@@ -103,7 +103,7 @@ def _check(arguments: argparse.Namespace) -> None:
     if not arguments.speed > 0 or arguments.seconds < 0:
         raise ConfigError("--speed must be above 0 and --seconds at least 0; correct the value.")
     if arguments.query is not None and not arguments.query.strip():
-        raise ConfigError("--query is empty; say what to be told about, or leave it out.")
+        raise ConfigError("--query is empty; say what to watch for, or leave it out.")
     if arguments.out.exists() and not arguments.out.is_dir():
         raise ConfigError(f"--out {arguments.out} is a file; name a folder.")
     if arguments.source == "world":

@@ -162,7 +162,7 @@ class Graph:
             hang=2,
         )
         say(f"  asked   {style(one_line(settings.query), 'cyan')}", hang=10)
-        says = f"{settings.responder_model} says what" if settings.responder_model else "nobody says what"
+        says = f"{settings.responder_model} says what" if settings.responder_model else "no responder"
         say(f"  models  {escaped(f'{settings.model} decides when; {says}')}", hang=10)
         if settings.beyond_the_model:
             say(f"  {BEYOND_THE_MODEL}", "yellow", hang=2)
@@ -230,7 +230,7 @@ class Graph:
         while not done():
             self._executor.spin_once(timeout_sec=0.05)
             if self._process.poll() is not None:
-                raise BackendError(f"The nodes ended by themselves: {self._last_error()}")
+                raise BackendError(f"The nodes exited on their own: {self._last_error()}")
             waited = time.monotonic() - begun
             if self._progress is not None:
                 note = f"waiting for {what}" if what else ""
@@ -239,7 +239,8 @@ class Graph:
                 if give_up:
                     return
                 raise BackendError(
-                    f"Waited {limit:.0f} s for {what} in vain; see {self._settings.log}, then try again."
+                    f"Timed out after {limit:.0f} s waiting for {what}; see "
+                    f"{self._settings.log}, then try again."
                 )
 
     def _quiet(self) -> bool:

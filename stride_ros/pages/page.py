@@ -60,7 +60,8 @@ svg .id { fill: #fff; font-weight: 600; }
 .spans q::before, .spans q::after { content: none; }
 .spans .silent { color: var(--soft); font-style: italic; }
 .when { display: block; font-variant-numeric: tabular-nums; font-weight: 600; color: var(--onset); }
-.facts { color: var(--soft); font-size: 13px; margin: 0; }
+.facts { color: var(--soft); font-size: 13px; margin: 0; } .facts.below { margin-top: 10px; }
+.facts p { margin: 0; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 th { text-align: left; font-weight: 600; color: var(--soft); font-size: 13px; }
 th, td { padding: 6px 10px 6px 0; border-bottom: 1px solid var(--line); vertical-align: top; }

@@ -50,7 +50,7 @@ class PagePool:
         return sum(page.data.nbytes for page in self._free)
 
     def take(self, entries: int, preferred: Iterable[Page | None]) -> Page:
-        """A page of so many entries: one of the preferred ones if it is free, else one of a slab that is
+        """A page of that many entries: one of the preferred ones if it is free, else one of a slab that is
         free as a whole, so that its neighbours may follow.
         """
         free = [page for page in self._free if page.slab.shape[4] == entries]

@@ -217,6 +217,8 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str
             yield from flat(value, f"{prefix}{name}.")
         elif value is None or isinstance(value, bool):
             yield f"{prefix}{name}", {None: "none", True: "true", False: "false"}[value]
+        elif isinstance(value, list | tuple):
+            yield f"{prefix}{name}", ", ".join(map(str, value))
         else:
             yield f"{prefix}{name}", str(value)
 

@@ -257,8 +257,8 @@ def _compare(items: dict[str, list[Any]], wanted: dict[tuple[str, str], Any] | N
     result.counts |= {"missing": missing, "not_annotated": foreign, "other_ground_truth": differ}
     if missing:
         result.notes.append(
-            f"{counted(missing, 'annotated item')} {plural(missing, 'has', 'have')} no result, and "
-            "no part in the figures."
+            f"{counted(missing, 'annotated item')} {plural(missing, 'has', 'have')} no result and "
+            f"{plural(missing, 'is', 'are')} not counted."
         )
     if foreign:
         result.notes.append(f"{counted(foreign, 'item')} {plural(foreign, 'is', 'are')} not annotated.")
@@ -285,7 +285,7 @@ def _fill(result: Score, scores: dict[str, dict[str, list[int]]], stops: list[Of
             exact[category] = 100 * sum(accuracies) / len(accuracies)
             printed[category] = f"{exact[category]:.2f}"
         else:
-            error = OfficialStops("UnboundLocalError", f"{category} has nothing that is scored")
+            error = OfficialStops("UnboundLocalError", f"{NAMES[category]} has no scored items")
             stops.append(error)
             result.notes.append(f"{error.why}, so there is no total.")
         rows.append([NAMES[category], "", "", printed.get(category, "-")])

@@ -28,7 +28,7 @@ _AT_A_TIME = 500  # items of a task that are sorted at a time
 _ERRORS = 20  # that are shown
 _TEXT = 300  # characters of a question or a reply
 _TITLES = {"et-bench": "ET-Bench", "ovo-bench": "OVO-Bench", "streaming-bench": "StreamingBench"}
-_ROW, _LABELS = 22, 64  # px
+_ROW, _LABELS = 22, 72  # px
 
 
 def write_page(
@@ -54,7 +54,8 @@ def write_page(
     if score is not None:
         sections.append(_comparison(score, settings))
         sections += [_table(headings, rows) for headings, rows in score.tables]
-        sections += [f'<p class="facts">{shown(note)}</p>' for note in score.notes[:_ERRORS]]
+        under = "".join(f"<p>{shown(note)}</p>" for note in score.notes[:_ERRORS])
+        sections.append(f'<div class="facts below">{under}</div>' if under else "")
     if worst:
         cards = "".join(map(_card, worst))
         sections.append(f'<section><h2>What went worst</h2><div class="spans">{cards}</div></section>')
@@ -94,17 +95,18 @@ def _lowest(items: list[Judged]) -> list[Judged]:
 
 def _tiles(items: int, judged: int, errors: int, seconds: float) -> Iterator[str]:
     yield tile_html(f"{items:,}", plural(items, "item"))
-    yield tile_html(f"{judged:,}", "with a result that is scored")
+    yield tile_html(f"{judged:,}", "scored")
     yield tile_html(f"{errors:,}", plural(errors, "error"))
-    yield tile_html(f"{seconds / 60:.1f} min", "time of all items together")
+    total = f"{seconds / 60:.1f} min" if seconds >= 60 else f"{seconds:.1f} s"
+    yield tile_html(total, "total time of all items")
 
 
 def _comparison(score: Score, settings: Mapping[str, Any]) -> str:
     headings, rows, footnote = comparison(score, settings)
     table = _rows(headings, rows)
     return (
-        f'<section><h2>Beside the published figures</h2><div class="card figures"><table>{table}</table>'
-        f'<p class="facts">{shown(footnote)}</p></div></section>'
+        f'<section><h2>Compared with published figures</h2><div class="card figures"><table>{table}</table>'
+        f'<p class="facts below">{shown(footnote)}</p></div></section>'
     )
 
 
@@ -123,7 +125,7 @@ def _rows(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def _card(item: Judged) -> str:
     image = _thumbnail(item)
     asked = f'<q dir="auto">{shown(visible(item.text, _TEXT))}</q>'
-    facts = [f"right: {item.right}", f"given: {item.given}", item.video.name]
+    facts = [f"expected: {item.right}", f"given: {item.given}", item.video.name]
     told = "".join(f'<p class="facts" dir="auto">{shown(visible(fact, _TEXT))}</p>' for fact in facts)
     return (
         f'<article class="card">{image}<div><span class="when">{shown(visible(item.task, 60))}: '
@@ -158,7 +160,7 @@ def _bars(item: Judged) -> str:
             f'width="{max(width, 0.6):.2f}%" height="{_ROW - 6}"/></g>'
         )
 
-    rows = [("right", "truth", item.truth), (item.found_are, "span", item.found)]
+    rows = [("expected", "truth", item.truth), (item.found_are, "span", item.found)]
     rows = [row for row in rows if row[2]]
     names = "".join(
         f'<text class="row" x="{_LABELS - 8}" y="{i * _ROW + 15}">{name}</text>'
@@ -171,7 +173,7 @@ def _bars(item: Judged) -> str:
         f'<text class="row" x="100%" y="{height + 14}">{time_label(end + margin)}</text>'
     )
     return (
-        f'<div class="timeline" role="img" aria-label="times of what was right and what was given">'
+        f'<div class="timeline" role="img" aria-label="times of what was expected and what was given">'
         f'<svg class="rows" width="{_LABELS}" height="{height + 20}">{names}</svg>'
         f'<svg class="plot" height="{height + 20}">{drawn}{foot}</svg></div>'
     )

@@ -63,7 +63,7 @@ def _accuracies(
         cells = (f"{value:.2f}" if name == last else "-" for name in columns)
         rows.append([f"published: STRIDE-2B with {responder}", *cells])
     note = (
-        "Accuracy in percent. Of the published rows the overall figures are known here; the model card has "
+        "Accuracy in percent. The published rows have their overall figures only; the model card also has "
         f"those of the columns. Mode of this run: {settings['mode']}; prompts: {settings['prompts']}."
     )
     return ("", *columns.values()), rows, note
