@@ -5,15 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 
 from stride_ros.parameters.cameras import CAMERAS
-from stride_ros.parameters.table import ParameterSpec, Table
+from stride_ros.parameters.table import START, ParameterSpec, Table
 
 TABLE: Table = (
     ParameterSpec(
         "file",
         "",
         "File that the events are kept in, on a local disk; empty: events.db in $ROS_HOME/stride_ros.",
+        START,
     ),
-    ParameterSpec("robot", "robot", "Name of the robot that the events are filed under."),
+    ParameterSpec("robot", "robot", "Name of the robot that the events are filed under.", START),
     replace(
         CAMERAS,
         description="Names of several cameras, as in the activation node: an event on front has a picture "

@@ -15,6 +15,7 @@ import pytest
 from stride_ros.cli import main
 from stride_ros.events.log import EventLog
 from stride_ros.events.record import OPEN, RETRACTED, Pose
+from stride_ros.events.stretch import replay_command
 from stride_ros.events.times import given_time, iso_time, local_time
 from stride_ros.imaging.picture_file import encode_jpeg
 
@@ -121,6 +122,29 @@ def test_a_table_has_a_row_for_each_event(find, tmp_path):
     assert [row["span_id"] for row in rows] == ["4", "2", "1", "0", "9"]
     assert rows[3]["sentence"] == "A person opens the door."
     assert (rows[1]["end_ns"], rows[1]["pose_y"], rows[0]["pose_y"]) == ("", "2.0", "")
+
+
+def test_a_report_shows_the_events_and_the_commands_that_replay_them(find, tmp_path):
+    assert f"Report: {tmp_path}/report/index.html" in find("--report", str(tmp_path / "report"))
+    page = (tmp_path / "report" / "index.html").read_text()
+    assert "A person opens the door." in page
+    assert "no person" not in page
+    assert len(list((tmp_path / "report" / "pictures").iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "command"),
+    [
+        ({}, None),
+        ({"first_ns": BASE}, "stride-ros replay my.bag --query 'Tell me when the door opens.' --duration 18"),
+        (
+            {"first_ns": BASE - 100 * SECOND, "origin": "a b"},
+            "stride-ros replay 'a b' --query 'Tell me when the door opens.' --start 76 --duration 42",
+        ),
+    ],
+)
+def test_the_command_for_a_stretch_begins_before_the_event(given, command):
+    assert replay_command(make(6, **{"origin": "my.bag", **given})) == command
 
 
 def test_mcap_has_spans_commentary_and_pictures(find, tmp_path):
