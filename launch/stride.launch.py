@@ -80,7 +80,7 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         "event_log",
         default_value="false",
-        description="Keep what is found: true, in the file of params_file ($ROS_HOME/stride_ros/events.db), or "
+        description="Keep what is found: true (as params_file says, or in $ROS_HOME/stride_ros/events.db) or "
         "the path of a file.",
     ),
     DeclareLaunchArgument(

@@ -80,7 +80,7 @@ class EventLogNode(ManagedNode):
         self._active: _Active | None = None
         self._rejected = 0
         super().__init__("event_log", TABLE, _check, **node_options)
-        self.create_service(FindEvents, topics.FIND_EVENTS, self._on_find, qos_profile=SERVICES_QOS)
+        self.create_service(FindEvents, "~/find_events", self._on_find, qos_profile=SERVICES_QOS)
 
     # Transitions
 

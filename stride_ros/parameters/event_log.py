@@ -34,7 +34,7 @@ TABLE: Table = (
         limits=(0, 10_000_000),
     ),
     ParameterSpec(
-        "picture_width", 320, "Width of the pictures at most (px); 0: no pictures.", limits=(0, 1920)
+        "picture_width", 320, "Maximum width of the pictures (px); 0: no pictures.", limits=(0, 1920)
     ),
     ParameterSpec(
         "map_frame",

@@ -17,7 +17,6 @@ GROUND_TRUTH_COMMENTARY = "ground_truth/commentary"
 QUERY = "query"
 WATCHES = "watches"
 DESCRIBE = "describe"  # an action
-FIND_EVENTS = "~/find_events"  # a service
 WAIT_FOR_EVENT = "wait_for_event"  # an action
 FRAMES = "frames"
 SPAN = "activation/span"

@@ -195,8 +195,8 @@ def test_parquet_without_its_package_is_one_sentence(find, tmp_path, monkeypatch
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--since", "yesterday"], "'yesterday' is no time; write a date"),
-        (["--until", "2026-13-01"], "'2026-13-01' is no time"),
+        (["--since", "yesterday"], "'yesterday' is not a time; write a date"),
+        (["--until", "2026-13-01"], "'2026-13-01' is not a time"),
         (["--min-confidence", "2"], "The confidence cannot be 2.0"),
         (["--limit", "-1"], "--limit must be 0 (all) or more"),
         (["--csv", "/proc/x/y.csv"], "cannot be written"),

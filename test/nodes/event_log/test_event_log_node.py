@@ -211,7 +211,7 @@ def test_a_file_that_is_no_log_keeps_the_node_from_being_configured(log):
     log.path.write_text("precious " * 100)
     node = log.graph.host(EventLogNode, {"file": str(log.path)})
     assert not log.graph.transition("event_log", "configure")
-    assert "is a file of another program and no event log; choose another name." in node.last_error
+    assert "is a file of another program, not an event log; choose another name." in node.last_error
     assert log.path.read_text() == "precious " * 100
     assert not log.find().success
 
