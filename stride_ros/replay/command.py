@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from stride_ros.errors import ConfigError
 from stride_ros.process.threads import AUTO, add_threads_option
+from stride_ros.replay import DEFAULT_MODEL
 from stride_ros.sources.bag_command import add_image_topic
 from stride_ros.terminal import Progress, Style, one_line, say, tell_notes
 from stride_ros.text.wording import counted, escaped
@@ -30,51 +31,11 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         " Exit code 1 means that the ground truth of --expect was not met or that --diff found changes.",
     )
     parser.add_argument(
-        "bag", type=path_argument, nargs="?", help="rosbag2 folder, .mcap or .db3 file, or ROS 1 .bag"
+        "bag", type=path_argument, nargs="?", help="rosbag2 folder, .mcap or .db3 file, ROS 1 .bag, or video"
     )
-    add_image_topic(parser)
-    parser.add_argument(
-        "--query",
-        action="append",
-        help="what to watch for; repeat for several (default: those of --expect)",
-    )
-    parser.add_argument("--model", help="decides when: name or folder (default stride-tiny)")
-    parser.add_argument(
-        "--responder",
-        metavar="MODEL",
-        nargs="?",
-        const="",
-        help="says what: name or folder; without MODEL that of --params-file (default: nobody)",
-    )
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default auto)")
-    add_threads_option(parser)
-    parser.add_argument(
-        "--clock", choices=("header", "log"), default="header", help="which stamps (default header)"
-    )
+    add_decision_options(parser, "those of --expect or --params-file")
     parser.add_argument("--start", type=float, default=0.0, help="seconds to skip after the first image")
     parser.add_argument("--duration", type=float, help="seconds to play")
-    parser.add_argument("--rate", type=float, help="frames a second to decide on (default 1)")
-    parser.add_argument(
-        "--params-file",
-        type=path_argument,
-        metavar="FILE",
-        help="take query, model, rate and thresholds of the activation node, and the responder's settings,"
-        " from a robot's parameter file",
-    )
-    parser.add_argument(
-        "--node",
-        metavar="NAME",
-        help="whose parameters they are, for example /front/activation, where FILE has several nodes'; the"
-        " responder is the one in that namespace",
-    )
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="set one of its parameters, for example trigger.min_confidence=0.7, or of the responder's, for"
-        " example responder.history=0; repeat for several",
-    )
     results = parser.add_argument_group("results")
     results.add_argument(
         "--out", type=path_argument, metavar="BAG2", help="write a bag with the results beside the images"
@@ -107,13 +68,58 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     parser.set_defaults(run=run)
 
 
+def add_decision_options(parser: argparse.ArgumentParser, queries: str = "those of --params-file") -> None:
+    """What is watched for in recordings, and how. `queries`: where they come from unless they are given."""
+    add_image_topic(parser)
+    parser.add_argument(
+        "--query",
+        action="append",
+        help=f"what to watch for; repeat for several (default: {queries})",
+    )
+    parser.add_argument("--model", help="decides when: name or folder (default stride-tiny)")
+    parser.add_argument(
+        "--responder",
+        metavar="MODEL",
+        nargs="?",
+        const="",
+        help="says what: name or folder; without MODEL that of --params-file (default: nobody)",
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default auto)")
+    add_threads_option(parser)
+    parser.add_argument(
+        "--clock", choices=("header", "log"), default="header", help="which stamps (default header)"
+    )
+    parser.add_argument("--rate", type=float, help="frames a second to decide on (default 1)")
+    parser.add_argument(
+        "--params-file",
+        type=path_argument,
+        metavar="FILE",
+        help="take query, model, rate and thresholds of the activation node, and the responder's settings,"
+        " from a robot's parameter file",
+    )
+    parser.add_argument(
+        "--node",
+        metavar="NAME",
+        help="whose parameters they are, for example /front/activation, where FILE has several nodes'; the"
+        " responder is the one in that namespace",
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="set one of its parameters, for example trigger.min_confidence=0.7, or of the responder's, for"
+        " example responder.history=0; repeat for several",
+    )
+
+
 def run(arguments: argparse.Namespace) -> int:
     if arguments.diff is not None:
         return _diff(*arguments.diff)
     if arguments.bag is None:
         raise ConfigError("There is nothing to replay; name a bag, or two JSON files with --diff.")
     from stride_ros.parameters.tuning import read_tuning
-    from stride_ros.replay.api import DEFAULT_MODEL, replay
+    from stride_ros.replay.api import replay
 
     tuning = read_tuning(arguments.params_file, arguments.set, arguments.node)
     given = tuning.given
@@ -135,7 +141,7 @@ def run(arguments: argparse.Namespace) -> int:
             image_topic=arguments.image_topic,
             model=arguments.model or given.get("model", DEFAULT_MODEL),
             config=tuning.config,
-            responder=_backend(arguments, tuning),
+            responder=chosen_backend(arguments, tuning),
             response=tuning.response,
             rate=given.get("rate", 1.0) if arguments.rate is None else arguments.rate,
             clock=arguments.clock,
@@ -154,7 +160,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0 if result.ok else 1
 
 
-def _backend(arguments: argparse.Namespace, tuning: Tuning) -> BackendConfig | None:
+def chosen_backend(arguments: argparse.Namespace, tuning: Tuning) -> BackendConfig | None:
     """What says what happens: the responder's backend in the parameter file, with what is given beside it."""
     if arguments.responder is None:
         return None
