@@ -131,7 +131,7 @@ def _write(events: tuple[Event, ...], reader: EventReader, arguments: argparse.N
 
     if arguments.report is not None:
         from stride_ros.events.gallery import write_gallery
-        from stride_ros.events.stretch import replay_command
+        from stride_ros.events.stretch import replay_commands
 
         write_gallery(
             arguments.report,
@@ -139,7 +139,7 @@ def _write(events: tuple[Event, ...], reader: EventReader, arguments: argparse.N
             lambda event: reader.picture(event.key),
             title=one_line(arguments.text) or "Events",
             lead=f"{counted(len(events), 'event')} found in {arguments.events}.",
-            command=replay_command,
+            command=replay_commands(reader.run),
         )
     if arguments.csv is not None:
         export.write_csv(arguments.csv, events)

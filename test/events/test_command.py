@@ -15,7 +15,7 @@ import pytest
 from stride_ros.cli import main
 from stride_ros.events.log import EventLog
 from stride_ros.events.record import OPEN, RETRACTED, Pose
-from stride_ros.events.stretch import replay_command
+from stride_ros.events.stretch import replay_commands
 from stride_ros.events.times import given_time, iso_time, local_time
 from stride_ros.imaging.picture_file import encode_jpeg
 
@@ -54,7 +54,7 @@ def file(path):
             make(4, "A person much later.", origin="bags/b", start_ns=BASE + 2 * DAY, end_ns=BASE + 2 * DAY)
         )
         log.picture(make(0, origin="bags/a").key, encode_jpeg(np.zeros((8, 8, 3), np.uint8)))
-        log.run("bags/a", '{"a": 1}\n')
+        log.run("bags/a", '{"settings": {}, "source": {}}\n')
         log.run("other/a", '{"a": 2}\n')
         log.put(make(9, "An other person.", origin="other/a", start_ns=BASE - DAY))
     return path
@@ -144,7 +144,14 @@ def test_a_report_shows_the_events_and_the_commands_that_replay_them(find, tmp_p
     ],
 )
 def test_the_command_for_a_stretch_begins_before_the_event(given, command):
-    assert replay_command(make(6, **{"origin": "my.bag", **given})) == command
+    assert replay_commands(lambda origin: None)(make(6, **{"origin": "my.bag", **given})) == command
+
+
+def test_the_command_for_a_stretch_has_the_settings_of_its_run():
+    document = '{"settings": {"model": "my model", "rate": 2.0}, "source": {"image topic": "/front"}}'
+    assert replay_commands(lambda origin: document)(make(0, first_ns=BASE, origin="a", query="Look.")) == (
+        "stride-ros replay a --query Look. --model 'my model' --image-topic /front --rate 2.0 --duration 12"
+    )
 
 
 def test_mcap_has_spans_commentary_and_pictures(find, tmp_path):
@@ -170,7 +177,7 @@ def test_mcap_has_spans_commentary_and_pictures(find, tmp_path):
 def test_runs_are_written_as_a_replay_wrote_them(find, tmp_path, capsys):
     find("--runs", str(tmp_path / "runs"))
     assert {p.name: p.read_text() for p in (tmp_path / "runs").iterdir()} == {
-        "a.json": '{"a": 1}\n',
+        "a.json": '{"settings": {}, "source": {}}\n',
         "a-2.json": '{"a": 2}\n',
     }
 
