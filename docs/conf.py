@@ -17,6 +17,7 @@ autodoc_mock_imports = [
     "rosbags",
     "safetensors",
     "stride_ros.msg",
+    "tf2_ros",
     "tokenizers",
     "torch",
     "transformers",

@@ -129,6 +129,18 @@ def _tell(found: Found, arguments: argparse.Namespace) -> None:
 def _write(events: tuple[Event, ...], reader: EventReader, arguments: argparse.Namespace) -> None:
     from stride_ros.events import export
 
+    if arguments.report is not None:
+        from stride_ros.events.gallery import write_gallery
+        from stride_ros.events.stretch import replay_commands
+
+        write_gallery(
+            arguments.report,
+            events,
+            lambda event: reader.picture(event.key),
+            title=one_line(arguments.text) or "Events",
+            lead=f"{counted(len(events), 'event')} found in {arguments.events}.",
+            command=replay_commands(reader.run),
+        )
     if arguments.csv is not None:
         export.write_csv(arguments.csv, events)
     if arguments.parquet is not None:
@@ -142,6 +154,8 @@ def _write(events: tuple[Event, ...], reader: EventReader, arguments: argparse.N
             more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
             tell_notes([f"The log has no run of {', '.join(missing[:3])}{more}: robots have none."])
     if not arguments.json:
+        if arguments.report is not None:
+            say(f"Report: {escaped(str(arguments.report / 'index.html'))}")
         for name in ("csv", "parquet", "mcap", "runs"):
             path: Path | None = getattr(arguments, name)
             if path is not None:

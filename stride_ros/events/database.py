@@ -1,4 +1,4 @@
-"""The file of an event log: its tables, and opening it; what is no such file is told in one sentence."""
+"""The file of an event log: its tables, and opening it; any other file is refused in one sentence."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class EventLogError(StrideError):
 
 
 def check_place(path: Path) -> None:
-    """Refuse a place where there can be no log, and what is none, before anything is written."""
+    """Refuse a place where a log cannot be, and a file that is not a log, before anything is written."""
     _refuse_network(path)
     if not path.parent.is_dir():
         raise EventLogError(
@@ -101,7 +101,7 @@ def open_for_writing(path: Path, synchronous: str) -> sqlite3.Connection:
 def open_for_reading(path: str | Path) -> tuple[sqlite3.Connection, bool]:
     """Open a log that may be written meanwhile; True where it is read as a file that nobody writes.
 
-    EventLogError when it is none or cannot be read.
+    EventLogError when it is not a log or cannot be read.
     """
     path = given_path(path)
     if not path.exists():
@@ -161,7 +161,7 @@ def _make(connection: sqlite3.Connection) -> None:
 
 
 def _is_new(connection: sqlite3.Connection, path: Path) -> bool:
-    """Whether there is nothing in the file. EventLogError for one that is no log, or a newer one."""
+    """Whether there is nothing in the file. EventLogError for a file that is not a log, or a newer one."""
     if connection.execute("PRAGMA page_count").fetchone()[0] == 0:
         return True
     application = connection.execute("PRAGMA application_id").fetchone()[0]
@@ -190,7 +190,7 @@ def _check_header(path: Path) -> None:
 
 
 def _foreign(path: Path) -> EventLogError:
-    return EventLogError(f"{path} is a file of another program and no event log; choose another name.")
+    return EventLogError(f"{path} is a file of another program, not an event log; choose another name.")
 
 
 def _refuse_network(path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import stat
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,7 +18,9 @@ class WriterLock:
         # Of a file of its own: closing any handle of the database would end SQLite's locks in this process.
         path = log.with_name(log.name + "-writer")
         try:
-            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            # Who cannot read the log shall not hold its lock either.
+            mode = stat.S_IMODE(log.stat().st_mode) if log.exists() else 0o644
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
         except OSError as error:
             raise EventLogError(
                 f"{log} cannot be written ({error.strerror}); choose a place that can be written."

@@ -16,9 +16,9 @@ from stride_ros.errors import ConfigError
 from stride_ros.events.database import check_place, open_for_writing, told
 from stride_ros.events.index import Indexed, write_index
 from stride_ros.events.lock import WriterLock
-from stride_ros.events.record import OPEN, RETRACTED, Event
+from stride_ros.events.record import OPEN, RETRACTED, Event, Pose
 from stride_ros.events.retention import MIN_BYTES, Retention
-from stride_ros.events.rows import COLUMNS, ID_SLACK, details_of, event_of
+from stride_ros.events.rows import COLUMNS, ID_SLACK, details_of, event_of, signed
 from stride_ros.text.foreign import mended
 from stride_ros.user_files.paths import given_path
 
@@ -92,12 +92,12 @@ class EventLog:
         error: str = "",
         speaker: str = "",
         shown_ns: tuple[int, ...] = (),
-    ) -> None:
-        """Write the final commentary on an event; one that is not there is left alone."""
+    ) -> bool:
+        """Write the final commentary on an event; False, and nothing is written, where there is none."""
         with self._writing():
             known = self._row(key)
             if known is None:
-                return
+                return False
             told_event = replace(
                 known[1],
                 sentence=sentence,
@@ -108,6 +108,14 @@ class EventLog:
             )
             self._replace(*known, told_event)
         self._wrote(len(sentence))
+        return True
+
+    def place(self, key: str, pose: Pose) -> None:
+        """Write where the robot was at an event; one that is not there is left alone."""
+        with self._writing():
+            known = self._row(key)
+            if known is not None:
+                self._replace(*known, replace(known[1], pose=pose))
 
     def picture(self, key: str, jpeg: bytes) -> None:
         """Keep the picture of an event; one that is not there is left alone."""
@@ -239,7 +247,7 @@ class EventLog:
             row,
             mended(event.key),
             now if now > _CLOCK_SET else 0,
-            event.span_id,
+            signed(event.span_id),
             mended(event.sentence),
             details_of(event),
         )
@@ -263,7 +271,7 @@ class EventLog:
         self._execute(
             "UPDATE contents SET id = ?, span_id = ?, sentence = ?, details = ? WHERE id = ?",
             new,
-            event.span_id,
+            signed(event.span_id),
             mended(event.sentence),
             details_of(event),
             row,

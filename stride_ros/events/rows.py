@@ -60,5 +60,12 @@ def event_of(row: tuple[Any, ...]) -> Event:
         given["pose"] = Pose(frame, (x, y, z), tuple(rest[:4]), rest[4])
     if "shown_ns" in given:
         given["shown_ns"] = tuple(given["shown_ns"])
+    own = dict(zip(_OWN, values, strict=True))
+    own["span_id"] %= 1 << 64
     known = {name: value for name, value in given.items() if name in _USUAL}
-    return Event(**dict(zip(_OWN, values, strict=True)), has_picture=picture > 0, **known)
+    return Event(**own, has_picture=picture > 0, **known)
+
+
+def signed(number: int) -> int:
+    """A 64-bit number without a sign as SQLite has it."""
+    return number - (1 << 64) if number >= 1 << 63 else number

@@ -32,8 +32,8 @@ def given_time(text: str, *, end_of_day: bool = False) -> int:
         return _nanoseconds(moment)
     except (ValueError, OverflowError) as error:
         raise ConfigError(
-            f"{text!r} is no time; write a date (2026-11-01), a time (2026-11-01T14:30), or how long ago it "
-            "is (90s, 15m, 2h, 7d)."
+            f"{text!r} is not a time; write a date (2026-11-01), a time (2026-11-01T14:30), or how long ago "
+            "it is (90s, 15m, 2h, 7d)."
         ) from error
 
 
@@ -43,7 +43,7 @@ def _nanoseconds(moment: datetime) -> int:
 
 
 def local_time(stamp: int) -> str:
-    """A stamp (ns) as the date and time here, to a tenth of a second; what is no date as seconds."""
+    """A stamp (ns) as the date and time here, to a tenth of a second; what is not a date as seconds."""
     moment = _moment(stamp)
     if moment is None:
         return f"{stamp / SECOND:.1f} s"

@@ -18,7 +18,7 @@ from stride_ros.mining.finding import Recording
 from stride_ros.mining.jobs import Result
 from stride_ros.mining.journal import Entry, Journal
 from stride_ros.mining.settings import Settings
-from stride_ros.replay.event_sink import Found
+from stride_ros.replay.event_sink import Found, write_found
 from stride_ros.text.order import natural
 from stride_ros.text.wording import counted
 from stride_ros.user_files.output import make_folder, write_whole
@@ -137,13 +137,7 @@ class Output:
         origin = self.origin(recording)
         file = f"{RUNS}/{_file_name(recording.path.name)}-{key[:16]}.json"
         write_whole(self.folder / file, document)
-        self._log.remove(origin)
-        self._log.run(origin, document)
-        for found in events:
-            self._log.put(found.event)
-            if found.picture:
-                self._log.picture(found.event.key, found.picture)
-        self._log.commit()
+        write_found(self._log, origin, document, events)
         self._logged.add(origin)
         self._journal(Entry(recording.place, origin, key, file, seconds))
 

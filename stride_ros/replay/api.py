@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from stride_ros.activation.config import ActivationConfig
 from stride_ros.errors import ConfigError, SourceError
+from stride_ros.events.log import EventLog
 from stride_ros.process.collector import paused_collector
 from stride_ros.process.threads import AUTO, restored_threads
 from stride_ros.replay import DEFAULT_MODEL
@@ -63,6 +64,7 @@ def replay(
     out: str | Path | None = None,
     storage: str = "mcap",
     topics: Sequence[str] | None = None,
+    events: str | Path | None = None,
     progress: Callable[[float, float], None] = lambda done, total: None,
 ) -> Replay:
     """Replay a recording offline, exactly as the nodes would see it.
@@ -75,7 +77,8 @@ def replay(
     or "log" times. `start`, `duration`: the part to play, s from the first image. `expect`: a file of
     ground truth, or an `Expectations`. `threads`: of the CPU for models that are loaded here, 0 for as many
     as their size is worth, None to leave PyTorch's setting alone. `out`: a bag to write with the results
-    and the recorded `topics` (default: the images). `progress(done, total)` is told seconds of the
+    and the recorded `topics` (default: the images). `events`: a log of events, which keeps what is found
+    in the place of what it has of this recording. `progress(done, total)` is told seconds of the
     recording.
 
     The same arguments give the same result. Raises StrideError: SourceError for a recording that cannot be
@@ -87,6 +90,7 @@ def replay(
         raise ConfigError("start must be at least 0, and duration and rate above 0; correct the value.")
     with ExitStack() as stack:
         reader = stack.enter_context(open_recording(bag, image_topic))
+        log = stack.enter_context(EventLog(events)) if events is not None else None
         wanted = [] if out is None else _copied(reader.image.topic, topics)
         absent = [topic for topic in wanted if topic not in reader.topics]
         if absent:
@@ -98,6 +102,7 @@ def replay(
         with paused_collector():
             from stride_ros.activation.model import ActivationModel
             from stride_ros.replay.bag_output import BagOutput
+            from stride_ros.replay.event_sink import EventSink, write_found
             from stride_ros.replay.replayer import Replayer, Replaying
 
             stack.enter_context(restored_threads())
@@ -114,6 +119,7 @@ def replay(
         if out is not None:
             output = BagOutput(out, storage, model=loaded.short_name)
             stack.enter_context(output)
+        sink = EventSink(str(bag), loaded.short_name) if log is not None else None
         replaying = Replaying(
             reader,
             queries,
@@ -124,6 +130,7 @@ def replay(
             topics=wanted,
             responder=speaker,
             output=output,
+            events=sink,
         )
         run = Replayer(loaded, queries, config).replay(replaying, lambda done: progress(done, total))
         describe(
@@ -138,12 +145,15 @@ def replay(
             config=config,
             response=response,
         )
-    if expectations is None:
-        return Replay(run)
-    if start or duration is not None:
-        expectations = expectations.within(run.begin, run.begin + run.seconds)
-    add_to(run, expectations)
-    return Replay(run, judge(run, expectations))
+        verdict = None
+        if expectations is not None:
+            if start or duration is not None:
+                expectations = expectations.within(run.begin, run.begin + run.seconds)
+            add_to(run, expectations)
+            verdict = judge(run, expectations)
+        if log is not None and sink is not None:
+            write_found(log, str(bag), run.to_json(latencies=False), sink.found())
+    return Replay(run, verdict)
 
 
 def _copied(image_topic: str, topics: Sequence[str] | None) -> list[str]:

@@ -51,6 +51,12 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         "--json", type=path_argument, metavar="FILE", help="write the run as JSON, without measured times"
     )
     results.add_argument(
+        "--events",
+        type=path_argument,
+        metavar="FILE",
+        help="keep what is found in a log of events, for stride-ros find",
+    )
+    results.add_argument(
         "--report", type=path_argument, metavar="DIR", help="write report.html and timeline.png"
     )
     results.add_argument(
@@ -153,6 +159,7 @@ def run(arguments: argparse.Namespace) -> int:
             out=arguments.out,
             storage=arguments.storage,
             topics=arguments.topic,
+            events=arguments.events,
             progress=report,
         )
     _tell(result, time.monotonic() - begun[0])
@@ -210,6 +217,8 @@ def _write(result: Replay, arguments: argparse.Namespace) -> None:
         from stride_ros.runs.expectations import write_expectations
 
         write_expectations(result.run, arguments.write_expect)
+    if arguments.events is not None:
+        say(f"Events: {escaped(str(arguments.events))}")
     if arguments.out is not None:
         say(f"Bag: {escaped(str(arguments.out))}")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from stride_ros.events.record import OFFSET, OPEN, RETRACTED, Event, event_key
 from stride_ros.runs.record import STATUSES
 
 if TYPE_CHECKING:
+    from stride_ros.events.log import EventLog
     from stride_ros.response.commentary import Commentary
     from stride_ros.runs.recorder import RunRecorder
 
@@ -35,6 +36,20 @@ class _Told:
     stamp: int
     frame_id: str
     first_ns: int
+
+
+def write_found(log: EventLog, origin: str, document: str, found: Iterable[Found]) -> None:
+    """Keep what one recording came to, in the place of what the log has of it; all of it or nothing.
+
+    `document`: the JSON of the run. Raises EventLogError.
+    """
+    log.remove(origin)
+    log.run(origin, document)
+    for one in found:
+        log.put(one.event)
+        if one.picture:
+            log.picture(one.event.key, one.picture)
+    log.commit()
 
 
 class EventSink(DecisionSink[Frame]):

@@ -15,6 +15,7 @@ import pytest
 from stride_ros.cli import main
 from stride_ros.events.log import EventLog
 from stride_ros.events.record import OPEN, RETRACTED, Pose
+from stride_ros.events.stretch import replay_commands
 from stride_ros.events.times import given_time, iso_time, local_time
 from stride_ros.imaging.picture_file import encode_jpeg
 
@@ -53,7 +54,7 @@ def file(path):
             make(4, "A person much later.", origin="bags/b", start_ns=BASE + 2 * DAY, end_ns=BASE + 2 * DAY)
         )
         log.picture(make(0, origin="bags/a").key, encode_jpeg(np.zeros((8, 8, 3), np.uint8)))
-        log.run("bags/a", '{"a": 1}\n')
+        log.run("bags/a", '{"settings": {}, "source": {}}\n')
         log.run("other/a", '{"a": 2}\n')
         log.put(make(9, "An other person.", origin="other/a", start_ns=BASE - DAY))
     return path
@@ -100,7 +101,7 @@ def test_options_choose(find):
     assert numbers(find, "--since", "2026-09-21T14:13:21Z", "--until", "2026-09-21") == [2, 1]
     assert numbers(find, "--until", "2026-09-21T16:13:20+02:00") == [0, 9]
     assert numbers(find, "--since", "0.5s") == []
-    assert numbers(find, "--since", "99999999999999d", "--until", "9999-12-31") == [4, 2, 1, 0, 9]
+    assert numbers(find, "--since", "99999999999999d", "--until", "9999-12-30") == [4, 2, 1, 0, 9]
     assert "2 of 5 events, the newest; --limit 0 shows all." in find("--limit", "2")
 
 
@@ -121,6 +122,36 @@ def test_a_table_has_a_row_for_each_event(find, tmp_path):
     assert [row["span_id"] for row in rows] == ["4", "2", "1", "0", "9"]
     assert rows[3]["sentence"] == "A person opens the door."
     assert (rows[1]["end_ns"], rows[1]["pose_y"], rows[0]["pose_y"]) == ("", "2.0", "")
+
+
+def test_a_report_shows_the_events_and_the_commands_that_replay_them(find, tmp_path):
+    assert f"Report: {tmp_path}/report/index.html" in find("--report", str(tmp_path / "report"))
+    page = (tmp_path / "report" / "index.html").read_text()
+    assert "A person opens the door." in page
+    assert "no person" not in page
+    assert len(list((tmp_path / "report" / "pictures").iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "command"),
+    [
+        ({}, None),
+        ({"first_ns": BASE}, "stride-ros replay my.bag --query 'Tell me when the door opens.' --duration 18"),
+        (
+            {"first_ns": BASE - 100 * SECOND, "origin": "a b"},
+            "stride-ros replay 'a b' --query 'Tell me when the door opens.' --start 76 --duration 42",
+        ),
+    ],
+)
+def test_the_command_for_a_stretch_begins_before_the_event(given, command):
+    assert replay_commands(lambda origin: None)(make(6, **{"origin": "my.bag", **given})) == command
+
+
+def test_the_command_for_a_stretch_has_the_settings_of_its_run():
+    document = '{"settings": {"model": "my model", "rate": 2.0}, "source": {"image topic": "/front"}}'
+    assert replay_commands(lambda origin: document)(make(0, first_ns=BASE, origin="a", query="Look.")) == (
+        "stride-ros replay a --query Look. --model 'my model' --image-topic /front --rate 2.0 --duration 12"
+    )
 
 
 def test_mcap_has_spans_commentary_and_pictures(find, tmp_path):
@@ -146,7 +177,7 @@ def test_mcap_has_spans_commentary_and_pictures(find, tmp_path):
 def test_runs_are_written_as_a_replay_wrote_them(find, tmp_path, capsys):
     find("--runs", str(tmp_path / "runs"))
     assert {p.name: p.read_text() for p in (tmp_path / "runs").iterdir()} == {
-        "a.json": '{"a": 1}\n',
+        "a.json": '{"settings": {}, "source": {}}\n',
         "a-2.json": '{"a": 2}\n',
     }
 
@@ -171,8 +202,8 @@ def test_parquet_without_its_package_is_one_sentence(find, tmp_path, monkeypatch
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--since", "yesterday"], "'yesterday' is no time; write a date"),
-        (["--until", "2026-13-01"], "'2026-13-01' is no time"),
+        (["--since", "yesterday"], "'yesterday' is not a time; write a date"),
+        (["--until", "2026-13-01"], "'2026-13-01' is not a time"),
         (["--min-confidence", "2"], "The confidence cannot be 2.0"),
         (["--limit", "-1"], "--limit must be 0 (all) or more"),
         (["--csv", "/proc/x/y.csv"], "cannot be written"),
