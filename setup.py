@@ -8,7 +8,12 @@ from setuptools import find_packages, setup
 ROOT = Path(__file__).parent
 manifest = ElementTree.parse(ROOT / "package.xml").getroot()
 maintainer = manifest.find("maintainer")
-requirements = (ROOT / "requirements.txt").read_text().splitlines()
+
+
+def requirements(name: str) -> list[str]:
+    lines = (ROOT / name).read_text().splitlines()
+    return [line for line in lines if line and not line.startswith("#")]
+
 
 setup(
     name=manifest.findtext("name"),
@@ -27,6 +32,7 @@ setup(
         for folder in ("config", "config/profiles", "models/stride-tiny", "msg")
     ]
     + [("share/stride_ros", ["requirements.txt"])],
-    install_requires=[line for line in requirements if line and not line.startswith("#")],
+    install_requires=requirements("requirements.txt"),
+    extras_require={"fleet": requirements("requirements-fleet.txt")},
     entry_points={"console_scripts": ["stride-ros = stride_ros.cli:main"]},
 )

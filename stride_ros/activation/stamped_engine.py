@@ -12,7 +12,7 @@ from stride_ros.activation.engine import ActivationEngine, PushError
 from stride_ros.activation.identity import UNNAMED
 from stride_ros.activation.stamped_stream import Decision, StampedEvent, StampedStream
 from stride_ros.activation.watch_request import WatchRequest
-from stride_ros.errors import CapacityError, FrameError, QueryError, StrideError, TimeError
+from stride_ros.errors import CapacityError, ConfigError, FrameError, QueryError, StrideError, TimeError
 from stride_ros.qwen3_vl.patches import CELL
 
 if TYPE_CHECKING:
@@ -72,6 +72,30 @@ class StampedEngine:
     def cameras(self) -> tuple[str, ...]:
         """Names of the cameras."""
         return tuple(self._streams)
+
+    def open(self, camera: str) -> None:
+        """Begin with one more camera; its span ids count from 1, whatever the others' have come to.
+
+        A recording goes through an engine with others as it would alone. Raises ConfigError for a name that
+        is taken, CapacityError.
+        """
+        if camera in self._streams:
+            raise ConfigError(f"There already is a camera {camera}; use another name.")
+        stream = self._engine.open_stream(camera or "camera", _UNKNOWN_SIZE)
+        stamped = StampedStream(stream, itertools.count(1))
+        try:
+            stamped.watch([request for request in self._requests if request.covers(camera)])
+        except StrideError:
+            stream.close()
+            raise
+        self._streams[camera] = stamped
+
+    def close(self, camera: str) -> list[StampedEvent]:
+        """Be done with a camera; published spans that go on are ended."""
+        stamped = self._streams.pop(camera)
+        events = stamped.restart()
+        stamped.stream.close()
+        return events
 
     @property
     def requests(self) -> tuple[WatchRequest, ...]:
