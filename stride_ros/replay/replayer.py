@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from stride_ros.activation.config import ActivationConfig
+from stride_ros.activation.deferred_prompt import prompts_for
 from stride_ros.activation.frame_path import DecisionSink, Frame, FramePath
 from stride_ros.activation.identity import UNNAMED
 from stride_ros.activation.intake import Intake
@@ -56,7 +57,9 @@ class Replayer:
         if self._responding is not None:
             sinks.append(self._responding)
         self._intake = Intake(rate)
-        engine = StampedEngine(model, requests_for(queries), config or ActivationConfig())
+        config = config or ActivationConfig()
+        prompts = prompts_for(model, config)
+        engine = StampedEngine(model, requests_for(queries), config, prompts=prompts)
         self._path = FramePath[Frame](engine, {UNNAMED: self._intake.notes}, Sinks(*sinks))
 
     def replay(
