@@ -42,9 +42,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument(
         "--frames", type=int, default=128, metavar="N", help="frames in context (default 128)"
     )
-    parser.add_argument(
-        "--drop", type=int, metavar="N", help="frames that leave at a shift (default half)"
-    )
+    parser.add_argument("--drop", type=int, metavar="N", help="frames that leave at a shift (default half)")
     parser.add_argument(
         "--tokens", type=int, default=256, metavar="N", help="tokens of a frame pair, at most (256)"
     )
