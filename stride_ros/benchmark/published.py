@@ -23,8 +23,8 @@ import argparse
 import os
 import tempfile
 import time as clock
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,7 @@ from stride_ros.activation.engine import ActivationEngine
 from stride_ros.activation.model import ActivationModel
 from stride_ros.activation.watch import ActivationUpdate
 from stride_ros.benchmark.authors import LiveAuthors, check, load
-from stride_ros.benchmark.measure import QUERIES, frame
+from stride_ros.benchmark.measure import PARTS, QUERIES, frame
 from stride_ros.benchmark.work import counted_flop
 from stride_ros.errors import SourceError
 from stride_ros.process.threads import use_threads
@@ -49,12 +49,13 @@ _PERIOD = 4  # of their decisions that are measured, spread over the time betwee
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one way: CPU seconds, seconds of video, FLOP and passes for a decision."""
+    """Of one way: CPU and video seconds, FLOP, passes for a decision; shares of the parts of ours."""
 
     cpu: float
     video: float
     flop: float
     passes: float
+    parts: dict[str, float] = field(default_factory=dict)
 
 
 def frames(count: int) -> np.ndarray:
@@ -93,6 +94,13 @@ class CountedPasses:
         self._model._denoise_step = self._step
 
 
+def shares(updates: Sequence[ActivationUpdate]) -> dict[str, float]:
+    """Which share of the time each part took, over all decisions; those of one push tell the same."""
+    pushes = {update.time: update.timings for update in updates}.values()
+    total = sum(timings["total"] for timings in pushes)
+    return {part: sum(timings[part] for timings in pushes) / total for part in PARTS if part != "host"}
+
+
 def cost(work: Callable[[], float], video: float) -> Cost:
     """What `work` takes, which returns its passes for a decision."""
     begin = clock.process_time()
@@ -104,7 +112,7 @@ def cost(work: Callable[[], float], video: float) -> Cost:
 def offline(theirs: Any, ours: ActivationModel, context: int, seconds: int, recordings: int) -> list[Cost]:
     """Whole recordings."""
     config, images = configured(theirs, context, _EVERY, _EVERY), frames(seconds)
-    decisions = -(-seconds // _EVERY)
+    decisions, parts = -(-seconds // _EVERY), dict[str, float]()
 
     def their_way() -> float:
         with CountedPasses(theirs) as counted:
@@ -120,9 +128,10 @@ def offline(theirs: Any, ours: ActivationModel, context: int, seconds: int, reco
         updates: list[ActivationUpdate] = []
         for index, image in enumerate(images):
             updates += engine.push(dict.fromkeys(streams, (image, float(index))))
+        parts.update(shares(updates))
         return sum(update.steps for update in updates) / len(updates)
 
-    return [cost(their_way, seconds), cost(our_way, seconds * recordings)]
+    return [cost(their_way, seconds), replace(cost(our_way, seconds * recordings), parts=parts)]
 
 
 def live(theirs: Any, ours: ActivationModel, context: int) -> list[Cost]:
@@ -135,6 +144,7 @@ def live(theirs: Any, ours: ActivationModel, context: int) -> list[Cost]:
     camera.watch(QUERIES[0])
     for index in range(context):
         engine.push({camera: (images[index], float(index))})
+    parts: dict[str, float] = {}
     ends = np.linspace(context + 2, context + drop, min(_PERIOD, drop // 2)).astype(int) // 2 * 2
 
     def their_way(end: int) -> float:
@@ -146,6 +156,7 @@ def live(theirs: Any, ours: ActivationModel, context: int) -> list[Cost]:
         updates: list[ActivationUpdate] = []
         for index in range(context, context + drop):
             updates += engine.push({camera: (images[index], float(index))})
+        parts.update(shares(updates))
         return sum(update.steps for update in updates) / len(updates)
 
     their = []
@@ -155,7 +166,7 @@ def live(theirs: Any, ours: ActivationModel, context: int) -> list[Cost]:
         their.append(cost(partial(their_way, int(end)), 2.0))
     passes = sum(each.passes for each in their) / len(their)
     cpu, flop = sum(each.cpu for each in their), sum(each.flop for each in their)
-    return [Cost(cpu, 2.0 * len(their), flop, passes), cost(our_way, drop)]
+    return [Cost(cpu, 2.0 * len(their), flop, passes), replace(cost(our_way, drop), parts=parts)]
 
 
 def main() -> None:
@@ -173,6 +184,7 @@ def main() -> None:
     except SourceError as error:
         parser.error(str(error))
     use_threads(1)
+    told: list[str] = []
     np.random.seed(0)  # the authors' code draws the slots that it unmasks
     with tempfile.TemporaryDirectory() as folder:
         theirs, ours = load(options.checkout.resolve(), Path(folder), options.preset, options.window)
@@ -193,6 +205,8 @@ def main() -> None:
                 f"| {cpu[0] / cpu[1]:.1f} | {flop[0]:.1f} | {flop[1]:.1f} | {flop[0] / flop[1]:.1f} |",
                 flush=True,
             )
+            told += [f"{context}: " + ", ".join(f"{k} {100 * v:.0f} %" for k, v in costs[1].parts.items())]
+    print("\nOurs by part, for each context\n" + "\n".join(told))
     print("\nLoad: " + ", ".join(f"{value:.1f}" for value in os.getloadavg()) + ".")
 
 
