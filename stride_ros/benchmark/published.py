@@ -38,6 +38,7 @@ from stride_ros.activation.engine import ActivationEngine
 from stride_ros.activation.model import ActivationModel
 from stride_ros.activation.watch import ActivationUpdate
 from stride_ros.benchmark.authors import LiveAuthors, check, load
+from stride_ros.benchmark.floor import rates
 from stride_ros.benchmark.measure import PARTS, QUERIES, frame
 from stride_ros.benchmark.work import counted_flop
 from stride_ros.errors import SourceError
@@ -206,7 +207,9 @@ def main() -> None:
                 flush=True,
             )
             told += [f"{context}: " + ", ".join(f"{k} {100 * v:.0f} %" for k, v in costs[1].parts.items())]
+        flop_rate, _ = rates(ours)
     print("\nOurs by part, for each context\n" + "\n".join(told))
+    print(f"\nA product of large matrices reaches {1e-9 * flop_rate:.0f} GFLOP/s.")
     print("\nLoad: " + ", ".join(f"{value:.1f}" for value in os.getloadavg()) + ".")
 
 
