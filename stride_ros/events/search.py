@@ -132,7 +132,9 @@ class EventReader:
             if failure is not None:
                 raise failure
             return result
-        raise EventLogError(f"{self.path} cannot be read, since it is begun anew all the time; try again.")
+        raise EventLogError(
+            f"{self.path} cannot be read, since it is being rewritten all the time; try again."
+        )
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parents[2]
 RULED_OUT = {
     "is no file": r"(?<!there )(?<!There )\b(?:is|are) no (?!longer\b|more\b|need\b|\.)[a-z]",
     "in vain": r"\bin vain\b",
-    "starts anew": r"\b(?:start|begin|began|subscrib|connect)\w* anew\b",
+    "starts anew": r"\b(?:start|begin|began|begun|subscrib|connect)\w* anew\b",
     "at most behind its noun": r"\bat most(?:[.;:)]|,? (?:\(|which\b|and\b|of\b))",
     "so many seconds": r"\b(?:in|within|for|skip|play|after|of|to) so many [a-z]+s\b",
     "the likeliest": r"\blikeliest\b",
