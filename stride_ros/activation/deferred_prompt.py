@@ -58,7 +58,7 @@ class DeferredPrompt:
         return self._pairs
 
     def memory_limit(self, tokens: int) -> int:
-        """Bytes of a full prompt, and of pixels as far as they are more than what they are encoded to."""
+        """Bytes of a full prompt, and of the pixels of pairs that are not encoded yet."""
         pixels = self._most * 2 * tokens * CELL * CELL * 3
         return self._prefix.bytes_for(tokens, self._context.seconds) + pixels
 

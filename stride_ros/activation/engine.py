@@ -20,7 +20,7 @@ from stride_ros.errors import CapacityError, ConfigError, FrameError, StrideErro
 from stride_ros.qwen3_vl.decoder import TokenBlock, joined
 
 _ENCODED_AT_ONCE = 8  # frame pairs; more only costs memory
-_TOKENS_AT_ONCE = 2048  # of what was left until a decision; more only costs memory
+_TOKENS_AT_ONCE = 2048  # of what was left until a decision; on a CPU more only costs memory
 
 _Job = tuple[Stream, Watch]
 
