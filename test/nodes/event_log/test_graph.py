@@ -12,7 +12,7 @@ pytest.importorskip("torch")
 from sensor_msgs.msg import Image
 from stride_ros.msg import ActivationSpan, ActivationWindow, Commentary
 
-from stride_ros.events.record import OFFSET, OPEN, RETRACTED  # noqa: E402
+from stride_ros.events.record import OFFSET, OPEN, RETRACTED
 from stride_ros.imaging.images import rgb_to_image
 from stride_ros.nodes.messages import to_nanoseconds, to_time
 from stride_ros.nodes.qos import (
