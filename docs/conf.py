@@ -14,6 +14,7 @@ autodoc_mock_imports = [
     "packaging",
     "pyarrow",
     "pytest",
+    "ray",
     "rosbags",
     "safetensors",
     "stride_ros.msg",

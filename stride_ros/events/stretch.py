@@ -13,10 +13,12 @@ from stride_ros.events.times import SECOND
 _BEFORE, _AFTER = 30, 10  # s: what led to the event belongs to it
 
 
-def replay_commands(run: Callable[[str], str | None]) -> Callable[[Event], str | None]:
+def replay_commands(
+    run: Callable[[str], str | None], place: Callable[[str], str] = lambda origin: origin
+) -> Callable[[Event], str | None]:
     """Makes the command for an event, as it is typed into a shell; None where the event is a robot's.
 
-    `run`: the JSON of a recording's run, whose settings the command takes.
+    `run`: the JSON of a recording's run, whose settings the command takes. `place`: the recording's path.
     """
 
     @cache
@@ -37,7 +39,7 @@ def replay_commands(run: Callable[[str], str | None]) -> Callable[[Event], str |
             return None
         begin = max((event.start_ns - event.first_ns) // SECOND - _BEFORE, 0)
         end = (event.known_end_ns - event.first_ns) // SECOND + 1 + _AFTER
-        words = ["stride-ros", "replay", event.origin, "--query", event.query, *options(event.origin)]
+        words = ["stride-ros", "replay", place(event.origin), "--query", event.query, *options(event.origin)]
         if begin:
             words += ["--start", str(begin)]
         return shlex.join([*words, "--duration", str(max(end - begin, 1))])

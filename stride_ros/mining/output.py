@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 from collections.abc import Iterable
 from contextlib import ExitStack, suppress
 from dataclasses import replace
@@ -14,6 +13,7 @@ from stride_ros.events.gallery import write_gallery
 from stride_ros.events.log import EventLog
 from stride_ros.events.record import Event, event_key
 from stride_ros.events.search import EventReader, Search
+from stride_ros.events.stretch import replay_commands
 from stride_ros.mining.finding import Recording
 from stride_ros.mining.jobs import Result
 from stride_ros.mining.journal import Entry, Journal
@@ -24,7 +24,6 @@ from stride_ros.text.wording import counted
 from stride_ros.user_files.output import make_folder, write_whole
 
 EVENTS, RUNS, JOURNAL = "events.db", "runs", "mining.jsonl"
-_MARGIN = 5.0  # s that are replayed before an event; behind it, what the window needs to see its end
 
 
 class Output:
@@ -103,13 +102,11 @@ class Output:
         hours = sum(entry.seconds for entry in done) / 3600
         events = self._reader.find(Search(limit=None)).events
         watched = ", ".join(dict.fromkeys(event.query for event in events)) or ", ".join(settings.queries)
-        lead = (
-            f"{counted(len(events), 'event')} in {counted(len(done), 'recording')}, {hours:.1f} h of video."
-        )
+        seen = f"{counted(len(done), 'recording')}, {hours:.1f} h of video"
+        lead = f"{counted(len(events), 'event')} in {seen}."
 
-        def command(event: Event) -> str | None:
-            entry = entries.get(event.origin)
-            return _command(event, settings, entry.place) if entry is not None else None
+        def place(origin: str) -> str:
+            return entries[origin].place if origin in entries else origin
 
         return write_gallery(
             self.folder,
@@ -118,7 +115,7 @@ class Output:
             title="What was found",
             lead=f"{lead} Watched for: {watched}" if watched else lead,
             errors=errors,
-            command=command,
+            command=replay_commands(self._reader.run, place),
         )
 
     @property
@@ -155,18 +152,3 @@ class Output:
 def _file_name(name: str) -> str:
     """A recording's name as part of a file's name, which every file system takes."""
     return re.sub(r"[^\w.-]", "_", name)[:80] or "recording"
-
-
-def _command(event: Event, settings: Settings, place: str) -> str:
-    """The command that replays an event. The model needs to see what was before it."""
-    first = event.first_ns if event.first_ns is not None else event.start_ns
-    start = max(0.0, (event.start_ns - first) / 1e9 - _MARGIN)
-    length = (event.known_end_ns - first) / 1e9 + _MARGIN - start
-    words = ["stride-ros", "replay", place, "--query", event.query]
-    if settings.model != "stride-tiny":
-        words += ["--model", settings.model]
-    if settings.image_topic:
-        words += ["--image-topic", settings.image_topic]
-    if settings.rate != 1.0:
-        words += ["--rate", f"{settings.rate:g}"]
-    return shlex.join([*words, "--start", f"{start:.1f}", "--duration", f"{length:.1f}"])

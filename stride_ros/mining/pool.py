@@ -6,6 +6,7 @@ import multiprocessing
 import signal
 from collections.abc import Sequence
 from contextlib import suppress
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Protocol
@@ -43,6 +44,7 @@ class ProcessPool:
         self.size = size
         self._settings = settings
         self._context = multiprocessing.get_context("spawn")
+        resource_tracker.ensure_running()  # which lets SIGINT through again when it has started
         self._workers: dict[int, tuple[SpawnProcess, Connection]] = {}
 
     def start(self, number: int) -> None:

@@ -32,7 +32,7 @@ NEWER_STANDARD_LIBRARY = {"compression"}  # from Python 3.14
 # An example for those who have it says so at its top; nobody else needs it.
 FOR_AN_EXAMPLE = {"py_trees"}
 # Used where it is there; who asks for what needs it is told in one sentence.
-OPTIONAL = {"pyarrow", "tf2_ros"}
+OPTIONAL = {"pyarrow", "ray", "tf2_ros"}
 # A pytest plugin is only ever imported by pytest.
 FOR_TESTS = {"pytest"}
 
