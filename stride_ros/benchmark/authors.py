@@ -72,10 +72,10 @@ class Processor:
 
 
 def check(checkout: Path) -> None:
-    """SourceError for a folder that is no checkout of the authors' code."""
+    """SourceError for a folder that is not a checkout of the authors' code."""
     if not (checkout / "eval" / "model" / "qwen3_stride.py").is_file():
         raise SourceError(
-            f"{checkout} is no checkout of the authors' code; clone https://github.com/interlive-team/STRIDE."
+            f"{checkout} is not a checkout of the authors' code; clone https://github.com/interlive-team/STRIDE."
         )
 
 

@@ -59,7 +59,7 @@ def test_a_folder_that_is_not_the_authors_code_is_refused(monkeypatch, capsys, t
     with pytest.raises(SystemExit) as stopped:
         run(monkeypatch, published, str(tmp_path), "live")
     assert stopped.value.code == 2
-    assert "is no checkout of the authors' code; clone https://" in capsys.readouterr().err
+    assert "is not a checkout of the authors' code; clone https://" in capsys.readouterr().err
 
 
 def test_products_and_attention_are_counted():
