@@ -11,7 +11,7 @@ from rclpy.duration import Duration
 if TYPE_CHECKING:
     from rclpy.node import Node
 
-# s; `/clock` comes several times a second, so that nobody lived through this much at once. It is what
+# s; `/clock` comes several times a second, so a step this large is not time that has passed. It is what
 # the first message does to a node that has waited for it: until then its clock stands at 0.
 _FORWARD = 60.0
 
