@@ -2,7 +2,7 @@
 
 A live stream spreads the work that prepares the next window (`CachedPrompt`), so that no tick is late. In a
 recording nobody waits, and that preparation is work for a window which may never be decided on. So there is
-one cache; after a shift it begins anew, and the next decision appends what is in context then. That never
+one cache; after a shift it starts over, and the next decision appends what is in context then. That never
 takes more than two caches do: a window that is decided on costs the same pairs, any other nothing.
 """
 
@@ -21,7 +21,7 @@ from stride_ros.activation.prefix import Pair, Prefix
 from stride_ros.qwen3_vl.decoder import TokenBlock
 from stride_ros.qwen3_vl.patches import CELL
 
-_TOKENS_AT_ONCE = 1024  # of a block; on a CPU larger ones are no quicker, and take more memory
+_TOKENS_AT_ONCE = 1024  # of a block; on a CPU larger ones are not quicker, and take more memory
 
 
 def prompts_for(model: ActivationModel, config: ActivationConfig) -> PromptFactory:

@@ -114,7 +114,7 @@ def play(cameras: Sequence[Camera], seconds: float) -> None:
 
 
 def settle(observer: Recorder) -> None:
-    """Wait for the decisions on all frames, for 10 s at most: not all of them may have been heard."""
+    """Wait for the decisions on all frames, for up to 10 s: not all of them may have been heard."""
     patience = time.monotonic() + 10.0
     while not observer.has_decisions and time.monotonic() < patience:
         time.sleep(0.1)

@@ -27,7 +27,7 @@ INDEX, PICTURES = "index.html", "pictures"
 MAX_BYTES = 9_500_000  # of the events in the page, of which a browser makes tiles without a stall
 _LONGEST = 400  # characters of a text on a tile
 _MOST_ERRORS = 1000
-_DATED = 10**18  # ns since 1970, in 2001; earlier stamps count from some start and are no dates
+_DATED = 10**18  # ns since 1970, in 2001; earlier stamps count from some start and are not dates
 _NAME = re.compile(r"[0-9a-f]{24}\.jpg")
 _STATES = {OPEN: "not seen to end", RETRACTED: "retracted as a false alarm"}
 
