@@ -24,3 +24,5 @@ autodoc_mock_imports = [
     "transformers",
     "yaml",
 ]
+
+myst_heading_anchors = 4  # links to headings, as GitHub names them

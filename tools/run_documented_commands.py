@@ -42,6 +42,7 @@ SKIPPED = {
     r"^make (setup|lint|test)|pytest": "CI runs it, or a part of what CI runs",
     r"VIDEO|FOLDER|\[--|PREDICTIONS| \.\.\.|\.\./before": "is a form to fill in, or needs files of your own",
     r"^(?!.*doctor).*(interlive|Qwen)/": "needs weights from the network",
+    r"~/\.ros/": "needs the log of a robot",
     r"lobby\.spans\.yaml": "shows labels that are not met",
     r"--preset 2b|test_cuda": "needs a GPU",
     r"stride-ros (train|benchmark)|drive_bag|stride_ros\.(benchmark|training)|quality": "takes long",

@@ -88,3 +88,12 @@ def test_files_that_are_mounted_exist() -> None:
     files = [path for path in mounted if path.startswith(".")]
     assert files
     assert all((DOCKER / path).is_file() for path in files)
+
+
+def test_a_service_hears_the_signal_that_stops_it() -> None:
+    """`ros2 launch` hands SIGINT on to its nodes; `ros2 run` does not, and would be killed 10 s later."""
+    for name in ("camera", "nodes"):
+        assert services()[name]["command"][:2] != ["ros2", "run"]
+    assert (ROOT / "scripts" / Path(services()["camera"]["command"][0]).name).is_file()
+    for dockerfile in DOCKERFILES:
+        assert "\nSTOPSIGNAL SIGINT\n" in dockerfile.read_text()
