@@ -117,7 +117,7 @@ class FixedPass:
     ) -> list[Stretch]:
         """The prompt in its cache; `beyond` hides what lies behind it from all of the `wanted` slots."""
         stretches, first = [], 0
-        for keys, values in cache.read_parts(layer, parts):
+        for keys, values in cache.read_parts(layer, 0, parts):
             last = first + keys.shape[0] * cache.part
             stretches.append((keys, values, beyond[first:last].expand(self._group * wanted, -1)))
             first = last

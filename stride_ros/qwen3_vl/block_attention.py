@@ -8,7 +8,7 @@ from typing import Protocol
 import torch
 import torch.nn.functional as F
 
-from stride_ros.qwen3_vl.attention import attend_to_stretches, hidden_after
+from stride_ros.qwen3_vl.attention import Stretch, attend_to_stretches, hidden_after
 from stride_ros.qwen3_vl.kv_cache import KVCache, StretchCache
 
 _QUERY_ROWS = 512  # rows of attention computed at once; bounds the mask
@@ -72,7 +72,9 @@ class StretchAttention:
 
 
 class PagedAttention:
-    """To a cache in pages, a bounded number of rows at a time."""
+    """To a cache in pages, a bounded number of rows at a time. Only the parts that some rows do not see to
+    their ends have a mask.
+    """
 
     def __init__(self, cache: KVCache, end: int) -> None:
         self._cache, self._end = cache, end
@@ -82,25 +84,27 @@ class PagedAttention:
         """See `BlockAttention`."""
         outs: list[torch.Tensor] = []
         first = self._end - q.shape[2]
+        part = self._cache.part
         for rows in torch.split(q[0].transpose(0, 1), _QUERY_ROWS):
             last = first + len(rows)
-            entry, stretches = 0, []
-            for keys, values in self._cache.read_parts(layer, -(-last // self._cache.part)):
-                after = entry + len(keys) * self._cache.part
-                stretches.append(
-                    (keys, values, self._hidden(first, last, q.shape[1] // keys.shape[1], q)[:, entry:after])
-                )
+            seen = (first + 1) // part  # parts that all of these rows see to their ends
+            stretches: list[Stretch] = [(*sides, None) for sides in self._cache.read_parts(layer, 0, seen)]
+            entry = seen * part
+            for keys, values in self._cache.read_parts(layer, seen, -(-last // part)):
+                hidden = self._hidden(first, last, seen * part, q.shape[1] // keys.shape[1], q)
+                after = entry + len(keys) * part
+                stretches.append((keys, values, hidden[:, entry - seen * part : after - seen * part]))
                 entry = after
             outs.append(attend_to_stretches(rows, stretches))
             first = last
         return outs[0] if len(outs) == 1 else torch.cat(outs)
 
-    def _hidden(self, first: int, last: int, repeat: int, like: torch.Tensor) -> torch.Tensor:
-        """What hides later entries from the rows at entries `first` to `last`."""
+    def _hidden(self, first: int, last: int, tail: int, repeat: int, like: torch.Tensor) -> torch.Tensor:
+        """What hides later entries from the rows at entries `first` to `last`, from entry `tail` on."""
         mask = self._masks.get((first, last))
         if mask is None:
-            entries = -(-last // self._cache.part) * self._cache.part
-            at = torch.arange(first, last, device=like.device)
+            entries = -(-last // self._cache.part) * self._cache.part - tail
+            at = torch.arange(first - tail, last - tail, device=like.device)
             mask = self._masks[first, last] = hidden_after(at, entries, like.dtype, repeat)
         return mask
 

@@ -54,9 +54,9 @@ class KVCache(Protocol):
         that are held.
         """
 
-    def read_parts(self, layer: int, parts: int) -> Sequence[KeysAndValues]:
-        """Views of keys and values in the first `parts` parts: (n, kv heads, part, head size) each, in order,
-        as few as possible.
+    def read_parts(self, layer: int, first: int, last: int) -> Sequence[KeysAndValues]:
+        """Views of keys and values in parts `first` to before `last`: (n, kv heads, part, head size) each, in
+        order, as few as possible.
         """
 
     def places(self, parts: int) -> tuple[object, ...]:
@@ -128,10 +128,10 @@ class StretchCache:
             self._sides = (end, self._reservation.tensor.flatten(0, 1)[None, :, :, :end].unbind(1))
         return self._sides[1][2 * layer], self._sides[1][2 * layer + 1]
 
-    def read_parts(self, layer: int, parts: int) -> Sequence[KeysAndValues]:
+    def read_parts(self, layer: int, first: int, last: int) -> Sequence[KeysAndValues]:
         _, sides, heads, _, size = self._layout(0)
-        stretch = self._reservation.tensor[layer, :, :, : parts * self.part]
-        split = stretch.view(sides, heads, parts, self.part, size).transpose(1, 2)
+        stretch = self._reservation.tensor[layer, :, :, first * self.part : last * self.part]
+        split = stretch.view(sides, heads, last - first, self.part, size).transpose(1, 2)
         return [(split[0], split[1])]
 
     def places(self, parts: int) -> tuple[object, ...]:

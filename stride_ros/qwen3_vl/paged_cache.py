@@ -124,9 +124,9 @@ class PagedCache:
             data[:, :, first : first + n] = joined[:, :, written : written + n]
             written += n
 
-    def read_parts(self, layer: int, parts: int) -> Sequence[KeysAndValues]:
+    def read_parts(self, layer: int, first: int, last: int) -> Sequence[KeysAndValues]:
         runs: list[list[Page]] = []
-        for page in self._pages[:parts]:
+        for page in self._pages[first:last]:
             if runs and runs[-1][-1].next is page:
                 runs[-1].append(page)
             else:

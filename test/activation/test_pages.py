@@ -12,6 +12,7 @@ import torch
 from stride_ros.activation.cached_prompt import CachedPrompt
 from stride_ros.activation.config import ActivationConfig
 from stride_ros.activation.engine import ActivationEngine
+from stride_ros.qwen3_vl import block_attention
 
 pytestmark = pytest.mark.slow
 
@@ -139,7 +140,7 @@ def test_a_cache_reads_back_what_was_written_across_pages(in_pages):
             both = torch.cat((sign * keys[first:last], values[first:last]), 1)
             cache.write(1, first, both.transpose(0, 1))
     for cache, sign in zip(caches, (1, -1), strict=True):
-        runs = cache.read_parts(1, -(-300 // cache.part))
+        runs = cache.read_parts(1, 0, -(-300 // cache.part))
         assert len(runs) > 1
         joined = [torch.cat([run[side].transpose(1, 2).flatten(0, 1) for run in runs]) for side in (0, 1)]
         torch.testing.assert_close(joined[0][:300], sign * keys, rtol=0, atol=0)
@@ -148,3 +149,24 @@ def test_a_cache_reads_back_what_was_written_across_pages(in_pages):
         cache.release()
         cache.hold(300)
         assert cache.places(3) == places
+
+
+def test_only_the_tail_behind_what_all_rows_see_has_a_mask(in_pages, make_frames, monkeypatch):
+    """Its size is that of the new tokens, however long the prompt is."""
+    model, made = in_pages(), []
+    hidden_after = block_attention.hidden_after
+
+    def noted(rows, entries, *arguments):
+        made.append(entries - len(rows))
+        return hidden_after(rows, entries, *arguments)
+
+    monkeypatch.setattr(block_attention, "hidden_after", noted)
+    engine = ActivationEngine(model, CONFIG)
+    stream = engine.open_stream("camera")
+    watch = stream.watch(QUERIES[0])
+    for tick, image in enumerate(make_frames(32, (96, 96))):
+        engine.push({stream: (image, float(tick))})
+    prefix = watch.passes._active.prefix
+    assert prefix.length > 10 * prefix._cache.part
+    assert made
+    assert max(made) < 2 * prefix._cache.part
