@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from stride_ros.activation.context import Context
 from stride_ros.errors import CapacityError
+from stride_ros.qwen3_vl.paged_cache import PagePool
 from stride_ros.qwen3_vl.patches import CELL, model_size
 
 if TYPE_CHECKING:
@@ -22,18 +23,23 @@ class EngineMemory:
 
     @property
     def bytes(self) -> int:
-        """Bytes of the state: keys and values of all watches, and the pairs that are kept."""
+        """Bytes of the state: keys and values of all watches, pages that wait for some, and the pairs that
+        are kept.
+        """
         features: dict[int, int] = {}  # several watches keep the same pairs
         total = 0
+        pools: dict[PagePool, None] = {}
         for stream in self._engine.streams:
             pairs = [pair.features for pair in stream.kept_pairs]
             total += sum(image.nbytes for pair in stream.kept_pairs for image in pair.images)
             for watch in stream.watches:
                 total += watch.passes.memory_bytes
+                if watch.passes.pages is not None:
+                    pools[watch.passes.pages] = None
                 pairs += [pair.features for _, pair in watch.backlog if pair is not None]
                 pairs += [pair.features for pair in watch.passes.kept_pairs]
             features |= {id(pair): pair.memory_bytes for pair in pairs if pair is not None}
-        return total + sum(features.values())
+        return total + sum(features.values()) + sum(pool.free_bytes for pool in pools)
 
     def most(self, size: tuple[int, int] | None, queries: Sequence[str], seconds: float | None = None) -> int:
         """See `ActivationEngine.memory_for`."""

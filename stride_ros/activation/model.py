@@ -20,7 +20,8 @@ from stride_ros.qwen3_vl.architecture import Architecture
 from stride_ros.qwen3_vl.decoder import TextDecoder, TokenBlock
 from stride_ros.qwen3_vl.device import choose_device, choose_dtype
 from stride_ros.qwen3_vl.kv_cache import KVCache, StretchCache
-from stride_ros.qwen3_vl.paged_cache import PagedCache, PagePool
+from stride_ros.qwen3_vl.page_attention import page_attention
+from stride_ros.qwen3_vl.paged_cache import PagePool
 from stride_ros.qwen3_vl.patches import CELL, patches
 from stride_ros.qwen3_vl.vision import PairFeatures, VisionTower, Weights
 from stride_ros.qwen3_vl.weights import WeightFiles
@@ -47,7 +48,7 @@ class ActivationModel:
 
     window: slots (W); resolution: seconds of a slot; past: slots that end at or before the newest frame;
     memory_bytes: bytes of the weights; threads: of the CPU, None for PyTorch's own setting; recorder: of slot
-    passes, None where they are not recorded; paged: whether keys and values are kept in pages, as on a GPU,
+    passes, None where they are not recorded; paged: whether keys and values are kept in `pages`, as on a GPU,
     or each prompt has a stretch of addresses to itself.
     """
 
@@ -79,6 +80,8 @@ class ActivationModel:
         self.threads = None if threads is None else choose_threads(threads, count, str(self.device))
         self.recorder: Recorder | None = CudaRecorder(self.device) if self.device.type == "cuda" else None
         self.paged = self.device.type != "cpu"
+        self.pages = PagePool(architecture.text, self.device, self.dtype)
+        self._recorded: dict[Recorder, RecordedPasses] = {}
 
     @classmethod
     def load(
@@ -115,13 +118,11 @@ class ActivationModel:
         weights.check_rest()
         return model
 
-    def new_caches(self, count: int) -> tuple[list[KVCache], PagePool | None]:
-        """Empty caches for one prompt each, and the pages that they share."""
-        text = self.architecture.text
-        if not self.paged:
-            return [StretchCache(text, self.dtype) for _ in range(count)], None
-        pages = PagePool(text, self.device, self.dtype)
-        return [PagedCache(pages) for _ in range(count)], pages
+    def new_cache(self, paged: bool | None = None) -> KVCache:
+        """An empty cache for one prompt; paged: None for what the model's device is good at."""
+        if self.paged if paged is None else paged:
+            return self.pages.new_cache()
+        return StretchCache(self.architecture.text, self.dtype)
 
     def feature_bytes(self, pair_tokens: int) -> int:
         """Bytes of an encoded frame pair of so many video tokens."""
@@ -153,9 +154,16 @@ class ActivationModel:
         return [active[end - block.wanted : end] for block, end in zip(blocks, ends, strict=True)]
 
     def recorded_passes(self, recorder: Recorder) -> RecordedPasses:
-        """Slot passes of fixed shape for one set of caches, recorded and replayed."""
+        """Slot passes of fixed shape, recorded and replayed: one object for all who use this recorder."""
+        if recorder not in self._recorded:
+            attention = page_attention(self.pages)
 
-        def fixed(blocks: Sequence[TokenBlock]) -> FixedPass:
-            return FixedPass(self._decoder, self._head, blocks, self.window)
+            def fixed(watches: int, pages: int) -> FixedPass:
+                copies = 1 if self.single_sequence else 2
+                slot_ids, window = self.prompt.slot_ids, self.window
+                return FixedPass(
+                    self._decoder, self._head, slot_ids, window, copies, attention, watches, pages
+                )
 
-        return RecordedPasses(recorder, fixed, self.slot_probabilities)
+            self._recorded[recorder] = RecordedPasses(recorder, fixed, attention, self.slot_probabilities)
+        return self._recorded[recorder]

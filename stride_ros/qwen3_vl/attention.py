@@ -17,13 +17,6 @@ HIDDEN = -1e4  # added to scores: weight 0 in every dtype, and no NaN where a wh
 Stretch = tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]
 
 
-def attend_in_parts(
-    q: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, mask: torch.Tensor | None
-) -> torch.Tensor:
-    """Attention (n, heads * size) of q (n, heads, size) to keys and values (parts, kv heads, part, size)."""
-    return attend_to_stretches(q, [(keys, values, mask)])
-
-
 def attend_to_stretches(q: torch.Tensor, stretches: Sequence[Stretch]) -> torch.Tensor:
     """Attention (n, heads * size) of q (n, heads, size) to all parts of all stretches.
 
@@ -55,8 +48,9 @@ def attend_with_weight(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Attention (b, h, n, size), and the log-sum-exp (b, h, n), float32, of its scores.
 
-    q (b, h, n, size), k and v (b, h, m, size), bias (b, h, n, m) or None. On CUDA the memory-efficient kernel of
-    PyTorch's scaled_dot_product_attention, called by the name under which it returns that sum, too.
+    q (b, h, n, size), k and v (b, h, m, size), bias (b, h, n, m) or None. On CUDA the
+    memory-efficient kernel of PyTorch's scaled_dot_product_attention, called by the name under which it
+    returns that sum, too.
     """
     if q.device.type != "cpu":
         kernel = torch.ops.aten._scaled_dot_product_efficient_attention

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 
 from stride_ros.qwen3_vl.attention import Stretch, attend_to_stretches, hidden_after
 from stride_ros.qwen3_vl.kv_cache import KVCache, StretchCache
+from stride_ros.qwen3_vl.paged_cache import PagedCache
 
 _QUERY_ROWS = 512  # rows of attention computed at once; bounds the mask
 _GROWTH = 1.25  # of that mask
@@ -72,11 +73,11 @@ class StretchAttention:
 
 
 class PagedAttention:
-    """To a cache in pages, a bounded number of rows at a time. Only the parts that some rows do not see to
+    """To a cache in pages, a bounded number of rows at a time. Only the pages that some rows do not see to
     their ends have a mask.
     """
 
-    def __init__(self, cache: KVCache, end: int) -> None:
+    def __init__(self, cache: PagedCache, end: int) -> None:
         self._cache, self._end = cache, end
         self._masks: dict[tuple[int, int], torch.Tensor] = {}  # from one entry to another
 
@@ -87,10 +88,10 @@ class PagedAttention:
         part = self._cache.part
         for rows in torch.split(q[0].transpose(0, 1), _QUERY_ROWS):
             last = first + len(rows)
-            seen = (first + 1) // part  # parts that all of these rows see to their ends
-            stretches: list[Stretch] = [(*sides, None) for sides in self._cache.read_parts(layer, 0, seen)]
+            seen = (first + 1) // part  # pages that all of these rows see to their ends
+            stretches: list[Stretch] = [(*sides, None) for sides in self._cache.read_pages(layer, 0, seen)]
             entry = seen * part
-            for keys, values in self._cache.read_parts(layer, seen, -(-last // part)):
+            for keys, values in self._cache.read_pages(layer, seen, -(-last // part)):
                 hidden = self._hidden(first, last, seen * part, q.shape[1] // keys.shape[1], q)
                 after = entry + len(keys) * part
                 stretches.append((keys, values, hidden[:, entry - seen * part : after - seen * part]))
@@ -111,9 +112,10 @@ class PagedAttention:
 
 def attention_to(cache: KVCache, end: int, mask: CausalMask) -> BlockAttention:
     """Attention of the tokens before entry `end` of a cache to all that precede them there."""
-    if isinstance(cache, StretchCache):
-        return StretchAttention(cache, end, mask)
-    return PagedAttention(cache, end)
+    if isinstance(cache, PagedCache):
+        return PagedAttention(cache, end)
+    assert isinstance(cache, StretchCache)
+    return StretchAttention(cache, end, mask)
 
 
 def attend_each(
