@@ -19,5 +19,6 @@ autodoc_mock_imports = [
     "tokenizers",
     "torch",
     "transformers",
+    "triton",
     "yaml",
 ]

@@ -18,12 +18,12 @@ from stride_ros.process.threads import choose_threads, use_threads
 from stride_ros.qwen3_vl import checkpoint
 from stride_ros.qwen3_vl.architecture import Architecture
 from stride_ros.qwen3_vl.decoder import TextDecoder, TokenBlock
-from stride_ros.qwen3_vl.device import choose_device, choose_dtype
+from stride_ros.qwen3_vl.device import choose_device, choose_dtype, uploaded
 from stride_ros.qwen3_vl.kv_cache import KVCache, StretchCache
 from stride_ros.qwen3_vl.page_attention import page_attention
 from stride_ros.qwen3_vl.paged_cache import PagePool
 from stride_ros.qwen3_vl.patches import CELL, patches
-from stride_ros.qwen3_vl.vision import PairFeatures, VisionTower, Weights
+from stride_ros.qwen3_vl.vision import PairFeatures, VisionTower, Weights, patches_of
 from stride_ros.qwen3_vl.weights import WeightFiles
 
 
@@ -49,7 +49,8 @@ class ActivationModel:
     window: slots (W); resolution: seconds of a slot; past: slots that end at or before the newest frame;
     memory_bytes: bytes of the weights; threads: of the CPU, None for PyTorch's own setting; recorder: of slot
     passes, None where they are not recorded; paged: whether keys and values are kept in `pages`, as on a GPU,
-    or each prompt has a stretch of addresses to itself.
+    or each prompt has a stretch of addresses to itself; uploads_pixels: whether frames are cut into patches
+    and brought to numbers from -1 to 1 on the device, and not by the host.
     """
 
     def __init__(
@@ -79,7 +80,7 @@ class ActivationModel:
         count = counted.total // self.dtype.itemsize
         self.threads = None if threads is None else choose_threads(threads, count, str(self.device))
         self.recorder: Recorder | None = CudaRecorder(self.device) if self.device.type == "cuda" else None
-        self.paged = self.device.type != "cpu"
+        self.paged = self.uploads_pixels = self.device.type != "cpu"
         self.pages = PagePool(architecture.text, self.device, self.dtype)
         self._recorded: dict[Recorder, RecordedPasses] = {}
 
@@ -134,8 +135,11 @@ class ActivationModel:
         """Encode frame pairs of one size, (H, W, 3) uint8 each, H and W multiples of 32."""
         use_threads(self.threads)
         height, width = pairs[0][0].shape[:2]
-        stacked = torch.from_numpy(np.stack([patches(first, second) for first, second in pairs]))
-        return self._vision.encode(stacked.to(self.device, self.dtype), height // CELL, width // CELL)
+        if self.uploads_pixels:
+            cut = patches_of(uploaded(torch.from_numpy(np.stack(pairs)), self.device))
+        else:
+            cut = torch.from_numpy(np.stack([patches(first, second) for first, second in pairs]))
+        return self._vision.encode(cut.to(self.dtype), height // CELL, width // CELL)
 
     @torch.inference_mode()
     def append(self, blocks: Sequence[TokenBlock]) -> None:

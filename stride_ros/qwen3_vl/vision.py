@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 
 from stride_ros.qwen3_vl.architecture import VisionShape
-from stride_ros.qwen3_vl.patches import MERGE, PAIR, PATCH
+from stride_ros.qwen3_vl.patches import CELL, MERGE, PAIR, PATCH
 from stride_ros.qwen3_vl.rotary import rotate
 
 _ROPE_THETA = 10000.0
@@ -99,6 +99,17 @@ class _Block:
         x += self.proj(attended.transpose(1, 2).reshape(x.shape))
         x += self.down(F.gelu(self.up(self.norm2(x)), approximate="tanh"))
         return x
+
+
+def patches_of(pairs: torch.Tensor) -> torch.Tensor:
+    """Pairs of frames (B, 2, H, W, 3) uint8 as patches (B, H/16 * W/16, 1536) float32 on their device: what
+    `patches` in `patches.py` makes of each on the host. A fourth of the bytes has to be uploaded.
+    """
+    batch, _, height, width, channels = pairs.shape
+    rows, columns = height // CELL, width // CELL
+    split = pairs.view(batch, PAIR, rows, MERGE, PATCH, columns, MERGE, PATCH, channels)
+    ordered = split.permute(0, 2, 5, 3, 6, 8, 1, 4, 7).reshape(batch, -1, channels * PAIR * PATCH * PATCH)
+    return ordered.float().div_(127.5).sub_(1.0)
 
 
 class VisionTower:
