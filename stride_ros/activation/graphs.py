@@ -28,6 +28,7 @@ from stride_ros.qwen3_vl.page_attention import PageAttention
 _LOG = logging.getLogger(__name__)
 _CAPTURING = threading.Lock()  # PyTorch allows one capture at a time in a process
 _MOST_WATCHES = 32  # of a recording
+_HIGH = -1  # priority of a stream
 _WARM_UPS = 3  # runs before a capture: kernels are loaded, libraries take their workspace
 # How far P(active) of a replay may be from that of an ordinary pass, whose kernels round differently: a few
 # times what two ways to sum show on a CPU (0.02 in bfloat16 with random weights of the 2B model's shape).
@@ -63,7 +64,8 @@ class CudaRecorder:
         """Warm up and capture `work` on a side stream. RuntimeError when it cannot be captured."""
         with _CAPTURING, torch.cuda.device(self._device):
             if self._side is None:
-                self._side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+                # Kernels of a graph have the priority of the stream that it was captured on.
+                self._side = torch.cuda.Stream(priority=_HIGH)  # type: ignore[no-untyped-call]
             if not self._alive:  # PyTorch refuses a pool all of whose graphs are gone
                 self._pool = torch.cuda.graph_pool_handle()
             self._warm_up(work, self._side)
@@ -81,21 +83,28 @@ class CudaRecorder:
                     work()
         finally:  # also when it failed halfway, as what was started writes to memory that others use
             current.wait_stream(side)
+        side.synchronize()  # inputs of the warm-ups may be filled anew
 
     def _capture(self, work: Callable[[], None], side: torch.cuda.Stream) -> torch.cuda.CUDAGraph:
-        current = torch.cuda.current_stream()
         generator = torch.cuda.default_generators[torch.cuda.current_device()]
         untouched = generator.clone_state()
         graph = torch.cuda.CUDAGraph()
         try:
-            # Other threads, say a responder in the same process, may use the device meanwhile.
-            with torch.cuda.graph(graph, pool=self._pool, stream=side, capture_error_mode="thread_local"):
-                work()
+            # Not torch.cuda.graph, which waits for the whole device and gives back all memory that PyTorch
+            # keeps, in the middle of a tick. Other threads, say a responder in the same process, may use the
+            # device meanwhile.
+            with torch.cuda.stream(side):
+                graph.capture_begin(pool=self._pool, capture_error_mode="thread_local")
+                try:
+                    work()
+                except BaseException:
+                    with contextlib.suppress(RuntimeError):  # what is raised is why the capture failed
+                        graph.capture_end()
+                    raise
+                graph.capture_end()
         except BaseException:
-            # A failed capture leaves its stream in place, and the random numbers of the whole process
-            # waiting for its end.
-            torch.cuda.set_stream(current)
-            with contextlib.suppress(RuntimeError):  # what is raised is why the capture failed
+            # A failed capture leaves the random numbers of the whole process waiting for its end.
+            with contextlib.suppress(RuntimeError):
                 generator.graphsafe_set_state(untouched)
             raise
         return graph

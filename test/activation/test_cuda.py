@@ -180,3 +180,13 @@ def test_a_graph_reads_what_its_inputs_hold_when_it_is_replayed():
         for factor, replay in zip((2, 3), replays, strict=True):
             replay()
             assert out.tolist() == [value * factor + 1] * 4
+
+
+def test_a_capture_leaves_the_memory_that_pytorch_keeps():
+    recorder = CudaRecorder(torch.device("cuda", torch.cuda.current_device()))
+    x = torch.ones(4, device="cuda")
+    kept = torch.empty(2**26, device="cuda", dtype=torch.uint8)
+    del kept
+    before = torch.cuda.memory_reserved()
+    recorder.record(lambda: x.add_(1))
+    assert torch.cuda.memory_reserved() >= before
