@@ -15,10 +15,11 @@ from collections.abc import Sequence
 from stride_ros.activation.config import ActivationConfig
 from stride_ros.activation.context import Context
 from stride_ros.activation.denoising import Probabilities, SlotPass
-from stride_ros.activation.graphs import RecordedPasses, Recorder
+from stride_ros.activation.graphs import RecordedPasses
 from stride_ros.activation.model import ActivationModel
 from stride_ros.activation.passes import FramePair
 from stride_ros.activation.prefix import Pair, Prefix
+from stride_ros.activation.recorder import Recorder
 from stride_ros.qwen3_vl.decoder import TokenBlock
 
 

@@ -279,11 +279,13 @@ class ActivationEngine:
         sizes: dict[tuple[int, ...], list[int]] = {}
         for index, pair in enumerate(pairs):
             sizes.setdefault(pair.images[0].shape, []).append(index)
-        encoded = list(pairs)
+        encoded, encode = list(pairs), self.model.encode
+        if self.model.recorder is not None and self._config.cuda_graphs:
+            encode = self.model.recorded_vision(self.model.recorder).encode
         for indices in sizes.values():
             for first in range(0, len(indices), _ENCODED_AT_ONCE):
                 batch = indices[first : first + _ENCODED_AT_ONCE]
-                features = self.model.encode([pairs[index].images for index in batch])
+                features = encode([pairs[index].images for index in batch])
                 for index, value in zip(batch, features, strict=True):
                     encoded[index] = replace(pairs[index], features=value)
         self._add_time("vision", clock.perf_counter() - begin)

@@ -7,13 +7,9 @@ recording fails, or the check, passes are run the ordinary way for good.
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import threading
-import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -21,104 +17,12 @@ from numpy.typing import NDArray
 
 from stride_ros.activation.denoising import Probabilities, reveal
 from stride_ros.activation.fixed_pass import FixedPass, SlotRows
+from stride_ros.activation.recorder import TOLERANCE, Recorder, give_up, reason
 from stride_ros.activation.window import Labels
 from stride_ros.qwen3_vl.decoder import TokenBlock
 from stride_ros.qwen3_vl.page_attention import PageAttention
 
-_LOG = logging.getLogger(__name__)
-_CAPTURING = threading.Lock()  # PyTorch allows one capture at a time in a process
 _MOST_WATCHES = 32  # of a recording
-_HIGH = -1  # priority of a stream
-_WARM_UPS = 3  # runs before a capture: kernels are loaded, libraries take their workspace
-# How far P(active) of a replay may be from that of an ordinary pass, whose kernels round differently: a few
-# times what two ways to sum show on a CPU (0.02 in bfloat16 with random weights of the 2B model's shape).
-_TOLERANCE = {torch.float32: 1e-3, torch.float16: 0.03, torch.bfloat16: 0.1}
-
-
-class Recorder(Protocol):
-    """Records work on tensors that stay where they are.
-
-    failure: why recordings are not to be used any more, None while they are. It outlives a stream, so that a
-    device on which recording fails is tried once.
-    """
-
-    failure: str | None
-
-    def record(self, work: Callable[[], None]) -> Callable[[], None]:
-        """What does the same work again whenever it is called; the work may be run meanwhile, too."""
-
-
-class CudaRecorder:
-    """Captures CUDA graphs on one device. The graphs share one pool of memory for what lies between their
-    fixed inputs and outputs; they are replayed one at a time.
-    """
-
-    def __init__(self, device: torch.device) -> None:
-        self.failure: str | None = None
-        self._device = device
-        self._side: torch.cuda.Stream | None = None
-        self._pool: Any = None
-        self._alive: weakref.WeakSet[_Graph] = weakref.WeakSet()
-
-    def record(self, work: Callable[[], None]) -> Callable[[], None]:
-        """Warm up and capture `work` on a side stream. RuntimeError when it cannot be captured."""
-        with _CAPTURING, torch.cuda.device(self._device):
-            if self._side is None:
-                # Kernels of a graph have the priority of the stream that it was captured on.
-                self._side = torch.cuda.Stream(priority=_HIGH)  # type: ignore[no-untyped-call]
-            if not self._alive:  # PyTorch refuses a pool all of whose graphs are gone
-                self._pool = torch.cuda.graph_pool_handle()
-            self._warm_up(work, self._side)
-            recorded = _Graph(self._capture(work, self._side))
-        self._alive.add(recorded)
-        return recorded
-
-    def _warm_up(self, work: Callable[[], None], side: torch.cuda.Stream) -> None:
-        current = torch.cuda.current_stream()
-        side.wait_stream(current)
-        try:
-            # The stream of the capture, since libraries keep their workspaces for each stream.
-            with torch.cuda.stream(side):
-                for _ in range(_WARM_UPS):
-                    work()
-        finally:  # also when it failed halfway, as what was started writes to memory that others use
-            current.wait_stream(side)
-        side.synchronize()  # inputs of the warm-ups may be filled anew
-
-    def _capture(self, work: Callable[[], None], side: torch.cuda.Stream) -> torch.cuda.CUDAGraph:
-        generator = torch.cuda.default_generators[torch.cuda.current_device()]
-        untouched = generator.clone_state()
-        graph = torch.cuda.CUDAGraph()
-        try:
-            # Not torch.cuda.graph, which waits for the whole device and gives back all memory that PyTorch
-            # keeps, in the middle of a tick. Other threads, say a responder in the same process, may use the
-            # device meanwhile.
-            with torch.cuda.stream(side):
-                graph.capture_begin(pool=self._pool, capture_error_mode="thread_local")
-                try:
-                    work()
-                except BaseException:
-                    with contextlib.suppress(RuntimeError):  # what is raised is why the capture failed
-                        graph.capture_end()
-                    raise
-                graph.capture_end()
-        except BaseException:
-            # A failed capture leaves the random numbers of the whole process waiting for its end.
-            with contextlib.suppress(RuntimeError):
-                generator.graphsafe_set_state(untouched)
-            raise
-        return graph
-
-
-class _Graph:
-    """A captured graph: replayed on the current stream when called."""
-
-    def __init__(self, graph: torch.cuda.CUDAGraph) -> None:
-        self._graph = graph
-
-    def __call__(self) -> None:
-        self._graph.replay()
-
 
 Ordinary = Callable[[Sequence[TokenBlock]], list[NDArray[np.float32]]]
 # For so many watches, whose prompts have so many pages.
@@ -204,8 +108,7 @@ class RecordedPasses:
             fixed.fill(rows)
             self._recordings[key] = _Recording(fixed, self._recorder.record(fixed.run))
         except Exception as error:  # whatever it is: passes can do without
-            reason = str(error).strip().partition("\n")[0] or type(error).__name__
-            self._give_up(f"capturing one failed ({reason})")
+            self._give_up(f"capturing one failed ({reason(error)})")
             return False
         return True
 
@@ -223,12 +126,11 @@ class RecordedPasses:
                 (answers,) = fixed.answers(1)
                 labels = fixed.labels()
             except Exception as error:
-                reason = str(error).strip().partition("\n")[0] or type(error).__name__
-                self._give_up(f"replaying one failed ({reason})")
+                self._give_up(f"replaying one failed ({reason(error)})")
                 return False
             expected = np.stack(self._ordinary([row.block for row in checked]))
             difference = float(np.abs(answers[: len(rows)] - expected).max())
-            if not difference <= _TOLERANCE[fixed.dtype]:  # also when it is NaN
+            if not difference <= TOLERANCE[fixed.dtype]:  # also when it is NaN
                 self._give_up(f"a replay was off by {difference:.3g} in P(active)")
                 return False
             if any((labels[i] != _unmasked(row, answers[i])).any() for i, row in enumerate(checked)):
@@ -236,14 +138,9 @@ class RecordedPasses:
                 return False
         return True
 
-    def _give_up(self, reason: str) -> None:
-        self._recorder.failure = reason
+    def _give_up(self, why: str) -> None:
         self._recordings.clear()
-        _LOG.warning(
-            "CUDA graphs are not used: %s. Decisions are right but slower; set cuda_graphs to false to "
-            "silence this.",
-            reason,
-        )
+        give_up(self._recorder, why)
 
 
 def replayed(asked: Mapping[int, tuple[RecordedPasses, SlotRows]]) -> dict[int, Probabilities]:

@@ -11,8 +11,10 @@ import torch
 from numpy.typing import NDArray
 
 from stride_ros.activation.fixed_pass import FixedPass
-from stride_ros.activation.graphs import CudaRecorder, RecordedPasses, Recorder
+from stride_ros.activation.graphs import RecordedPasses
 from stride_ros.activation.prompt import Prompt
+from stride_ros.activation.recorded_vision import RecordedVision
+from stride_ros.activation.recorder import CudaRecorder, Recorder
 from stride_ros.errors import CheckpointError
 from stride_ros.process.threads import choose_threads, use_threads
 from stride_ros.qwen3_vl import checkpoint
@@ -83,6 +85,7 @@ class ActivationModel:
         self.paged = self.uploads_pixels = self.device.type != "cpu"
         self.pages = PagePool(architecture.text, self.device, self.dtype)
         self._recorded: dict[Recorder, RecordedPasses] = {}
+        self._recorded_vision: dict[Recorder, RecordedVision] = {}
 
     @classmethod
     def load(
@@ -156,6 +159,13 @@ class ActivationModel:
         active: NDArray[np.float32] = torch.softmax(logits, dim=-1).cpu().numpy()[:, 1]
         ends = itertools.accumulate(block.wanted for block in blocks)
         return [active[end - block.wanted : end] for block, end in zip(blocks, ends, strict=True)]
+
+    def recorded_vision(self, recorder: Recorder) -> RecordedVision:
+        """Vision of fixed shapes, recorded and replayed: one object for all who use this recorder."""
+        if recorder not in self._recorded_vision:
+            vision = RecordedVision(recorder, self._vision, self.dtype, self.encode)
+            self._recorded_vision[recorder] = vision
+        return self._recorded_vision[recorder]
 
     def recorded_passes(self, recorder: Recorder) -> RecordedPasses:
         """Slot passes of fixed shape, recorded and replayed: one object for all who use this recorder."""

@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from stride_ros.activation.cached_prompt import CachedPrompt
 from stride_ros.activation.config import ActivationConfig
 from stride_ros.activation.engine import ActivationEngine
-from stride_ros.activation.graphs import CudaRecorder
 from stride_ros.activation.model import ActivationModel
+from stride_ros.activation.recorder import CudaRecorder
 from stride_ros.qwen3_vl.architecture import TextShape
 from stride_ros.qwen3_vl.page_attention import page_attention
 from stride_ros.qwen3_vl.paged_cache import PagePool
