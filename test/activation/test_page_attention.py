@@ -5,6 +5,7 @@ the kernel are skipped here, and the last one runs them in a process of its own.
 """
 
 import functools
+import importlib.metadata
 import importlib.util
 import os
 import subprocess
@@ -152,9 +153,15 @@ def test_the_kernel_is_compiled_for_gpus(dtype, architecture, tmp_path, monkeypa
     assert compiled.metadata.shared < 99 * 1024
 
 
+def version(package):
+    return tuple(int(part) for part in importlib.metadata.version(package).split(".")[:2])
+
+
 @pytest.mark.slow
 @needs_triton
 def test_triton_s_interpreter_runs_the_kernel():
+    if version("triton") < (3, 9) and version("numpy") >= (2, 4):
+        pytest.skip("the interpreter of an older Triton fails with NumPy 2.4")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__]
     environment = {**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
     root = Path(__file__).parents[2]
