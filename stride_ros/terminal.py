@@ -113,7 +113,7 @@ def one_line(text: str) -> str:
 
 
 class Style:
-    """Colours a text for one stream; plain when the stream is no terminal or NO_COLOR is set."""
+    """Colours a text for one stream; plain when the stream is not a terminal or NO_COLOR is set."""
 
     def __init__(self, stream: TextIO) -> None:
         self.enabled = _steers(stream) and "NO_COLOR" not in os.environ

@@ -152,4 +152,4 @@ def test_a_topic_that_ros_does_not_know_is_refused(topic, tmp_path, capsys):
     with pytest.raises(SystemExit) as stopped:
         main(["world", "--bag", str(tmp_path / "bag"), "--topic", topic])
     assert stopped.value.code == 2
-    assert "is no name of a topic" in " ".join(capsys.readouterr().err.split())
+    assert "is not a topic name" in " ".join(capsys.readouterr().err.split())

@@ -55,7 +55,10 @@ def findings(source: str) -> Iterator[tuple[int, str]]:
         elif isinstance(node, (ast.With, ast.AsyncWith)):
             for item in node.items:
                 if _dotted(item.context_expr) == "rclpy.init":
-                    yield node.lineno, "rclpy.init() is no context manager before Jazzy; use try and finally"
+                    yield (
+                        node.lineno,
+                        "rclpy.init() is not a context manager before Jazzy; use try and finally",
+                    )
         elif isinstance(node, ast.Try):
             yield from _try(node)
         elif isinstance(node, ast.ClassDef):

@@ -6,7 +6,7 @@ The answers in `test/response/test_server_families.py` are changed event by even
 bytes and in time, and sent over real connections to the responder's backend and scheduler. What these tell is
 held against `test/response/reference_reader.py`, which reads the whole body at once and shares no code with
 the package. A fault is a text that differs, a wrong status, an answer with no final or two, one that outlasts
-its limits, or an error that is no sentence. It is printed with its number; `--only NUMBER` runs that case
+its limits, or an error that is not a sentence. It is printed with its number; `--only NUMBER` runs that case
 alone and prints what was sent. Exit code 1 when there was a fault.
 """
 
@@ -100,7 +100,7 @@ class Asker:
         faults = []
         for owner, answer in self.told:
             if owner is job and not final.text.startswith(answer.text):
-                faults.append(f"a partial text that is no part of the final: {answer.text!r}")
+                faults.append(f"a partial text that is not part of the final: {answer.text!r}")
         if final.error and (ACTS.search(final.error) or final.error[-1] not in ".…"):
             faults.append(f"no sentence: {final.error!r}")
         if "failed with" in final.error:

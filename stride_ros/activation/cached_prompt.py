@@ -2,7 +2,7 @@
 
 There are two caches: the active one, and an upcoming one that begins where the context will begin after the
 next shift. Both take the same encoded pairs, the upcoming one at an even pace behind, so that a shift is a
-swap and costs nothing. A cache takes memory as it fills and gives it back when its prompt begins anew: both
+swap and costs nothing. A cache takes memory as it fills and gives it back when its prompt starts over: both
 together take most just before a shift, when the active one is full and the upcoming one holds what will be
 left. Encoded pairs are shared with the other watches of the stream.
 """

@@ -14,7 +14,7 @@ from stride_ros.activation.sampling import NANOSECONDS, REORDER_TOLERANCE_NS
 # Stamps and times of receipt may differ by this much more or less from one image to the next: cameras and
 # networks are late, but not by a minute. It is longer than an activation window: nothing open spans it.
 JUMP = 60 * NANOSECONDS
-# A step of the times of receipt that is longer than this is no pause: the clock that tells them was set.
+# A step of the times of receipt that is longer than this is not a pause: the clock that tells them was set.
 LONGEST_PAUSE = 86_400 * NANOSECONDS
 _USUAL_STEP = NANOSECONDS  # between images where the times of receipt do not say
 _END = 2**31 * NANOSECONDS  # of what a ROS 2 stamp can say

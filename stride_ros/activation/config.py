@@ -72,14 +72,14 @@ class ActivationConfig:
     max_gap: runs closer than this are bridged (s, `runs` only).
     margin_seconds: a span whose end lies this far behind the newest frame is over (s).
     multi_event: go on after a span is over; False stops the session there, until it is reset.
-    max_triggers: further denoisings at one time, at most; one follows each completed span.
+    max_triggers: maximum number of further denoisings at one time; one follows each completed span.
     max_frames: frames in context.
     drop_frames: how many of the oldest frames leave when it is full, rounded up to whole pairs; unless given
         32, or half of a `max_frames` below 64 (in whole pairs, 2 at least).
     decide_every: frames per decision.
     odd_frame: without a complete pair `repeat` the last frame, or `wait` for its partner.
     position_scheme: `mrope` as the model is trained, `flat` for weights trained with plain token indices.
-    frame_max_tokens: prompt tokens of one frame pair at most; a checkpoint's own limit counts too.
+    frame_max_tokens: maximum number of prompt tokens for a frame pair; a checkpoint's own limit counts too.
     cuda_graphs: on a CUDA device, capture slot passes as CUDA graphs; without effect elsewhere.
     """
 

@@ -88,7 +88,7 @@ class ActivationEngine:
 
     @property
     def frame_max_tokens(self) -> int:
-        """Prompt tokens of one frame pair at most."""
+        """Maximum number of prompt tokens for a frame pair."""
         return min(self._config.frame_max_tokens, self.model.frame_max_tokens)
 
     @property
@@ -196,7 +196,7 @@ class ActivationEngine:
     def memory_for(
         self, size: tuple[int, int] | None, queries: Sequence[str], seconds: float | None = None
     ) -> int:
-        """Bytes that a stream with watches for these queries takes at most, however long it runs.
+        """Maximum number of bytes that a stream with watches for these queries takes, however long it runs.
 
         size: (height, width) of its frames in px; None for the largest that the model is shown. seconds: that
         the frames in context cover; left out, a second a frame. The prompt says the time of each pair, so

@@ -1,4 +1,4 @@
-"""What an engine's streams and watches take in memory, now and at most, and what its limit admits."""
+"""What an engine's streams and watches take in memory now, what they may take, and what its limit admits."""
 
 from __future__ import annotations
 

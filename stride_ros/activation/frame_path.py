@@ -64,7 +64,7 @@ class DecisionSink(Protocol[FrameT_contra]):
         return None
 
     def events(self, stream: str, frame: FrameT_contra, events: Sequence[StampedEvent]) -> None:
-        """Spans ended because the stream starts anew; `frame` is the last one before."""
+        """Spans ended because the stream restarts; `frame` is the last one before."""
         return None
 
     def rejected(self, stream: str, error: Exception) -> None:
@@ -128,7 +128,7 @@ class FramePath(Generic[FrameT]):
 
     def jumped(self, camera: str, reading: Reading) -> None:
         """The clock was set before the image that is taken next: what was open is over."""
-        self._note(camera, f"{reading.jump}: started anew, and times count on from there")
+        self._note(camera, f"{reading.jump}: restarted, and times continue from there")
         self.restart(camera)
 
     def take(self, due: Mapping[str, Callable[[], FrameT]]) -> dict[str, float]:
@@ -154,7 +154,7 @@ class FramePath(Generic[FrameT]):
             finally:
                 costs[camera] = self._clock() - begin
             if (gap := self.engine.lost_sight(camera, frame.stamp)) is not None:
-                self._note(camera, f"no images for {gap:.1f} s, longer than the window: started anew")
+                self._note(camera, f"no images for {gap:.1f} s, longer than the window: restarted")
                 self.restart(camera)
             lane = self._lanes[camera]
             if lane.begin is None:

@@ -129,7 +129,7 @@ class ActivationModel:
         return StretchCache(self.architecture.text, self.dtype)
 
     def feature_bytes(self, pair_tokens: int) -> int:
-        """Bytes of an encoded frame pair of so many video tokens."""
+        """Bytes of an encoded frame pair with that many video tokens."""
         vision = self.architecture.vision
         return pair_tokens * vision.output * (1 + len(vision.deepstack)) * self.dtype.itemsize
 

@@ -72,7 +72,7 @@ class StreamNotes:
             self._counts["crowded"] += count
 
     def abandoned(self, count: int) -> None:
-        """Images were on their way through a video's decoder when watching ended or began anew."""
+        """Images were on their way through a video's decoder when watching ended or restarted."""
         with self._lock:
             self._images += count
             self._counts["abandoned"] += count
@@ -88,7 +88,7 @@ class StreamNotes:
     def sentences(self) -> list[str]:
         """Everything: what happened, in order, and one sentence for each kind of image."""
         with self._lock:
-            more = [f"The stream started anew {self._more} more times."] if self._more else []
+            more = [f"The stream restarted {self._more} more times."] if self._more else []
             happened = [*self._occasions, *more]
         return happened + self.counts()
 
@@ -124,8 +124,8 @@ _KINDS = {  # the rest of a sentence about one image, and about several
         "came faster than the video could be decoded and were skipped; lower the camera's rate or size.",
     ),
     "abandoned": (
-        "was not decoded yet when watching ended or began anew and was skipped.",
-        "were not decoded yet when watching ended or began anew and were skipped.",
+        "was not decoded yet when watching ended or restarted and was skipped.",
+        "were not decoded yet when watching ended or restarted and were skipped.",
     ),
     "late": (
         "came out of order or twice and was skipped.",

@@ -62,7 +62,7 @@ class PromptPasses(Protocol):
         """Encoded pairs that are still needed; other watches of the stream may keep the same ones."""
 
     def memory_limit(self, tokens: int) -> int:
-        """Bytes of the state for a full context of frame pairs of so many tokens each."""
+        """Bytes of the state for a full context of frame pairs of that many tokens each."""
 
     def shift(self) -> None:
         """The context has just lost its oldest frames."""

@@ -111,8 +111,8 @@ class Prefix:
         return block
 
     def bytes_for(self, pair_tokens: int, seconds: float, pairs: int | None = None) -> int:
-        """Bytes of keys and values of so many frame pairs of so many video tokens each, within so many
-        seconds; pairs None: a full context and the slots behind it.
+        """Bytes of keys and values of `pairs` frame pairs of `pair_tokens` video tokens each, within
+        `seconds`; pairs None: a full context and the slots behind it.
         """
         room = self._tokens_for(pair_tokens, seconds)
         tokens = room if pairs is None else self._prompt_tokens(pair_tokens, seconds, pairs)
@@ -124,7 +124,7 @@ class Prefix:
         return self._prompt_tokens(pair_tokens, seconds, self._max_pairs) + slots
 
     def _prompt_tokens(self, pair_tokens: int, seconds: float, pairs: int) -> int:
-        """Tokens of so many pairs at most, whenever within so many seconds they are."""
+        """Maximum number of tokens of `pairs` pairs, wherever within `seconds`."""
         if not pairs:
             return 0
         prompt = self._model.prompt

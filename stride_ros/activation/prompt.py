@@ -64,7 +64,9 @@ class Prompt:
         if self._special.intersection(ids):
             raise QueryError("The query contains special tokens of the model; write it in plain words.")
         if len(ids) > MAX_QUERY_TOKENS:
-            raise QueryError(f"The query has {len(ids)} tokens; shorten it to {MAX_QUERY_TOKENS} at most.")
+            raise QueryError(
+                f"The query has {len(ids)} tokens; shorten it to {MAX_QUERY_TOKENS} tokens or fewer."
+            )
         return query
 
     def _around_video(self, query: str) -> tuple[str, str]:

@@ -54,7 +54,7 @@ class _FrameKeeper:
         return sum(image.nbytes for pair in self._pairs for image in pair.images) + self._prefix.memory_bytes
 
     def memory_limit(self, tokens: int) -> int:
-        """Bytes of keys and values for a full context of pairs of so many tokens, and of their pixels."""
+        """Bytes of keys and values for a full context of pairs of that many tokens, and of their pixels."""
         pixels = self._context.max_frames * tokens * CELL * CELL * 3
         return self._prefix.bytes_for(tokens, self._context.seconds) + pixels
 

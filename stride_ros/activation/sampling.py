@@ -15,13 +15,13 @@ class Verdict(Enum):
     SKIP = auto()  # not due yet
     DUPLICATE = auto()  # same stamp as the newest frame
     LATE = auto()  # out of order
-    BACKWARD = auto()  # time went back (bag loop, clock set): start anew
+    BACKWARD = auto()  # time went back (bag loop, clock set): restart
 
 
 class Sampler:
     """Keep, for each due time on a grid of 1 / rate seconds, the frame nearest to it.
 
-    The grid makes a 10 Hz or 29.97 Hz camera yield exactly `rate` frames a second on average; it starts anew
+    The grid makes a 10 Hz or 29.97 Hz camera yield exactly `rate` frames a second on average; it restarts
     at a frame that comes more than a period too late.
     """
 

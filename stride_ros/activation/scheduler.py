@@ -126,7 +126,7 @@ class Scheduler(Generic[KeyT, T]):
                 lane.held_until = self._clock() + (seconds - usual) * len(beside)
 
     def discard(self, key: KeyT) -> None:
-        """Forget the frame that waits, without counting it as dropped: the stream starts anew."""
+        """Forget the frame that waits, without counting it as dropped: the stream restarts."""
         if key in self._lanes:
             self._lanes[key].waiting.clear()
 

@@ -64,7 +64,7 @@ class _Open:
 
 
 class StampedStream:
-    """Several watches on a stream that may stop, jump and start anew; made by `StampedEngine`."""
+    """Several watches on a stream that may stop, jump and restart; made by `StampedEngine`."""
 
     def __init__(self, stream: Stream, ids: Iterator[int]) -> None:
         """`ids`: numbers for spans, unique among all streams."""

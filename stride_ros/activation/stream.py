@@ -119,7 +119,7 @@ class Stream:
     # For the engine
 
     def begin(self) -> None:
-        """Start anew without frames."""
+        """Restart without frames."""
         config = self._engine.config
         self._context = Context(config.max_frames, config.dropped_per_shift)
         self.seconds = self._context.seconds  # that the context covers, as far as memory is reckoned

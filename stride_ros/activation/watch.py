@@ -81,7 +81,7 @@ class Watch:
         self.begin(config)
 
     def begin(self, config: ActivationConfig) -> None:
-        """Start anew; span ids go on."""
+        """Restart; span ids go on."""
         self.context = Context(config.max_frames, config.dropped_per_shift)
         self.passes = self._prompts(self._model, self.query, config, self.context)
         self._tracker = SpanTracker()
@@ -97,7 +97,7 @@ class Watch:
         self.backlog: deque[tuple[float, FramePair | None]] = deque()  # frames that it has still to take in
 
     def look_back(self, pairs: Iterable[FramePair], config: ActivationConfig) -> None:
-        """Start anew, to take in first what is in the stream's context."""
+        """Restart, to take in first what is in the stream's context."""
         self.begin(config)
         self.begun = self.catching_up = True
         for pair in pairs:

@@ -137,7 +137,7 @@ class WatchList:
     ) -> str:
         """Add a watch, or renew the lifetime of the same one, which then belongs to `source`; its id.
 
-        `limit`: watches of services and goals at most. `admit(others, spec)`: raises WatchError where
+        `limit`: maximum number of those of services and goals. `admit(others, spec)`: raises WatchError where
         there is no memory for a watch beside the others. Raises WatchError, and nothing has changed then.
         """
         with self._lock:

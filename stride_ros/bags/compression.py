@@ -12,7 +12,7 @@ MAGICS = {b"\x28\xb5\x2f\xfd": "zstd", b"\x04\x22\x4d\x18": "lz4"}
 MEMORY_LIMIT = 1 << 29  # bytes of one chunk or message
 # One that grows more than this, beyond what is free, was made to fill the memory.
 _GROWTH, _FREE_MEMORY = 1000, 1 << 27
-# A file that grows more than this is no recording, unless it stays small.
+# A file that grows more than this is not a recording, unless it stays small.
 _FILE_GROWTH, _FREE_BYTES = 2000, 1 << 30
 _PIECE = 1 << 16
 
@@ -60,7 +60,7 @@ def decompress(data: bytes, kind: str) -> tuple[bytes, str]:
 
 
 def growth_limit(size: int) -> int:
-    """How many bytes a compressed file of `size` bytes may grow to; more is no recording."""
+    """How many bytes a compressed file of `size` bytes may grow to; more is not a recording."""
     return max(_FREE_BYTES, _FILE_GROWTH * size)
 
 

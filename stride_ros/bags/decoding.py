@@ -42,7 +42,7 @@ class ImageDecoder:
         return int(seconds) * NANOSECONDS + int(nanoseconds)
 
     def decode(self, message: BagMessage) -> tuple[NDArray[np.uint8], str]:
-        """An image that is no packet as (H, W, 3) uint8 RGB, and its frame_id."""
+        """An image that is not a packet as (H, W, 3) uint8 RGB, and its frame_id."""
         image = self._deserialised(message)
         convert = image_to_rgb if message.channel.msgtype in RAW_TYPES else compressed_to_rgb
         with _fields_of(message):

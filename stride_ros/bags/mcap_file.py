@@ -145,7 +145,7 @@ class McapFile:
                 whole = True
                 behind = self._size - (content + length + len(MAGIC))
                 if behind > 0:
-                    self.notes.append(f"{self.name} goes on behind its end; {behind} bytes were left out.")
+                    self.notes.append(f"{self.name} has data after its end; {behind} bytes were left out.")
                 break
             if opcode == CHUNK:
                 last = self._chunk(content, length)
@@ -254,7 +254,7 @@ class McapFile:
             empty = empty + 1 if length == 0 else 0
             damaged = opcode == 0 or length < _SMALLEST.get(opcode, 0) or empty > _EMPTY_RECORDS
             if damaged or end > len(data) or self._idle > _IDLE_RECORDS:
-                self._tell(index, "it holds what is no record")
+                self._tell(index, "it contains something that is not a record")
                 break
             if opcode == MESSAGE:
                 number, _, log_time, _ = _MESSAGE.unpack_from(data, at + _HEAD.size)

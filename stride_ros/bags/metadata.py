@@ -44,7 +44,7 @@ def read_metadata(file: Path) -> Metadata:
         if not isinstance(info, Mapping):
             raise TypeError("no mapping")
     except SourceError as error:
-        reason = getattr(error.__cause__, "strerror", None) or "it is no regular file"
+        reason = getattr(error.__cause__, "strerror", None) or "it is not a regular file"
         return Metadata(problem=f"cannot be read ({reason})")
     except ConfigError:
         return Metadata(problem="is damaged")

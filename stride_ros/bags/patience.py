@@ -9,7 +9,7 @@ from stride_ros.bags.storage import BagMessage
 from stride_ros.errors import FrameError, SourceError
 
 MOST_BARREN = 100_000  # messages in a row without a picture: an hour of a camera that is broken
-# One in so many is decoded to see whether it holds a picture; a prime, so that what alternates is seen.
+# One in this many is decoded to see whether it holds a picture; a prime, so that what alternates is seen.
 _PROBED = 997
 
 
@@ -27,7 +27,7 @@ class Patience:
         self._probe = probe
         self._seen = 0
         self._last = 0  # message with a picture, counted from 1
-        self._longest = 0  # bytes of those that were probed in vain
+        self._longest = 0  # bytes of the probed ones that held no picture
         self._reason = ""
 
     def message(self, message: BagMessage) -> None:

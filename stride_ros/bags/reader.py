@@ -260,7 +260,7 @@ class BagReader:
         for message, reading in self.images(intake):
             if reading.jump is not None:
                 at = time_label(reading.time / 1e9)
-                intake.notes.happened(f"At {at} {reading.jump}; times count on from there.")
+                intake.notes.happened(f"At {at} {reading.jump}; times continue from there.")
             if not intake.is_due(reading):
                 continue
             try:

@@ -39,7 +39,7 @@ class PictureMessage(VideoMessage):
 
 @dataclass(frozen=True)
 class Packet:
-    """What a message says of a packet; `codec` is None for a picture that is no packet, `stamp` in ns."""
+    """What a message says of a packet; `codec` is None for a picture that is not a packet, `stamp` in ns."""
 
     codec: str | None
     data: bytes
@@ -117,7 +117,7 @@ class PacketStream:
         """Whether a packet may belong to a stream that began again in its middle, as a recording does that is
         played in a loop; it waits for the next one, since a packet by itself may have a wrong stamp.
 
-        At a key frame the decoder begins anew of its own.
+        At a key frame the decoder starts over of its own.
         """
         if packet.stamp <= 0:
             return False

@@ -91,7 +91,7 @@ def main() -> int:
         if getattr(options, name) < low:
             parser.error(f"--{name} is {getattr(options, name)}; use at least {low}")
     if options.before and not (options.before / "stride_ros").is_dir():
-        parser.error(f"{options.before} is no checkout of this package; it has no folder stride_ros")
+        parser.error(f"{options.before} is not a checkout of this package; it has no folder stride_ros")
     roots = {"before": options.before.resolve()} if options.before else {}
     roots["this"] = ROOT
     print("| model | tick | | passes | calls | this by it | CPU ms | this by it |\n" + "|---" * 8 + "|")

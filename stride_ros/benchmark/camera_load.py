@@ -106,7 +106,7 @@ class Observer:
         deadline = time.monotonic() + MATCH_TIMEOUT
         while not condition():
             if time.monotonic() > deadline:
-                raise SystemExit(f"Waited {MATCH_TIMEOUT:.0f} s for {what}.")
+                raise SystemExit(f"Timed out after {MATCH_TIMEOUT:.0f} s waiting for {what}.")
             time.sleep(0.05)
 
     def _on_window(self, window: ActivationWindow) -> None:

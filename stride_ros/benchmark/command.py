@@ -46,7 +46,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         "--drop", type=int, metavar="N", help="frames that leave at a shift (default a quarter)"
     )
     parser.add_argument(
-        "--tokens", type=int, default=256, metavar="N", help="tokens of a frame pair, at most (256)"
+        "--tokens", type=int, default=256, metavar="N", help="maximum tokens in a frame pair (256)"
     )
     parser.add_argument("--steps", type=int, default=8, metavar="K", help="denoising steps (default 8)")
     parser.add_argument(
@@ -56,8 +56,8 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         "--cameras",
         type=int,
         metavar="N",
-        help="serve so many cameras by one engine, and by a session for each query of each camera in turn "
-        "(on one thread, unless --threads has a number)",
+        help="number of cameras to serve with one engine, and with a session for each query of each camera "
+        "in turn (on one thread, unless --threads has a number)",
     )
     parser.add_argument("--ticks", type=int, default=40, metavar="N", help="ticks to measure (default 40)")
     parser.add_argument(

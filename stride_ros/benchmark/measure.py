@@ -58,7 +58,7 @@ QUERIES = (
 
 @dataclass(frozen=True)
 class Settings:
-    """What to measure. frames: in context; drop: leave at a shift; tokens: of a frame pair, at most; ticks:
+    """What to measure. frames: in context; drop: leave at a shift; tokens: maximum in a frame pair; ticks:
     measured ones, after the context is full; reference_ticks: ticks of each reference engine, 0 for none;
     fresh: denoise every slot at every tick instead of keeping what the baseline pass confirms; cuda_graphs:
     use them on a CUDA device."""
@@ -222,7 +222,7 @@ def _parts(update: ActivationUpdate) -> dict[str, float]:
 
 
 def peak_memory(model: ActivationModel) -> int:
-    """Bytes that were in use at most: on the device for CUDA, resident in this process otherwise."""
+    """Peak number of bytes in use: on the device for CUDA, resident in this process otherwise."""
     if model.device.type == "cuda":
         import torch
 

@@ -42,7 +42,7 @@ class Way:
     memory: tuple[int, int, int] = (0, 0, 0)
 
     def turn(self, ticks: int, counted: bool) -> None:
-        """Run so many ticks."""
+        """Run that many ticks."""
         answers = [worker.run(str(ticks)) for worker in self.workers]
         for row in zip(*(answer["labels"] for answer in answers), strict=True):
             self.labels.append([label for of_worker in row for label in of_worker])
@@ -117,7 +117,7 @@ def main() -> int:
     if min(options.cameras) < 1 or not 1 <= min(options.queries) <= max(options.queries) <= len(QUERIES):
         parser.error(f"use at least 1 camera, and 1 to {len(QUERIES)} queries")
     if options.before and not (options.before / "stride_ros").is_dir():
-        parser.error(f"{options.before} is no checkout of this package; it has no folder stride_ros")
+        parser.error(f"{options.before} is not a checkout of this package; it has no folder stride_ros")
     roots = {"sessions": ROOT}
     if options.before:
         roots["sessions before"] = options.before.resolve()

@@ -39,7 +39,7 @@ class GoalRun(Generic[T]):
     ) -> None:
         """`convert(result)`: value of a goal that succeeded. `post(action)` runs it in the client's thread.
 
-        patience: s until there must be a server. limit: s that the goal may take at most; None: the node's.
+        patience: s until there must be a server. limit: maximum s that the goal may take; None: the node's.
         """
         self.pending: Pending[T] = Pending(lambda: post(self._cancel))
         self._client, self._goal, self._convert = client, goal, convert

@@ -12,7 +12,7 @@ from stride_ros.msg import WatchSpec
 
 _QUERY = {
     "type": "string",
-    "description": "What to be told about, as an instruction: 'Tell me when a person is in view.'",
+    "description": "What to watch for, as an instruction: 'Tell me when a person is in view.'",
     "minLength": 1,
     "maxLength": 1000,
 }
@@ -51,7 +51,7 @@ TOOLS: tuple[dict[str, Any], ...] = (
                 "enum": ["onset", "offset"],
                 "description": "onset (default): until it begins; offset: until it is over.",
             },
-            "timeout": {**_SECONDS, "maximum": 3600, "description": "Seconds to wait at most; default 60."},
+            "timeout": {**_SECONDS, "maximum": 3600, "description": "Maximum seconds to wait; default 60."},
             "look_back": {
                 **_SECONDS,
                 "maximum": 600,

@@ -34,7 +34,7 @@ def activation_memory(
     dtype: torch.dtype,
     device: str = "cpu",
 ) -> StageMemory:
-    """The stage with so many cameras of this size, (height, width) in px, and queries on each of them.
+    """The stage with that many cameras of this size, (height, width) in px, and queries on each of them.
 
     model: a directory with config.json, `stride-tiny`, or a published repository, which is not fetched.
     device: cpu or cuda. Weights and state are the engine's own figures. Raises CheckpointError, ConfigError.

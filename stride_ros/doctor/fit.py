@@ -60,7 +60,7 @@ class Plan:
 
 
 def fitting(plan: Plan, memory: int) -> list[dict[str, str | int]]:
-    """Settings with which the plan fits into so many bytes, the smallest change of each kind.
+    """Settings with which the plan fits into that many bytes, the smallest change of each kind.
 
     Of the activation stage alone, of the responder alone, and of both; empty where nothing helps.
     """

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 class StageMemory:
     """Bytes of one stage at its peak.
 
-    weights: of the model; state: what it keeps between decisions or tokens, at most; working: intermediate
+    weights: of the model; state: the most it keeps between decisions or tokens; working: intermediate
     results of the largest step, an estimate.
     """
 
@@ -23,7 +23,7 @@ class StageMemory:
 
 
 def working_bytes(tokens: int, hidden: int, intermediate: int, item: int) -> int:
-    """Bytes between two layers of a transformer that runs so many tokens of `item` bytes a number at once.
+    """Bytes between two layers of a transformer that runs that many tokens of `item` bytes a number at once.
 
     The gated MLP holds two intermediate results beside its input, attention four of the hidden size.
     """

@@ -124,7 +124,8 @@ def responder_memory(
             planned = AutoModelForImageTextToText.from_config(config)
         except Exception as error:  # transformers raises many types for sizes that do not go together
             raise BackendError(
-                f"The config.json of {model} describes no image-text model ({error}); give the directory of "
+                f"The config.json of {model} does not describe an image-text model ({error}); give the "
+                f"directory of "
                 "a Qwen3-VL, InternVL3 (-hf) or Gemma 3."
             ) from error
     item = dtype.itemsize

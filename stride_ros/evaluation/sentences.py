@@ -12,7 +12,7 @@ from stride_ros.response.config import BackendConfig, ResponseConfig
 from stride_ros.response.request import nanoseconds, request_about, stamped
 from stride_ros.world.story import WorldEvent
 
-MAX_WORDS = 32  # tokens at most; the world's sentences are short
+MAX_WORDS = 32  # maximum number of tokens; the world's sentences are short
 
 
 class SentenceScorer:

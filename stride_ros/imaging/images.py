@@ -112,7 +112,8 @@ def compressed_to_rgb(message: CompressedImage) -> NDArray[np.uint8]:
     _refuse_depth(original)
     if codec_of(message.format) not in (None, "mjpeg"):
         raise FrameError(
-            f"Format '{message.format[:40]}' is a packet of a video, which is no image by itself; republish"
+            f"Format '{message.format[:40]}' is a packet of a video, which is not an image by itself; "
+            f"republish"
             " the topic as raw images with image_transport, or replay a recording of it."
         )
     data = bytes(message.data)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 UPRIGHT = 1
-# EXIF numbers for a picture that must be turned clockwise by so many degrees.
+# EXIF numbers for a picture that must be turned clockwise by that many degrees.
 _CLOCKWISE = {0: UPRIGHT, 90: 6, 180: 3, 270: 8}
 
 

@@ -63,7 +63,7 @@ class Camera(NamedTuple):
 
 
 def image_topic(context: LaunchContext, full_namespace: str) -> str:
-    """The image topic, as given. Raises ConfigError when it is no name of a topic."""
+    """The image topic, as given. Raises ConfigError when it is not a topic name."""
     given = text(context, "image_topic")
     _check_topic("image_topic", given, full_namespace)
     return given

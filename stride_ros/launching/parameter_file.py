@@ -95,7 +95,7 @@ class ParameterFile:
             found = re.search(r"Error: (.*?)(\s*,? at /|$)", str(error).replace("\n", " "))
             reason = found[1] if found else f"{type(error).__name__}: {error}"
             raise ConfigError(
-                f"params_file '{self.path}' is refused by ROS ({reason}); {_EXAMPLE}."
+                f"params_file '{self.path}' was rejected by ROS ({reason}); {_EXAMPLE}."
             ) from None
         finally:
             with suppress(Exception):  # it never began when the file was refused

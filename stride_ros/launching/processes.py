@@ -39,6 +39,6 @@ class WhenItEnds:
             else f"ended with exit code {code}, see its message above"
         )
         if self._shutdown:
-            raise NodeFailed(f"{self._name} {what}; on_failure:=keep would go on without it.")
+            raise NodeFailed(f"{self._name} {what}; on_failure:=keep would continue without it.")
         if not self._respawn:
-            get_logger("launch").warning(f"{self._name} {what}; the other nodes go on without it.")
+            get_logger("launch").warning(f"{self._name} {what}; the other nodes continue without it.")

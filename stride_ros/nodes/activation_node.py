@@ -203,11 +203,11 @@ class ActivationNode(ManagedNode):
     # The executor's thread
 
     def _on_restart(self, cameras: Collection[str], reason: str) -> None:
-        """Start anew: the streams before are of no use for what comes."""
+        """Restart: the streams before are of no use for what comes."""
         for name in cameras:
-            self._status.cameras[name].restart("the stream started anew")
+            self._status.cameras[name].restart("the stream restarted")
         names = f" {', '.join(cameras)}" if self.parameters["cameras"] else ""
-        self.get_logger().warning(f"Starting anew{names}: {reason}.", throttle_duration_sec=1.0)
+        self.get_logger().warning(f"Restarting{names}: {reason}.", throttle_duration_sec=1.0)
         if self._worker is not None:
             self._worker.restart(cameras)
 
@@ -257,7 +257,7 @@ class ActivationNode(ManagedNode):
     def _reset(self, cameras: Collection[str]) -> str:
         self.cameras.restart(cameras)
         self._on_restart(cameras, "a reset was asked for")
-        return "the stream starts anew with the next image"
+        return "the stream restarts with the next image"
 
     def _obstacle(self) -> str:
         """Why no goal can wait for an event now, and the remedy; empty if one can."""

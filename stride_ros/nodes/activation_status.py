@@ -75,7 +75,7 @@ class CameraStatus:
         if limit and source.silence > limit:
             status.warn(f"no images on {source.topic} for {source.silence:.0f} s")
         elif limit and source.standstill > limit + 1.0 / rate:
-            status.warn(f"the stamps of {source.topic} stand still; check the camera driver or /clock")
+            status.warn(f"the stamps of {source.topic} do not advance; check the camera driver or /clock")
         elif source.is_thin:
             few = f"only {source.received.hertz:.1f} images a second arrive on {source.topic}"
             status.warn(f"{few}; if the camera is faster, {loss_remedy(source.topic, source.qos)}")

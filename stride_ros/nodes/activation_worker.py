@@ -155,7 +155,7 @@ class ActivationWorker:
         self._thread.post(lambda: self._jump(camera, reading), discard=[camera])
 
     def restart(self, cameras: Collection[str]) -> None:
-        """Start these streams anew with their next frame; one that still waits is dropped."""
+        """Restart these streams with their next frame; one that still waits is dropped."""
         self._thread.post(lambda: self._restart(cameras), discard=cameras)
 
     def refresh(self) -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from stride_ros.activation.session import ActivationUpdate
     from stride_ros.activation.spans import SpanEvent
 
-# Pictures are drawn this wide at least and at most (px): text stays readable, a 4K camera stays cheap.
+# Minimum and maximum width of the drawn picture (px): text stays readable, a 4K camera stays cheap.
 _WIDTHS = (480, 960)
 _TOP, _BOTTOM, _MARGIN = 40, 104, 12  # px
 _FONT = cv2.FONT_HERSHEY_SIMPLEX

@@ -311,7 +311,7 @@ class ImageInput:
         packet = message.packet if isinstance(message, PictureMessage) else message
         assert isinstance(packet, LivePacket), "the stream gives back what it was given"
         if packet.epoch != self._epoch or self.paused:
-            self._notes.abandoned(1)  # the input ended or started anew meanwhile
+            self._notes.abandoned(1)  # the input ended or restarted meanwhile
             return
 
         def decode(reading: Reading) -> LiveFrame:

@@ -29,7 +29,7 @@ _PATIENCE = 1.0  # s to wait for a decoder that is in the middle of a packet
 class LivePacket(BagMessage):
     """A message with a packet. `log_time`: the node's clock when it came, ns.
 
-    `arrival`: the same by time.monotonic(), s. `epoch`: how often the input had started anew by then.
+    `arrival`: the same by time.monotonic(), s. `epoch`: how often the input had restarted by then.
     """
 
     arrival: float

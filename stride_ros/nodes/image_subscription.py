@@ -77,7 +77,7 @@ class ImageSubscription:
         return self._renewed and time.monotonic() - self._made < _SETTLING
 
     def follow(self) -> bool:
-        """Subscribe anew if the publishers offer something else now; whether that was so."""
+        """Resubscribe if the publishers offer something else now; whether that was so."""
         if self._former is not None and time.monotonic() - self._made > _OVERLAP:
             self._drop_former()
         wanted = self._wanted()

@@ -148,7 +148,7 @@ class ManagedNode(LifecycleNode):  # type: ignore[misc]  # untyped library
         try:
             action()
         except InterruptedError:  # the process was asked to stop in the middle of it
-            self.last_error = f"Stopped in the middle of {what}."
+            self.last_error = f"Stopped during {what}."
             return False
         except Exception as error:  # rclpy would swallow it without a word
             self.last_error = _describe(error)

@@ -152,7 +152,7 @@ class ResponderNode(ManagedNode):
                 if not backend.remote:
                     backend.close()
                     raise
-                self.get_logger().warning(f"Not ready yet, going on: {error}")
+                self.get_logger().warning(f"Not ready yet, continuing: {error}")
         return backend
 
     def _open_answered(self) -> KnownOnsets:

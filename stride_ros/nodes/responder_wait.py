@@ -47,8 +47,8 @@ class ResponderWait:
             return
         else:
             self._node.get_logger().warning(
-                f"No responder has come in {self._limit:.0f} s: deciding without one. Where there is to be "
-                "none, set wait_for_responder to 0."
+                f"No responder appeared within {self._limit:.0f} s: deciding without one. If there is none, "
+                "set wait_for_responder to 0."
             )
         self.destroy()
         self._on_end()

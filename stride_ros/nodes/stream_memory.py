@@ -1,4 +1,4 @@
-"""What the state of the streams takes in memory now, and at most: for the log and the diagnostics."""
+"""What the state of the streams takes in memory now, and may take: for the log and the diagnostics."""
 
 from __future__ import annotations
 

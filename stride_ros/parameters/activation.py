@@ -24,14 +24,13 @@ TABLE: Table = (
     ParameterSpec(
         "query",
         DEFAULT_QUERY,
-        "What to be told about, in natural language, while queries is empty; also settable on the query "
-        "topic.",
+        "What to watch for, in natural language, if queries is empty; also settable on the query topic.",
         LIVE,
     ),
     ParameterSpec(
         "queries",
         (),
-        "Several things to be told about at once, instead of query; the frames are encoded once for all. A "
+        "Several things to watch for at once, instead of query; the frames are encoded once for all. A "
         "message on the query topic replaces all of them by that query.",
         LIVE,
     ),
@@ -63,14 +62,14 @@ TABLE: Table = (
     ParameterSpec(
         "image_timeout",
         5.0,
-        "Seconds without images until a warning names the reason; 0: never.",
+        "Seconds without images before a warning names the reason; 0: never.",
         LIVE,
         (0.0, 3600.0),
     ),
     ParameterSpec(
         "look_back",
         True,
-        "Keep what the model saw of the frames in context, so that watches that are added can look back.",
+        "Keep the features of the frames in context, so that added watches can look back.",
     ),
     ParameterSpec(
         "max_watches",
@@ -89,7 +88,7 @@ TABLE: Table = (
     ParameterSpec(
         "max_wait",
         600.0,
-        "Seconds that a goal without a timeout waits for an event; a lost client cannot be noticed.",
+        "Seconds that a goal without a timeout waits for an event; a lost client cannot be detected.",
         LIVE,
         (0.1, 86400.0),
     ),
@@ -174,12 +173,15 @@ TABLE: Table = (
     ParameterSpec(
         "max_triggers",
         _DEFAULT.max_triggers,
-        "Denoise again at most this often at one time.",
+        "Maximum number of repeated denoisings at one time.",
         LIVE,
         (1, 1000),
     ),
     ParameterSpec(
-        "max_frames", _DEFAULT.max_frames, "Frames in the model's context at most.", limits=(2, 4096)
+        "max_frames",
+        _DEFAULT.max_frames,
+        "Maximum number of frames in the model's context.",
+        limits=(2, 4096),
     ),
     ParameterSpec(
         "drop_frames",
@@ -204,14 +206,14 @@ TABLE: Table = (
     ParameterSpec(
         "frame_max_tokens",
         _DEFAULT.frame_max_tokens,
-        "Image tokens for each frame pair at most; fewer are faster and see less.",
+        "Maximum number of image tokens for each frame pair; fewer are faster and see less.",
         limits=(1, 4096),
     ),
     ParameterSpec(
         "cuda_graphs",
         _DEFAULT.cuda_graphs,
-        "On a CUDA device, replay captured passes, which starts their kernels at once; checked, and given up "
-        "with a warning where it fails. Without effect on a CPU.",
+        "On a CUDA device, replay captured passes, which starts their kernels at once; checked, and turned "
+        "off with a warning if it fails. No effect on a CPU.",
     ),
 )
 
@@ -230,9 +232,7 @@ def check_values(values: Mapping[str, Any]) -> None:
 def check_query(query: str, what: str = "The query") -> None:
     """Raise QueryError for a query that no model could work with; `what` names it."""
     if not query.strip():
-        raise QueryError(
-            f"{what} is empty; say what to be told about, like 'Tell me when a person is in view.'."
-        )
+        raise QueryError(f"{what} is empty; say what to watch for, like 'Tell me when a person is in view.'.")
     if len(query) > MAX_QUERY_CHARACTERS:
         raise QueryError(f"{what} has {len(query)} characters; use at most {MAX_QUERY_CHARACTERS}.")
 

@@ -12,9 +12,9 @@ TABLE: Table = (
         "(/dev/video0).",
         START,
     ),
-    ParameterSpec("source_topic", "", "Image topic to play of a bag; empty: the only one it has.", START),
+    ParameterSpec("source_topic", "", "Image topic to play from a bag; empty: the only one.", START),
     ParameterSpec(
-        "rate", 10.0, "Frames a second; at most, where the source has its own.", START, (0.1, 120.0)
+        "rate", 10.0, "Frame rate (Hz); a maximum if the source has a rate of its own.", START, (0.1, 120.0)
     ),
     ParameterSpec(
         "speed", 1.0, "How much faster than real time a file or world plays.", START, (0.01, 1000.0)
@@ -34,5 +34,5 @@ TABLE: Table = (
         START,
     ),
     ParameterSpec("compressed", False, "Publish JPEG on image/compressed too.", START),
-    ParameterSpec("wait_for_subscriber", False, "Begin only when somebody subscribes to the images.", START),
+    ParameterSpec("wait_for_subscriber", False, "Start only when the images have a subscriber.", START),
 )

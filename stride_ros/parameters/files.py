@@ -29,7 +29,7 @@ class ParameterFile:
     """The sections of one file, by the names of the nodes that they are about."""
 
     def __init__(self, path: Path) -> None:
-        """SourceError when the file cannot be read, ConfigError when it is no parameter file."""
+        """SourceError when the file cannot be read, ConfigError when it is not a parameter file."""
         self._path = path
         self._sections = _read(path)
 
@@ -102,7 +102,7 @@ def _read(file: Path) -> dict[str, dict[str, yaml.Node]]:
     for name, parameters in _sections(root, "", file):
         sections.setdefault(name, {}).update(_flat(parameters, "", file))
     if not sections:
-        raise ConfigError(f"{file} is no ROS parameter file; {_REMEDY}.")
+        raise ConfigError(f"{file} is not a ROS parameter file; {_REMEDY}.")
     return sections
 
 
@@ -130,11 +130,14 @@ def _pairs(tree: yaml.Node | None, file: Path) -> Iterator[tuple[str, yaml.Node]
     if tree is None or (tree.id == "scalar" and tree.tag.endswith(":null")):
         return
     if tree.id != "mapping":
-        raise ConfigError(f"{file} is no ROS parameter file: line {line_of(tree)} is no mapping; {_REMEDY}.")
+        raise ConfigError(
+            f"{file} is not a ROS parameter file: line {line_of(tree)} is not a mapping; {_REMEDY}."
+        )
     for key, value in tree.value:
         if key.id != "scalar":
             raise ConfigError(
-                f"{file} is no ROS parameter file: line {line_of(key)} has a key that is no name; {_REMEDY}."
+                f"{file} is not a ROS parameter file: line {line_of(key)} has a key that is not a name; "
+                f"{_REMEDY}."
             )
         yield key.value, value
 
@@ -143,7 +146,9 @@ def _value(node: yaml.Node, name: str, file: Path) -> Any:
     try:
         return plain(node)
     except ConfigError as error:
-        raise ConfigError(f"{file} sets {visible(name, 80)} to no plain value: {error}") from error
+        raise ConfigError(
+            f"{file} sets {visible(name, 80)} to something that is not a plain value: {error}"
+        ) from error
 
 
 def _list(names: Sequence[str]) -> str:

@@ -56,13 +56,13 @@ TABLE: Table = (
     ParameterSpec(
         "api_key_env",
         _BACKEND.api_key_env,
-        "With openai: environment variable that holds the key; the key itself is no parameter.",
+        "With openai: environment variable that holds the key; the key itself is not a parameter.",
         START,
     ),
     ParameterSpec(
         "image_size",
         _BACKEND.image_size,
-        "With openai: longer side of a frame at most (px).",
+        "With openai: maximum length of a frame's longer side (px).",
         limits=(32, 4096),
     ),
     ParameterSpec(
@@ -71,7 +71,7 @@ TABLE: Table = (
     ParameterSpec(
         "connect_timeout",
         _BACKEND.connect_timeout,
-        "With openai: seconds until the connection must stand.",
+        "With openai: seconds to wait for the connection.",
         limits=(0.1, 600.0),
     ),
     ParameterSpec(
@@ -83,31 +83,33 @@ TABLE: Table = (
     ParameterSpec(
         "answer_timeout",
         _BACKEND.answer_timeout,
-        "With openai: seconds that each try to get an answer may take in all; 0: twice read_timeout.",
+        "With openai: total seconds that each attempt to get an answer may take; 0: twice read_timeout.",
         limits=(0.0, 7200.0),
     ),
     ParameterSpec(
         "max_retries",
         _BACKEND.max_retries,
-        "With openai: further tries when the server is down, busy or failing.",
+        "With openai: number of retries when the server is down, busy or failing.",
         limits=(0, 20),
     ),
     ParameterSpec(
-        "warm_up", True, "At configure answer a black frame, or ask the server: the first answer is fast."
+        "warm_up",
+        True,
+        "At configure, answer one black frame or query the server, so that the first answer is fast.",
     ),
     ParameterSpec(
-        "max_new_tokens", _BACKEND.max_new_tokens, "Length of an answer at most, in tokens.", limits=(1, 4096)
+        "max_new_tokens", _BACKEND.max_new_tokens, "Maximum length of an answer (tokens).", limits=(1, 4096)
     ),
     ParameterSpec(
         "temperature",
         _BACKEND.temperature,
-        "Randomness of the wording; 0 always takes the likeliest word, -1 leaves it to the model's settings.",
+        "Sampling temperature; 0 always takes the most likely word, -1 leaves it to the model's settings.",
         limits=(-1.0, 2.0),
     ),
     ParameterSpec(
         "frame_max_tokens",
         _BACKEND.frame_max_tokens,
-        "Tokens for each frame at most, for models that let it vary (Qwen3-VL).",
+        "Maximum number of tokens for each frame, for models that let it vary (Qwen3-VL).",
         limits=(1, 4096),
     ),
     ParameterSpec(
@@ -116,32 +118,35 @@ TABLE: Table = (
     ParameterSpec(
         "history",
         _DEFAULT.history,
-        "Last commentaries that the model is reminded of, not to repeat them.",
+        "Number of earlier commentaries shown to the model, so that it does not repeat them.",
         LIVE,
         (0, MAX_HISTORY),
     ),
     ParameterSpec(
         "pre_seconds",
         _DEFAULT.pre_seconds,
-        "Seconds before the event that the model is shown too.",
+        "Seconds before the event to show to the model as well.",
         LIVE,
         (0.0, 60.0),
     ),
     ParameterSpec(
         "max_frames",
         _DEFAULT.max_frames,
-        "Frames shown at most, evenly spread with the newest kept.",
+        "Maximum number of frames shown, evenly spread with the newest kept.",
         LIVE,
         (1, 512),
     ),
     ParameterSpec(
         "cache_seconds", _DEFAULT.cache_seconds, "Seconds of frames to remember.", limits=(1.0, 3600.0)
     ),
-    ParameterSpec("cache_frames", _DEFAULT.cache_frames, "Frames to remember at most.", limits=(1, 4096)),
+    ParameterSpec(
+        "cache_frames", _DEFAULT.cache_frames, "Maximum number of frames to remember.", limits=(1, 4096)
+    ),
     ParameterSpec(
         "cache_size",
         _DEFAULT.cache_size,
-        "Longer side of a remembered frame at most (px); larger frames are scaled down to save memory.",
+        "Maximum length of a remembered frame's longer side (px); larger frames are scaled down to save "
+        "memory.",
         limits=(32, 8192),
     ),
     ParameterSpec(
@@ -159,7 +164,7 @@ TABLE: Table = (
     ParameterSpec(
         "max_queue",
         _DEFAULT.max_queue,
-        "Events that wait at most with busy_policy queue; the oldest is skipped.",
+        "Maximum number of waiting events with busy_policy queue; beyond it the oldest is skipped.",
         limits=(1, 9),
     ),
     ParameterSpec(
@@ -171,7 +176,7 @@ TABLE: Table = (
     ParameterSpec(
         "describe.max_words",
         60,
-        "Length of an answer to a question at most, in words, where the goal names none.",
+        "Maximum length of an answer to a question (words) if the goal does not set one.",
         LIVE,
         (1, 1000),
     ),
@@ -185,7 +190,7 @@ TABLE: Table = (
     ParameterSpec(
         "describe.max_queue",
         32,
-        "Questions that wait at most; a further one is refused.",
+        "Maximum number of waiting questions; further ones are refused.",
         LIVE,
         (1, 1000),
     ),
@@ -197,7 +202,7 @@ TABLE: Table = (
     ParameterSpec(
         "partial_rate",
         _DEFAULT.partial_rate,
-        "Partial texts a second at most while the model speaks.",
+        "Maximum rate of partial texts while the model speaks (Hz).",
         limits=(0.1, 5.0),
     ),
 )

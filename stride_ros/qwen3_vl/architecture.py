@@ -108,13 +108,13 @@ def check_architecture(architecture: Architecture) -> None:
     if architecture.resolution < _SHORTEST_SLOT:
         raise ValueError(f"trigger_temporal_resolution is {architecture.resolution}, below {_SHORTEST_SLOT}")
     if text.heads % text.kv_heads:
-        raise ValueError(f"num_attention_heads {text.heads} is no multiple of {text.kv_heads} kv heads")
+        raise ValueError(f"num_attention_heads {text.heads} is not a multiple of {text.kv_heads} kv heads")
     if text.head_dim % 2:
         raise ValueError(f"head_dim is {text.head_dim}, an odd number")
     if vision.hidden % (4 * vision.heads):
         raise ValueError(f"hidden_size {vision.hidden} of the tower does not suit {vision.heads} heads")
     if isqrt(vision.positions) ** 2 != vision.positions:
-        raise ValueError(f"num_position_embeddings is {vision.positions}, which is no square")
+        raise ValueError(f"num_position_embeddings is {vision.positions}, which is not a square")
     if vision.output != text.hidden:
         raise ValueError(f"out_hidden_size is {vision.output}, but hidden_size is {text.hidden}")
     stack = vision.deepstack

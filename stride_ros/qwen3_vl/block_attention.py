@@ -30,7 +30,7 @@ class CausalMask:
         self._mask = torch.empty((0, 0), device=device, dtype=dtype)
 
     def view(self, rows: int, columns: int) -> torch.Tensor:
-        """Additive mask (rows, columns) whose last row sees every column; 512 rows at most.
+        """Additive mask (rows, columns) whose last row sees every column; up to 512 rows.
 
         Which entries are hidden depends only on the distance from the last row and the last column.
         """

@@ -50,7 +50,7 @@ def panics_told() -> Iterator[None]:
         if type(error).__name__ != "PanicException":
             raise
         raise CheckpointError(
-            f"The tokenizer of the checkpoint gave up ({visible(str(error), 100)}); download the checkpoint "
+            f"The checkpoint's tokenizer failed ({visible(str(error), 100)}); download the checkpoint "
             "again or choose another one."
         ) from error
 

@@ -93,7 +93,7 @@ def _indexed(folder: Path, index: Path) -> dict[str, Path]:
         path = PurePath(value) if isinstance(value, str) else PurePath("/")
         if path.is_absolute() or ".." in path.parts or path.suffix != ".safetensors":
             raise CheckpointError(
-                f"{index} names {value!r}, which is no safetensors file beside it; {_AGAIN}."
+                f"{index} names {value!r}, which is not a safetensors file beside it; {_AGAIN}."
             )
         if not os.path.isfile(folder / path):  # pathlib raises for a name that is too long
             raise CheckpointError(
@@ -145,10 +145,10 @@ def read_header(file: Path) -> Tensors:
         with file.open("rb") as stream:
             length = int.from_bytes(stream.read(8), "little")
             if size < 8 + length or size < 8:
-                kind = "it is cut off" if length <= _LONGEST_HEADER else "it is no safetensors file"
+                kind = "it is cut off" if length <= _LONGEST_HEADER else "it is not a safetensors file"
                 raise ValueError(f"{kind}, {size} bytes long")
             if length > _LONGEST_HEADER:
-                raise ValueError("it is no safetensors file")
+                raise ValueError("it is not a safetensors file")
             header = json.loads(stream.read(length))
         header.pop("__metadata__", None)
         tensors = {

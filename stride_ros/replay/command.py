@@ -36,7 +36,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument(
         "--query",
         action="append",
-        help="what to be told about; repeat for several (default: those of --expect)",
+        help="what to watch for; repeat for several (default: those of --expect)",
     )
     parser.add_argument("--model", help="decides when: name or folder (default stride-tiny)")
     parser.add_argument(
@@ -51,8 +51,8 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument(
         "--clock", choices=("header", "log"), default="header", help="which stamps (default header)"
     )
-    parser.add_argument("--start", type=float, default=0.0, help="skip so many seconds from the first image")
-    parser.add_argument("--duration", type=float, help="play so many seconds")
+    parser.add_argument("--start", type=float, default=0.0, help="seconds to skip after the first image")
+    parser.add_argument("--duration", type=float, help="seconds to play")
     parser.add_argument("--rate", type=float, help="frames a second to decide on (default 1)")
     parser.add_argument(
         "--params-file",

@@ -21,7 +21,7 @@ class RunSink(DecisionSink[Frame]):
         self._shift = 0  # ns from the clock's stamps to times
 
     def frame(self, stream: str, frame: Frame) -> None:
-        """Record a frame; times count on where the clock was set."""
+        """Record a frame; times continue where the clock was set."""
         reading = frame.reading
         shift = reading.stamp - reading.time
         if self._begin is None:

@@ -11,7 +11,7 @@ from stride_ros.response.reasoning import ReasoningFilter
 from stride_ros.text.foreign import Mender
 
 LETTERS_PER_TOKEN = 16  # more than any tokenizer gives on average
-_LONGEST_WORDS = 4000  # characters kept of what is no answer
+_LONGEST_WORDS = 4000  # characters kept of what is not an answer
 
 
 class CutOffError(Exception):
@@ -19,7 +19,7 @@ class CutOffError(Exception):
 
 
 class NotAChatError(Exception):
-    """The body is no chat completion; its message is how it begins."""
+    """The body is not a chat completion; its message is how it begins."""
 
 
 class UnfinishedError(Exception):
@@ -64,7 +64,7 @@ class AnswerReader:
         self._mender = Mender()
         self._thoughts = ReasoningFilter(False if opened is False else None)
         self._words = ""  # the beginning of what is no JSON
-        self._foreign = ""  # the beginning of JSON that is no chat completion
+        self._foreign = ""  # the beginning of JSON that is not a chat completion
         self._thought = False
         self._apart = False  # thoughts come beside the text
         self._cut = False  # the body ended within a line

@@ -40,7 +40,7 @@ class ResponseRequest:
     event's start in s on the frames' clock. `history` holds the last commentaries, oldest first, so
     that the model does not repeat itself; `system_prompt` sets style, language and length ("" for none).
     `frame_stamps` are the frames' stamps in ns, for the record of what was shown; no backend reads them.
-    `max_words` above 0: the query is a question of somebody, to be answered in so many words, and no event.
+    `max_words` above 0: the query is a question, to be answered in that many words, and not an event.
     `verbatim`: the query is the whole turn, as it is.
     """
 

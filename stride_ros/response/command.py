@@ -34,7 +34,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     )
     parser.add_argument("--from", dest="start", type=float, default=0.0, metavar="S", help="its begin")
     parser.add_argument("--to", dest="end", type=float, required=True, metavar="S", help="last frame to show")
-    parser.add_argument("--query", required=True, metavar="Q", help="what the user wants to be told about")
+    parser.add_argument("--query", required=True, metavar="Q", help="what to watch for")
     parser.add_argument("--model", required=True, metavar="M", help="folder, repository, name on the server")
     parser.add_argument(
         "--backend", choices=("huggingface", "openai"), help="huggingface (default), openai with --base-url"
@@ -47,9 +47,11 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         "--pre-seconds", type=float, default=2.0, metavar="S", help="shown before (default 2)"
     )
     parser.add_argument("--rate", type=float, default=1.0, metavar="HZ", help="frames a second (default 1)")
-    parser.add_argument("--max-frames", type=int, default=16, metavar="N", help="shown at most (default 16)")
     parser.add_argument(
-        "--max-new-tokens", type=int, default=128, metavar="N", help="length at most (default 128)"
+        "--max-frames", type=int, default=16, metavar="N", help="maximum number shown (default 16)"
+    )
+    parser.add_argument(
+        "--max-new-tokens", type=int, default=128, metavar="N", help="maximum length (default 128)"
     )
     parser.add_argument(
         "--temperature",

@@ -30,17 +30,17 @@ class ResponseConfig:
     """What the responder's model is shown, and which events are answered when; ConfigError on a bad value.
 
     pre_seconds: shown before the event's start (s).
-    max_frames: frames shown at most, evenly spread with the first and the newest kept.
+    max_frames: maximum number of frames shown, evenly spread with the first and the newest kept.
     history: last commentaries that the model is reminded of, at most 20.
     system_prompt: style, language and length of the commentary; "" for none.
     cache_seconds, cache_frames: how much of the stream is remembered (s, frames).
-    cache_size: longer side of a remembered frame at most (px); larger ones are scaled down.
+    cache_size: maximum length of a remembered frame's longer side (px); larger ones are scaled down.
     respond_on: `onset` answers as an event begins, `offset` when it is over, `both` twice.
     busy_policy: what a new event does to others: `queue` waits its turn, `latest` replaces whatever waits,
         `interrupt` also stops the answer under way.
     max_queue: events that wait at most with `queue`; the oldest is skipped.
     deadline: seconds after which an unfinished answer is skipped, also when the backend hangs; 0: never.
-    partial_rate: partial texts a second at most.
+    partial_rate: maximum number of partial texts per second.
     """
 
     pre_seconds: float = 2.0
@@ -90,7 +90,7 @@ class BackendConfig:
     kind: `huggingface`, a model on this machine, or `openai`, a server with the OpenAI protocol.
     model: a directory, a Hugging Face repository, or its name on the server.
     threads: of the CPU for a local model; 0 for as many as its size is worth, None for PyTorch's setting.
-    temperature: 0 always takes the likeliest word, negative leaves it to the model's settings.
+    temperature: 0 always takes the most likely word, negative leaves it to the model's settings.
     """
 
     kind: str = "huggingface"

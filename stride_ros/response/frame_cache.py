@@ -82,7 +82,7 @@ class FrameCache:
             return self._changed.wait_for(arrived, timeout)
 
     def clear(self) -> None:
-        """Forget every frame, so that stamps may start anew."""
+        """Forget every frame, so that stamps may restart."""
         with self._changed:
             self._forget()
 

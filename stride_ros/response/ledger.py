@@ -59,7 +59,7 @@ class Ledger:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._check_folder()
         with contextlib.suppress(FileNotFoundError):
-            os.close(self._open(os.O_RDONLY))  # what is no file of ours stays
+            os.close(self._open(os.O_RDONLY))  # what is not a file of ours stays
         self._remove_leftovers()
         file, name = tempfile.mkstemp(_NEW, f"{self.path.name}.", self.path.parent)
         try:

@@ -57,7 +57,7 @@ def load_image_text_model(
         options["attn_implementation"] = attention
     if quantization != "none":
         options["quantization_config"] = _quantization(quantization)
-    logging.disable_progress_bar()  # a node's log is no place for it
+    logging.disable_progress_bar()  # a node's log is not the place for it
     try:
         model = load_pretrained(
             AutoModelForImageTextToText,

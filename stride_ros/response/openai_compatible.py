@@ -52,7 +52,7 @@ class OpenAICompatibleBackend:
 
     `base_url` ends in /v1 for most servers. The key is read from the environment variable that
     `api_key_env` names (servers on your own network need none); it is never logged. `image_size` is the
-    longer side of a frame in px at most, `jpeg_quality` 1 to 100. Timeouts are in s: `connect_timeout`
+    maximum longer side of a frame in px, `jpeg_quality` 1 to 100. Timeouts are in s: `connect_timeout`
     until the connection stands, `read_timeout` without text of the answer, `answer_timeout` for all of it
     (0: twice `read_timeout`). At most 16 characters for each of `max_new_tokens` are read. A request that
     fails before its first text is tried again `max_retries` times, after 0.5, 1, 2 s ... or what the server
@@ -256,7 +256,7 @@ class OpenAICompatibleBackend:
                 if not heard:
                     heard_at = self._sent or heard_at
                 now = self._loop.time()
-                rest = over and not reader.unfinished  # what may still come is no part of the answer
+                rest = over and not reader.unfinished  # what may still come is not part of the answer
                 quiet_at = (over_at if over else heard_at) + (_PAUSE if rest else self._read_timeout)
                 if over and now >= quiet_at:
                     break

@@ -8,7 +8,7 @@ import re
 
 HIDDEN = "***"
 _SHORTEST = 4  # characters of what is a secret at all
-_LONG = 8  # characters of what is no placeholder, such as EMPTY, that stands in sentences as a word
+_LONG = 8  # characters of what is not a placeholder, such as EMPTY, that stands in sentences as a word
 _PART = 12  # characters of a part of a secret that is one too, as where a server cuts a text
 # What may stand between two characters of a secret where a text was wrapped: white space, what is not seen.
 _GAP = r"[\s\u00ad\u200b-\u200f\u2060-\u2064\ufeff]{0,8}"

@@ -94,8 +94,8 @@ class AnswerScheduler:
     not call back into the scheduler.
 
     `config` says what a new job does to others (`busy_policy`, `max_queue`), after how many seconds from its
-    submission a job is skipped, also when the backend hangs (`deadline`), and how often partial answers are
-    published at most (`partial_rate`).
+    submission a job is skipped, also when the backend hangs (`deadline`), and the maximum rate of
+    partial answers (`partial_rate`).
 
     A thread of its own answers. With `inline` there is none: `submit` returns when the job has ended, and no
     deadline counts, so that the same jobs give the same answers.

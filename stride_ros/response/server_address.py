@@ -80,7 +80,7 @@ def read_address(base_url: str) -> Address:
     """Take an address apart; raises ConfigError when it is none."""
     text = base_url.strip()
     problem = ConfigError(
-        f"The base_url {visible(without_secrets(text))!r} is no URL of a server: give one like "
+        f"The base_url {visible(without_secrets(text))!r} is not a server URL: give one like "
         "http://localhost:8000/v1."
     )
     try:

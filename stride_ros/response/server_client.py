@@ -18,7 +18,7 @@ _BODY_SECONDS = 2.0  # s that an error's body may take
 
 
 class StatusError(Exception):
-    """The server answered with an HTTP status that is no success; `body` is what it said."""
+    """The server answered with an HTTP status that is not a success; `body` is what it said."""
 
     def __init__(self, status: int, headers: dict[str, str], body: str) -> None:
         super().__init__(f"{status}: {body}")
@@ -55,8 +55,8 @@ def make_client(
 
     It uses the environment's proxies, except for this machine, and certificates (SSL_CERT_FILE,
     SSL_CERT_DIR). It follows a redirect only to the same scheme, host and port, and never retries. `on_sent`
-    is called when a request is on its way. An answer that is no success raises StatusError or RedirectError.
-    Raises ConfigError for an environment that cannot work.
+    is called when a request is on its way. An answer that is not a success raises StatusError or
+    RedirectError. Raises ConfigError for an environment that cannot work.
     """
     try:
         import openai
@@ -68,7 +68,7 @@ def make_client(
     # Azure takes a key in a header of its own.
     headers: dict[str, Any] = {"api-key": key} if key and address.host.endswith(".azure.com") else {}
     if not f".{address.host}".endswith(".openai.com"):
-        # Ids that the environment may hold for the one cloud are no business of another server.
+        # Ids that the environment may hold for the one cloud are not the business of another server.
         headers.update({"OpenAI-Organization": openai.Omit(), "OpenAI-Project": openai.Omit()})
 
     async def trace(name: str, info: object) -> None:
@@ -117,7 +117,8 @@ def _certificates(address: Address) -> Any:
         return True
     if not file and not any(map(os.path.isdir, folder.split(os.pathsep))):
         raise ConfigError(
-            f"The environment variable SSL_CERT_DIR names {visible(folder)}, which is no folder: correct or "
+            f"The environment variable SSL_CERT_DIR names {visible(folder)}, which is not a folder: "
+            f"correct or "
             "unset it."
         )
     try:
@@ -132,7 +133,7 @@ def _certificates(address: Address) -> Any:
 
 
 async def _check(response: Any) -> None:
-    """Raise for every answer that is no success, with a bounded part of its body."""
+    """Raise for every answer that is not a success, with a bounded part of its body."""
     if 300 <= response.status_code < 400 and "location" in response.headers:
         _check_redirect(response)
     elif not 200 <= response.status_code < 300:

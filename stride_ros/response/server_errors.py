@@ -47,7 +47,7 @@ class NoTextError(Exception):
 
 
 class TooSlowError(Exception):
-    """The answer was not complete after so many seconds."""
+    """The answer was not complete after that many seconds."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(seconds)
@@ -100,13 +100,13 @@ _SENTENCES: dict[type[Exception], Callable[[Any, ServerFacts], str]] = {
         "sent thoughts but no text: turn thinking off at the server, or raise max_new_tokens."
     ),
     TooLongError: lambda error, facts: (
-        "sent a line that is longer than any answer, which is no chat completion: check base_url."
+        "sent a line that is longer than any answer, which is not a chat completion: check base_url."
     ),
     RedirectError: lambda error, facts: (
-        f"sends its clients on to {_said(error.target, facts)}: set base_url to that server if you trust it."
+        f"redirects to {_said(error.target, facts)}: set base_url to that server if you trust it."
     ),
     NotAChatError: lambda error, facts: (
-        f"sent what is no chat completion ({_page_or_words(str(error), facts)}): check base_url, which ends "
+        f"did not return a chat completion ({_page_or_words(str(error), facts)}): check base_url, which ends "
         "in /v1 for most servers."
     ),
     ServerSaidError: lambda error, facts: (
@@ -120,7 +120,7 @@ _SENTENCES: dict[type[Exception], Callable[[Any, ServerFacts], str]] = {
         f"{_address_hint(facts)}."
     ),
     CutOffError: lambda error, facts: (
-        "ended its answer before it was complete: the connection broke off during the answer; check its log."
+        "ended its answer before it was complete: the connection was lost during the answer; check its log."
     ),
 }
 
@@ -186,7 +186,7 @@ def _status_reason(error: StatusError, facts: ServerFacts) -> str:
         )
     if status == 407:
         return (
-            f"The proxy in front of {where} wants a password ({quoted}): put it into HTTP_PROXY or "
+            f"The proxy in front of {where} requires a password ({quoted}): put it into HTTP_PROXY or "
             "HTTPS_PROXY."
         )
     if status == 413:
@@ -230,7 +230,7 @@ def _line_reason(error: Exception, facts: ServerFacts) -> str:
             )
         if address.secure and names & {"EndOfStream", "SSLEOFError", "ConnectionResetError"}:
             return (
-                f"The server at {where} broke off the secure connection: use http:// in base_url if it does "
+                f"The server at {where} closed the secure connection: use http:// in base_url if it does "
                 "not speak https, else check its log."
             )
         if "ConnectTimeout" in names:
@@ -242,7 +242,7 @@ def _line_reason(error: Exception, facts: ServerFacts) -> str:
     if any(re.search("illegal (status|request) line", str(cause)) for cause in causes(error)):
         return f"The server at {where} does not speak HTTP there: correct base_url (http or https, the port)."
     if is_of_the_line(error):
-        return f"The connection to {where} broke off during the answer: check the server's log."
+        return f"The connection to {where} was lost during the answer: check the server's log."
     said = _said(f"{type(error).__name__}: {error}", facts)
     return f"The server at {where} could not be used ({said}): check its log."
 
@@ -285,7 +285,7 @@ def _page_or_words(text: str, facts: ServerFacts) -> str:
 
 
 def _page_title(text: str) -> str | None:
-    """The title of a web page, else its first words; None when `text` is no page."""
+    """The title of a web page, else its first words; None when `text` is not a page."""
     if not text.lstrip().startswith("<"):
         return None
     found = re.search(r"<title[^>]*>(.{1,300}?)</title", text, re.IGNORECASE | re.DOTALL)

@@ -13,7 +13,7 @@ from stride_ros.response.answer_reader import CutOffError
 from stride_ros.response.chat_stream import ServerSaidError
 from stride_ros.response.server_client import StatusError
 
-LONGEST_WAIT = 30.0  # s before a retry at most: a server that asks for more is not asked again
+LONGEST_WAIT = 30.0  # maximum s before a retry: a server that asks for more is not asked again
 _PASSING = {408, 409, 425, 429}
 _QUOTA = re.compile(
     r"insufficient[_ ]?(quota|balance|credit|fund)|exceeded your (current|monthly|daily|weekly) quota"

@@ -34,7 +34,7 @@ def read_run(path: str | Path) -> dict[str, Any]:
     wrong = misfit(document, _RUN)
     if wrong is not None:
         raise ConfigError(
-            f"{path} is no run: at line {locate(text, wrong.path)}, {spelled(wrong.path)} {wrong.problem};"
+            f"{path} is not a run: at line {locate(text, wrong.path)}, {spelled(wrong.path)} {wrong.problem};"
             " write it with `stride-ros replay --json`."
         )
     asked = [query["query"] for query in document["queries"]]

@@ -8,7 +8,7 @@ The file is a list of items:
     - thresholds: {recall: 1.0, precision: 1.0, iou: 0.5}                    # these are the defaults
 
 An event of the ground truth is found when a span overlaps it with at least `iou`, or, with a
-`tolerance`, when its start and end are each within so many seconds. `recall` is the share of events
+`tolerance`, when its start and end are each within that many seconds. `recall` is the share of events
 found, `precision` the share of spans that are events; spans in a `none` stretch always fail. A `text`
 is kept for the report, so that the labels of `stride-ros world --labels` can be used as they are.
 """
@@ -216,7 +216,7 @@ def read_expectations(path: str | Path) -> Expectations:
 
 def _add(expectations: Expectations, item: Any) -> None:
     if not isinstance(item, dict):
-        raise ConfigError("it is no mapping; write it like {query: ..., start: 1, end: 5}.")
+        raise ConfigError("it is not a mapping; write it like {query: ..., start: 1, end: 5}.")
     if set(item) == {"thresholds"}:
         _set_thresholds(expectations, item["thresholds"])
         return

@@ -15,7 +15,8 @@ def overlap(start: float, end: float, other_start: float, other_end: float) -> f
 def pair_best_first(
     count: int, others: int, score: Callable[[int, int], float | None]
 ) -> list[tuple[int, int, float]]:
-    """Pairs (i, j, score) of two lists of these lengths, each item in one pair at most, best scores first.
+    """Pairs (i, j, score) of two lists of these lengths, each item in no more than one pair, best scores "
+    "first.
 
     `score(i, j)` is None where the two may not be paired. Of equal scores the first in order counts.
     """

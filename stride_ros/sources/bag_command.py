@@ -26,7 +26,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     )
     parser.add_argument("source", help="video file, image folder, bag or /dev/videoN")
     parser.add_argument("bag", type=path_argument, help="rosbag2 folder to write")
-    parser.add_argument("--fps", type=float, default=10.0, help="frames a second at most (default 10)")
+    parser.add_argument("--fps", type=float, default=10.0, help="maximum frames per second (default 10)")
     parser.add_argument("--seconds", type=float, default=0.0, help="length to take in seconds (default: all)")
     add_image_topic(parser)
     add_bag_options(parser)
@@ -43,7 +43,7 @@ def add_image_topic(parser: argparse.ArgumentParser) -> None:
 def _topic(text: str) -> str:
     if not topics.is_name(text):
         raise argparse.ArgumentTypeError(
-            f"{text!r} is no name of a topic; use letters, digits and _ between slashes"
+            f"{text!r} is not a topic name; use letters, digits and _ between slashes"
         )
     return text
 

@@ -113,7 +113,7 @@ def _read(path: Path) -> NDArray[np.uint8]:
     """The image of a file, (H, W, 3) uint8 RGB, as a viewer shows it. SourceError when it cannot be used."""
     try:
         if not path.is_file():
-            raise SourceError(f"{path} is no file; remove it.")
+            raise SourceError(f"{path} is not a file; remove it.")
         if path.stat().st_size > LONGEST_FILE:
             raise SourceError(f"The image {path} has more than {LONGEST_FILE >> 30} GiB; remove it.")
         return read_picture(path.read_bytes())

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from av.container import InputContainer
 
 USUAL_RATE = 25.0  # Hz, of a stream that says nothing about it
-# From here on a step is no still scene but times that begin anew, as FFmpeg's own programs take it: s, and
+# From here on a step is not a still scene but times that start over, as FFmpeg's own programs take it: s, and
 # s in formats where that is common.
 _LONGEST_STEP, _LONGEST_STEP_OF_BROADCASTS = 30 * 3600.0, 10.0
 _SET_BACK = 1.0  # s; less is a picture out of order
@@ -64,7 +64,7 @@ class ReadingLog:
 
     def notes(self) -> list[str]:
         """One sentence for each kind."""
-        notes = [f"{self.name}: {jump}; times count on from there." for jump in self.jumps]
+        notes = [f"{self.name}: {jump}; times continue from there." for jump in self.jumps]
         if self.broken:
             what = f"{self.broken} of {counted(self.pictures + self.broken, 'picture')}"
             notes.append(f"{self.name}: {what} could not be decoded ({self.reason.rstrip('.')}).")
@@ -112,7 +112,7 @@ class PictureClock:
                 log.jumps.append(f"at {self._newest:.1f} s its times go {way} by {abs(step):.1f} s")
             elif self._stuck == _PATIENCE:
                 self._stuck += 1
-                log.jumps.append(f"at {self._newest:.1f} s its times stand still")
+                log.jumps.append(f"at {self._newest:.1f} s its times do not advance")
             return self._take(raw, self._newest + self.usual)
         if step <= 1.0:
             self._steps.append(step)

@@ -60,8 +60,8 @@ def _add_data_options(group: argparse._ArgumentGroup) -> None:
         "--world-seed", type=int, default=100_000, help="first clip of the world (default 100000)"
     )
     group.add_argument("--until", type=float, metavar="S", help="use the first S seconds only (bag, video)")
-    group.add_argument("--fps", type=float, default=1.0, help="frames a second at most (default 1)")
-    group.add_argument("--max-frames", type=int, default=512, help="frames of a sample at most (default 512)")
+    group.add_argument("--fps", type=float, default=1.0, help="maximum frames per second (default 1)")
+    group.add_argument("--max-frames", type=int, default=512, help="maximum frames in a sample (default 512)")
     group.add_argument("--no-sentences", action="store_true", help="leave the sentences out")
 
 
@@ -76,7 +76,7 @@ def _add_window_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--single-sequence", action="store_true", default=None, help="write the window once, not twice"
     )
-    group.add_argument("--frame-max-tokens", type=int, help="tokens of a frame pair at most")
+    group.add_argument("--frame-max-tokens", type=int, help="maximum tokens in a frame pair")
 
 
 def _add_plan_options(group: argparse._ArgumentGroup) -> None:

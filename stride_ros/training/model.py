@@ -155,7 +155,7 @@ def _tokenizer(start: Path) -> Any:
         ) from error
     if tokenizer.chat_template is None:  # older checkpoints have it in a file that transformers passes over
         tokenizer.chat_template = legacy_template(start)
-    for how in ("is_local", "local_files_only"):  # how it was read is no part of what is written
+    for how in ("is_local", "local_files_only"):  # how it was read is not part of what is written
         tokenizer.init_kwargs.pop(how, None)
     return tokenizer
 

@@ -36,7 +36,7 @@ def read_json(path: str | Path, name: str = "") -> tuple[Any, str]:
 def parse_json(text: str, name: str, first: int = 1) -> Any:
     """The value of a JSON text, whose first line is line `first` of the file called `name`.
 
-    Halves of surrogate pairs, as in names of files that are no text, stay the escapes as which they are
+    Halves of surrogate pairs, as in names of files that are not text, stay the escapes as which they are
     written: nothing could print them. Raises ConfigError.
     """
     if text.count(",") + text.count("[") + text.count("{") > VALUES:
@@ -91,7 +91,7 @@ def _float(digits: str) -> float:
 
 
 def _refuse_constant(token: str) -> Any:
-    raise _Wrong(f"{token}, which is no number", token)
+    raise _Wrong(f"{token}, which is not a number", token)
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

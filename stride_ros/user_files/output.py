@@ -22,7 +22,7 @@ _OPEN = re.compile(r"/dev/std(out|err)|(?:/dev/fd|/proc/self/fd)/(\d+)")
 def write_whole(path: str | Path, data: str | bytes) -> None:
     """Write a file that is whole under its name or not there; what was there stays until then.
 
-    A text is written as UTF-8; what of it is no text, as in a file name such as "\\udce4", stays an escape.
+    A text is written as UTF-8; what of it is not text, as in a file name such as "\\udce4", stays an escape.
     Pipes and devices are written to. Raises SourceError.
     """
     with whole_file(path) as beside:

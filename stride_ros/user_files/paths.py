@@ -26,7 +26,7 @@ def given_path(path: str | Path) -> Path:
         raise SourceError("A path holds a zero byte; give that of a file or folder.")
     if text == "-":
         raise SourceError(
-            "'-' is no path: standard input cannot be read, and standard output is /dev/stdout; a file of"
+            "'-' is not a path: standard input cannot be read, and standard output is /dev/stdout; a file of"
             " that name is ./-."
         )
     if (found := _URL.match(text)) and not Path(text).exists():

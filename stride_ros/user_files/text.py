@@ -71,7 +71,7 @@ def refuse_encoding(head: bytes, name: str) -> None:
         if len(head) > 3 and 3 * zeros >= len(head[:1000]) and min(even, odd) * 4 < max(even, odd):
             raise ConfigError(f"{name} is UTF-16 and not UTF-8; save it as UTF-8.")
         line = head.count(b"\n", 0, head.index(0)) + 1
-        raise ConfigError(f"{name} is no text file (a zero byte in line {line}); give the right file.")
+        raise ConfigError(f"{name} is not a text file (a zero byte in line {line}); give the right file.")
 
 
 def decoded(data: bytes, name: str, first: int = 1) -> str:

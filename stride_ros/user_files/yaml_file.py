@@ -172,11 +172,11 @@ def plain(node: yaml.Node | None) -> Any:
     own: dict[str, Any] = {}
     for key, value in node.value:
         if key.id != "scalar":
-            raise ConfigError(f"line {line_of(key)} has a key that is no text; write plain names as keys.")
+            raise ConfigError(f"line {line_of(key)} has a key that is not text; write plain names as keys.")
         if key.tag == _TAGS + "merge":
             for other in reversed(value.value if value.id == "sequence" else [value]):
                 if other.id != "mapping":
-                    raise ConfigError(f"<< at line {line_of(key)} merges no mapping; write <<: *name.")
+                    raise ConfigError(f"<< at line {line_of(key)} does not merge a mapping; write <<: *name.")
                 merged.update(plain(other))
         elif key.value in own:
             raise ConfigError(f"{visible(key.value, 40)} is given twice, again at line {line_of(key)}.")
@@ -205,13 +205,13 @@ def _scalar(node: yaml.Node) -> Any:
         value = getattr(constructor, f"construct_yaml_{kind}")(node)
     except (ValueError, KeyError, IndexError, OverflowError) as error:
         shown = visible(text, 40)
-        raise ConfigError(f"line {line_of(node)} has {shown!r}, which is no {_WORDS[kind]}.") from error
+        raise ConfigError(f"line {line_of(node)} has {shown!r}, which is not {_WORDS[kind]}.") from error
     if kind == "int" and not -(2**63) <= value < 2**64:
         raise ConfigError(f"line {line_of(node)} has an integer of more than 64 bits; correct it.")
     return value
 
 
-_WORDS = {"int": "number that can be used", "float": "number that can be used", "bool": "true or false"}
+_WORDS = {"int": "a number that can be used", "float": "a number that can be used", "bool": "true or false"}
 
 
 def _refuse_other_tag(node: yaml.Node, kind: str) -> None:

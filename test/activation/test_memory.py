@@ -61,7 +61,7 @@ def test_hundreds_of_ticks_take_what_was_promised_and_the_system_says_so(tiny, m
         assert max(bytes_of_caches) <= 1.85 * full
     if max(resident):
         np.testing.assert_allclose(resident, kept, rtol=0.02)
-    # What a prompt had is free as soon as it begins anew, not when somebody needs it.
+    # What a prompt had is free as soon as it starts over, not when somebody needs it.
     assert min(kept[40:]) < 1.1 * full
 
 

@@ -91,7 +91,7 @@ def test_more_than_a_million_definitions_are_damage(forge, tmp_path, whole, opco
         BagReader(of_records(tmp_path / "many.mcap", whole, many))
     numbers, notes = forge.read(of_chunks(tmp_path / "packed.mcap", whole, [many]))
     assert numbers == forge.ALL
-    assert "A chunk of packed.mcap is damaged (it holds what is no record)" in " ".join(notes)
+    assert "A chunk of packed.mcap is damaged (it contains something that is not a record)" in " ".join(notes)
 
 
 def test_chunks_that_grow_beyond_measure_are_left_out(forge, tmp_path, whole):

@@ -177,7 +177,7 @@ def test_several_image_topics_are_listed_with_the_option_there_is(forge, tmp_pat
     assert "choose one with --image-topic" in capsys.readouterr().err
     assert main(["bag", path, str(tmp_path / "copy"), "--image-topic", "/right"]) == 0
     assert len(list(open_source(path, image_topic="left").frames())) == 12
-    with pytest.raises(SourceError, match="is no recording"):
+    with pytest.raises(SourceError, match="is not a recording"):
         open_source("world", image_topic="/left")
 
 

@@ -40,4 +40,4 @@ def test_large_counts_and_policies_are_read(tmp_path):
 
 def test_a_missing_file_says_why(tmp_path):
     assert read_metadata(tmp_path / "none").problem == "cannot be read (No such file or directory)"
-    assert read_metadata(tmp_path).problem == "cannot be read (it is no regular file)"
+    assert read_metadata(tmp_path).problem == "cannot be read (it is not a regular file)"

@@ -31,4 +31,4 @@ def test_a_folder_that_is_no_checkout_is_named(monkeypatch, tmp_path, capsys):
     with pytest.raises(SystemExit) as raised:
         calls.main()
     assert raised.value.code == 2
-    assert f"{tmp_path} is no checkout" in capsys.readouterr().err
+    assert f"{tmp_path} is not a checkout" in capsys.readouterr().err

@@ -168,7 +168,7 @@ def test_a_folder_that_is_no_checkout_is_named(monkeypatch, tmp_path, capsys):
     with pytest.raises(SystemExit) as raised:
         revisions.main()
     assert raised.value.code == 2
-    assert f"{tmp_path} is no checkout" in capsys.readouterr().err
+    assert f"{tmp_path} is not a checkout" in capsys.readouterr().err
 
 
 def test_processes_of_two_checkouts_take_turns_and_agree(monkeypatch, capsys):

@@ -88,7 +88,7 @@ def test_a_server_that_goes_away_ends_the_run_which_can_go_on(
     chat_server.next_behaviour = behaviour
     run = (miniature("ovo-bench"), *server_of(chat_server), "--set", "responder.max_retries=0")
     _, _, said = evaluate("ovo-bench", *run, code=2)
-    assert "The responder failed 5 times in a row, and is not there any more" in said
+    assert "The responder failed 5 times in a row, and is no longer available" in said
     assert said.count("\n") == 1
     entries = items_of(tmp_path / "run")
     assert ["error" in entry for entry in entries] == [False] * 3 + [True] * 5
@@ -143,7 +143,7 @@ def test_odd_items_are_told_and_the_rest_is_done(broken, evaluate, chat_server):
     file.write_text(json.dumps([*items, *odd]))
     found, _, said = evaluate("ovo-bench", root, *server_of(chat_server))
     assert "1 item of the unknown task 'XYZ' left out" in said
-    assert f"Item {number + 1} of the annotations is no object with a task" in said
+    assert f"Item {number + 1} of the annotations is not an object with a task" in said
     assert f"Item {number + 2} of the annotations (REC) has no video" in said
     assert f"Item {number + 3} of the annotations has options, gt or realtime of another kind" in said
     assert found["counts"]["items"] == len(chat_server.requests)
@@ -158,7 +158,7 @@ def test_questions_that_cannot_be_asked_are_told_and_the_rest_is_done(broken, ev
     file.write_text(json.dumps([*entries, {"questions": [{"question": "?", "time_stamp": "00:10"}]}]))
     found, _, said = evaluate("streaming-bench", root, *server_of(chat_server), "--tasks", "real")
     assert "It has fewer than four options" in said
-    assert "Its time_stamp is no time like 00:03:10" in said
+    assert "Its time_stamp is not a time like 00:03:10" in said
     assert "Its entry has no video_path" in said
     assert found["counts"]["items"] == len(entries) - 2 == len(chat_server.requests)
 

@@ -144,7 +144,7 @@ def test_what_is_missing_unknown_or_half_written_is_told_and_the_rest_scored(fol
     found, _, said = score("streaming-bench", tmp_path, "--annotations", folder / "questions_real.json")
     assert "half.json is not JSON at line" in said
     assert "other.json has no list of StreamingBench's videos with questions; the file is left out" in said
-    assert "has 1 entry that is no question" in said
+    assert "has 1 entry that is not a question" in said
     assert "the unknown task 'Juggling', and counts all the same" in said
     assert f"{lost} annotated question" in said
     assert found["counts"]["missing"] == lost
@@ -158,7 +158,7 @@ def test_what_cannot_be_used_is_one_sentence(folder, score, tmp_path):
     (tmp_path / "two.json").write_text(json.dumps(two))
     (tmp_path / "tvg.json").write_text('[{"task": "tvg", "source": "s", "video": "v"}]')
     for arguments, problem in (
-        ([tmp_path / "two.json"], "replies of several models (Other, Scripted); choose one by --model"),
+        ([tmp_path / "two.json"], "replies of several models (Other, Scripted); choose one with --model"),
         ([folder / "questions_real.json"], "No question has a reply; give the outputs of a run"),
         ([tmp_path / "tvg.json"], "has no list of StreamingBench's videos with questions"),
         ([tmp_path / "nowhere.json"], "cannot be read"),

@@ -34,10 +34,10 @@ def fault(path: Path) -> str:
         (b"\xff\xfe\x00", "is UTF-16 and not UTF-8"),
         (b"[1, 2]\n", "has no sections of nodes"),
         (b"just text\n", "has no sections of nodes"),
-        (b"rate: 2.0\n", "is refused by ROS (Cannot have a value before ros__parameters at line 1)"),
-        (b"/**: {ros__parameters: [1]}\n", "is refused by ROS"),
-        (b"/**: {ros__parameters: {a: [1, x]}}\n", "is refused by ROS (Sequence should be of same type"),
-        (b"/**: {ros__parameters: {a: &x 1, b: *x}}\n", "is refused by ROS (Will not support aliasing"),
+        (b"rate: 2.0\n", "was rejected by ROS (Cannot have a value before ros__parameters at line 1)"),
+        (b"/**: {ros__parameters: [1]}\n", "was rejected by ROS"),
+        (b"/**: {ros__parameters: {a: [1, x]}}\n", "was rejected by ROS (Sequence should be of same type"),
+        (b"/**: {ros__parameters: {a: &x 1, b: *x}}\n", "was rejected by ROS (Will not support aliasing"),
     ],
 )
 def test_what_is_wrong_with_the_content_is_said(content: bytes, words: str, tmp_path: Path) -> None:

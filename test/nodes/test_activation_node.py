@@ -447,7 +447,7 @@ def test_silence_warning_when_nobody_publishes(graph: Any) -> None:
 def test_failing_model_is_told_and_the_node_recovers(
     watched: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A full GPU raises in the middle of a decision: the stream starts anew, no span stays open."""
+    """A full GPU raises in the middle of a decision: the stream restarts, no span stays open."""
     from stride_ros.activation.engine import ActivationEngine
 
     watched.play(7)

@@ -188,7 +188,7 @@ def test_node_and_replay_decide_the_same_on_a_video(
     if name == "B-frames":  # those that the decoder kept
         rest = node.cameras[""].notes.count("abandoned")
         counts = [
-            f"{rest} of 200 images were not decoded yet when watching ended or began anew and were skipped."
+            f"{rest} of 200 images were not decoded yet when watching ended or restarted and were skipped."
         ]
         assert 0 < rest < 5
     graph.wait(lambda: set(counts) <= {log.msg for log in logs[before:]}, f"all notes: {counts}")
@@ -397,7 +397,7 @@ def test_packets_that_were_not_decoded_when_watching_ended_are_told(
     watcher.input.destroy()
     go_on.set()
     assert watcher.notes.left_out() == [
-        "20 of 20 images were not decoded yet when watching ended or began anew and were skipped."
+        "20 of 20 images were not decoded yet when watching ended or restarted and were skipped."
     ]
 
 

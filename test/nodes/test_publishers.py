@@ -30,7 +30,7 @@ TYPES = {Image: RAW, CompressedImage: COMPRESSED}
 def reason(graph: Any, driver: Node, wanted: type, topic: str, published: dict[str, type]) -> str:
     """Publish these topics, and ask why nothing comes on `topic`."""
     watcher = graph.host(Node, node_name="watcher")
-    watcher.create_publisher(Image, "/own/frames", 1)  # the node's own images are no camera
+    watcher.create_publisher(Image, "/own/frames", 1)  # the node's own images are not a camera
     for name, kind in published.items():
         driver.create_publisher(kind, name, 1)
     watcher.create_subscription(wanted, topic, lambda _: None, image_qos([]))

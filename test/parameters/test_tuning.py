@@ -203,7 +203,7 @@ def test_wrong_values_are_refused(assignment, said):
 @pytest.mark.parametrize("content", ["- 1", "a: b", "activation: {ros__parameters: 5}"])
 def test_a_file_of_another_kind_is_refused(tmp_path, content):
     (tmp_path / "x.yaml").write_text(content)
-    with pytest.raises(ConfigError, match="no ROS parameter file"):
+    with pytest.raises(ConfigError, match="not a ROS parameter file"):
         read_tuning(tmp_path / "x.yaml")
 
 

@@ -159,7 +159,7 @@ def test_the_sizes_are_those_that_transformers_reads(source):
         ("text_config", {"vocab_size": 10**1000}, "vocab_size is a number of 3322 bits, above"),
         ("text_config", {"hidden_size": [64] * 1000}, "hidden_size is [64, 64"),
         ("text_config", {"num_hidden_layers": 10**6}, "num_hidden_layers is 1000000, above 1000"),
-        ("text_config", {"num_key_value_heads": 7}, "is no multiple of 7 kv heads"),
+        ("text_config", {"num_key_value_heads": 7}, "is not a multiple of 7 kv heads"),
         ("text_config", {"head_dim": 31}, "head_dim is 31, an odd number"),
         ("text_config", {"rms_norm_eps": 1e300}, "rms_norm_eps is 1e+300"),
         ("text_config", {"hidden_act": "relu"}, "hidden_act 'relu' is not supported"),
@@ -167,7 +167,7 @@ def test_the_sizes_are_those_that_transformers_reads(source):
         (
             "vision_config",
             {"num_position_embeddings": 63},
-            "num_position_embeddings is 63, which is no square",
+            "num_position_embeddings is 63, which is not a square",
         ),
         ("vision_config", {"out_hidden_size": 48}, "out_hidden_size is 48, but hidden_size is"),
         ("vision_config", {"deepstack_visual_indexes": [9]}, "deepstack_visual_indexes is [9]"),

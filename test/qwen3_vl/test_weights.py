@@ -248,7 +248,7 @@ def an_empty_file(folder, state):
 
 def another_kind_of_file(folder, state):
     (folder / SINGLE).write_bytes(b"PK\x03\x04" * 1000)
-    return "it is no safetensors file"
+    return "it is not a safetensors file"
 
 
 def a_missing_tensor(folder, state):

@@ -215,7 +215,7 @@ def flush(data: list[str], name: str, chat: Chat, *, at_end: bool = False) -> No
 
 
 def read_other(line: str, other: list[str], chat: Chat) -> list[str]:
-    """A line that is no field: JSON by itself, or part of a longer document."""
+    """A line that is not a field: JSON by itself, or part of a longer document."""
     if not other or other[0].lstrip()[:1] not in ("{", "["):
         if line.strip() == "[DONE]":
             raise Stop(done=True)

@@ -164,7 +164,7 @@ def test_a_tokenizer_that_panics_is_a_sentence(broken, make_request):
     parts = [endless, tokenizer["pre_tokenizer"]]
     tokenizer["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": parts}
     (broken / "tokenizer.json").write_text(json.dumps(tokenizer))
-    with pytest.raises(StrideError, match=r"The tokenizer of the checkpoint gave up \(Onig.*another one\."):
+    with pytest.raises(StrideError, match=r"The checkpoint's tokenizer failed \(Onig.*another one\."):
         list(load_backend("huggingface", str(broken)).stream(make_request(), never))
 
 

@@ -55,7 +55,7 @@ def test_the_documented_format_is_read(tmp_path):
         ("- {query: a, start: 1, end: 3, tolerance: -1}", "tolerance"),
         ("- thresholds: {recall: 2}", "between 0 and 1"),
         ("- thresholds: {speed: 1}", "recall, precision and iou only"),
-        ("- 5", "no mapping"),
+        ("- 5", "not a mapping"),
         ("a: b", "not a list"),
         ("- {query: a, start: [", "not YAML at line"),
         ("[]", "expects nothing"),

@@ -1,6 +1,6 @@
 """Pictures of every kind are read or refused within a robot's memory. STRIDE_PICTURES says how many.
 
-What they cost of processor time is no matter of a test, since the machine may be busy: the tool says it.
+What they cost of processor time is not a matter of a test, since the machine may be busy: the tool says it.
 """
 
 import json

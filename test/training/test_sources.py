@@ -38,7 +38,7 @@ def videos(tmp_path_factory):
     (root / "DiDeMo" / "videos").mkdir(parents=True)
     (root / "deep" / "er").mkdir(parents=True)
     write_video(World(seed=1, seconds=20.0, size=(64, 48), fps=5.0), root / "DiDeMo" / "videos" / "good.mp4")
-    (root / "deep" / "er" / "broken.mp4").write_bytes(b"this is no video" * 100)
+    (root / "deep" / "er" / "broken.mp4").write_bytes(b"this is not a video" * 100)
     return root
 
 
@@ -93,7 +93,7 @@ def test_wrong_labels_are_told_with_their_line_and_the_rest_is_used(bag, labels,
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("query: x\n", "is no list of labels"),
+        ("query: x\n", "is not a list of labels"),
         ("- {query: x, start: [\n", "is not YAML"),
         ("", "no usable label"),
         ("- {query: x, start: 2, end: 1}\n", "no usable label"),
@@ -196,7 +196,7 @@ def test_annotations_that_are_wrong_are_told_with_their_line_and_the_rest_is_use
         (item(segments=((10**400, 10**401),)), "integer of more than 64 bits"),
         (item(segments=((1e300, 1e301),)), "start is 1e+300, not a time"),
         ('{"query": "q", "start_time": 1e999}', "a number beyond every float"),
-        ('{"query": "q", "start_time": NaN}', "NaN, which is no number"),
+        ('{"query": "q", "start_time": NaN}', "NaN, which is not a number"),
         ('{"query": "q", "query": "r"}', "the key 'query' twice"),
         ("[" * 9000, "more than 64 levels"),
         (item(video="x" * 300), NO_NAME),
@@ -249,7 +249,7 @@ def test_annotations_that_are_no_json_lines_are_an_error(tmp_path, videos, intak
 def test_annotations_without_a_usable_item_are_an_error(tmp_path, videos, intake):
     with pytest.raises(SourceError, match="no usable annotation"):
         annotation_recordings([write_items(tmp_path, "{")], videos, intake)
-    with pytest.raises(SourceError, match="is no folder"):
+    with pytest.raises(SourceError, match="is not a folder"):
         annotation_recordings([write_items(tmp_path, item())], tmp_path / "none", intake)
 
 

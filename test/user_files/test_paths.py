@@ -17,7 +17,7 @@ from stride_ros.user_files.paths import given_path
 NONE = {
     "": "The path is empty",
     " \t": "The path is empty",
-    "-": "'-' is no path",
+    "-": "'-' is not a path",
     "a\0b": "zero byte",
     "file:///data/my%20run.mcap": "give the path /data/my run.mcap",
     "rtsp://10.0.0.2:554/live": "ffmpeg -i rtsp://10.0.0.2:554/live -c copy clip.mkv",

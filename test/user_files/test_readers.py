@@ -32,11 +32,11 @@ WRONG_ITEMS = [
     ("start: 0, end: .nan", "time|numbers"),
     ("start: 0, end: 1e999", "time|numbers"),
     ("start: 0, end: 1e300", "time|numbers"),
-    (f"start: 0, end: {'9' * 400}", "no number"),
+    (f"start: 0, end: {'9' * 400}", "not a number"),
     ("start: [1], end: 10", "time|numbers"),
     ("start: {a: 1}, end: 10", "time|numbers"),
     ("start: yes, end: 10", "time|numbers"),
-    ("start: !!int zz, end: 10", "no number"),
+    ("start: !!int zz, end: 10", "not a number"),
     ("start: !mine 1, end: 10", "tag !mine"),
     ("start: 1, start: 2, end: 10", "start is given twice"),
     ("start: 1, end: 10, text: [a]", "text is a list and not text"),
@@ -45,7 +45,7 @@ WRONG_ITEMS = [
     ("start: 1, end: 10, text: no", "text is False and not text"),
     ('start: 1, end: 10, text: "a\\e[31m"', r"text has the control character U\+001B"),
     (f"start: 1, end: 10, text: {'x' * 10_001}", "text has 10,001 characters"),
-    ("start: 1, end: 10, [a]: 5", "key that is no text"),
+    ("start: 1, end: 10, [a]: 5", "key that is not text"),
 ]
 
 
@@ -159,7 +159,7 @@ def test_what_is_no_run_is_told_with_its_line(tmp_path, run, capsys, path, value
         part = part[key]
     part[path[-1]] = value
     bad.write_text(json.dumps(document, indent=1))
-    with pytest.raises(ConfigError, match=f"bad.json is no run: at line \\d+, .*{said}") as caught:
+    with pytest.raises(ConfigError, match=f"bad.json is not a run: at line \\d+, .*{said}") as caught:
         read_run(bad)
     line = bad.read_text().split("\n")[int(str(caught.value).partition("at line ")[2].partition(",")[0]) - 1]
     assert str(value) in line if path[-1] == 0 else str(path[-1]) in line

@@ -35,7 +35,7 @@ def spans_in(answer: Any) -> list[Span] | None:
     """The spans (start, end) in s of an answer to TVG, EPM or TAL; None when it names none.
 
     Pairs with a hyphen anywhere; else pairs with "to"; else the first numbers of the sentences that speak of
-    a start, an end or a happening, two by two. Raises OfficialStops for what is no text or no number.
+    a start, an end or a happening, two by two. Raises OfficialStops for what is not text or not a number.
     """
     text = _text(answer, "AttributeError").lower()
     pairs = _HYPHEN.findall(text) or _TO.findall(text)
@@ -85,7 +85,7 @@ def _number(text: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise OfficialStops("ValueError", f"{shown(text)} in the answer is no number") from None
+        raise OfficialStops("ValueError", f"{shown(text)} in the answer is not a number") from None
 
 
 def _described(text: str) -> list[tuple[Span, str]]:

@@ -257,8 +257,8 @@ def _compare(items: dict[str, list[Any]], wanted: dict[tuple[str, str], Any] | N
     result.counts |= {"missing": missing, "not_annotated": foreign, "other_ground_truth": differ}
     if missing:
         result.notes.append(
-            f"{counted(missing, 'annotated item')} {plural(missing, 'has', 'have')} no result, and "
-            "no part in the figures."
+            f"{counted(missing, 'annotated item')} {plural(missing, 'has', 'have')} no result and "
+            f"{plural(missing, 'is', 'are')} not counted."
         )
     if foreign:
         result.notes.append(f"{counted(foreign, 'item')} {plural(foreign, 'is', 'are')} not annotated.")

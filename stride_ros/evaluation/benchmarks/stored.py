@@ -46,7 +46,7 @@ def read_objects(path: str | Path) -> tuple[list[Any], list[str]]:
         return _read_lines(path)
     value, _ = read_json(path)
     if not isinstance(value, list):
-        raise ConfigError(f"{path} is no JSON list; give the file that the run has written.")
+        raise ConfigError(f"{path} is not a JSON list; give the file that the run has written.")
     return value, []
 
 
@@ -68,7 +68,7 @@ def read_database(path: str | Path) -> tuple[dict[str, Any], list[str]] | None:
             return _shelve(name, kind)
     if not path.exists():
         raise SourceError(f"{path} cannot be read (No such file or directory); check the name.")
-    raise ConfigError(f"{path} is no database that Python knows; give the file that the run wrote.")
+    raise ConfigError(f"{path} is not a database that Python can open; give the file that the run wrote.")
 
 
 def _read_lines(path: Path) -> tuple[list[Any], list[str]]:

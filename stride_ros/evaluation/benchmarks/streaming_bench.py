@@ -60,7 +60,7 @@ def seconds_of_stamp(stamp: Any) -> int:
         return sum(int(part) * 60**place for place, part in enumerate(reversed(stamp.split(":"))))
     except _STOPS as error:
         raise OfficialStops(
-            type(error).__name__, f"{shown(stamp)} is no time stamp of whole numbers"
+            type(error).__name__, f"{shown(stamp)} is not a time stamp of whole numbers"
         ) from None
 
 
@@ -110,13 +110,13 @@ def score(
         left += len(questions.stops)
     asked = sum(len(questions.questions) for questions in kinds.values())
     if unanswered == asked:
-        raise ConfigError(f"No question has a reply of {visible(model, 60)!r}; give its name by --model.")
+        raise ConfigError(f"No question has a reply of {visible(model, 60)!r}; give its name with --model.")
     result.counts |= {"questions": asked, "not_counted": unanswered, "left_out": left}
     result.counts["counted"] = asked - unanswered - left
     if unanswered:
         result.notes.append(
             f"{counted(unanswered, 'question')} {plural(unanswered, 'has', 'have')} no reply or an empty "
-            "one, and no part in the figures, as in the official scorer."
+            f"one and {plural(unanswered, 'is', 'are')} not counted, as in the official scorer."
         )
     if annotations is not None:
         count_missing(kinds, annotations, result)

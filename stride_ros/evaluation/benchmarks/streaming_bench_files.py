@@ -97,7 +97,9 @@ def questions_in(value: list[Any], name: str, result: Score) -> Iterator[tuple[s
                     odd += 1
     if odd:
         what = counted(odd, "entry", "entries")
-        result.notes.append(f"{name} has {what} that {plural(odd, 'is no question', 'are no questions')}.")
+        result.notes.append(
+            f"{name} has {what} that {plural(odd, 'is not a question', 'are not questions')}."
+        )
 
 
 def kind_of(value: Any) -> str:
@@ -125,7 +127,7 @@ def only_model(kinds: dict[str, Questions]) -> str:
         raise ConfigError("No question has a reply; give the outputs of a run, and not its questions.")
     if len(found) > 1:
         names = visible(", ".join(found[:6]), 200)
-        raise ConfigError(f"The questions have replies of several models ({names}); choose one by --model.")
+        raise ConfigError(f"The questions have replies of several models ({names}); choose one with --model.")
     return found[0]
 
 

@@ -36,7 +36,7 @@ class Clip:
         return self.world.seconds
 
     def queries(self, least: int, most: int = 1000) -> list[str]:
-        """The queries with so many events in it, in a random order."""
+        """The queries with that many events in it, in a random order."""
         found = [query for query in self.world.queries if least <= len(self.events(query)) <= most]
         return [found[i] for i in self.rng.permutation(len(found))]
 

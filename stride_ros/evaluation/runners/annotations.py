@@ -22,14 +22,14 @@ def found(root: Path, given: Path | None, names: Sequence[str]) -> Path:
     for name in names:
         if (root / name).exists():
             return root / name
-    raise SourceError(f"{root} has no {' or '.join(names)}; give the annotations by --annotations.")
+    raise SourceError(f"{root} has no {' or '.join(names)}; give the annotations with --annotations.")
 
 
 def read_list(path: Path) -> list[Any]:
     """The items of an annotation file. Raises SourceError and ConfigError."""
     value, _ = read_json(path)
     if not isinstance(value, list):
-        raise ConfigError(f"{path} is no list of annotations; give the benchmark's own file.")
+        raise ConfigError(f"{path} is not a list of annotations; give the benchmark's own file.")
     return value
 
 

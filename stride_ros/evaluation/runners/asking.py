@@ -65,7 +65,8 @@ class AskItem:
 
 @dataclass(frozen=True)
 class Shown:
-    """What of a window is shown: frames a second, frames at most, longer side at most (px)."""
+    """What of a window is shown: frames per second, maximum number of frames, maximum length of the "
+    "longer side (px)."""
 
     config: ResponseConfig
     rate: float = 1.0
@@ -231,7 +232,7 @@ def _check(backend: ResponseBackend) -> None:
         backend.warm_up()
     except BackendError as error:
         raise ServerGone(
-            f"The responder failed {_IN_A_ROW} times in a row, and is not there any more "
+            f"The responder failed {_IN_A_ROW} times in a row, and is no longer available "
             f"({str(error).rstrip('.')}); the same command goes on once it is."
         ) from error
 

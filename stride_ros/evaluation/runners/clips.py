@@ -53,7 +53,7 @@ def _need(path: Path) -> None:
 class SharedFrames:
     """Reads a video forward, once, for all of its windows; a frame is kept until its last window is done.
 
-    rate: frames a second. count: frames of a window at most. longest: the longer side of a frame at most, px.
+    rate: frames per second. count: maximum frames in a window. longest: maximum longer side, px.
     """
 
     def __init__(

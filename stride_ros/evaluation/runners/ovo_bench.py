@@ -190,7 +190,7 @@ def _category(task: str) -> str:
 def _problem(item: Any) -> str:
     """What an item lacks, in words; "" for a usable one."""
     if not isinstance(item, dict) or not isinstance(item.get("task"), str):
-        return "is no object with a task"
+        return "is not an object with a task"
     if item["task"] not in TASKS:
         return ""
     forward = item["task"] in FORWARD
@@ -200,7 +200,7 @@ def _problem(item: Any) -> str:
         if item.get(key) is None:
             return f"({visible(item['task'], 10)}) has no {key}"
     if not isinstance(item["video"], str):
-        return "has a video that is no text"
+        return "has a video that is not text"
     if not forward:
         good = (
             isinstance(item["options"], list) and isinstance(item["gt"], int) and _is_time(item["realtime"])

@@ -54,13 +54,14 @@ def checked(templates: Mapping[str, str], own: Mapping[str, str]) -> dict[str, s
             found, wanted = _places(template), _places(own[name])
         except ValueError as error:
             raise ConfigError(
-                f"The template for {name} in the checkout is none ({error}); give --official another version."
+                f"The template for {name} in the checkout is none ({error}); give --official a different "
+                f"version."
             ) from error
         if found != wanted:
             places = counted(len(found), "place")
             raise ConfigError(
                 f"The template for {name} in the checkout has {places}, not {len(wanted)} plain ones; "
-                "give --official another version."
+                "give --official a different version."
             )
     return dict(templates)
 

@@ -163,8 +163,8 @@ class Store:
                     odd += 1
         if odd and tell:
             self.notes.append(
-                f"{self.path} has {counted(odd, 'line')} that {plural(odd, 'is', 'are')} no JSON; "
-                "those items are done again."
+                f"{self.path} has {counted(odd, 'line')} that {plural(odd, 'is', 'are')} not JSON; those "
+                f"items are done again."
             )
 
     def _write(self, value: dict[str, Any]) -> None:

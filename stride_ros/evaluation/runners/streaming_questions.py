@@ -79,7 +79,7 @@ def seconds_of(question: Question, key: str) -> int:
     try:
         return int(seconds_of_stamp(question[key]))
     except (KeyError, OfficialStops, TypeError, ValueError, AttributeError) as error:
-        raise ConfigError(f"Its {key} is no time like 00:03:10; correct the annotations.") from error
+        raise ConfigError(f"Its {key} is not a time like 00:03:10; correct the annotations.") from error
 
 
 def polled(question: Question) -> tuple[int, int]:

@@ -28,7 +28,9 @@ def annotation_recordings(files: Sequence[Path], video_root: Path, intake: Intak
     """One recording for each item whose video is there. An item that is wrong is left out and told with its
     line; SourceError when nothing is left."""
     if not video_root.is_dir():
-        raise SourceError(f"The video root {video_root} is no folder; give the folder that holds the videos.")
+        raise SourceError(
+            f"The video root {video_root} is not a folder; give the folder that holds the videos."
+        )
     videos = _Videos(video_root)
     recordings = []
     asked: dict[tuple[str, str], tuple[str, str]] = {}  # of a video and a spelling: the query and where it is

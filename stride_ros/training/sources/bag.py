@@ -36,7 +36,9 @@ class BagVideo:
             self.notes = [*bag.notes, *intake.notes.sentences()]
         self.name = f"{path} {self.topic}"
         if not times:
-            raise SourceError(f"No image on {self.topic} in {path} can be used; choose another topic or bag.")
+            raise SourceError(
+                f"No image on {self.topic} in {path} can be used; choose a different topic or bag."
+            )
         # Samples of one recording overlap: decoding an image again would take most of the training time.
         self._decoded: OrderedDict[int, NDArray[np.uint8]] = OrderedDict()
         order = np.argsort(times, kind="stable")

@@ -56,15 +56,15 @@ def labelled_recordings(video: Video, labels: Path, intake: Intake) -> list[Reco
 
 
 def read_labels(path: Path) -> list[yaml.Node]:
-    """The items of a labels file, not yet read. SourceError when it cannot be read or is no list, ConfigError
-    when it is not YAML.
+    """The items of a labels file, not yet read. SourceError when it cannot be read or is not a list,
+    ConfigError when it is not YAML.
     """
     root = read_yaml(path, f"The labels file {path}")
     if root is None:
         return []
     if root.id != "sequence":
         raise SourceError(
-            f"{path} is no list of labels; write items like `- {{query: ..., start: 1, end: 2}}`."
+            f"{path} is not a list of labels; write items like `- {{query: ..., start: 1, end: 2}}`."
         )
     return list(root.value)
 

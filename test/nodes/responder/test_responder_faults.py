@@ -45,8 +45,8 @@ def ask(stage, *ids: int) -> list:
         pytest.param(["500"], {"max_retries": 1}, [OK, OK], "", id="500 once"),
         pytest.param(["500"] * 2, {"max_retries": 1}, [ERROR, OK], "failed (500", id="lasting 500"),
         pytest.param(["401"], {}, [ERROR, OK], "refused the key", id="401"),
-        pytest.param(["cut The cup"], {"max_retries": 3}, [ERROR, OK], "broke off", id="cut stream"),
-        pytest.param(["rubbish"], {}, [ERROR, OK], "no chat completion", id="invalid JSON"),
+        pytest.param(["cut The cup"], {"max_retries": 3}, [ERROR, OK], "was lost", id="cut stream"),
+        pytest.param(["rubbish"], {}, [ERROR, OK], "a chat completion", id="invalid JSON"),
         pytest.param(["empty"], {}, [ERROR, OK], "empty text", id="empty text"),
     ],
 )
