@@ -23,8 +23,7 @@ from stride_ros.activation.window import ACTIVE, INACTIVE, MASKED, Labels
 from stride_ros.qwen3_vl.attention import HIDDEN, attend_with_weight
 from stride_ros.qwen3_vl.decoder import TextDecoder, TokenBlock
 from stride_ros.qwen3_vl.kv_cache import ALIGNED
-from stride_ros.qwen3_vl.page_attention import PageAttention
-from stride_ros.qwen3_vl.paged_cache import PagedCache
+from stride_ros.qwen3_vl.paged_cache import PageAttention, PagedCache
 
 __all__ = ["FixedPass", "SlotRows"]
 

@@ -20,7 +20,7 @@ from stride_ros.activation.fixed_pass import FixedPass, SlotRows
 from stride_ros.activation.recorder import TOLERANCE, Recorder, give_up, reason
 from stride_ros.activation.window import Labels
 from stride_ros.qwen3_vl.decoder import TokenBlock
-from stride_ros.qwen3_vl.page_attention import PageAttention
+from stride_ros.qwen3_vl.paged_cache import PageAttention
 
 _MOST_WATCHES = 32  # of a recording
 
@@ -45,12 +45,19 @@ class RecordedPasses:
     served by what there is. Each is checked before it is used, and when prompts have become twice as long.
 
     make_fixed: makes a pass to record; attention: that it reads pages with; ordinary: runs blocks without
-    recordings, P(active) (wanted,) of each.
+    recordings, P(active) (wanted,) of each; relied: is told whether that attention gives what it should, so
+    that others can use it.
     """
 
     def __init__(
-        self, recorder: Recorder, make_fixed: MakeFixed, attention: PageAttention, ordinary: Ordinary
+        self,
+        recorder: Recorder,
+        make_fixed: MakeFixed,
+        attention: PageAttention,
+        ordinary: Ordinary,
+        relied: Callable[[PageAttention | None], None],
     ) -> None:
+        self._relied, self._reliable = relied, False
         self._recorder, self._make_fixed, self._ordinary = recorder, make_fixed, ordinary
         self._attention, self._generation = attention, attention.generation
         self._recordings: dict[tuple[int, int], _Recording] = {}
@@ -95,6 +102,8 @@ class RecordedPasses:
             if not self._check(recording.fixed, recording.replay, rows):
                 return None
             recording.checked = used
+            self._reliable |= used > 1  # several pages are attended to rightly
+            self._relied(self._attention if self._reliable else None)
         recording.fixed.fill(rows)
         passes = max(row.passes for row in rows)
         for _ in range(passes):
@@ -116,6 +125,7 @@ class RecordedPasses:
         """Compare with ordinary passes over the same prompts; False, and no recording is used any more, if
         something is wrong. First over any labels, as slots that are all masked would hide a lot.
         """
+        self._relied(None)  # ordinary passes are not to use what is checked
         rng = np.random.default_rng(len(rows))
         mixed = [fixed.relabelled(row, rng.integers(0, 3, len(row.labels), np.uint8)) for row in rows]
         for checked in (mixed, rows):
@@ -139,6 +149,7 @@ class RecordedPasses:
         return True
 
     def _give_up(self, why: str) -> None:
+        self._relied(None)
         self._recordings.clear()
         give_up(self._recorder, why)
 

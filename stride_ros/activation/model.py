@@ -23,7 +23,7 @@ from stride_ros.qwen3_vl.decoder import TextDecoder, TokenBlock
 from stride_ros.qwen3_vl.device import choose_device, choose_dtype, uploaded
 from stride_ros.qwen3_vl.kv_cache import KVCache, StretchCache
 from stride_ros.qwen3_vl.page_attention import page_attention
-from stride_ros.qwen3_vl.paged_cache import PagePool
+from stride_ros.qwen3_vl.paged_cache import PageAttention, PagePool
 from stride_ros.qwen3_vl.patches import CELL, patches
 from stride_ros.qwen3_vl.vision import PairFeatures, VisionTower, Weights, patches_of
 from stride_ros.qwen3_vl.weights import WeightFiles
@@ -179,5 +179,10 @@ class ActivationModel:
                     self._decoder, self._head, slot_ids, window, copies, attention, watches, pages
                 )
 
-            self._recorded[recorder] = RecordedPasses(recorder, fixed, attention, self.slot_probabilities)
+            def relied(attention: PageAttention | None) -> None:
+                self.pages.attention = None if attention is None or attention.copies else attention
+
+            self._recorded[recorder] = RecordedPasses(
+                recorder, fixed, attention, self.slot_probabilities, relied
+            )
         return self._recorded[recorder]

@@ -6,7 +6,7 @@ The share of each is known from the log-sum-exp of its scores, so nothing has to
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 
@@ -17,8 +17,15 @@ HIDDEN = -1e4  # added to scores: weight 0 in every dtype, and no NaN where a wh
 Stretch = tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]
 
 
-def attend_to_stretches(q: torch.Tensor, stretches: Sequence[Stretch]) -> torch.Tensor:
-    """Attention (n, heads * size) of q (n, heads, size) to all parts of all stretches.
+# Of rows (1, kv heads, n, size): attention (1, parts, kv heads, n, size) to what is elsewhere, and the
+# log-sum-exp of its scores.
+Elsewhere = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
+
+
+def attend_to_stretches(
+    q: torch.Tensor, stretches: Sequence[Stretch], more: Elsewhere | None = None
+) -> torch.Tensor:
+    """Attention (n, heads * size) of q (n, heads, size) to all parts of all stretches, and to what is `more`.
 
     The query heads that share a key head are rows of one product, so keys are not repeated.
     """
@@ -27,6 +34,10 @@ def attend_to_stretches(q: torch.Tensor, stretches: Sequence[Stretch]) -> torch.
     group = heads // kv_heads
     rows = q.view(n, kv_heads, group, size).permute(1, 2, 0, 3).reshape(kv_heads, group * n, size)
     outs, weights = [], []
+    if more is not None:
+        out, weight = more(rows[None])
+        outs.append(out[0])
+        weights.append(weight[0])
     for keys, values, mask in stretches:
         parts, _, part, _ = keys.shape
         shape, bias = (parts, kv_heads, group * n), None

@@ -7,32 +7,13 @@ captured once over a table serves other prompts later.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from stride_ros.qwen3_vl.attention import HIDDEN, attend_with_weight
-from stride_ros.qwen3_vl.paged_cache import Page, PagePool
-
-
-class PageAttention(Protocol):
-    """Attention to pages. Rows see every entry of their prompt's pages before its length."""
-
-    @property
-    def generation(self) -> int:
-        """Changes when what was captured reads memory that may be of others now."""
-
-    def entries(self, pages: Sequence[Page]) -> NDArray[np.int64]:
-        """What the table says for these pages."""
-
-    def __call__(
-        self, layer: int, q: torch.Tensor, table: torch.Tensor, lengths: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Attention (b, parts, kv heads, n, size), and the log-sum-exp (b, parts, kv heads, n) of its scores,
-        of q (b, kv heads, n, size), to the pages of table (b, pages), of which `lengths` (b,) entries count.
-        """
+from stride_ros.qwen3_vl.paged_cache import Page, PageAttention, PagePool
 
 
 class GatheredPages:
@@ -40,6 +21,8 @@ class GatheredPages:
 
     What is captured reads the slabs that the pool had then.
     """
+
+    copies = True
 
     def __init__(self, pool: PagePool) -> None:
         self._pool = pool

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from stride_ros.qwen3_vl.paged_cache import Page, PagePool
 
-# By bytes of a number: rows that a program attends for, at most, and entries that it looks at in one go. What
-# they take of a GPU's shared memory is less than the 99 KiB that small ones have.
+# By bytes of a number: the largest number of rows that a program attends for, and of entries that it looks at
+# in one go. They take less shared memory than the 99 KiB that small GPUs have.
 _BLOCKS = {2: (64, 64), 4: (32, 32)}
 _PROGRAMS = 512  # that fill a GPU
 
@@ -29,6 +29,7 @@ _PROGRAMS = 512  # that fill a GPU
 class PageKernel:
     """See `PageAttention`."""
 
+    copies = False
     generation = 0  # what was captured knows no addresses
 
     def __init__(self, pool: PagePool) -> None:
@@ -75,7 +76,8 @@ class PageKernel:
         return out, weight
 
 
-@triton.jit  # type: ignore[untyped-decorator]
+# One compiled kernel for prompts and blocks of any length.
+@triton.jit(do_not_specialize=["pages", "parts", "each", "n"])  # type: ignore[untyped-decorator]
 def _attend(  # type: ignore[no-untyped-def]  # the compiler takes no other annotations
     q,
     out,

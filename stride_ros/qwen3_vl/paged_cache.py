@@ -10,13 +10,16 @@ import threading
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from stride_ros.qwen3_vl.architecture import TextShape
 
 ENTRIES = 256  # of a page
-_SLAB = 8  # pages that the pool takes from the device at once; neighbours are read as one
+_SLAB = 4  # pages that the pool takes from the device at once; neighbours are read as one
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,11 +45,35 @@ class Page:
         return self.neighbours[self.index + 1] if self.index + 1 < len(self.neighbours) else None
 
 
+class PageAttention(Protocol):
+    """Attention to pages. Rows see every entry of their prompt's pages before its length.
+
+    copies: whether it copies the pages, so that outside of recordings there are quicker ways.
+    """
+
+    copies: bool
+
+    @property
+    def generation(self) -> int:
+        """Changes when what was captured reads memory that may be of others now."""
+
+    def entries(self, pages: Sequence[Page]) -> NDArray[np.int64]:
+        """What the table says for these pages."""
+
+    def __call__(
+        self, layer: int, q: torch.Tensor, table: torch.Tensor, lengths: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Attention (b, parts, kv heads, n, size), and the log-sum-exp (b, parts, kv heads, n) of its scores,
+        of q (b, kv heads, n, size), to the pages of table (b, pages), of which `lengths` (b,) entries count.
+        """
+
+
 class PagePool:
     """Pages on one device. It grows by a few where none is free, and keeps those that are given back for as
     long as there are caches.
 
-    slabs: what it has taken from the device; generation: how often that has changed.
+    slabs: what it has taken from the device; generation: how often that has changed; attention: to pages by a
+    table, once it was found to agree with what PyTorch's operators give, stretch by stretch.
     """
 
     def __init__(self, shape: TextShape, device: torch.device, dtype: torch.dtype) -> None:
@@ -54,6 +81,7 @@ class PagePool:
         self.entries, self.slab_pages = ENTRIES, _SLAB
         self.slabs: list[torch.Tensor] = []
         self.generation = 0
+        self.attention: PageAttention | None = None
         self._free: dict[Page, None] = {}  # those given back last at the end
         self._caches = 0
         # A cache may be collected in any thread, also while another one takes a page.

@@ -22,6 +22,7 @@ from stride_ros.activation.model import ActivationModel
 from stride_ros.activation.passes import FramePair
 from stride_ros.activation.window import MASKED
 from stride_ros.qwen3_vl.attention import attend_to_stretches
+from stride_ros.qwen3_vl.page_attention import GatheredPages
 from stride_ros.qwen3_vl.paged_cache import PagePool
 
 pytestmark = pytest.mark.slow
@@ -279,6 +280,41 @@ def test_recorded_passes_that_answer_something_else_are_not_used(
     watch(rerun, make_frames(12, (64, 64)))
     assert rerun.recorded == 1
     assert "off by 0." in caplog.text
+
+
+def test_appends_attend_to_pages_as_recordings_do_once_these_were_checked(
+    small_pages, watch, make_frames, rerun, monkeypatch
+):
+    watch(rerun, make_frames(4, (64, 64)))
+    assert (
+        small_pages.pages.attention is None
+    )  # it copies pages, outside of recordings there are quicker ways
+    monkeypatch.setattr(GatheredPages, "copies", False)
+    watch(rerun, make_frames(40, (64, 64)))
+    assert isinstance(small_pages.pages.attention, GatheredPages)
+    rerun.failure = "out of memory"
+    watch(rerun, make_frames(4, (64, 64)))
+
+
+def test_attention_that_fails_in_longer_prompts_is_found_and_not_used(
+    small_pages, make_frames, rerun, caplog, monkeypatch
+):
+    attend = GatheredPages.__call__
+
+    def fails(self, layer, q, table, lengths):
+        out, weight = attend(self, layer, q, table, lengths)
+        return torch.where((lengths > 100)[:, None, None, None, None], -out, out), weight
+
+    monkeypatch.setattr(GatheredPages, "__call__", fails)
+    monkeypatch.setattr(GatheredPages, "copies", False)
+    stream = OneStream(small_pages, QUERIES[:1], CONFIG, functools.partial(CachedPrompt, recorder=rerun))
+    for index, image in enumerate(make_frames(30, (64, 64))):
+        stream.push(image, float(index))
+        if index == 4:
+            assert rerun.failure is None
+    assert "was off by" in rerun.failure
+    assert small_pages.pages.attention is None
+    assert len(caplog.records) == 1
 
 
 def test_a_recording_that_fails_later_ends_all_of_them(watch, make_frames, rerun, caplog):
