@@ -8,7 +8,12 @@ from setuptools import find_packages, setup
 ROOT = Path(__file__).parent
 manifest = ElementTree.parse(ROOT / "package.xml").getroot()
 maintainer = manifest.find("maintainer")
-requirements = (ROOT / "requirements.txt").read_text().splitlines()
+
+
+def requirements(name: str) -> list[str]:
+    lines = (ROOT / name).read_text().splitlines()
+    return [line for line in lines if line and not line.startswith("#")]
+
 
 setup(
     name=manifest.findtext("name"),
@@ -24,9 +29,10 @@ setup(
     packages=find_packages(include=["stride_ros", "stride_ros.*"]),
     data_files=[
         (f"share/stride_ros/{folder}", sorted(f"{folder}/{f.name}" for f in (ROOT / folder).glob("*.*")))
-        for folder in ("config", "config/profiles", "models/stride-tiny", "msg")
+        for folder in ("config", "config/profiles", "config/views", "models/stride-tiny", "msg")
     ]
     + [("share/stride_ros", ["requirements.txt"])],
-    install_requires=[line for line in requirements if line and not line.startswith("#")],
+    install_requires=requirements("requirements.txt"),
+    extras_require={"fleet": requirements("requirements-fleet.txt")},
     entry_points={"console_scripts": ["stride-ros = stride_ros.cli:main"]},
 )

@@ -6,6 +6,7 @@ from launch_ros.actions import Node
 from launch_ros.substitutions import FindPackageShare
 
 from launch import LaunchContext, LaunchDescription
+from stride_ros.errors import ConfigError
 from stride_ros.launching import arguments
 from stride_ros.launching.parameter_file import ParameterFile
 from stride_ros.launching.processes import WhenItEnds
@@ -75,6 +76,12 @@ ARGUMENTS = [
         default_value=str(RESPONDER_LIMIT),
         description="Seconds the activation node waits for the responder to be ready before it decides; "
         "with use_responder:=false it is as in params_file (0).",
+    ),
+    DeclareLaunchArgument(
+        "event_log",
+        default_value="false",
+        description="Keep what is found: true (as params_file says, or in $ROS_HOME/stride_ros/events.db) or "
+        "the path of a file.",
     ),
     DeclareLaunchArgument(
         "use_sim_time",
@@ -181,6 +188,14 @@ def bring_up(context: LaunchContext) -> list:
         if cameras:
             spoken["cameras"] = list(cameras)
         made.append(nodes.make("responder", spoken, []))
+    wanted = arguments.text(context, "event_log")
+    if wanted != "false":
+        if wanted != "true" and "/" not in wanted and "." not in wanted:
+            raise ConfigError(f"event_log cannot be '{wanted}'; give true, false or the path of a file.")
+        kept = {} if wanted == "true" else {"file": wanted}
+        if cameras:
+            kept["cameras"] = list(cameras)
+        made.append(nodes.make("event_log", kept, []))
     if arguments.flag(context, "show"):
         from stride_ros.launching.shown import show
 

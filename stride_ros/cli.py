@@ -30,6 +30,8 @@ from stride_ros.user_files.output import FULL
 COMMANDS = (  # modules with add_parser, in the order of --help
     "stride_ros.demo.command",
     "stride_ros.replay.command",
+    "stride_ros.mining.command",
+    "stride_ros.events.command",
     "stride_ros.sources.bag_command",
     "stride_ros.sources.world_command",
     "stride_ros.training.command",

@@ -17,6 +17,10 @@ from pathlib import Path
 
 import pytest
 
+from .web_page import chromedriver, open_page
+
+__all__ = ["chromedriver", "open_page"]  # fixtures
+
 # The models of the tests are tiny: a second thread only waits for the first. For processes that tests start.
 os.environ["OMP_NUM_THREADS"] = "1"
 # No test hears another run's nodes, nor anybody's on the network.

@@ -15,13 +15,14 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from stride_ros.parameters import activation, camera, responder  # noqa: E402
+from stride_ros.parameters import activation, camera, event_log, responder  # noqa: E402
 from stride_ros.parameters.autostart import AUTOSTART  # noqa: E402
 from stride_ros.parameters.table import CONFIGURE, LIVE, START, ParameterSpec, yaml_value  # noqa: E402
 
 NODES = {
     "activation": (*activation.TABLE, AUTOSTART),
     "responder": (*responder.TABLE, AUTOSTART),
+    "event_log": (*event_log.TABLE, AUTOSTART),
     "camera": camera.TABLE,
 }
 APPLIES = {START: "fixed at start", CONFIGURE: "read at configure", LIVE: "live"}
@@ -40,7 +41,7 @@ PAGE = """\
 
 <!-- Written by tools/write_parameters.py from the tables in stride_ros/parameters. -->
 
-All parameters of the three nodes. As a file to copy: [config/stride.yaml](../config/stride.yaml).
+All parameters of the four nodes. As a file to copy: [config/stride.yaml](../config/stride.yaml).
 
     ros2 launch stride_ros stride.launch.py params_file:=my_robot.yaml      # a launch argument wins over it
     ros2 run stride_ros activation_node --ros-args -p model:=stride-tiny    # one value

@@ -31,6 +31,7 @@ class CachedPrompt:
     """
 
     encoded = True
+    waiting: Sequence[FramePair] = ()
 
     def __init__(
         self,
@@ -106,6 +107,10 @@ class CachedPrompt:
         while self._pairs and self._first_pair < needed:
             self._pairs.popleft()
             self._first_pair += 2
+
+    def fill(self) -> list[TokenBlock]:
+        """Nothing is left until a decision."""
+        return []
 
     def ask(self, request: SlotPass) -> TokenBlock | None:
         """See `PromptPasses`: a recorded pass runs all slots, an ordinary one those that differ."""

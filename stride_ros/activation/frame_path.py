@@ -114,6 +114,17 @@ class FramePath(Generic[FrameT]):
         self.engine = engine
         self.sizes.clear()
 
+    def open(self, camera: str, notes: StreamNotes) -> None:
+        """Take frames of one more camera from now on; see `StampedEngine.open`."""
+        self.engine.open(camera)
+        self._lanes[camera] = _Lane(notes)
+
+    def leave(self, camera: str) -> None:
+        """End one camera's stream, and be done with it."""
+        self._end(camera, self.engine.close(camera))
+        del self._lanes[camera]
+        self.sizes.pop(camera, None)
+
     def count_from(self, camera: str, seconds: float) -> None:
         """Let notes count times from this one, where a recording is not shown from its beginning."""
         self._lanes[camera].offset = seconds

@@ -32,6 +32,7 @@ class _FrameKeeper:
     recordings: RecordedPasses | None = None
     pages: PagePool | None = None
     kept_pairs: Sequence[Pair] = ()
+    waiting: Sequence[FramePair] = ()
 
     def __init__(
         self,
@@ -74,6 +75,10 @@ class _FrameKeeper:
 
     def settle(self) -> None:
         """Nothing was run."""
+
+    def fill(self) -> list[TokenBlock]:
+        """Nothing is left until a decision."""
+        return []
 
     def answer(self, values: Probabilities | None) -> Probabilities:
         """P(active) (W,)."""

@@ -43,3 +43,31 @@ class Sinks(DecisionSink[FrameT]):
         """See `DecisionSink`."""
         for sink in self._sinks:
             sink.note(stream, sentence)
+
+
+class SinksByStream(DecisionSink[FrameT], dict[str, DecisionSink[FrameT]]):
+    """Hands what is about a stream to the sink of its name."""
+
+    def frame(self, stream: str, frame: FrameT) -> None:
+        """See `DecisionSink`."""
+        self[stream].frame(stream, frame)
+
+    def decision(self, stream: str, frame: FrameT, decision: Decision) -> None:
+        """See `DecisionSink`."""
+        self[stream].decision(stream, frame, decision)
+
+    def decided(self, stream: str, frame: FrameT, decisions: Sequence[Decision]) -> None:
+        """See `DecisionSink`."""
+        self[stream].decided(stream, frame, decisions)
+
+    def events(self, stream: str, frame: FrameT, events: Sequence[StampedEvent]) -> None:
+        """See `DecisionSink`."""
+        self[stream].events(stream, frame, events)
+
+    def rejected(self, stream: str, error: Exception) -> None:
+        """See `DecisionSink`."""
+        self[stream].rejected(stream, error)
+
+    def note(self, stream: str, sentence: str) -> None:
+        """See `DecisionSink`."""
+        self[stream].note(stream, sentence)

@@ -7,12 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from stride_ros.activation.cached_prompt import CachedPrompt
 from stride_ros.activation.config import ActivationConfig
 from stride_ros.activation.engine import ActivationEngine, PushError
 from stride_ros.activation.identity import UNNAMED
+from stride_ros.activation.passes import PromptFactory
 from stride_ros.activation.stamped_stream import Decision, StampedEvent, StampedStream
 from stride_ros.activation.watch_request import WatchRequest
-from stride_ros.errors import CapacityError, FrameError, QueryError, StrideError, TimeError
+from stride_ros.errors import CapacityError, ConfigError, FrameError, QueryError, StrideError, TimeError
 from stride_ros.qwen3_vl.patches import CELL
 
 if TYPE_CHECKING:
@@ -51,13 +53,14 @@ class StampedEngine:
         cameras: Sequence[str] = (UNNAMED,),
         look_back: bool = False,
         memory_limit: int | None = None,
+        prompts: PromptFactory = CachedPrompt,
     ) -> None:
         """`first_id`: the id of the first span. `look_back`: keep what watches that look back need.
 
-        `memory_limit`: bytes that the state may take; None: no limit. Raises QueryError, ConfigError,
-        CapacityError.
+        `memory_limit`: bytes that the state may take; None: no limit. `prompts`: how prompts are run, for
+        whole recordings `prompts_for`. Raises QueryError, ConfigError, CapacityError.
         """
-        self._engine = ActivationEngine(model, config, memory_limit, keep_features=look_back)
+        self._engine = ActivationEngine(model, config, memory_limit, keep_features=look_back, prompts=prompts)
         ids = itertools.count(first_id)
         self._streams = {
             name: StampedStream(self._engine.open_stream(name or "camera", _UNKNOWN_SIZE), ids)
@@ -72,6 +75,30 @@ class StampedEngine:
     def cameras(self) -> tuple[str, ...]:
         """Names of the cameras."""
         return tuple(self._streams)
+
+    def open(self, camera: str) -> None:
+        """Begin with one more camera; its span ids count from 1, whatever the others' have come to.
+
+        A recording goes through an engine with others as it would alone. Raises ConfigError for a name that
+        is taken, CapacityError.
+        """
+        if camera in self._streams:
+            raise ConfigError(f"There already is a camera {camera}; use another name.")
+        stream = self._engine.open_stream(camera or "camera", _UNKNOWN_SIZE)
+        stamped = StampedStream(stream, itertools.count(1))
+        try:
+            stamped.watch([request for request in self._requests if request.covers(camera)])
+        except StrideError:
+            stream.close()
+            raise
+        self._streams[camera] = stamped
+
+    def close(self, camera: str) -> list[StampedEvent]:
+        """Be done with a camera; published spans that go on are ended."""
+        stamped = self._streams.pop(camera)
+        events = stamped.restart()
+        stamped.stream.close()
+        return events
 
     @property
     def requests(self) -> tuple[WatchRequest, ...]:

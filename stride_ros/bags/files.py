@@ -15,6 +15,7 @@ from stride_ros.bags.storage import Storage, StorageError
 from stride_ros.errors import SourceError
 from stride_ros.text.order import natural
 
+VIDEO_SUFFIXES = (".mp4", ".mkv", ".avi", ".mov", ".webm")  # of what is not a bag but may be given as one
 SUFFIXES = (".mcap", ".db3", ".bag")
 _PACKED = (".zstd", ".zst", ".lz4")
 _UNFINISHED = ".active"  # ROS 1's name for a bag that is being written

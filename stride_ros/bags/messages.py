@@ -96,10 +96,15 @@ def image(frame: np.ndarray, stamp: int, frame_id: str) -> Any:
 
 def compressed_image(frame: np.ndarray, stamp: int, frame_id: str, quality: int = 90) -> Any:
     """A JPEG CompressedImage; `quality` 1 to 100."""
+    return jpeg_image(encode_jpeg(frame, quality), stamp, frame_id)
+
+
+def jpeg_image(jpeg: bytes, stamp: int, frame_id: str) -> Any:
+    """A CompressedImage with this JPEG file."""
     return typestore().types[COMPRESSED_IMAGE](
         header=header(stamp, frame_id),
         format="rgb8; jpeg compressed bgr8",
-        data=np.frombuffer(encode_jpeg(frame, quality), np.uint8),
+        data=np.frombuffer(jpeg, np.uint8),
     )
 
 
@@ -116,6 +121,8 @@ def span(
     onset: int,
     latency: float = 0.0,
     watch: str = "",
+    camera: str = "",
+    respond: bool = True,
     model: str = "",
 ) -> Any:
     """An ActivationSpan; `start`, `end`, `stamp` and `onset` in ns."""
@@ -129,8 +136,8 @@ def span(
         confidence=confidence,
         latency=latency,
         watch=watch,
-        camera="",
-        respond=True,
+        camera=camera,
+        respond=respond,
         model=model,
         onset=time(onset),
     )
@@ -175,6 +182,7 @@ def commentary(
     status: int = 0,
     error: str = "",
     watch: str = "",
+    camera: str = "",
     frame_stamps: Sequence[int] = (),
 ) -> Any:
     """A Commentary; `stamp` and `frame_stamps` in ns, `latency` in s."""
@@ -189,6 +197,6 @@ def commentary(
         status=status,
         error=error,
         watch=watch,
-        camera="",
+        camera=camera,
         frame_stamps=[time(stamp) for stamp in frame_stamps],
     )

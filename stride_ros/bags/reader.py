@@ -15,7 +15,7 @@ from stride_ros.activation.clock import Reading
 from stride_ros.activation.intake import Intake
 from stride_ros.activation.notes import StreamNotes
 from stride_ros.bags.decoding import ImageDecoder
-from stride_ros.bags.files import open_recording
+from stride_ros.bags.files import VIDEO_SUFFIXES, open_recording
 from stride_ros.bags.merging import Part, merged, parts_of
 from stride_ros.bags.messages import typestore
 from stride_ros.bags.patience import MOST_BARREN, Patience
@@ -33,7 +33,6 @@ from stride_ros.user_files.paths import given_path
 __all__ = ["BagMessage", "BagReader"]
 
 _FEW = 1000  # messages
-_VIDEOS = (".mp4", ".mkv", ".avi", ".mov", ".webm")
 
 
 class BagReader:
@@ -299,7 +298,7 @@ def _open(path: Path, stack: ExitStack) -> tuple[list[Storage], list[str]]:
     typestore()  # says what to install when rosbags is missing
     if not path.exists():
         raise SourceError(f"There is no recording {path}; give the folder or file of a bag.")
-    if path.suffix.lower() in _VIDEOS:
+    if path.suffix.lower() in VIDEO_SUFFIXES:
         raise SourceError(
             f"{path} is a video, not a bag; watch it with `stride-ros demo --source {path}`, or make a bag"
             f" of it with `stride-ros bag {path} BAG`."

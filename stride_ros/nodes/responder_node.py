@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from sensor_msgs.msg import Image
@@ -14,10 +12,12 @@ from sensor_msgs.msg import Image
 from stride_ros.errors import StrideError
 from stride_ros.imaging.images import image_to_rgb
 from stride_ros.msg import ActivationSpan
+from stride_ros.nodes.clock_steps import ClockSteps
 from stride_ros.nodes.commentary_output import CommentaryOutput
 from stride_ros.nodes.control import ControlServices
 from stride_ros.nodes.describe_action import DescribeAction
 from stride_ros.nodes.diagnostics import Diagnostics, Rate, Status, gpu_memory, process_memory
+from stride_ros.nodes.home import state_folder
 from stride_ros.nodes.lifecycle import ManagedNode
 from stride_ros.nodes.messages import to_nanoseconds
 from stride_ros.nodes.qos import FRAMES_QOS, SPANS_HEARD_QOS
@@ -74,6 +74,14 @@ class ResponderNode(ManagedNode):
             obstacle=self._obstacle,
             model=lambda: self.backend.name if self.backend is not None else "",
         )
+        self._clock_steps = ClockSteps(
+            self, lambda before, after, is_back: self._describe.clock_was_set(before, after)
+        )
+
+    def destroy_node(self) -> None:
+        """See `ManagedNode`."""
+        self._clock_steps.destroy()
+        super().destroy_node()
 
     # Transitions
 
@@ -160,15 +168,14 @@ class ResponderNode(ManagedNode):
         if not self.parameters["remember"]:
             return KnownOnsets()
         name = self.get_fully_qualified_name().strip("/").replace("/", ".")
-        try:
-            home = Path(os.environ.get("ROS_HOME") or Path.home() / ".ros")
-        except RuntimeError:  # a user without an entry in passwd, as in some containers
+        folder = state_folder()
+        if folder is None:
             self._tell_problem(
                 "Which events were answered is forgotten at exit, since this user has no home folder: set "
                 "ROS_HOME to a writable folder."
             )
             return KnownOnsets()
-        answered = KnownOnsets(home / "stride_ros" / f"{name}.{self.context.get_domain_id()}.answered")
+        answered = KnownOnsets(folder / f"{name}.{self.context.get_domain_id()}.answered")
         if answered.uncertain:
             ids = [str(span_id) for _, span_id in answered.uncertain]
             more = f" and {len(ids) - _LISTED} more" if len(ids) > _LISTED else ""

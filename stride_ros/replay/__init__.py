@@ -9,6 +9,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Replay", "replay"]
 
+DEFAULT_MODEL = "stride-tiny"
+
 
 def __getattr__(name: str) -> Any:
     """Import torch and the bag reader only when something is replayed."""

@@ -9,18 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stride_ros.activation.config import ActivationConfig
-from stride_ros.bags.reader import BagReader
 from stride_ros.errors import ConfigError, SourceError
+from stride_ros.events.log import EventLog
 from stride_ros.process.collector import paused_collector
 from stride_ros.process.threads import AUTO, restored_threads
+from stride_ros.replay import DEFAULT_MODEL
+from stride_ros.replay.recording import open_recording
 from stride_ros.response.config import BackendConfig, ResponseConfig
 from stride_ros.runs.expectations import Expectations, Verdict, add_to, judge, read_expectations
 from stride_ros.runs.record import Run, Span
 
 if TYPE_CHECKING:
     from stride_ros.activation.model import ActivationModel
-
-DEFAULT_MODEL = "stride-tiny"
 
 
 @dataclass
@@ -64,18 +64,21 @@ def replay(
     out: str | Path | None = None,
     storage: str = "mcap",
     topics: Sequence[str] | None = None,
+    events: str | Path | None = None,
     progress: Callable[[float, float], None] = lambda done, total: None,
 ) -> Replay:
     """Replay a recording offline, exactly as the nodes would see it.
 
-    `bag`: a rosbag2 folder or file (sqlite3 or MCAP) or a ROS 1 .bag. `query`: one or several; None takes
-    those of `expect`. `model`: name, folder or a loaded ActivationModel; `config` its settings.
+    `bag`: a rosbag2 folder or file (sqlite3 or MCAP), a ROS 1 .bag or a video. `query`: one or
+    several; None takes those of `expect`. `model`: name, folder or a loaded ActivationModel; `config` its
+    settings.
     `responder`: name or folder of the model that says what happens, or a BackendConfig, None for nobody;
     `response` its settings. `rate`: frames a second taken. `clock`: "header" stamps
     or "log" times. `start`, `duration`: the part to play, s from the first image. `expect`: a file of
     ground truth, or an `Expectations`. `threads`: of the CPU for models that are loaded here, 0 for as many
     as their size is worth, None to leave PyTorch's setting alone. `out`: a bag to write with the results
-    and the recorded `topics` (default: the images). `progress(done, total)` is told seconds of the
+    and the recorded `topics` (default: the images). `events`: a log of events, which keeps what is found
+    in the place of what it has of this recording. `progress(done, total)` is told seconds of the
     recording.
 
     The same arguments give the same result. Raises StrideError: SourceError for a recording that cannot be
@@ -86,7 +89,8 @@ def replay(
     if start < 0 or (duration is not None and duration <= 0) or not rate > 0:
         raise ConfigError("start must be at least 0, and duration and rate above 0; correct the value.")
     with ExitStack() as stack:
-        reader = stack.enter_context(BagReader(bag, image_topic))
+        reader = stack.enter_context(open_recording(bag, image_topic))
+        log = stack.enter_context(EventLog(events)) if events is not None else None
         wanted = [] if out is None else _copied(reader.image.topic, topics)
         absent = [topic for topic in wanted if topic not in reader.topics]
         if absent:
@@ -98,57 +102,95 @@ def replay(
         with paused_collector():
             from stride_ros.activation.model import ActivationModel
             from stride_ros.replay.bag_output import BagOutput
-            from stride_ros.replay.replayer import Replayer
+            from stride_ros.replay.event_sink import EventSink, write_found
+            from stride_ros.replay.replayer import Replayer, Replaying
 
             stack.enter_context(restored_threads())
             loaded = ActivationModel.load(model, device, threads=threads) if isinstance(model, str) else model
         speaker = None
         if responder is not None:
-            from stride_ros.replay.responder import ReplayResponder
+            from stride_ros.replay.responder import ReplayResponder, load_speaker
 
             if isinstance(responder, str):
                 responder = BackendConfig(model=responder, device=device, threads=threads)
-            speaker = ReplayResponder(responder, response or ResponseConfig())
+            speaker = ReplayResponder(load_speaker(responder), response or ResponseConfig())
             stack.callback(speaker.close)
         output = None
         if out is not None:
             output = BagOutput(out, storage, model=loaded.short_name)
             stack.enter_context(output)
-        replayer = Replayer(loaded, queries, config, rate=rate, clock=clock, responder=speaker, output=output)
-        run = replayer.replay(
+        sink = EventSink(str(bag), loaded.short_name) if log is not None else None
+        replaying = Replaying(
             reader,
-            topics=wanted,
+            queries,
+            rate=rate,
+            clock=clock,
             start=start,
             duration=duration,
-            progress=lambda done: progress(done, total),
+            topics=wanted,
+            responder=speaker,
+            output=output,
+            events=sink,
         )
-        run.responder = speaker.name if speaker is not None else ""
-        run.source = {"image topic": reader.image.topic, "start": start, "duration": duration, "clock": clock}
-        run.settings = {
-            "model": loaded.name,
-            "responder": run.responder or "none",
-            "rate": rate,
-            **_changed(config or ActivationConfig(), ActivationConfig()),
-            **_changed(response or ResponseConfig(), ResponseConfig(), "responder."),
-        }
-    if expectations is None:
-        return Replay(run)
-    if start or duration is not None:
-        expectations = expectations.within(run.begin, run.begin + run.seconds)
-    add_to(run, expectations)
-    return Replay(run, judge(run, expectations))
+        run = Replayer(loaded, queries, config).replay(replaying, lambda done: progress(done, total))
+        describe(
+            run,
+            reader.image.topic,
+            start=start,
+            duration=duration,
+            clock=clock,
+            model=loaded.name,
+            responder=speaker.name if speaker is not None else "",
+            rate=rate,
+            config=config,
+            response=response,
+        )
+        verdict = None
+        if expectations is not None:
+            if start or duration is not None:
+                expectations = expectations.within(run.begin, run.begin + run.seconds)
+            add_to(run, expectations)
+            verdict = judge(run, expectations)
+        if log is not None and sink is not None:
+            write_found(log, str(bag), run.to_json(latencies=False), sink.found())
+    return Replay(run, verdict)
 
 
 def _copied(image_topic: str, topics: Sequence[str] | None) -> list[str]:
     """The recorded topics to copy. One that the replay writes itself would mix old and new messages."""
     from stride_ros.replay.bag_output import OUTPUT_TOPICS
 
-    if topics is None:
-        return [image_topic] if image_topic not in OUTPUT_TOPICS else []
+    if topics is None:  # a video has none
+        return [image_topic] if image_topic and image_topic not in OUTPUT_TOPICS else []
     for topic in topics:
         if topic in OUTPUT_TOPICS:
             raise ConfigError(f"The replay writes {topic} itself; leave it out of the topics to copy.")
     return list(topics)
+
+
+def describe(
+    run: Run,
+    image_topic: str,
+    *,
+    start: float = 0.0,
+    duration: float | None = None,
+    clock: str,
+    model: str,
+    responder: str,
+    rate: float,
+    config: ActivationConfig | None,
+    response: ResponseConfig | None,
+) -> None:
+    """Write into the record of a run what was played and what was set; default settings are left out."""
+    run.responder = responder
+    run.source = {"image topic": image_topic, "start": start, "duration": duration, "clock": clock}
+    run.settings = {
+        "model": model,
+        "responder": responder or "none",
+        "rate": rate,
+        **_changed(config or ActivationConfig(), ActivationConfig()),
+        **_changed(response or ResponseConfig(), ResponseConfig(), "responder."),
+    }
 
 
 def _changed(config: Any, default: Any, prefix: str = "") -> dict[str, Any]:

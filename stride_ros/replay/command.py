@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from stride_ros.errors import ConfigError
 from stride_ros.process.threads import AUTO, add_threads_option
+from stride_ros.replay import DEFAULT_MODEL
 from stride_ros.sources.bag_command import add_image_topic
 from stride_ros.terminal import Progress, Style, one_line, say, tell_notes
 from stride_ros.text.wording import counted, escaped
@@ -30,13 +31,56 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         " Exit code 1 means that the ground truth of --expect was not met or that --diff found changes.",
     )
     parser.add_argument(
-        "bag", type=path_argument, nargs="?", help="rosbag2 folder, .mcap or .db3 file, or ROS 1 .bag"
+        "bag", type=path_argument, nargs="?", help="rosbag2 folder, .mcap or .db3 file, ROS 1 .bag, or video"
     )
+    add_decision_options(parser, "those of --expect or --params-file")
+    parser.add_argument("--start", type=float, default=0.0, help="seconds to skip after the first image")
+    parser.add_argument("--duration", type=float, help="seconds to play")
+    results = parser.add_argument_group("results")
+    results.add_argument(
+        "--out", type=path_argument, metavar="BAG2", help="write a bag with the results beside the images"
+    )
+    results.add_argument(
+        "--topic",
+        action="append",
+        metavar="TOPIC",
+        help="recorded topic to copy into BAG2 (default: the images)",
+    )
+    results.add_argument("--storage", choices=("mcap", "sqlite3"), default="mcap", help="kind of BAG2")
+    results.add_argument(
+        "--json", type=path_argument, metavar="FILE", help="write the run as JSON, without measured times"
+    )
+    results.add_argument(
+        "--events",
+        type=path_argument,
+        metavar="FILE",
+        help="keep what is found in a log of events, for stride-ros find",
+    )
+    results.add_argument(
+        "--report", type=path_argument, metavar="DIR", help="write report.html and timeline.png"
+    )
+    results.add_argument(
+        "--expect", type=path_argument, metavar="SPANS.yaml", help="compare with the ground truth in a file"
+    )
+    results.add_argument(
+        "--write-expect",
+        type=path_argument,
+        metavar="SPANS.yaml",
+        help="write the spans of this run as ground truth, to be corrected",
+    )
+    results.add_argument(
+        "--diff", type=path_argument, nargs=2, metavar=("A.json", "B.json"), help="compare two runs"
+    )
+    parser.set_defaults(run=run)
+
+
+def add_decision_options(parser: argparse.ArgumentParser, queries: str = "those of --params-file") -> None:
+    """What is watched for in recordings, and how. `queries`: where they come from unless they are given."""
     add_image_topic(parser)
     parser.add_argument(
         "--query",
         action="append",
-        help="what to watch for; repeat for several (default: those of --expect)",
+        help=f"what to watch for; repeat for several (default: {queries})",
     )
     parser.add_argument("--model", help="decides when: name or folder (default stride-tiny)")
     parser.add_argument(
@@ -51,8 +95,6 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument(
         "--clock", choices=("header", "log"), default="header", help="which stamps (default header)"
     )
-    parser.add_argument("--start", type=float, default=0.0, help="seconds to skip after the first image")
-    parser.add_argument("--duration", type=float, help="seconds to play")
     parser.add_argument("--rate", type=float, help="frames a second to decide on (default 1)")
     parser.add_argument(
         "--params-file",
@@ -75,36 +117,6 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         help="set one of its parameters, for example trigger.min_confidence=0.7, or of the responder's, for"
         " example responder.history=0; repeat for several",
     )
-    results = parser.add_argument_group("results")
-    results.add_argument(
-        "--out", type=path_argument, metavar="BAG2", help="write a bag with the results beside the images"
-    )
-    results.add_argument(
-        "--topic",
-        action="append",
-        metavar="TOPIC",
-        help="recorded topic to copy into BAG2 (default: the images)",
-    )
-    results.add_argument("--storage", choices=("mcap", "sqlite3"), default="mcap", help="kind of BAG2")
-    results.add_argument(
-        "--json", type=path_argument, metavar="FILE", help="write the run as JSON, without measured times"
-    )
-    results.add_argument(
-        "--report", type=path_argument, metavar="DIR", help="write report.html and timeline.png"
-    )
-    results.add_argument(
-        "--expect", type=path_argument, metavar="SPANS.yaml", help="compare with the ground truth in a file"
-    )
-    results.add_argument(
-        "--write-expect",
-        type=path_argument,
-        metavar="SPANS.yaml",
-        help="write the spans of this run as ground truth, to be corrected",
-    )
-    results.add_argument(
-        "--diff", type=path_argument, nargs=2, metavar=("A.json", "B.json"), help="compare two runs"
-    )
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -113,7 +125,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.bag is None:
         raise ConfigError("There is nothing to replay; name a bag, or two JSON files with --diff.")
     from stride_ros.parameters.tuning import read_tuning
-    from stride_ros.replay.api import DEFAULT_MODEL, replay
+    from stride_ros.replay.api import replay
 
     tuning = read_tuning(arguments.params_file, arguments.set, arguments.node)
     given = tuning.given
@@ -135,7 +147,7 @@ def run(arguments: argparse.Namespace) -> int:
             image_topic=arguments.image_topic,
             model=arguments.model or given.get("model", DEFAULT_MODEL),
             config=tuning.config,
-            responder=_backend(arguments, tuning),
+            responder=chosen_backend(arguments, tuning),
             response=tuning.response,
             rate=given.get("rate", 1.0) if arguments.rate is None else arguments.rate,
             clock=arguments.clock,
@@ -147,6 +159,7 @@ def run(arguments: argparse.Namespace) -> int:
             out=arguments.out,
             storage=arguments.storage,
             topics=arguments.topic,
+            events=arguments.events,
             progress=report,
         )
     _tell(result, time.monotonic() - begun[0])
@@ -154,7 +167,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0 if result.ok else 1
 
 
-def _backend(arguments: argparse.Namespace, tuning: Tuning) -> BackendConfig | None:
+def chosen_backend(arguments: argparse.Namespace, tuning: Tuning) -> BackendConfig | None:
     """What says what happens: the responder's backend in the parameter file, with what is given beside it."""
     if arguments.responder is None:
         return None
@@ -204,6 +217,8 @@ def _write(result: Replay, arguments: argparse.Namespace) -> None:
         from stride_ros.runs.expectations import write_expectations
 
         write_expectations(result.run, arguments.write_expect)
+    if arguments.events is not None:
+        say(f"Events: {escaped(str(arguments.events))}")
     if arguments.out is not None:
         say(f"Bag: {escaped(str(arguments.out))}")
 

@@ -1,24 +1,25 @@
-"""Drive the frames' path from a recording, without ROS and as fast as the machine can.
+"""Drive the frames' path from recordings, without ROS and as fast as the machine can.
 
 The node drives the same path from a camera (`stride_ros.activation.frame_path`). Nothing is dropped and no
-clock is read, so the same recording gives the same result every time.
+clock is read, so the same recording gives the same result every time. Several recordings may go through one
+engine together: each is a stream with watches and span ids of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 from stride_ros.activation.config import ActivationConfig
+from stride_ros.activation.deferred_prompt import prompts_for
 from stride_ros.activation.frame_path import DecisionSink, Frame, FramePath
-from stride_ros.activation.identity import UNNAMED
 from stride_ros.activation.intake import Intake
-from stride_ros.activation.sinks import Sinks
+from stride_ros.activation.sinks import Sinks, SinksByStream
 from stride_ros.activation.stamped_engine import StampedEngine
 from stride_ros.activation.watch_request import requests_for
-from stride_ros.bags.reader import BagReader
 from stride_ros.bags.storage import BagMessage
-from stride_ros.errors import SourceError
+from stride_ros.errors import SourceError, StrideError
 from stride_ros.replay.answering import CommentaryRecorder, RespondingSink
 from stride_ros.replay.run_sink import RunSink
 
@@ -26,87 +27,173 @@ if TYPE_CHECKING:
     from stride_ros.activation.clock import Reading
     from stride_ros.activation.model import ActivationModel
     from stride_ros.replay.bag_output import BagOutput
+    from stride_ros.replay.event_sink import EventSink
+    from stride_ros.replay.recording import Recording
     from stride_ros.replay.responder import ReplayResponder
     from stride_ros.runs.record import Run
 
+_Due = tuple[Any, "Reading"]  # what the recording decodes
 
-class Replayer:
-    """Shows the image messages of a recording to an engine that watches for all queries."""
+
+class Replaying:
+    """One recording on its way: its images by their stamps, those that are due, and the record of its run.
+
+    Times of the run are seconds of the recording, from its first image. Messages on `topics` are copied to
+    the output only. `seconds`: of the recording, up to where it has been read.
+    """
 
     def __init__(
         self,
-        model: ActivationModel,
+        bag: Recording,
         queries: Sequence[str],
-        config: ActivationConfig | None = None,
         *,
         rate: float = 1.0,
         clock: str = "header",
+        start: float = 0.0,
+        duration: float | None = None,
+        topics: Sequence[str] = (),
         responder: ReplayResponder | None = None,
         output: BagOutput | None = None,
+        events: EventSink | None = None,
     ) -> None:
-        """`rate`: frames a second taken; `clock`: stamps of the "header" or the "log". QueryError."""
-        self._clock, self._period, self._output = clock, 1.0 / rate, output
+        """`rate`: frames a second taken; `clock`: stamps of the "header" or the "log"; `start` s after the
+        first image for `duration` s.
+        """
+        self.bag, self.name, self.seconds = bag, "", 0.0
+        self._period, self._start, self._output = 1.0 / rate, start, output
         self._record = RunSink(queries)
         sinks: list[DecisionSink[Frame]] = [self._record]
         recorders: list[CommentaryRecorder] = [self._record]
-        if output is not None:
-            sinks.append(output)
-            recorders.append(output)
+        for other in (output, events):
+            if other is not None:
+                sinks.append(other)
+                recorders.append(other)
+        if events is not None:
+            events.recorder = self._record.recorder
         self._responding = RespondingSink(responder, recorders) if responder is not None else None
         if self._responding is not None:
             sinks.append(self._responding)
-        self._intake = Intake(rate)
-        engine = StampedEngine(model, requests_for(queries), config or ActivationConfig())
-        self._path = FramePath[Frame](engine, {UNNAMED: self._intake.notes}, Sinks(*sinks))
-
-    def replay(
-        self,
-        bag: BagReader,
-        *,
-        topics: Sequence[str] = (),
-        start: float = 0.0,
-        duration: float | None = None,
-        progress: Callable[[float], None] = lambda seconds: None,
-    ) -> Run:
-        """Replay from `start` s after the first image for `duration` s; `progress` is told the s done.
-
-        Times of the run are seconds of the recording, from its first image.
-
-        Messages on `topics` are copied to the output only. Raises SourceError when no image can be used.
-        """
+        self.sink = Sinks(*sinks)
+        self.intake = Intake(rate)
         begin, stop = bag.part(start, duration)
-        images = bag.images(self._intake, begin, stop, topics=topics, clock=self._clock, other=self._copy)
-        for message, reading in images:
-            progress(bag.time(message.log_time) - start)
-            if start > 0 and self._record.recorder.newest is None:  # times are those of the recording
-                self._record.recorder.begin = bag.time(message.log_time)
-                self._path.count_from(UNNAMED, bag.time(message.log_time))
-            self._take(bag, message, reading)
-        self._path.close()
+        self._images = bag.images(self.intake, begin, stop, topics=topics, clock=clock, other=self._copy)
+
+    def due(self, path: FramePath[Frame], progress: Callable[[float], None]) -> _Due | None:
+        """Read on to the next image that is due; None at the end. `progress` is told the s done.
+
+        Raises what the reader raises.
+        """
+        for message, reading in self._images:
+            self.seconds = self.bag.time(message.log_time) - self._start
+            progress(self.seconds)
+            if self._start > 0 and self._record.recorder.newest is None:  # times are those of the recording
+                self._record.recorder.begin = self.bag.time(message.log_time)
+                path.count_from(self.name, self.bag.time(message.log_time))
+            if self.intake.is_due(reading):
+                return message, reading
+        return None
+
+    def end(self) -> Run:
+        """The record, once its stream has ended. SourceError when no image can be used."""
         if self._responding is not None:
             self._responding.end()
-        self._check(bag)
-        run = self._record.recorder.run(bag.path.name, self._period)
-        run.notes = [*bag.notes, *self._intake.notes.sentences()]
+        self._check()
+        run = self._record.recorder.run(self.bag.path.name, self._period)
+        run.notes = [*self.bag.notes, *self.intake.notes.sentences()]
         return run
-
-    def _take(self, bag: BagReader, message: BagMessage, reading: Reading) -> None:
-        if not self._intake.is_due(reading):
-            return
-        if reading.jump is not None:
-            self._path.jumped(UNNAMED, reading)
-        self._path.take({UNNAMED: lambda: Frame(reading, *bag.decode(message))})
 
     def _copy(self, message: BagMessage) -> None:
         if self._output is not None:
             self._output.recorded(message)
 
-    def _check(self, bag: BagReader) -> None:
+    def _check(self) -> None:
         if self._record.recorder.newest is not None:
             return
-        if reason := self._intake.notes.unusable:
-            raise SourceError(f"No image on {bag.image.topic} can be used: {reason}")
+        if reason := self.intake.notes.unusable:
+            raise SourceError(f"No image on {self.bag.image.topic} can be used: {reason}")
         raise SourceError(
-            f"There is no image on {bag.image.topic} in the chosen part; change --start or --duration"
-            f" (the recording has {bag.seconds:.1f} s)." + "".join(f" {note}" for note in bag.notes)
+            f"There is no image on {self.bag.image.topic} in the chosen part; change --start or --duration"
+            f" (the recording has {self.bag.seconds:.1f} s)." + "".join(f" {note}" for note in self.bag.notes)
         )
+
+
+class Replayer:
+    """Shows the images of recordings to an engine that watches for all queries. Not thread-safe."""
+
+    def __init__(
+        self, model: ActivationModel, queries: Sequence[str], config: ActivationConfig | None = None
+    ) -> None:
+        """Raises QueryError, ConfigError."""
+        config = config or ActivationConfig()
+        prompts = prompts_for(model, config)
+        engine = StampedEngine(model, requests_for(queries), config, cameras=(), prompts=prompts)
+        self._sinks: SinksByStream[Frame] = SinksByStream()
+        self._path = FramePath[Frame](engine, {}, self._sinks)
+        self._names = itertools.count(1)
+
+    def replay(self, replaying: Replaying, progress: Callable[[float], None] = lambda seconds: None) -> Run:
+        """Replay one recording whole; `progress` is told the s done. SourceError when it cannot be used."""
+        self.begin(replaying)
+        while (due := replaying.due(self._path, progress)) is not None:
+            self._take({replaying: due})
+        return self._end(replaying)
+
+    def begin(self, replaying: Replaying) -> None:
+        """Let one more recording go through the engine; ConfigError, CapacityError."""
+        replaying.name = f"recording {next(self._names)}"
+        self._path.open(replaying.name, replaying.intake.notes)
+        self._sinks[replaying.name] = replaying.sink
+
+    def step(self, several: Sequence[Replaying]) -> Iterator[tuple[Replaying, Run | StrideError]]:
+        """Show the next due frame of each, all as one batch; those that are over, with their runs.
+
+        A recording that cannot be read further is over, with the reason.
+        """
+        due: dict[Replaying, _Due] = {}
+        over: list[tuple[Replaying, StrideError | None]] = []
+        for replaying in several:
+            try:
+                found = replaying.due(self._path, lambda seconds: None)
+            except StrideError as error:
+                over.append((replaying, error))
+                continue
+            except Exception as error:  # the readers of damaged files fail in many ways
+                reason = f"{type(error).__name__}: {error}".rstrip(".")
+                path = replaying.bag.path
+                over.append((replaying, SourceError(f"{path} cannot be read ({reason}); record it again.")))
+                continue
+            if found is None:
+                over.append((replaying, None))
+            else:
+                due[replaying] = found
+        if due:
+            self._take(due)
+        for replaying, failure in over:
+            if failure is not None:
+                self._leave(replaying)
+                yield replaying, failure
+                continue
+            try:
+                yield replaying, self._end(replaying)
+            except StrideError as error:
+                yield replaying, error
+
+    def _take(self, due: dict[Replaying, _Due]) -> None:
+        frames: dict[str, Callable[[], Frame]] = {}
+        for replaying, (message, reading) in due.items():
+            if reading.jump is not None:
+                self._path.jumped(replaying.name, reading)
+            frames[replaying.name] = _frame_of(replaying.bag, message, reading)
+        self._path.take(frames)
+
+    def _end(self, replaying: Replaying) -> Run:
+        self._leave(replaying)
+        return replaying.end()
+
+    def _leave(self, replaying: Replaying) -> None:
+        self._path.leave(replaying.name)
+        del self._sinks[replaying.name]
+
+
+def _frame_of(bag: Recording, message: Any, reading: Reading) -> Callable[[], Frame]:
+    return lambda: Frame(reading, *bag.decode(message))

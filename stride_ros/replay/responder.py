@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from stride_ros.response.backend import ResponseBackend
 from stride_ros.response.commentary import Commentary, SpanReport, SpanState
 from stride_ros.response.config import BackendConfig, ResponseConfig
 from stride_ros.response.responder import Responder
@@ -17,18 +18,22 @@ if TYPE_CHECKING:
     from stride_ros.activation.stamped_stream import StampedEvent
 
 
+def load_speaker(config: BackendConfig) -> ResponseBackend:
+    """A backend as replays use it: greedy unless its temperature is set, so that a recording gives the same
+    words on every run. Raises ConfigError, BackendError.
+    """
+    return (replace(config, temperature=0.0) if config.temperature < 0 else config).load()
+
+
 class ReplayResponder:
     """Says what the responder node would say about the same frames and spans, with the same settings.
 
-    Decoding is greedy unless the backend's temperature is set, so that a recording gives the same words on
-    every run. Nothing waits and no deadline counts: each event is answered before the next one.
+    Nothing waits and no deadline counts: each event is answered before the next one.
     """
 
-    def __init__(self, backend: BackendConfig, config: ResponseConfig) -> None:
-        """Load the backend; raises ConfigError, BackendError."""
-        if backend.temperature < 0:
-            backend = replace(backend, temperature=0.0)
-        self._backend = backend.load()
+    def __init__(self, backend: ResponseBackend, config: ResponseConfig) -> None:
+        """`backend`: from `load_speaker`; several recordings may share it."""
+        self._backend = backend
         self._told: list[Commentary] = []
         self._responder = Responder(self._backend, config, self, inline=True)
         self.name = self._backend.name

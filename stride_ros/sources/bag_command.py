@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stride_ros.errors import ConfigError, SourceError
+from stride_ros.sources.frames import PACE
 from stride_ros.terminal import say
 from stride_ros.text import topics
 from stride_ros.text.wording import counted, escaped
@@ -26,7 +27,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     )
     parser.add_argument("source", help="video file, image folder, bag or /dev/videoN")
     parser.add_argument("bag", type=path_argument, help="rosbag2 folder to write")
-    parser.add_argument("--fps", type=float, default=10.0, help="maximum frames per second (default 10)")
+    parser.add_argument("--fps", type=float, default=PACE, help="maximum frames per second (default 10)")
     parser.add_argument("--seconds", type=float, default=0.0, help="length to take in seconds (default: all)")
     add_image_topic(parser)
     add_bag_options(parser)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from stride_ros.sources.pictures import Picture
     from stride_ros.world import WorldEvent
 
+PACE = 10.0  # Hz, at which a video is shown where nothing else is asked for
 _GRID = 1e-6  # s; a frame that is this much early is due
 _MOST_STILL = 1.0  # s that a picture may stay before it is shown again
 

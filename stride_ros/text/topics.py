@@ -24,6 +24,7 @@ WINDOW = "activation/window"
 PICTURE = "activation/image"
 COMMENTARY = "commentary"
 COMMENTARY_TEXT = "commentary/text"
+EVENT_PICTURE = "event"  # thumbnails in exports of the event log
 DIAGNOSTICS = "/diagnostics"
 
 RESULTS = (FRAMES, WINDOW, SPAN, COMMENTARY)  # what a replay writes and a recording of the nodes keeps

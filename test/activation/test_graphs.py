@@ -286,9 +286,7 @@ def test_appends_attend_to_pages_as_recordings_do_once_these_were_checked(
     small_pages, watch, make_frames, rerun, monkeypatch
 ):
     watch(rerun, make_frames(4, (64, 64)))
-    assert (
-        small_pages.pages.attention is None
-    )  # it copies pages
+    assert small_pages.pages.attention is None  # it copies pages
     monkeypatch.setattr(GatheredPages, "copies", False)
     watch(rerun, make_frames(40, (64, 64)))
     assert isinstance(small_pages.pages.attention, GatheredPages)

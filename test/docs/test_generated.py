@@ -10,10 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from stride_ros.parameters import activation, camera, responder
+from stride_ros.parameters import activation, camera, event_log, responder
 
 ROOT = Path(__file__).parents[2]
-TABLES = {"activation": activation.TABLE, "responder": responder.TABLE, "camera": camera.TABLE}
+TABLES = {
+    "activation": activation.TABLE,
+    "responder": responder.TABLE,
+    "event_log": event_log.TABLE,
+    "camera": camera.TABLE,
+}
 
 
 def check(tool: str) -> None:

@@ -26,6 +26,7 @@ STRIDE = {
     "device",
     "use_responder",
     "wait_for_responder",
+    "event_log",
     "use_sim_time",
     "autostart",
     "respawn",
@@ -242,6 +243,14 @@ def test_several_cameras_reach_both_nodes() -> None:
     assert "left/image:=/left/image_raw" in remaps
 
 
+def test_the_event_log_is_started_where_it_is_wanted() -> None:
+    assert "/stride/event_log" not in nodes({})
+    found = nodes({"event_log": "true"})["/stride/event_log"]
+    assert found["file"] == ""
+    found = nodes({"event_log": "/data/a b.db", "cameras": "front:=/f left:=/l"})["/stride/event_log"]
+    assert (found["file"], tuple(found["cameras"])) == ("/data/a b.db", ("front", "left"))
+
+
 def test_namespace_and_responder_are_optional() -> None:
     assert set(nodes({})) == {"/stride/activation", "/stride/responder"}
     assert set(nodes({"namespace": "front", "use_responder": "false"})) == {"/front/activation"}
@@ -254,6 +263,7 @@ def test_namespace_and_responder_are_optional() -> None:
 @pytest.mark.parametrize(
     ("argument", "sentence"),
     [
+        ("event_log:=yes", "event_log cannot be 'yes'; give true, false or the path of a file."),
         ("wait_for_responder:=-1", "wait_for_responder cannot be '-1'; give seconds, 0.0 or more."),
         ("respawn_delay:=soon", "respawn_delay cannot be 'soon'; give seconds, 0.0 or more."),
         ("namespace:=front cam", "namespace cannot be 'front cam'"),

@@ -34,11 +34,16 @@ def test_a_list_in_a_file_arrives_and_the_shipped_one_is_empty(tmp_path: Path) -
     assert declared("activation", "queries", robot) == (), "a list without a type is an empty one"
 
 
-@pytest.mark.parametrize("node", ["activation", "responder", "camera"])
+@pytest.mark.parametrize("node", ["activation", "responder", "event_log", "camera"])
 def test_nodes_read_the_files_under_any_namespace(node: str, tmp_path: Path) -> None:
     """Through ROS's own parser: a value that differs from the default arrives, the whole file is accepted."""
     pytest.importorskip("rclpy", reason="rclpy is missing; source a ROS 2 distribution")
-    changes = {"activation": ("rate", 2.0), "responder": ("history", 5), "camera": ("speed", 3.0)}
+    changes = {
+        "activation": ("rate", 2.0),
+        "responder": ("history", 5),
+        "event_log": ("robot", "r2"),
+        "camera": ("speed", 3.0),
+    }
     name, value = changes[node]
     changed = tmp_path / "changed.yaml"
     changed.write_text(yaml.safe_dump({f"/**/{node}": {"ros__parameters": {name: value}}}))
@@ -52,11 +57,13 @@ def declared(node: str, parameter: str, *files: Path) -> Any:
     from stride_ros.nodes.parameters import Parameters
     from stride_ros.parameters import activation as activation_parameters
     from stride_ros.parameters import camera as camera_parameters
+    from stride_ros.parameters import event_log as event_log_parameters
     from stride_ros.parameters import responder as responder_parameters
 
     tables = {
         "activation": activation_parameters.TABLE,
         "responder": responder_parameters.TABLE,
+        "event_log": event_log_parameters.TABLE,
         "camera": camera_parameters.TABLE,
     }
     context = rclpy.Context()

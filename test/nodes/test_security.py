@@ -13,8 +13,9 @@ torch = pytest.importorskip("torch")
 from stride_ros.nodes import compose  # noqa: E402
 from stride_ros.nodes.activation_node import ActivationNode  # noqa: E402
 from stride_ros.nodes.camera_node import CameraNode  # noqa: E402
+from stride_ros.nodes.event_log_node import EventLogNode  # noqa: E402
 from stride_ros.nodes.responder_node import ResponderNode  # noqa: E402
-from stride_ros.parameters import activation, camera, responder  # noqa: E402
+from stride_ros.parameters import activation, camera, event_log, responder  # noqa: E402
 from stride_ros.parameters.table import START  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
@@ -24,24 +25,41 @@ TINY = {"model": CHECKPOINT, "device": "cpu"}
 NODES = {
     "activation": (ActivationNode, TINY),
     "responder": (ResponderNode, TINY),
+    "event_log": (EventLogNode, {}),
     "camera": (CameraNode, {"rate": 1.0, "width": 64, "height": 48}),
 }
-TABLES = {"activation": activation.TABLE, "responder": responder.TABLE, "camera": camera.TABLE}
+TABLES = {
+    "activation": activation.TABLE,
+    "responder": responder.TABLE,
+    "event_log": event_log.TABLE,
+    "camera": camera.TABLE,
+}
 # What is to be allowed for each of several cameras, as the policy's comment says.
 OF_A_CAMERA = {
     "activation": {"{}/frames", "{}/activation/image", "~/{}/enable", "~/{}/reset", "{}/image"},
     "responder": {"{}/frames"},
+    "event_log": {"{}/frames"},
 }
 INSTEAD_OF = {"frames", "activation/image", "/camera/image_raw"}
 # Used only with a parameter set, or on some distributions.
 OPTIONAL = {
     "/camera/image_raw/compressed",
     "commentary",  # while a goal wants it
+    "/tf",  # where tf2_ros is installed
+    "/tf_static",
     "/clock",
     "/parameter_events",
     "~/get_type_description",
     "~/get_transition_graph",
 }
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is kept in the user's own."""
+    monkeypatch.setenv("ROS_HOME", str(tmp_path / "home"))
+
+
 # What an action is made of.
 ASKED, TOLD = ("send_goal", "get_result", "cancel_goal"), ("feedback", "status")
 

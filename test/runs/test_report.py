@@ -2,10 +2,6 @@
 
 import json
 import re
-import shutil
-import socket
-import subprocess
-import urllib.request
 from html.parser import HTMLParser
 from itertools import pairwise
 
@@ -275,63 +271,20 @@ def test_an_axis_has_some_round_times(seconds):
     assert ticks[-1] <= seconds
 
 
-@pytest.fixture(scope="module")
-def browser():
-    """Sends WebDriver commands to a headless Chromium: ``browser(method, path, body)``."""
-    if shutil.which("chromedriver") is None:
-        pytest.skip("chromedriver is missing")
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    process = subprocess.Popen(["chromedriver", f"--port={port}"], stdout=subprocess.PIPE, text=True)
-    for line in process.stdout:
-        if "started successfully" in line:
-            break
-
-    def call(method, path, body=None):
-        data = None if body is None else json.dumps(body).encode()
-        headers = {"Content-Type": "application/json"}
-        request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", data, headers, method=method)
-        with urllib.request.urlopen(request, timeout=120) as answer:
-            return json.load(answer)["value"]
-
-    yield call
-    process.terminate()
-    process.communicate(timeout=30)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("width", [320, 400, 1200])
-def test_the_page_fits_screens_of_any_width(run, browser, width, tmp_path):
+def test_the_page_fits_screens_of_any_width(run, open_page, width, tmp_path):
     run.queries[0].spans[0].said = Said("word" * 200, "a/long/path" * 30, latency=0.4)
     run.queries.append(QueryRun("x" * 300, expected=[Expected(0.0, 5.0, "y" * 300)]))
     run.settings = {"model": "/home/somebody" * 40}
     write_report(run, tmp_path)
-    arguments = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
-    arguments += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
-    arguments.append("--hide-scrollbars")
-    arguments.append(f"--user-data-dir={tmp_path / 'profile'}")
-    options = {"goog:chromeOptions": {"args": arguments}}
-    opened = browser("POST", "/session", {"capabilities": {"alwaysMatch": options}})
-    session = f"/session/{opened['sessionId']}"
-
-    def evaluate(script):
-        return browser("POST", f"{session}/execute/sync", {"script": f"return {script}", "args": []})
-
-    try:
-        size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 700}
-        order = {"cmd": "Emulation.setDeviceMetricsOverride", "params": size}
-        browser("POST", f"{session}/goog/cdp/execute", order)
-        browser("POST", f"{session}/url", {"url": (tmp_path / "report.html").as_uri()})
-        assert evaluate("[innerWidth, document.documentElement.scrollWidth]") == [width, width]
-        beyond = (
-            "filter(e => e.getBoundingClientRect().right > innerWidth).map(e => e.outerHTML.slice(0, 80))"
-        )
-        assert evaluate(f"[...document.querySelectorAll('body *')].{beyond}") == []
-        text = "[...document.querySelectorAll('svg text')].map(e => e.getBoundingClientRect())"
-        assert evaluate(f"Math.min(...{text}.filter(r => r.width).map(r => r.height))") >= 11  # px, as set
-        assert evaluate("document.querySelector('.plot').getBoundingClientRect().width") > 0.4 * width
-        ticks = f"{text.replace('svg text', 'h2 + .chart .tick')}.filter(r => r.width)"
-        apart = f"{ticks}.every((r, i, all) => !i || r.left > all[i - 1].right)"
-        assert evaluate(f"{ticks}.length >= 2 && {apart}") is True
-    finally:
-        browser("DELETE", session)
+    evaluate = open_page(tmp_path / "report.html", width).evaluate
+    assert evaluate("[innerWidth, document.documentElement.scrollWidth]") == [width, width]
+    beyond = "filter(e => e.getBoundingClientRect().right > innerWidth).map(e => e.outerHTML.slice(0, 80))"
+    assert evaluate(f"[...document.querySelectorAll('body *')].{beyond}") == []
+    text = "[...document.querySelectorAll('svg text')].map(e => e.getBoundingClientRect())"
+    assert evaluate(f"Math.min(...{text}.filter(r => r.width).map(r => r.height))") >= 11  # px, as set
+    assert evaluate("document.querySelector('.plot').getBoundingClientRect().width") > 0.4 * width
+    ticks = f"{text.replace('svg text', 'h2 + .chart .tick')}.filter(r => r.width)"
+    apart = f"{ticks}.every((r, i, all) => !i || r.left > all[i - 1].right)"
+    assert evaluate(f"{ticks}.length >= 2 && {apart}") is True

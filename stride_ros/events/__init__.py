@@ -1,0 +1,1 @@
+"""The log of events: what was found on a robot or in recordings, kept in one file and searched."""

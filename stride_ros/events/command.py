@@ -1,0 +1,162 @@
+"""`stride-ros find`: what was found on a robot or in recordings, by words, time, camera and confidence."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stride_ros.errors import ConfigError
+from stride_ros.terminal import Style, one_line, say, tell_notes
+from stride_ros.text.wording import counted, escaped
+from stride_ros.user_files.paths import path_argument
+
+if TYPE_CHECKING:
+    from stride_ros.events.record import Event
+    from stride_ros.events.search import EventReader, Found
+
+_LIMIT = 20
+
+
+def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
+    """Add `find`."""
+    parser = subparsers.add_parser(
+        "find",
+        help="find events that were kept in a log",
+        description="Find events in a log that the event_log node, mine or replay --events wrote, newest"
+        ' first. TEXT: words, "phrases" and prefix*, all of which must occur in the query or the sentence of'
+        " an event; without it all events are listed. Times are those of the images.",
+    )
+    parser.add_argument(
+        "text", nargs="?", default="", metavar="TEXT", help="what to find (default: everything)"
+    )
+    parser.add_argument("--events", type=path_argument, required=True, metavar="FILE", help="the log")
+    which = parser.add_argument_group("which events")
+    which.add_argument(
+        "--since", metavar="TIME", help="that begin then or later: 2026-11-01, 2026-11-01T14:30, or 2h (ago)"
+    )
+    which.add_argument("--until", metavar="TIME", help="that begin then or before; a date: until its end")
+    for name, text in (
+        ("camera", "of this camera"),
+        ("watch", "of the watch with this id"),
+        ("recording", "of this recording, as its path was given, or of this robot"),
+    ):
+        which.add_argument(
+            f"--{name}", action="append", default=[], metavar="NAME", help=f"{text}; repeat for several"
+        )
+    which.add_argument(
+        "--min-confidence", type=float, default=0.0, metavar="P", help="at least, 0 to 1 (default 0)"
+    )
+    which.add_argument("--retracted", action="store_true", help="false alarms, too")
+    which.add_argument(
+        "--limit",
+        type=int,
+        metavar="N",
+        help=f"number of events; 0: all (default {_LIMIT}, all for files that are written)",
+    )
+    results = parser.add_argument_group("results")
+    results.add_argument("--json", action="store_true", help="print JSON")
+    for name, metavar, text in (
+        ("report", "DIR", "write a page with pictures"),
+        ("csv", "FILE", "write a table"),
+        ("parquet", "FILE", "write a table (needs pyarrow)"),
+        ("mcap", "FILE", "write spans, commentary and pictures as messages"),
+        ("runs", "DIR", "write the JSON of each recording, as replay --json does"),
+    ):
+        results.add_argument(f"--{name}", type=path_argument, metavar=metavar, help=text)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print and write what was found; 0 also when that is nothing."""
+    from stride_ros.events.search import EventReader, Search
+    from stride_ros.events.times import given_time
+
+    if arguments.limit is not None and arguments.limit < 0:
+        raise ConfigError("--limit must be 0 (all) or more; correct the value.")
+    files = (arguments.report, arguments.csv, arguments.parquet, arguments.mcap, arguments.runs)
+    limit = arguments.limit if arguments.limit is not None else _LIMIT if not any(files) else 0
+    search = Search(
+        arguments.text,
+        cameras=arguments.camera,
+        watches=arguments.watch,
+        origins=arguments.recording,
+        since_ns=given_time(arguments.since) if arguments.since is not None else None,
+        until_ns=given_time(arguments.until, end_of_day=True) if arguments.until is not None else None,
+        min_confidence=arguments.min_confidence,
+        limit=limit or None,
+        retracted=arguments.retracted,
+    )
+    with EventReader(arguments.events) as reader:
+        found = reader.find(search)
+        if arguments.json:
+            from stride_ros.events.export import to_json
+
+            sys.stdout.write(to_json(found))
+        else:
+            _tell(found, arguments)
+        if any(files):
+            _write(found.events, reader, arguments)
+    return 0
+
+
+def _tell(found: Found, arguments: argparse.Namespace) -> None:
+    from stride_ros.events.times import in_recording, local_time
+
+    style = Style(sys.stdout)
+    shown = found.events if arguments.limit is not None else found.events[:_LIMIT]
+    for event in shown:
+        begin = local_time(event.start_ns)
+        head = style(one_line(event.sentence or event.query), "bold")
+        state = "" if event.state == "offset" else f"({event.state})"
+        say("  ".join(part for part in (begin, f"{event.confidence:.2f}", state, head) if part), hang=23)
+        place = style(event.origin, "cyan")
+        if at := in_recording(event.start_ns, event.first_ns):
+            place += f" at {at} - {in_recording(event.known_end_ns, event.first_ns)}"
+        elif event.end_ns is not None:
+            place += f" until {local_time(event.end_ns)}"
+        camera = f"camera {event.camera}" if event.camera else ""
+        query = one_line(event.query) if event.sentence else ""
+        picture = "with a picture" if event.has_picture else ""
+        say(f"{'':23}" + "; ".join(part for part in (place, camera, query, picture) if part), hang=23)
+    if len(shown) < found.total:
+        say(f"{len(shown)} of {counted(found.total, 'event')}, the newest; --limit 0 shows all.")
+    else:
+        say(f"{counted(found.total, 'event')}." if found.total else "No events.")
+
+
+def _write(events: tuple[Event, ...], reader: EventReader, arguments: argparse.Namespace) -> None:
+    from stride_ros.events import export
+
+    if arguments.report is not None:
+        from stride_ros.events.gallery import write_gallery
+        from stride_ros.events.stretch import replay_commands
+
+        write_gallery(
+            arguments.report,
+            events,
+            lambda event: reader.picture(event.key),
+            title=one_line(arguments.text) or "Events",
+            lead=f"{counted(len(events), 'event')} found in {arguments.events}.",
+            command=replay_commands(reader.run),
+        )
+    if arguments.csv is not None:
+        export.write_csv(arguments.csv, events)
+    if arguments.parquet is not None:
+        export.write_parquet(arguments.parquet, events)
+    if arguments.mcap is not None:
+        export.write_mcap(arguments.mcap, events, reader.picture)
+    if arguments.runs is not None:
+        origins = sorted({event.origin for event in events})
+        missing = export.write_runs(arguments.runs, origins, reader.run)
+        if missing:
+            more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+            tell_notes([f"The log has no run of {', '.join(missing[:3])}{more}: robots have none."])
+    if not arguments.json:
+        if arguments.report is not None:
+            say(f"Report: {escaped(str(arguments.report / 'index.html'))}")
+        for name in ("csv", "parquet", "mcap", "runs"):
+            path: Path | None = getattr(arguments, name)
+            if path is not None:
+                say(f"Wrote {escaped(str(path))}.")

@@ -1,0 +1,216 @@
+"""Events as JSON, CSV, Parquet and MCAP files, and the runs of recordings as a replay wrote them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from stride_ros.errors import ConfigError
+from stride_ros.events.record import OFFSET, RETRACTED, Event
+from stride_ros.events.search import Found
+from stride_ros.events.times import SECOND, iso_time
+from stride_ros.text import topics
+from stride_ros.user_files.output import make_folder, whole_file, write_whole
+
+SCHEMA = "stride_ros/events/1"
+_ONSET, _UPDATE = 0, 1  # states of ActivationSpan
+_STATES = {OFFSET: 2, RETRACTED: 3}
+_STATUSES = {"ok": 0, "error": 1, "skipped": 2}
+# Columns of tables, with their types in Parquet.
+_COLUMNS = {
+    "key": "string",
+    "origin": "string",
+    "camera": "string",
+    "watch": "string",
+    "query": "string",
+    "span_id": "int64",
+    "start": "string",
+    "end": "string",
+    "start_ns": "int64",
+    "end_ns": "int64",
+    "start_seconds": "float64",
+    "end_seconds": "float64",
+    "confidence": "float64",
+    "state": "string",
+    "sentence": "string",
+    "status": "string",
+    "error": "string",
+    "speaker": "string",
+    "model": "string",
+    "picture": "bool_",
+    "pose_frame": "string",
+    **{f"pose_{name}": "float64" for name in ("x", "y", "z", "qx", "qy", "qz", "qw")},
+}
+
+
+def to_json(found: Found) -> str:
+    """What was found as one JSON document."""
+    events = [_entry(event) for event in found.events]
+    document = {"schema": SCHEMA, "total": found.total, "events": events}
+    return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+
+
+def write_csv(path: Path, events: Sequence[Event]) -> None:
+    """Write a table with a row for each event. SourceError."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(_COLUMNS), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(map(_row, events))
+    write_whole(path, text.getvalue())
+
+
+def write_parquet(path: Path, events: Sequence[Event]) -> None:
+    """Write the same table as Parquet. ConfigError without pyarrow, SourceError."""
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        raise ConfigError(
+            "Parquet needs the package 'pyarrow'; install it with: pip install pyarrow, or write --csv."
+        ) from error
+    schema = pyarrow.schema([(name, getattr(pyarrow, kind)()) for name, kind in _COLUMNS.items()])
+    with whole_file(path) as beside:
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(list(map(_row, events)), schema), beside)
+
+
+def write_mcap(path: Path, events: Sequence[Event], picture: Callable[[str], bytes | None]) -> None:
+    """Write an MCAP file with the spans, the commentary and the pictures, for viewers and other tools.
+
+    Each event is an ONSET and, where it is over, an OFFSET or RETRACTED, else an UPDATE. SourceError.
+    """
+    from stride_ros.bags import messages
+    from stride_ros.bags.writer import BagWriter
+
+    written: list[tuple[int, str, Any]] = []
+    for event in events:
+        onset = event.onset_ns if event.onset_ns is not None else event.start_ns
+        last = max(event.stamp_ns if event.stamp_ns is not None else event.known_end_ns, onset)
+        for state, stamp in ((_ONSET, onset), (_STATES.get(event.state, _UPDATE), last)):
+            span = messages.span(
+                event.span_id,
+                state,
+                event.query,
+                start=event.start_ns,
+                end=min(event.known_end_ns, stamp) if state == _ONSET else event.known_end_ns,
+                stamp=stamp,
+                frame_id=event.frame_id,
+                confidence=event.confidence,
+                onset=onset,
+                watch=event.watch,
+                camera=event.camera,
+                respond=event.respond,
+                model=event.model,
+            )
+            written.append((stamp, topics.under(topics.NAMESPACE, topics.SPAN), span))
+        if event.status or event.sentence:
+            said = messages.commentary(
+                event.span_id,
+                event.query,
+                event.sentence,
+                stamp=onset,
+                frame_id=event.frame_id,
+                model=event.speaker,
+                status=_STATUSES.get(event.status, 0),
+                error=event.error,
+                watch=event.watch,
+                camera=event.camera,
+                frame_stamps=event.shown_ns,
+            )
+            written.append((onset, topics.under(topics.NAMESPACE, topics.COMMENTARY), said))
+        if event.has_picture and (jpeg := picture(event.key)) is not None:
+            topic = topics.compressed(topics.of_camera(event.camera, topics.EVENT_PICTURE))
+            image = messages.jpeg_image(jpeg, onset, event.frame_id)
+            written.append((onset, topics.under(topics.NAMESPACE, topic), image))
+    with whole_file(path) as beside, TemporaryDirectory(dir=beside.parent, prefix=".events.") as place:
+        with BagWriter(Path(place) / "events") as bag:
+            for stamp, topic, message in sorted(written, key=lambda item: item[0]):
+                bag.write(topic, message, stamp)
+        (file,) = (Path(place) / "events").glob("*.mcap")
+        os.replace(file, beside)
+
+
+def write_runs(folder: Path, origins: Sequence[str], run: Callable[[str], str | None]) -> list[str]:
+    """Write the JSON of these recordings into a folder, as a replay wrote it; those of which none is kept.
+
+    Raises SourceError.
+    """
+    make_folder(folder)
+    missing: list[str] = []
+    taken: set[str] = set()
+    for origin in origins:
+        document = run(origin)
+        if document is None:
+            missing.append(origin)
+            continue
+        stem = re.sub(r"[^\w.-]", "_", Path(origin).name)[:100] or "recording"
+        name, number = f"{stem}.json", 1
+        while name in taken:
+            number += 1
+            name = f"{stem}-{number}.json"
+        taken.add(name)
+        write_whole(folder / name, document)
+    return missing
+
+
+def _entry(event: Event) -> dict[str, Any]:
+    """An event as JSON."""
+    pose = event.pose
+    return {
+        "key": event.key,
+        "origin": event.origin,
+        "camera": event.camera,
+        "watch": event.watch,
+        "query": event.query,
+        "span_id": event.span_id,
+        "start": iso_time(event.start_ns),
+        "end": iso_time(event.end_ns),
+        "start_ns": event.start_ns,
+        "end_ns": event.end_ns,
+        **_in_recording(event),
+        "confidence": round(event.confidence, 4),
+        "state": event.state,
+        "sentence": event.sentence,
+        "status": event.status,
+        "error": event.error,
+        "speaker": event.speaker,
+        "model": event.model,
+        "picture": event.has_picture,
+        "pose": None
+        if pose is None
+        else {
+            "frame": pose.frame,
+            "position": list(pose.position),
+            "orientation": list(pose.orientation),
+            "stamp_ns": pose.stamp_ns,
+        },
+    }
+
+
+def _in_recording(event: Event) -> dict[str, float | None]:
+    """Seconds from the first image of the recording."""
+    if event.first_ns is None:
+        return {"start_seconds": None, "end_seconds": None}
+    return {
+        "start_seconds": round((event.start_ns - event.first_ns) / SECOND, 4),
+        "end_seconds": None if event.end_ns is None else round((event.end_ns - event.first_ns) / SECOND, 4),
+    }
+
+
+def _row(event: Event) -> dict[str, Any]:
+    """An event as a row of a table."""
+    entry = _entry(event)
+    pose = entry.pop("pose")
+    numbers = [None] * 7 if pose is None else [*pose["position"], *pose["orientation"]]
+    names = [name for name in _COLUMNS if name.startswith("pose_")][1:]
+    return {
+        **entry,
+        "pose_frame": None if pose is None else pose["frame"],
+        **dict(zip(names, numbers, strict=True)),
+    }

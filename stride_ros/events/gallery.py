@@ -1,0 +1,220 @@
+"""index.html of a set of events: a tile each, to be filtered and sorted in a browser, without a server.
+
+The page holds the texts; the pictures lie beside it and are loaded as they are scrolled to. Nothing is
+fetched from elsewhere.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime, timezone
+from hashlib import blake2b
+from pathlib import Path
+
+from stride_ros.events.gallery_script import SCRIPT, STYLE
+from stride_ros.events.record import OPEN, RETRACTED, Event
+from stride_ros.pages.page import page, shown
+from stride_ros.terminal import printable
+from stride_ros.text.foreign import visible
+from stride_ros.text.wording import counted
+from stride_ros.user_files.output import make_folder, unwritable, write_whole
+
+INDEX, PICTURES = "index.html", "pictures"
+MAX_BYTES = 9_500_000  # of the events in the page, of which a browser makes tiles without a stall
+_LONGEST = 400  # characters of a text on a tile
+_MOST_ERRORS = 1000
+_DATED = 10**18  # ns since 1970, in 2001; earlier stamps count from some start and are no dates
+_NAME = re.compile(r"[0-9a-f]{24}\.jpg")
+_STATES = {OPEN: "not seen to end", RETRACTED: "retracted as a false alarm"}
+
+
+def _no_command(event: Event) -> str | None:
+    return None
+
+
+def write_gallery(
+    folder: str | Path,
+    events: Iterable[Event],
+    picture: Callable[[Event], bytes | None],
+    *,
+    title: str,
+    lead: str,
+    errors: Sequence[tuple[str, str]] = (),
+    command: Callable[[Event], str | None] = _no_command,
+) -> Path:
+    """Write `folder`/index.html and `folder`/pictures, which are made or brought up to date; its path.
+
+    `picture`: the JPEG of an event. `title`, `lead`: what stands above. `errors`: what could not be read, and
+    why. `command`: what replays an event. The page is at most about 10 MB: events beyond that are left out,
+    and it says so. Raises SourceError when something cannot be written.
+    """
+    folder = Path(folder)
+    pictures = folder / PICTURES
+    make_folder(pictures)
+    kept: set[str] = set()
+
+    def named(event: Event) -> str:
+        jpeg = picture(event)
+        if not jpeg:
+            return ""
+        name = f"{blake2b(jpeg, digest_size=12).hexdigest()}.jpg"
+        kept.add(name)
+        _write_picture(pictures / name, jpeg)
+        return name.removesuffix(".jpg")
+
+    index = folder / INDEX
+    write_whole(index, _html(events, named, title, lead, errors, command))
+    _remove_others(pictures, kept)
+    return index
+
+
+def _html(
+    events: Iterable[Event],
+    named: Callable[[Event], str],
+    title: str,
+    lead: str,
+    errors: Sequence[tuple[str, str]],
+    command: Callable[[Event], str | None],
+) -> str:
+    queries, origins, cameras = _Names(), _Names(), _Names()
+    rows: list[str] = []
+    size = left_out = 0
+    for event in events:
+        if size > MAX_BYTES:
+            left_out += 1
+            continue
+        first = event.first_ns if event.first_ns is not None else event.start_ns
+        row = [
+            queries[event.query],
+            origins[event.origin],
+            cameras[event.camera],
+            round((event.start_ns - first) / 1e9, 3),
+            None if event.end_ns is None else round((event.end_ns - first) / 1e9, 3),
+            _date(event.start_ns),
+            event.start_ns // 1_000_000,  # ms, which a browser's numbers hold exactly
+            round(event.confidence, 4),
+            _STATES.get(event.state, ""),
+            visible(event.sentence, _LONGEST) if event.sentence else "",
+            named(event),
+            printable(command(event) or ""),
+        ]
+        rows.append(_json(row))
+        size += len(rows[-1].encode())
+    names = f'"queries":{_json(queries.list)},"origins":{_json(origins.list)},"cameras":{_json(cameras.list)}'
+    listed = ",\n".join(rows)
+    body = [
+        f'<style>{STYLE}</style><header><h1>{shown(title)}</h1><p class="lead">{shown(lead)}</p></header>',
+        '<noscript><p class="notice">A script shows the events; allow it for this page.</p></noscript>',
+    ]
+    if left_out:
+        body.append(
+            f'<p class="notice">{counted(left_out, "further event")} had no room on this page; find them with'
+            " <code>stride-ros find</code>.</p>"
+        )
+    body += [
+        *_errors(errors),
+        _bar(queries.list, origins.list),
+        '<section id="tiles" class="spans"></section><div id="end"></div>',
+        "<footer>Times are minutes and seconds from the first frame of each recording. Made by stride_ros."
+        "</footer>",
+        f'<script type="application/json" id="data">{{{names},"events":[\n{listed}\n]}}</script>',
+        f"<script>{SCRIPT}</script>",
+    ]
+    return page(title, "\n".join(body))
+
+
+class _Names:
+    """Texts by number, so that each stands in the page once."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[str, int] = {}
+
+    def __getitem__(self, name: str) -> int:
+        return self._numbers.setdefault(name, len(self._numbers))
+
+    @property
+    def list(self) -> list[str]:
+        """The texts, made such that they do not act on their reader."""
+        return [printable(name) for name in self._numbers]
+
+
+def _json(value: object) -> str:
+    """JSON inside an HTML page: nothing in it ends the element."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
+
+
+def _date(stamp_ns: int) -> str:
+    if stamp_ns < _DATED:
+        return ""
+    return datetime.fromtimestamp(stamp_ns // 10**9, timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _bar(queries: Sequence[str], origins: Sequence[str]) -> str:
+    return (
+        '<form class="bar" onsubmit="return false">'
+        f"{_select('query', 'Query', _choices('all queries', queries))}"
+        f"{_select('origin', 'Recording', _choices('all recordings', origins))}"
+        '<label>Words<input id="text" type="search" autocomplete="off" placeholder="of sentence or query">'
+        "</label>"
+        f"{_select('order', 'Order', _ORDERS)}"
+        '<output id="count" aria-live="polite"></output></form>'
+    )
+
+
+_ORDERS = (("confidence", "most confident first"), ("newest", "newest first"), ("oldest", "oldest first"))
+
+
+def _choices(every: str, names: Sequence[str]) -> Iterator[tuple[str, str]]:
+    yield "", every
+    numbered = sorted(enumerate(names), key=lambda pair: pair[1])
+    yield from ((str(number), name) for number, name in numbered)
+
+
+def _select(name: str, label: str, choices: Iterable[tuple[str, str]]) -> str:
+    # A browser keeps what was chosen when a page is loaded again, unless told not to.
+    options = "".join(f'<option value="{value}">{shown(text)}</option>' for value, text in choices)
+    return f'<label>{label}<select id="{name}" autocomplete="off">{options}</select></label>'
+
+
+def _errors(errors: Sequence[tuple[str, str]]) -> Iterator[str]:
+    if not errors:
+        return
+    rows = "".join(
+        f'<tr><td dir="auto">{shown(place)}</td><td dir="auto">{shown(sentence)}</td></tr>'
+        for place, sentence in errors[:_MOST_ERRORS]
+    )
+    more = f"<p>And {len(errors) - _MOST_ERRORS} more.</p>" if len(errors) > _MOST_ERRORS else ""
+    yield (
+        f'<details class="card errors"{" open" if len(errors) <= 5 else ""}><summary>'
+        f"{counted(len(errors), 'recording')} could not be used</summary>"
+        f"<table><tr><th>recording</th><th>reason</th></tr>{rows}</table>{more}</details>"
+    )
+
+
+def _write_picture(path: Path, jpeg: bytes) -> None:
+    """Write a picture whose name says its content, unless it is there."""
+    try:
+        if path.exists() and path.stat().st_size == len(jpeg):
+            return
+        beside = path.with_name(f".{secrets.token_hex(8)}.jpg")
+        try:
+            beside.write_bytes(jpeg)
+            os.replace(beside, path)
+        finally:
+            beside.unlink(missing_ok=True)
+    except OSError as error:
+        raise unwritable(path, error) from error
+
+
+def _remove_others(pictures: Path, kept: set[str]) -> None:
+    """Remove pictures of an earlier page; files of others stay."""
+    try:
+        for path in pictures.iterdir():
+            if path.name not in kept and _NAME.fullmatch(path.name):
+                path.unlink(missing_ok=True)
+    except OSError as error:
+        raise unwritable(pictures, error) from error

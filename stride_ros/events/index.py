@@ -1,0 +1,39 @@
+"""What the full text index holds of an event."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import NamedTuple
+
+from stride_ros.events.record import RETRACTED
+from stride_ros.events.words import indexed
+
+
+class Indexed(NamedTuple):
+    """The words of a row, and the numbers of its names."""
+
+    row: int
+    query: str
+    sentence: str
+    state: str
+    camera: int
+    watch: int
+    origin: int
+
+
+def write_index(connection: sqlite3.Connection, entry: Indexed, delete: bool) -> None:
+    """Add an entry, or delete it, for which it must be as it was added: the index keeps no texts."""
+    marks = [mark(column, getattr(entry, column)) for column in ("camera", "watch", "origin")]
+    if entry.state == RETRACTED:
+        marks.append(RETRACTED)
+    values = (entry.row, indexed(entry.query), indexed(entry.sentence), " ".join(marks))
+    if delete:
+        command = "INSERT INTO words (words, rowid, query, sentence, marks) VALUES ('delete', ?, ?, ?, ?)"
+    else:
+        command = "INSERT INTO words (rowid, query, sentence, marks) VALUES (?, ?, ?, ?)"
+    connection.execute(command, values)
+
+
+def mark(column: str, number: int) -> str:
+    """The word for a camera, watch or origin, by the number of its name."""
+    return f"{column[0]}{number}"

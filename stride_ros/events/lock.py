@@ -1,0 +1,45 @@
+"""One writer for each log: a lock that ends with its process, whatever ends that."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+from contextlib import suppress
+from pathlib import Path
+
+from stride_ros.events.database import EventLogError
+
+
+class WriterLock:
+    """Held from the construction until `release`. EventLogError while another program holds it."""
+
+    def __init__(self, log: Path) -> None:
+        # Of a file of its own: closing any handle of the database would end SQLite's locks in this process.
+        path = log.with_name(log.name + "-writer")
+        try:
+            # Who cannot read the log shall not hold its lock either.
+            mode = stat.S_IMODE(log.stat().st_mode) if log.exists() else 0o644
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
+        except OSError as error:
+            raise EventLogError(
+                f"{log} cannot be written ({error.strerror}); choose a place that can be written."
+            ) from error
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            holder = os.read(self._file, 20).decode(errors="replace").strip()
+            os.close(self._file)
+            raise EventLogError(
+                f"{log} is being written by another program{f' (process {holder})' if holder else ''}; "
+                "stop that one, or choose another file."
+            ) from error
+        with suppress(OSError):  # a full disk: then the holder has no number
+            os.ftruncate(self._file, 0)
+            os.write(self._file, str(os.getpid()).encode())
+
+    def release(self) -> None:
+        """Let others write."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1

@@ -1,0 +1,331 @@
+"""Write a log of events: the one writer of its file."""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+import time
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from stride_ros.errors import ConfigError
+from stride_ros.events.database import check_place, open_for_writing, told
+from stride_ros.events.index import Indexed, write_index
+from stride_ros.events.lock import WriterLock
+from stride_ros.events.record import OPEN, RETRACTED, Event, Pose
+from stride_ros.events.retention import MIN_BYTES, Retention
+from stride_ros.events.rows import COLUMNS, ID_SLACK, details_of, event_of, signed
+from stride_ros.text.foreign import mended
+from stride_ros.user_files.paths import given_path
+
+_CLOCK_SET = 1_600_000_000  # s since 1970; a computer that knows an earlier time does not know the time
+_UNCOMMITTED = 1 << 19  # bytes that wait for a commit where the size of the log is limited
+_EVENT_BYTES = 1000  # of an event without its picture, about
+
+
+class EventLog:
+    """Writes events; what is written is kept for good by `commit` and `close`.
+
+    One program at a time writes a log, and any number read it meanwhile. After an error nothing since the
+    last commit is kept, and the log may be used again. Every call raises EventLogError.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        keep_days: float | None = None,
+        keep_bytes: int | None = None,
+        synchronous: str = "FULL",
+    ) -> None:
+        """Open or make the file. `keep_days`: age at which events go, counted from when they were written.
+
+        `keep_bytes`: most that the log takes on the disk, at least 16 MB: pictures beyond half of it go, then
+        events, those first that were written first. `synchronous`: "FULL" keeps what was committed also when
+        the power fails; with "NORMAL" the last commits may be lost then.
+        """
+        if synchronous not in ("FULL", "NORMAL"):
+            raise ConfigError(f"synchronous cannot be {synchronous!r}; use FULL or NORMAL.")
+        if keep_days is not None and not (math.isfinite(keep_days) and keep_days > 0):
+            raise ConfigError(f"keep_days cannot be {keep_days}; use a number of days above 0.")
+        if keep_bytes is not None and keep_bytes < MIN_BYTES:
+            raise ConfigError(f"keep_bytes cannot be {keep_bytes}; use {MIN_BYTES} (16 MB) or more.")
+        self.path = given_path(path)
+        check_place(self.path)
+        self._lock = WriterLock(self.path)
+        try:
+            self._connection = open_for_writing(self.path, synchronous)
+        except BaseException:
+            self._lock.release()
+            raise
+        self._retention = Retention(self._connection, keep_days, keep_bytes)
+        self._waiting = 0  # bytes, about
+        self._names: dict[str, int] = {}
+        with self._writing():
+            self._retention.apply()
+        self.commit()
+
+    def put(self, event: Event) -> None:
+        """Insert an event, or replace the one with its key.
+
+        A sentence, a pose and a picture that are there stay where the new event has none, and an event that
+        is over does not begin again.
+        """
+        with self._writing():
+            known = self._row(event.key)
+            if known is None:
+                self._insert(event)
+            else:
+                self._replace(*known, event)
+        self._wrote(_EVENT_BYTES)
+
+    def say(
+        self,
+        key: str,
+        sentence: str,
+        *,
+        status: str = "ok",
+        error: str = "",
+        speaker: str = "",
+        shown_ns: tuple[int, ...] = (),
+    ) -> bool:
+        """Write the final commentary on an event; False, and nothing is written, where there is none."""
+        with self._writing():
+            known = self._row(key)
+            if known is None:
+                return False
+            told_event = replace(
+                known[1],
+                sentence=sentence,
+                status=status,
+                error=error,
+                speaker=speaker or known[1].speaker,
+                shown_ns=shown_ns,
+            )
+            self._replace(*known, told_event)
+        self._wrote(len(sentence))
+        return True
+
+    def place(self, key: str, pose: Pose) -> None:
+        """Write where the robot was at an event; one that is not there is left alone."""
+        with self._writing():
+            known = self._row(key)
+            if known is not None:
+                self._replace(*known, replace(known[1], pose=pose))
+
+    def picture(self, key: str, jpeg: bytes) -> None:
+        """Keep the picture of an event; one that is not there is left alone."""
+        with self._writing():
+            found = self._execute("SELECT id FROM contents WHERE key = ?", key).fetchone()
+            if found is None:
+                return
+            self._execute("INSERT OR REPLACE INTO pictures VALUES (?, ?)", found[0], jpeg)
+            self._execute("UPDATE contents SET picture = ? WHERE id = ?", len(jpeg), found[0])
+        self._wrote(len(jpeg))
+
+    def run(self, origin: str, document: str) -> None:
+        """Keep the JSON that a replay of a recording wrote, so that it can be exported again."""
+        with self._writing():
+            packed = zlib.compress(document.encode("utf-8", "backslashreplace"))
+            self._execute("INSERT OR REPLACE INTO runs VALUES (?, ?)", self._name(origin), packed)
+        self._wrote(len(packed))
+
+    def remove(self, origin: str) -> None:
+        """Remove all events of a recording or robot, together with what is written up to the next commit."""
+        with self._writing():
+            number = self._name(origin)
+            ids = [row[0] for row in self._execute("SELECT id FROM events WHERE origin = ?", number)]
+            self._retention.remove(ids)
+            self._execute("DELETE FROM runs WHERE origin = ?", number)
+
+    def open_events(self, origin: str) -> tuple[Event, ...]:
+        """The events of a robot that nobody saw end."""
+        query = f"SELECT {COLUMNS} FROM found WHERE state = ? AND origin = ? AND end_ns IS NULL"
+        with told(self.path, "read"):
+            return tuple(map(event_of, self._execute(query, OPEN, mended(origin))))
+
+    def commit(self) -> None:
+        """Keep what was written, and let go of what is too old or too much."""
+        with told(self.path, "written"):
+            try:
+                if self._connection.in_transaction:
+                    self._retention.apply()
+                    self._connection.execute("COMMIT")
+                    self._retention.tidy()
+            except BaseException:
+                self._roll_back()
+                raise
+        self._waiting = 0
+
+    def close(self) -> None:
+        """Commit and close the file; others may write it then."""
+        try:
+            self.commit()
+        finally:
+            try:
+                with told(self.path, "written"):
+                    self._connection.close()
+            finally:
+                self._lock.release()
+
+    @property
+    def size(self) -> int:
+        """Bytes that the log takes on the disk, with what SQLite keeps beside it."""
+        total = 0
+        for end in ("", "-wal", "-shm"):
+            with suppress(OSError):
+                total += self.path.with_name(self.path.name + end).stat().st_size
+        return total
+
+    @property
+    def count(self) -> int:
+        """Number of events."""
+        with told(self.path, "read"):
+            return int(self._execute("SELECT count(*) FROM events").fetchone()[0])
+
+    def __enter__(self) -> EventLog:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        if kind is not None:
+            self._roll_back()  # what an error cut off is not kept half
+        self.close()
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        with told(self.path, "written"):
+            try:
+                if not self._connection.in_transaction:
+                    self._connection.execute("BEGIN IMMEDIATE")
+                yield
+            except BaseException:
+                self._roll_back()
+                raise
+
+    def _roll_back(self) -> None:
+        self._names.clear()
+        self._waiting = 0
+        with suppress(sqlite3.Error):
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+
+    def _wrote(self, size: int) -> None:
+        self._waiting += size
+        if self._retention.limited and self._waiting > _UNCOMMITTED:
+            self.commit()
+
+    def _execute(self, query: str, *values: object) -> sqlite3.Cursor:
+        return self._connection.execute(query, values)
+
+    def _row(self, key: str) -> tuple[int, Event] | None:
+        row = self._execute(f"SELECT id, {COLUMNS} FROM found WHERE key = ?", mended(key)).fetchone()
+        return (row[0], event_of(row[1:])) if row is not None else None
+
+    def _name(self, name: str) -> int:
+        name = mended(name)
+        if name not in self._names:
+            self._execute("INSERT OR IGNORE INTO names (name) VALUES (?)", name)
+            self._names[name] = self._execute("SELECT id FROM names WHERE name = ?", name).fetchone()[0]
+        return self._names[name]
+
+    def _insert(self, event: Event) -> None:
+        row = self._free_id(event.start_ns)
+        now = int(time.time())
+        self._execute(
+            "INSERT INTO events (id, watch, camera, query, origin, start_ns, end_ns, confidence, state)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            row,
+            *self._values(event),
+        )
+        self._execute(
+            "INSERT INTO contents (id, key, seq, written, span_id, sentence, details)"
+            " VALUES (?, ?, (SELECT coalesce(max(seq), 0) + 1 FROM contents), ?, ?, ?, ?)",
+            row,
+            mended(event.key),
+            now if now > _CLOCK_SET else 0,
+            signed(event.span_id),
+            mended(event.sentence),
+            details_of(event),
+        )
+        self._index(row, event)
+
+    def _replace(self, row: int, known: Event, event: Event) -> None:
+        event = _merged(known, event)
+        if event == known:
+            return
+        new = row if event.start_ns == known.start_ns else self._free_id(event.start_ns)
+        anew = new != row or _found_by(event) != _found_by(known)
+        if anew:
+            self._index(row, known, delete=True)
+        self._execute(
+            "UPDATE events SET id = ?, watch = ?, camera = ?, query = ?, origin = ?, start_ns = ?,"
+            " end_ns = ?, confidence = ?, state = ? WHERE id = ?",
+            new,
+            *self._values(event),
+            row,
+        )
+        self._execute(
+            "UPDATE contents SET id = ?, span_id = ?, sentence = ?, details = ? WHERE id = ?",
+            new,
+            signed(event.span_id),
+            mended(event.sentence),
+            details_of(event),
+            row,
+        )
+        if new != row:
+            self._execute("UPDATE pictures SET id = ? WHERE id = ?", new, row)
+        if anew:
+            self._index(new, event)
+
+    def _values(self, event: Event) -> tuple[Any, ...]:
+        names = (event.watch, event.camera, event.query, event.origin)
+        return *map(self._name, names), event.start_ns, event.end_ns, event.confidence, event.state
+
+    def _index(self, row: int, event: Event, *, delete: bool = False) -> None:
+        numbers = [self._name(name) for name in (event.camera, event.watch, event.origin)]
+        write_index(
+            self._connection, Indexed(row, event.query, event.sentence, event.state, *numbers), delete
+        )
+
+    def _free_id(self, start: int) -> int:
+        """The start, or the next number that no event near it has."""
+        if self._execute("SELECT 1 FROM events WHERE id = ?", start).fetchone() is None:
+            return start
+        last = start + ID_SLACK
+        found = self._execute("SELECT max(id) FROM events WHERE id >= ? AND id < ?", start, last).fetchone()
+        row = int(found[0]) + 1
+        while self._execute("SELECT 1 FROM events WHERE id = ?", row).fetchone() is not None:
+            row += 1
+        return row
+
+
+def _found_by(event: Event) -> tuple[str, ...]:
+    """What the index has of an event."""
+    retracted = RETRACTED if event.state == RETRACTED else ""
+    return event.query, event.sentence, event.camera, event.watch, event.origin, retracted
+
+
+def _merged(known: Event, event: Event) -> Event:
+    """The event with what only the known one tells."""
+    if known.state != OPEN and event.state == OPEN:
+        return known
+    if not (event.sentence or event.status):
+        event = replace(
+            event,
+            sentence=known.sentence,
+            status=known.status,
+            error=known.error,
+            speaker=known.speaker,
+            shown_ns=known.shown_ns,
+        )
+    return replace(
+        event,
+        has_picture=known.has_picture,
+        pose=event.pose or known.pose,
+        onset_ns=known.onset_ns if event.onset_ns is None else event.onset_ns,
+        first_ns=known.first_ns if event.first_ns is None else event.first_ns,
+    )

@@ -1,0 +1,71 @@
+"""Events as rows of the file, and back."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+from typing import Any
+
+from stride_ros.events.record import Event, Pose
+
+# Fields of an event without a column of their own.
+_DETAILS = (
+    "onset_ns",
+    "latest_ns",
+    "stamp_ns",
+    "first_ns",
+    "frame_id",
+    "model",
+    "respond",
+    "status",
+    "error",
+    "speaker",
+    "shown_ns",
+    "pose",
+)
+_USUAL = {field.name: field.default for field in fields(Event) if field.name in _DETAILS}
+# Ids of events that begin at one time are the next free ones, within a stretch of so many.
+ID_SLACK = 1_000_000
+_OWN = (
+    "key",
+    "span_id",
+    "watch",
+    "camera",
+    "query",
+    "origin",
+    "start_ns",
+    "end_ns",
+    "confidence",
+    "state",
+    "sentence",
+)
+COLUMNS = ", ".join((*_OWN, "picture", "details"))
+
+
+def details_of(event: Event) -> str:
+    """The other fields as JSON."""
+    given = {name: getattr(event, name) for name in _DETAILS if getattr(event, name) != _USUAL[name]}
+    if event.pose is not None:
+        pose = event.pose
+        given["pose"] = [pose.frame, *pose.position, *pose.orientation, pose.stamp_ns]
+    return json.dumps(given, ensure_ascii=False)
+
+
+def event_of(row: tuple[Any, ...]) -> Event:
+    """The event of a row with COLUMNS."""
+    *values, picture, details = row
+    given: dict[str, Any] = json.loads(details)
+    if pose := given.pop("pose", None):
+        frame, x, y, z, *rest = pose
+        given["pose"] = Pose(frame, (x, y, z), tuple(rest[:4]), rest[4])
+    if "shown_ns" in given:
+        given["shown_ns"] = tuple(given["shown_ns"])
+    own = dict(zip(_OWN, values, strict=True))
+    own["span_id"] %= 1 << 64
+    known = {name: value for name, value in given.items() if name in _USUAL}
+    return Event(**own, has_picture=picture > 0, **known)
+
+
+def signed(number: int) -> int:
+    """A 64-bit number without a sign as SQLite has it."""
+    return number - (1 << 64) if number >= 1 << 63 else number

@@ -1,0 +1,208 @@
+"""Find events in a log: by words of queries and sentences, time, camera, watch, origin and confidence."""
+
+from __future__ import annotations
+
+import sqlite3
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from stride_ros.errors import ConfigError
+from stride_ros.events.database import EventLogError, has_log, open_for_reading, told
+from stride_ros.events.index import mark
+from stride_ros.events.record import RETRACTED, Event
+from stride_ros.events.rows import COLUMNS, ID_SLACK, event_of
+from stride_ros.events.words import Term, expression, terms
+
+_Result = TypeVar("_Result")
+_SMALLEST, _LARGEST = -(1 << 63), (1 << 63) - 1
+_MARKED = 50  # alternatives that are looked up in the index of words
+
+
+@dataclass(frozen=True)
+class Search:
+    """What to find. `text`: words, "phrases" and prefix*, all of which must occur; empty: all.
+
+    `cameras`, `watches`, `origins`: any of these; empty: all. `since_ns`, `until_ns`: earliest and latest
+    start. `min_confidence`: 0 to 1. `limit`: number of events, None for all. `retracted`: whether false
+    alarms count.
+    """
+
+    text: str = ""
+    cameras: Sequence[str] = ()
+    watches: Sequence[str] = ()
+    origins: Sequence[str] = ()
+    since_ns: int | None = None
+    until_ns: int | None = None
+    min_confidence: float = 0.0
+    limit: int | None = 20
+    retracted: bool = False
+
+    def __post_init__(self) -> None:
+        """Raise ConfigError for what cannot be asked."""
+        if not 0.0 <= self.min_confidence <= 1.0:
+            raise ConfigError(f"The confidence cannot be {self.min_confidence}; use 0 to 1.")
+        if self.limit is not None and self.limit < 0:
+            raise ConfigError(f"The number of events cannot be {self.limit}; use 0 or more.")
+
+
+@dataclass(frozen=True)
+class Found:
+    """The events, newest first, and the number of all that match."""
+
+    events: tuple[Event, ...]
+    total: int
+
+
+class EventReader:
+    """Reads a log, also while it is written. Raises EventLogError. For one thread at a time."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._connection, self._still = open_for_reading(path)
+
+    def find(self, search: Search) -> Found:
+        """The newest events that match. ConfigError for a text without a word."""
+        wanted = terms(search.text)
+
+        def ask(connection: sqlite3.Connection) -> Found:
+            connection.execute("BEGIN")  # the count and the events are of one moment
+            try:
+                return _find(connection, search, wanted)
+            finally:
+                connection.execute("COMMIT")
+
+        return self._read(ask)
+
+    def picture(self, key: str) -> bytes | None:
+        """The JPEG of an event; None where there is none."""
+        row = self._one("SELECT jpeg FROM pictures JOIN contents USING (id) WHERE key = ?", key)
+        return bytes(row[0]) if row is not None else None
+
+    def event(self, key: str) -> Event | None:
+        """The event of this key."""
+        row = self._one(f"SELECT {COLUMNS} FROM found WHERE key = ?", key)
+        return event_of(row) if row is not None else None
+
+    def run(self, origin: str) -> str | None:
+        """The JSON that a replay of this recording wrote; None where none is kept."""
+        row = self._one("SELECT document FROM runs JOIN names ON id = origin WHERE name = ?", origin)
+        return zlib.decompress(row[0]).decode() if row is not None else None
+
+    def origins(self) -> tuple[str, ...]:
+        """The recordings and robots, in order of their names."""
+        query = (
+            "SELECT name FROM names n WHERE EXISTS (SELECT 1 FROM events WHERE origin = n.id)"
+            " OR EXISTS (SELECT 1 FROM runs WHERE origin = n.id) ORDER BY name"
+        )
+        return tuple(name for (name,) in self._read(lambda connection: connection.execute(query).fetchall()))
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+    def __enter__(self) -> EventReader:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def _one(self, query: str, *values: object) -> tuple[Any, ...] | None:
+        row: tuple[Any, ...] | None = self._read(
+            lambda connection: connection.execute(query, values).fetchone()
+        )
+        return row
+
+    def _read(self, ask: Callable[[sqlite3.Connection], _Result]) -> _Result:
+        """Ask; once more where somebody began to write the file as it was read as one at rest."""
+        for _ in range(3):
+            if self._still and has_log(self.path):
+                self._connection.close()
+                self._connection, self._still = open_for_reading(self.path)
+            failure: EventLogError | None = None
+            try:
+                with told(self.path, "read"):
+                    result = ask(self._connection)
+            except EventLogError as error:
+                failure = error
+            if self._still and has_log(self.path):
+                continue
+            if failure is not None:
+                raise failure
+            return result
+        raise EventLogError(f"{self.path} cannot be read, since it is begun anew all the time; try again.")
+
+
+@dataclass(frozen=True)
+class _Conditions:
+    """A search as conditions of SQL with their values: `match` of the index of words, `others` of a row."""
+
+    match: str
+    others: str
+    values: tuple[object, ...]
+
+
+def _find(connection: sqlite3.Connection, search: Search, wanted: list[Term]) -> Found:
+    conditions = _conditions(connection, search, wanted)
+    if conditions is None:
+        return Found((), 0)
+    if wanted:
+        first = _SMALLEST if search.since_ns is None else _fitted(search.since_ns)
+        last = _LARGEST if search.until_ns is None else _fitted(search.until_ns + ID_SLACK)
+        table = "words" + (" CROSS JOIN events e ON e.id = words.rowid" if conditions.others else "")
+        where = f"words MATCH ? AND words.rowid BETWEEN ? AND ?{conditions.others}"
+        values: tuple[object, ...] = (conditions.match, first, last, *conditions.values)
+        row = "words.rowid"
+    else:
+        # This index has all that is asked for, so that the rows themselves are not walked through.
+        table, where, row = "events e INDEXED BY events_facets", f"1{conditions.others}", "e.id"
+        values = conditions.values
+    total: int = connection.execute(f"SELECT count(*) FROM {table} WHERE {where}", values).fetchone()[0]
+    limit = -1 if search.limit is None else search.limit
+    newest = f"SELECT {row} AS i FROM {table} WHERE {where} ORDER BY {row} DESC LIMIT ?"
+    rows = connection.execute(
+        f"SELECT {COLUMNS} FROM ({newest}) CROSS JOIN found ON found.id = i", (*values, limit)
+    )
+    events = sorted(map(event_of, rows), key=lambda event: (event.start_ns, event.key), reverse=True)
+    return Found(tuple(events), total)
+
+
+def _conditions(connection: sqlite3.Connection, search: Search, wanted: list[Term]) -> _Conditions | None:
+    """None where a name is asked for that no event has."""
+    match, others = f"{{query sentence}}:({expression(wanted)})", ""
+    values: list[object] = []
+    for column, names in (("camera", search.cameras), ("watch", search.watches), ("origin", search.origins)):
+        if not names:
+            continue
+        numbers = [
+            row[0]
+            for name in dict.fromkeys(names)
+            for row in connection.execute("SELECT id FROM names WHERE name = ?", (name,))
+        ]
+        if not numbers:
+            return None
+        if wanted and len(numbers) <= _MARKED:
+            match += f" AND marks:({' OR '.join(mark(column, number) for number in numbers)})"
+        else:
+            others += f" AND e.{column} IN ({','.join(map(str, numbers))})"
+    if not search.retracted:
+        if wanted:
+            match = f"({match}) NOT marks:({RETRACTED})"
+        else:
+            others += " AND e.state <> ?"
+            values.append(RETRACTED)
+    for condition, value in (("start_ns >= ?", search.since_ns), ("start_ns <= ?", search.until_ns)):
+        if value is not None:
+            others += f" AND e.{condition}"
+            values.append(_fitted(value))
+    if search.min_confidence > 0.0:
+        others += " AND e.confidence >= ?"
+        values.append(search.min_confidence)
+    return _Conditions(match, others, tuple(values))
+
+
+def _fitted(stamp: int) -> int:
+    """The stamp, or the nearest one that SQLite has."""
+    return min(max(stamp, _SMALLEST), _LARGEST)

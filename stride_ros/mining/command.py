@@ -1,0 +1,207 @@
+"""`stride-ros mine`: every event in thousands of recordings, kept in one folder and shown on one page."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stride_ros.errors import ConfigError
+from stride_ros.process.threads import AUTO, SMALL_MODEL, available_cores
+from stride_ros.replay import DEFAULT_MODEL
+from stride_ros.replay.command import add_decision_options, chosen_backend
+from stride_ros.terminal import Progress, say, tell_notes
+from stride_ros.text.wording import counted, escaped
+from stride_ros.user_files.paths import path_argument
+
+if TYPE_CHECKING:
+    from stride_ros.mining.driver import Driver, Tally
+    from stride_ros.mining.finding import Recording
+    from stride_ros.mining.output import Output
+    from stride_ros.mining.pool import Pool
+    from stride_ros.mining.settings import Settings
+
+_STREAMS, _STREAMS_ON_GPU = 4, 16  # recordings that a worker mines together
+_MOST_TOLD = 10  # recordings that cannot be used
+
+
+def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
+    """Add `mine`."""
+    parser = subparsers.add_parser(
+        "mine",
+        help="find every event in many recordings",
+        description="Watch many recordings for the same things, several at once, and keep what is found in"
+        " OUT: events.db for `stride-ros find`, index.html to look at, runs/*.json as `replay --json` writes"
+        " them. The same command goes on where it was stopped, and does only what is missing or has changed."
+        " Exit code 1 with --strict means that a recording could not be used.",
+    )
+    parser.add_argument(
+        "paths",
+        nargs="+",
+        metavar="PATH",
+        help='a bag, a video, a folder that is searched for them, a pattern such as "drives/*.mcap", or a'
+        " .txt file with a path a line",
+    )
+    add_decision_options(parser)
+    parser.add_argument(
+        "--out", type=path_argument, required=True, metavar="DIR", help="folder of the results"
+    )
+    parser.add_argument("--strict", action="store_true", help="exit with 1 if a recording could not be used")
+    work = parser.add_argument_group("workers")
+    work.add_argument("--workers", type=_whole, metavar="N", help="processes (default: one a core or a GPU)")
+    work.add_argument(
+        "--streams-per-worker",
+        type=_whole,
+        metavar="N",
+        help=f"recordings that a worker mines together (default {_STREAMS}, {_STREAMS_ON_GPU} with a GPU)",
+    )
+    work.add_argument("--ray", metavar="ADDRESS", help="use this Ray cluster, for example auto or HOST:6379")
+    work.add_argument(
+        "--gpus-per-worker", type=float, metavar="N", help="of Ray; may be a fraction (default 1)"
+    )
+    work.add_argument("--no-ray", action="store_true", help="use plain processes also where Ray is installed")
+    parser.set_defaults(run=run)
+
+
+def _whole(text: str) -> int:
+    if text.isascii() and text.isdigit() and int(text) > 0:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"use a whole number from 1 on, not {text!r}")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Mine; 0 also where some recordings cannot be used, unless that is to count."""
+    if arguments.no_ray and arguments.ray is not None:
+        raise ConfigError("--ray and --no-ray contradict each other; leave one out.")
+    if arguments.gpus_per_worker is not None and not arguments.gpus_per_worker >= 0:
+        raise ConfigError("--gpus-per-worker must be at least 0; correct the value.")
+    from stride_ros.mining.content import Contents
+    from stride_ros.mining.driver import Driver
+    from stride_ros.mining.finding import find_recordings
+    from stride_ros.mining.output import Output
+
+    settings = _settings(arguments)
+    recordings = find_recordings(arguments.paths, arguments.out)
+    with Output(arguments.out) as output, Progress("Mining", len(recordings), "recording") as progress:
+        progress.announce("Looking at the recordings ...")
+        contents = Contents(output.journal.seen)
+        settings, small = _with_weights(settings, contents)
+        on_gpu = settings.device != "cpu" and (
+            settings.device != "auto" or arguments.ray is not None or _has_gpu()
+        )
+
+        def make_pool(waiting: int) -> Pool:
+            progress.announce("Loading ...")
+            return _pool(arguments, settings, on_gpu, small, waiting)
+
+        def report(tally: Tally) -> None:
+            progress.total = tally.total - tally.known
+            progress.update(tally.mined + tally.failed + tally.running, _note(tally))
+
+        streams = arguments.streams_per_worker or (_STREAMS_ON_GPU if on_gpu else _STREAMS)
+        driver = Driver(recordings, settings, output, contents, make_pool, streams=streams, report=report)
+        try:
+            driver.run()
+        except KeyboardInterrupt:
+            progress.clear()
+            output.gallery(settings, recordings)
+            done = driver.tally.known + driver.tally.mined
+            say(f"{done} of {counted(len(recordings), 'recording')} are mined; the same command goes on.")
+            raise
+        progress.announce("Writing index.html ...")
+        output.gallery(settings, recordings)
+        progress.clear()
+        _tell(driver, output, arguments.out)
+    return 1 if arguments.strict and driver.problems else 0
+
+
+def _settings(arguments: argparse.Namespace) -> Settings:
+    from stride_ros.activation.watch_request import requests_for
+    from stride_ros.mining.settings import Settings
+    from stride_ros.parameters.tuning import read_tuning
+
+    tuning = read_tuning(arguments.params_file, arguments.set, arguments.node)
+    given = tuning.given
+    single = [given["query"]] if "query" in given else []
+    queries = tuple(arguments.query or given.get("queries", ()) or single)
+    requests_for(queries)
+    rate = given.get("rate", 1.0) if arguments.rate is None else arguments.rate
+    if not rate > 0:
+        raise ConfigError("--rate must be above 0; correct the value.")
+    return Settings(
+        queries=queries,
+        model=arguments.model or given.get("model", DEFAULT_MODEL),
+        config=tuning.config,
+        rate=rate,
+        clock=arguments.clock,
+        image_topic=arguments.image_topic,
+        device=arguments.device,
+        threads=arguments.threads or given.get("threads", AUTO),
+        backend=chosen_backend(arguments, tuning),
+        response=tuning.response,
+    )
+
+
+def _with_weights(settings: Settings, contents: Any) -> tuple[Settings, bool]:
+    """The settings with the digest of the model's files, and whether the model is small."""
+    from stride_ros.qwen3_vl import checkpoint
+
+    folder = checkpoint.find(settings.model)
+    files = sorted(path for path in folder.iterdir() if path.suffix in (".json", ".safetensors", ".jinja"))
+    size = sum(path.stat().st_size for path in files)
+    return replace(settings, weights=contents.of(files)), size < 2 * SMALL_MODEL
+
+
+def _has_gpu() -> bool:
+    return os.path.exists("/dev/nvidiactl")
+
+
+def _pool(arguments: argparse.Namespace, settings: Settings, on_gpu: bool, small: bool, waiting: int) -> Pool:
+    from stride_ros.mining.ray_pool import RayPool, has_ray
+
+    usual = available_cores() if small and not on_gpu else 1
+    if not arguments.no_ray and (arguments.ray is not None or has_ray()):
+        here = arguments.workers or (None if on_gpu or arguments.ray is not None else usual)
+        return RayPool(
+            settings,
+            here,
+            address=arguments.ray,
+            gpus_per_worker=arguments.gpus_per_worker,
+            most=waiting,
+        )
+    from stride_ros.mining.pool import ProcessPool
+
+    return ProcessPool(settings, min(arguments.workers or usual, waiting))
+
+
+def _note(tally: Tally) -> str:
+    parts = [f"{tally.seconds / 3600:.2f} h of video"]
+    if tally.spent > 1:
+        parts.append(f"{tally.speed:.0f}x real time")
+    if tally.failed:
+        parts.append(counted(tally.failed, "error"))
+    return ", ".join(parts)
+
+
+def _tell(driver: Driver, output: Output, out: Path) -> None:
+    tally = driver.tally
+    tell_notes(_problem(*pair) for pair in driver.problems[:_MOST_TOLD])
+    if len(driver.problems) > _MOST_TOLD:
+        tell_notes([f"{len(driver.problems) - _MOST_TOLD} more are listed in index.html."])
+    parts = [f"{counted(tally.total, 'recording')}: {tally.mined} mined"]
+    if tally.known:
+        parts.append(f"{tally.known} done before")
+    if tally.failed:
+        parts.append(f"{tally.failed} could not be used")
+    say(f"{', '.join(parts)}.")
+    if tally.mined and tally.seconds:
+        speed = f"{tally.speed:.{1 if tally.speed < 10 else 0}f} times real time (after loading)"
+        say(f"{tally.seconds / 3600:.2f} h of video in {tally.spent:.0f} s, {speed}.")
+    say(f"{counted(output.events, 'event')}: {escaped(str(out / 'index.html'))}")
+
+
+def _problem(recording: Recording, problem: str) -> str:
+    path = str(recording.path)
+    return problem if path in problem else f"{path}: {problem}"

@@ -1,0 +1,137 @@
+"""The recordings that paths name: bags and videos, folders of them, patterns, and lists of paths."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from stride_ros.bags.files import METADATA, VIDEO_SUFFIXES, is_recording, storage_files
+from stride_ros.errors import SourceError
+from stride_ros.text.order import natural
+from stride_ros.user_files.paths import given_path
+
+_LISTS = (".txt", ".list", ".lst")
+_MAGIC = "*?["
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A recording as it was given, and why it cannot be used where that is known already."""
+
+    path: Path
+    problem: str = ""
+
+    @property
+    def place(self) -> str:
+        """Where it is: the same for all ways to write the path."""
+        return os.path.abspath(self.path)
+
+
+def find_recordings(paths: Sequence[str | Path], out: Path) -> list[Recording]:
+    """All recordings that `paths` name, each once, in the order in which they are given.
+
+    A folder is searched with those in it, for bags and videos; a pattern such as "drives/*.mcap" is what it
+    matches; a .txt file has a path a line. What a list or a folder has that cannot be read is a recording
+    with a problem. Raises SourceError for a path that is not there, for a folder without recordings, and
+    where `out`, the folder of the results, lies inside a folder that is searched.
+    """
+    found: dict[str, Recording] = {}
+    for path in _expanded(paths):
+        if path.is_dir() and _inside(out, path):
+            raise SourceError(
+                f"The results would be written to {out}, inside {path}, where recordings are looked for;"
+                " choose a folder beside it."
+            )
+        for recording in _in(path):
+            found.setdefault(recording.place, recording)
+    return list(found.values())
+
+
+def _expanded(paths: Sequence[str | Path]) -> Iterator[Path]:
+    for given in paths:
+        path = given_path(given)
+        if path.exists() or not any(letter in str(path) for letter in _MAGIC):
+            yield path
+            continue
+        matches = sorted(glob.glob(str(path), recursive=True), key=natural)
+        if not matches:
+            raise SourceError(f"Nothing matches {path}; check the pattern.")
+        yield from map(Path, matches)
+
+
+def _inside(out: Path, folder: Path) -> bool:
+    inner, outer = Path(os.path.realpath(out)), Path(os.path.realpath(folder))
+    return inner == outer or outer in inner.parents
+
+
+def _in(path: Path) -> Iterator[Recording]:
+    if path.is_dir():
+        try:
+            os.listdir(path)
+        except OSError as error:
+            raise SourceError(
+                f"The folder {path} cannot be read ({error.strerror}); change its permissions."
+            ) from error
+        none = True
+        for recording in _walk(path, set()):
+            none = False
+            yield recording
+        if none:
+            raise SourceError(f"The folder {path} holds no recording; give one with bags or videos.")
+    elif not path.exists():
+        raise SourceError(f"There is no recording {path}; give a bag, a video, a folder of them or a list.")
+    elif path.suffix.lower() in _LISTS:
+        yield from _listed(path)
+    else:
+        yield Recording(path)
+
+
+def _walk(folder: Path, seen: set[str]) -> Iterator[Recording]:
+    """The recordings in a folder and in those below it; links are followed, each folder once."""
+    real = os.path.realpath(folder)
+    if real in seen:
+        return
+    seen.add(real)
+    try:
+        if (folder / METADATA).is_file() or _is_one(folder):
+            yield Recording(folder)
+            return
+        entries = sorted(folder.iterdir(), key=lambda entry: natural(entry.name))
+    except OSError as error:
+        yield Recording(folder, f"{folder} cannot be read ({error.strerror}); change its permissions.")
+        return
+    for entry in entries:
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir():
+            yield from _walk(entry, seen)
+        elif entry.name != METADATA and (is_recording(entry) or entry.suffix.lower() in VIDEO_SUFFIXES):
+            yield Recording(entry)
+
+
+def _is_one(folder: Path) -> bool:
+    """Whether the storage files of a folder without metadata.yaml are one recording: they have its name."""
+    files = storage_files(folder)
+    return bool(files) and all(file.name.startswith(f"{folder.name}_") for file in files)
+
+
+def _listed(file: Path) -> Iterator[Recording]:
+    """The paths of a list, as `find` or `ls` wrote it: seen from here, or from beside the list."""
+    try:
+        lines = file.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SourceError(f"{file} cannot be read as a list of paths; write one path a line.") from error
+    paths = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
+    if not paths:
+        raise SourceError(f"{file} lists no recording; write one path a line.")
+    for text in paths:
+        path = Path(text) if Path(text).exists() else file.parent / text
+        if not path.exists():
+            yield Recording(Path(text), f"There is no recording {text}; correct the list {file}.")
+        elif path.is_dir():
+            yield from _walk(path, set())
+        else:
+            yield Recording(path)

@@ -1,0 +1,154 @@
+"""The folder of the results: runs as JSON, the log of events, the journal, the gallery. One writer."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from contextlib import ExitStack, suppress
+from dataclasses import replace
+from pathlib import Path
+
+from stride_ros.events.gallery import write_gallery
+from stride_ros.events.log import EventLog
+from stride_ros.events.record import Event, event_key
+from stride_ros.events.search import EventReader, Search
+from stride_ros.events.stretch import replay_commands
+from stride_ros.mining.finding import Recording
+from stride_ros.mining.jobs import Result
+from stride_ros.mining.journal import Entry, Journal
+from stride_ros.mining.settings import Settings
+from stride_ros.replay.event_sink import Found, write_found
+from stride_ros.text.order import natural
+from stride_ros.text.wording import counted
+from stride_ros.user_files.output import make_folder, write_whole
+
+EVENTS, RUNS, JOURNAL = "events.db", "runs", "mining.jsonl"
+
+
+class Output:
+    """Use it as a context manager: after an error nothing of a recording is kept half.
+
+    Raises SourceError and EventLogError for what cannot be written, or is written by another program now.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        make_folder(folder / RUNS)
+        self._stack = ExitStack()
+        try:
+            self._log = self._stack.enter_context(EventLog(folder / EVENTS))  # locked from here on
+            self.journal = Journal(folder / JOURNAL)
+            self._stack.callback(self.journal.close)
+            self._reader = self._stack.enter_context(EventReader(folder / EVENTS))
+            self._logged = set(self._reader.origins())
+        except BaseException:
+            self._stack.close()
+            raise
+
+    def __enter__(self) -> Output:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.__exit__(*error)  # type: ignore[arg-type]
+
+    def origin(self, recording: Recording) -> str:
+        """What the recording is called in the log: its path as it was first given."""
+        known = self.journal.entries.get(recording.place)
+        return known.origin if known is not None else str(recording.path)
+
+    def has(self, place: str, key: str) -> bool:
+        """Whether the results for this content and these settings are all there."""
+        entry = self.journal.entries.get(place)
+        return entry is not None and entry.key == key and self._is_whole(entry)
+
+    def same(self, key: str) -> Entry | None:
+        """A recording with the same content that has been mined with the same settings."""
+        entries = (entry for entry in self.journal.entries.values() if entry.key == key)
+        return next((entry for entry in entries if self._is_whole(entry)), None)
+
+    def write(self, recording: Recording, key: str, result: Result) -> None:
+        """Keep what a recording came to, instead of what it came to before."""
+        self._write(recording, key, result.document, result.events, result.seconds)
+
+    def copy(self, entry: Entry, recording: Recording) -> int:
+        """Keep what another recording with the same content came to for this one; its number of events."""
+        document = json.loads((self.folder / entry.file).read_text("utf-8"))
+        document["source"]["name"] = recording.path.name
+        text = json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+        origin = self.origin(recording)
+        events = []
+        for event in self._events(entry.origin):
+            key = event_key(origin, event.camera, event.watch, event.span_id)
+            jpeg = self._reader.picture(event.key) or b""
+            events.append(Found(replace(event, key=key, origin=origin), jpeg))
+        self._write(recording, entry.key, text, reversed(events), entry.seconds)
+        return len(events)
+
+    def fail(self, recording: Recording, problem: str) -> None:
+        """Keep why a recording cannot be used; what it came to before is no longer true."""
+        origin = self.origin(recording)
+        self._log.remove(origin)
+        self._log.commit()
+        self._logged.discard(origin)
+        self._journal(Entry(recording.place, origin, "", problem=problem))
+
+    def gallery(self, settings: Settings, wanted: Iterable[Recording]) -> Path:
+        """Write index.html. `wanted`: the recordings of this run, whose errors it lists."""
+        entries = {entry.origin: entry for entry in self.journal.entries.values()}
+        listed = [self.journal.entries.get(recording.place) for recording in wanted]
+        errors = [(entry.origin, entry.problem) for entry in listed if entry is not None and entry.problem]
+        done = [entry for entry in entries.values() if not entry.problem]
+        hours = sum(entry.seconds for entry in done) / 3600
+        events = self._reader.find(Search(limit=None)).events
+        watched = ", ".join(dict.fromkeys(event.query for event in events)) or ", ".join(settings.queries)
+        seen = f"{counted(len(done), 'recording')}, {hours:.1f} h of video"
+        lead = f"{counted(len(events), 'event')} in {seen}."
+
+        def place(origin: str) -> str:
+            return entries[origin].place if origin in entries else origin
+
+        return write_gallery(
+            self.folder,
+            sorted(events, key=lambda event: (natural(event.origin), event.start_ns, event.key)),
+            lambda event: self._reader.picture(event.key),
+            title="What was found",
+            lead=f"{lead} Watched for: {watched}" if watched else lead,
+            errors=errors,
+            command=replay_commands(self._reader.run, place),
+        )
+
+    @property
+    def events(self) -> int:
+        """Number of events that were found, without false alarms."""
+        return self._reader.find(Search(limit=0)).total
+
+    def _is_whole(self, entry: Entry) -> bool:
+        return not entry.problem and entry.origin in self._logged and (self.folder / entry.file).is_file()
+
+    def _events(self, origin: str) -> tuple[Event, ...]:
+        return self._reader.find(Search(origins=[origin], limit=None, retracted=True)).events
+
+    def _write(
+        self, recording: Recording, key: str, document: str, events: Iterable[Found], seconds: float
+    ) -> None:
+        origin = self.origin(recording)
+        file = f"{RUNS}/{_file_name(recording.path.name)}-{key[:16]}.json"
+        write_whole(self.folder / file, document)
+        write_found(self._log, origin, document, events)
+        self._logged.add(origin)
+        self._journal(Entry(recording.place, origin, key, file, seconds))
+
+    def _journal(self, entry: Entry) -> None:
+        before = self.journal.entries.get(entry.place)
+        self.journal.write(entry)
+        if before is None or not before.file or before.file == entry.file:
+            return
+        if not any(other.file == before.file for other in self.journal.entries.values()):
+            with suppress(OSError):
+                (self.folder / before.file).unlink()
+
+
+def _file_name(name: str) -> str:
+    """A recording's name as part of a file's name, which every file system takes."""
+    return re.sub(r"[^\w.-]", "_", name)[:80] or "recording"

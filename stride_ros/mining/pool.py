@@ -1,0 +1,130 @@
+"""Workers in processes of this machine; those of a cluster are in `ray_pool`."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+from collections.abc import Sequence
+from contextlib import suppress
+from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from typing import Protocol
+
+from stride_ros.errors import StrideError
+from stride_ros.mining.jobs import Death, Job, Report
+from stride_ros.mining.settings import Settings
+from stride_ros.mining.worker import Worker
+
+Answer = Report | Death
+
+
+class Pool(Protocol):
+    """Workers by number, from 0 on. Each answers once to `start` and once to every `send`."""
+
+    size: int
+
+    def start(self, number: int) -> None:
+        """Start a worker, or another one in the place of one that has ended."""
+
+    def send(self, number: int, jobs: Sequence[Job]) -> None:
+        """Let a worker begin these jobs, and go on with the others."""
+
+    def wait(self, seconds: float) -> list[tuple[int, Answer]]:
+        """Answers, as soon as there are any."""
+
+    def close(self) -> None:
+        """End all workers at once."""
+
+
+class ProcessPool:
+    """See `Pool`. Ctrl-C is for the driver alone, which ends the workers."""
+
+    def __init__(self, settings: Settings, size: int) -> None:
+        self.size = size
+        self._settings = settings
+        self._context = multiprocessing.get_context("spawn")
+        resource_tracker.ensure_running()  # which lets SIGINT through again when it has started
+        self._workers: dict[int, tuple[SpawnProcess, Connection]] = {}
+
+    def start(self, number: int) -> None:
+        """See `Pool`."""
+        ours, theirs = self._context.Pipe()
+        process = self._context.Process(
+            target=_serve, args=(theirs, self._settings), name=f"stride-mining-{number}", daemon=True
+        )
+        # What a process starts with it keeps: so there is no moment in which Ctrl-C reaches the worker.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        theirs.close()
+        self._workers[number] = process, ours
+
+    def send(self, number: int, jobs: Sequence[Job]) -> None:
+        """See `Pool`."""
+        with suppress(OSError):  # it has ended, which `wait` tells
+            self._workers[number][1].send(tuple(jobs))
+
+    def wait(self, seconds: float) -> list[tuple[int, Answer]]:
+        """See `Pool`."""
+        numbers = {connection: number for number, (_, connection) in self._workers.items()}
+        return [(numbers[ready], self._answer(numbers[ready])) for ready in wait(list(numbers), seconds)]  # type: ignore[index]
+
+    def close(self) -> None:
+        """See `Pool`."""
+        for process, _ in self._workers.values():
+            process.kill()
+        for process, connection in self._workers.values():
+            process.join()
+            connection.close()
+        self._workers.clear()
+
+    def _answer(self, number: int) -> Answer:
+        process, connection = self._workers[number]
+        try:
+            answer: Answer = connection.recv()
+        except (EOFError, OSError):
+            process.join()
+            answer = Death(_how(process.exitcode or 0))
+        if isinstance(answer, Death):
+            process.kill()
+            process.join()
+            connection.close()
+            del self._workers[number]
+        return answer
+
+
+def _how(code: int) -> str:
+    if code >= 0:
+        return f"exit code {code}"
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = f"signal {-code}"
+    return f"{name}, as where memory runs out" if -code == signal.SIGKILL else name
+
+
+def _serve(connection: Connection, settings: Settings) -> None:
+    """The life of a worker."""
+    with suppress(EOFError, OSError):  # the driver has ended
+        try:
+            worker = Worker(settings)
+        except StrideError as error:
+            connection.send(Report(problem=str(error)))
+            return
+        connection.send(Report())
+        while True:
+            jobs = connection.recv()
+            try:
+                report: Answer = worker.step(jobs)
+            except Exception as error:  # the driver tries again, with another worker
+                report = failed(error)
+            connection.send(report)
+
+
+def failed(error: Exception) -> Death:
+    """The end of a worker through an error that it does not know."""
+    text = str(error).strip().splitlines()
+    return Death(f"{type(error).__name__}{': ' + text[0][:300] if text else ''}".rstrip("."))

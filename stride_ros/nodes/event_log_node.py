@@ -1,0 +1,309 @@
+"""The event log node: keeps what was found on this robot, and answers what was found when."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from sensor_msgs.msg import Image
+
+from stride_ros.errors import ConfigError, StrideError
+from stride_ros.events.log import EventLog
+from stride_ros.events.search import EventReader, Search
+from stride_ros.events.writer import EventWriter
+from stride_ros.imaging.images import image_to_rgb
+from stride_ros.msg import ActivationSpan, Commentary, Watches
+from stride_ros.nodes.diagnostics import Diagnostics, Status, process_memory
+from stride_ros.nodes.event_pictures import EventPictures
+from stride_ros.nodes.event_poses import EventPoses
+from stride_ros.nodes.event_records import key_of, onset_of, to_event, to_record, to_said
+from stride_ros.nodes.home import state_folder
+from stride_ros.nodes.lifecycle import ManagedNode
+from stride_ros.nodes.messages import to_nanoseconds
+from stride_ros.nodes.open_events import OpenEvents
+from stride_ros.nodes.qos import (
+    FINALS_HEARD_QOS,
+    FRAMES_QOS,
+    SERVICES_QOS,
+    SPANS_HEARD_QOS,
+    WATCHES_QOS,
+)
+from stride_ros.nodes.runner import run
+from stride_ros.parameters.cameras import check_cameras
+from stride_ros.parameters.event_log import TABLE
+from stride_ros.runs.record import thumbnail
+from stride_ros.srv import FindEvents
+from stride_ros.text import topics
+from stride_ros.text.foreign import as_reason
+from stride_ros.text.wording import counted, escaped, of_camera
+
+_JOIN_TIMEOUT = 10.0  # s; a disk may take long
+_WARNING_PERIOD = 5.0  # s between repeated warnings
+_MAX_FOUND = 1000  # events in one answer
+_FILE = "events.db"
+
+
+@dataclass(frozen=True)
+class _Configured:
+    """What `configure` makes and `cleanup` gives back."""
+
+    log: EventLog
+    reader: EventReader
+    diagnostics: Diagnostics
+
+
+@dataclass(frozen=True)
+class _Active:
+    """What `activate` makes and `deactivate` gives back."""
+
+    writer: EventWriter
+    pictures: EventPictures
+    open: OpenEvents
+    poses: EventPoses | None
+    subscriptions: list[Any]
+
+
+class EventLogNode(ManagedNode):
+    """`activation/span`, `commentary`, `watches` and `frames` in, tf where tf2_ros is there; a file, the
+    service `~/find_events` and /diagnostics out. With several cameras it hears the frames of each.
+
+    Everything here happens in the executor's thread but the writing, which has one of its own.
+    """
+
+    def __init__(self, **node_options: Any) -> None:
+        """`node_options` go to rclpy's Node: context, namespace, parameter_overrides, cli_args ..."""
+        self._configured: _Configured | None = None
+        self._active: _Active | None = None
+        self._rejected = 0
+        super().__init__("event_log", TABLE, _check, **node_options)
+        self.create_service(FindEvents, "~/find_events", self._on_find, qos_profile=SERVICES_QOS)
+
+    # Transitions
+
+    def configure(self) -> None:
+        path = self._path()
+        days, megabytes = self.parameters["keep_days"], self.parameters["keep_megabytes"]
+        log = EventLog(path, keep_days=days or None, keep_bytes=megabytes * 10**6 or None)
+        try:
+            reader = EventReader(path)
+        except BaseException:
+            log.close()
+            raise
+        self._configured = _Configured(log, reader, Diagnostics(self, self._fill_status))
+        self.get_logger().info(
+            f"Events are kept in {escaped(str(path))} ({counted(log.count, 'event')} so far)."
+        )
+
+    def activate(self) -> None:
+        assert self._configured is not None, "active comes after configured"
+        robot = self.parameters["robot"]
+        writer = EventWriter(self._configured.log, self._report)
+        self._active = active = _Active(
+            writer,
+            EventPictures(writer.picture),
+            OpenEvents(self._configured.log.open_events(robot)),
+            self._make_poses(writer.place),
+            [],
+        )
+        writer.start()
+        for kind, topic, callback, qos in (
+            (ActivationSpan, topics.SPAN, self._on_span, SPANS_HEARD_QOS),
+            (Commentary, topics.COMMENTARY, self._on_commentary, FINALS_HEARD_QOS),
+            (Watches, topics.WATCHES, self._on_watches, WATCHES_QOS),
+        ):
+            active.subscriptions.append(self.create_subscription(kind, topic, callback, qos))
+        if self.parameters["picture_width"]:
+            for camera in self.parameters["cameras"] or ("",):
+                active.subscriptions.append(self._subscribe_to_frames(camera))
+
+    def _subscribe_to_frames(self, camera: str) -> Any:
+        def on_frame(message: Image) -> None:
+            self._on_frame(camera, message)
+
+        return self.create_subscription(Image, topics.of_camera(camera, topics.FRAMES), on_frame, FRAMES_QOS)
+
+    def deactivate(self) -> None:
+        active, self._active = self._active, None
+        if active is None:
+            return
+        for subscription in active.subscriptions:
+            self.destroy_subscription(subscription)
+        if active.poses is not None:
+            active.poses.destroy()
+        stopped = active.writer.stop(_JOIN_TIMEOUT)
+        waiting = active.writer.figures.waiting
+        if waiting or not stopped:
+            self.get_logger().error(f"{counted(waiting, 'event')} could not be written and will be missing.")
+
+    def cleanup(self) -> None:
+        configured, self._configured = self._configured, None
+        if configured is None:
+            return
+        configured.diagnostics.destroy()
+        configured.reader.close()
+        configured.log.close()
+
+    def _path(self) -> Path:
+        """The file, which nobody else can read if it is made here: it holds pictures."""
+        if given := self.parameters["file"]:
+            path = Path(given).expanduser()
+        else:
+            folder = state_folder()
+            if folder is None:
+                raise ConfigError(
+                    "There is no place for the log, since this user has no home folder: set the parameter "
+                    "file, or ROS_HOME to a writable folder."
+                )
+            path = folder / _FILE
+            if path.is_symlink():
+                raise ConfigError(f"{path} is a link, which is not followed; set the parameter file.")
+        with suppress(OSError):  # the log says what is wrong with the place
+            path.parent.mkdir(parents=True, exist_ok=True)
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        return path
+
+    def _make_poses(self, found: Any) -> EventPoses | None:
+        map_frame, robot_frame = self.parameters["map_frame"], self.parameters["robot_frame"]
+        if not (map_frame and robot_frame):
+            return None
+        try:
+            return EventPoses(self, map_frame, robot_frame, found)
+        except ImportError:
+            self.get_logger().info("Events have no pose, since tf2_ros is not installed.")
+            return None
+
+    # What can be seen of it
+
+    @property
+    def path(self) -> Path | None:
+        """The file; None unless the node is configured."""
+        return self._configured.log.path if self._configured is not None else None
+
+    # What comes in
+
+    def _on_span(self, message: ActivationSpan) -> None:
+        if message.state > ActivationSpan.RETRACTED:
+            self.get_logger().warning(
+                f"Ignored a span of the unknown state {message.state}.",
+                throttle_duration_sec=_WARNING_PERIOD,
+            )
+            return
+        if self._active is None:
+            return
+        event = to_event(self.parameters["robot"], message)
+        self._active.writer.put(event)
+        self._active.open.heard(event)
+        if message.state == ActivationSpan.ONSET:
+            stamp = onset_of(message)
+            if self.parameters["picture_width"]:
+                self._active.pictures.want(message.camera, stamp, event.key)
+            if self._active.poses is not None:
+                self._active.poses.want(stamp, event.key)
+
+    def _on_commentary(self, message: Commentary) -> None:
+        if message.final and self._active is not None:
+            self._active.writer.say(key_of(self.parameters["robot"], message), to_said(message))
+
+    def _on_watches(self, message: Watches) -> None:
+        if self._active is None:
+            return
+        going_on = {span.span_id for watch in message.watches for span in watch.open_spans}
+        for event in self._active.open.over(going_on):
+            self._active.writer.put(replace(event, end_ns=event.known_end_ns))
+
+    def _on_frame(self, camera: str, message: Image) -> None:
+        if self._active is None:
+            return
+        try:
+            jpeg = thumbnail(image_to_rgb(message), self.parameters["picture_width"])
+        except StrideError as error:
+            self._rejected += 1
+            self.last_error = str(error)
+            self.get_logger().warning(
+                of_camera(camera, f"Skipped a frame: {error}"), throttle_duration_sec=_WARNING_PERIOD
+            )
+            return
+        self._active.pictures.frame(camera, to_nanoseconds(message.header.stamp), jpeg)
+
+    def _on_find(self, request: FindEvents.Request, response: FindEvents.Response) -> FindEvents.Response:
+        response.success = False
+        if self._configured is None:
+            response.error_code = FindEvents.Response.UNAVAILABLE
+            response.error_msg = "The node is not configured; configure it first."
+            return response
+        reader = self._configured.reader
+        try:
+            found = reader.find(
+                Search(
+                    request.text,
+                    cameras=request.cameras,
+                    watches=request.watches,
+                    since_ns=to_nanoseconds(request.since) or None,
+                    until_ns=to_nanoseconds(request.until) or None,
+                    min_confidence=request.min_confidence,
+                    limit=min(request.limit, _MAX_FOUND),
+                )
+            )
+            response.events = [
+                to_record(
+                    event, reader.picture(event.key) if request.pictures and event.has_picture else None
+                )
+                for event in found.events
+            ]
+        except StrideError as error:
+            invalid = isinstance(error, ConfigError)
+            response.error_code = FindEvents.Response.INVALID if invalid else FindEvents.Response.UNAVAILABLE
+            response.error_msg = as_reason(str(error))
+            return response
+        response.success, response.total = True, found.total
+        return response
+
+    def _report(self, problem: str) -> None:
+        """Tell what cannot be written (in the writer's thread)."""
+        self.last_error = problem
+        self.get_logger().error(problem)
+
+    def _fill_status(self, status: Status) -> None:
+        """Report the state; docs/diagnostics.md tells the rules."""
+        assert self._configured is not None, "diagnostics are published while configured"
+        log, active = self._configured.log, self._active
+        status.add("state", "inactive" if active is None else "active")
+        status.add("file", log.path)
+        status.add("size (MB)", log.size / 1e6)
+        if active is not None:
+            figures = active.writer.figures
+            if figures.problem:
+                status.error(f"{counted(figures.waiting, 'event')} cannot be written: {figures.problem}")
+            if figures.lost:
+                status.warn(f"{counted(figures.lost, 'event')} could not be written and will be missing")
+            status.add("written", figures.written)
+            status.add("waiting", figures.waiting)
+            status.add("lost", figures.lost)
+            status.add("open", len(active.open))
+            status.add("without a picture yet", active.pictures.wanted)
+            status.add("poses", "from tf" if active.poses is not None else "none")
+        status.add("frames rejected", self._rejected)
+        status.add("process memory (MB)", process_memory() / 1e6)
+        status.add("last error", self.last_error or "none")
+
+
+def _check(values: Mapping[str, Any]) -> None:
+    """Raise ConfigError when the parameters do not go together."""
+    check_cameras(values["cameras"])
+    if 0 < values["keep_megabytes"] < 16:
+        raise ConfigError(f"keep_megabytes cannot be {values['keep_megabytes']}; use 16 or more, or 0.")
+    if not values["robot"].strip():
+        raise ConfigError("The robot has no name; set the parameter robot.")
+
+
+def main() -> int:
+    """Run the node until it is stopped; returns the exit code."""
+    return run("stride_ros.nodes.event_log_node:EventLogNode")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

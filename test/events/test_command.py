@@ -1,0 +1,246 @@
+"""`stride-ros find` names what was found with its evidence, and says in one sentence what cannot be done."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import subprocess
+import sys
+import time
+from datetime import datetime, timezone
+
+import pytest
+
+from stride_ros.cli import main
+from stride_ros.events.log import EventLog
+from stride_ros.events.record import OPEN, RETRACTED, Pose
+from stride_ros.events.stretch import replay_commands
+from stride_ros.events.times import given_time, iso_time, local_time
+from stride_ros.imaging.picture_file import encode_jpeg
+
+from .conftest import BASE, SECOND, make
+
+DAY = 86_400 * SECOND
+
+
+@pytest.fixture(autouse=True)
+def utc(monkeypatch):
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.fixture
+def file(path):
+    import numpy as np
+
+    with EventLog(path) as log:
+        log.put(make(0, "A person opens the door.", origin="bags/a", first_ns=BASE - 10 * SECOND))
+        log.put(make(1, "A cat comes in.", origin="bags/b", camera="left", confidence=0.5, watch="cat"))
+        log.put(
+            make(
+                2,
+                origin="robot",
+                state=OPEN,
+                end_ns=None,
+                pose=Pose("map", (1.0, 2.0, 3.0), (0.0, 0.0, 0.0, 1.0)),
+            )
+        )
+        log.put(make(3, "A person was no person.", origin="robot", state=RETRACTED))
+        log.put(
+            make(4, "A person much later.", origin="bags/b", start_ns=BASE + 2 * DAY, end_ns=BASE + 2 * DAY)
+        )
+        log.picture(make(0, origin="bags/a").key, encode_jpeg(np.zeros((8, 8, 3), np.uint8)))
+        log.run("bags/a", '{"settings": {}, "source": {}}\n')
+        log.run("other/a", '{"a": 2}\n')
+        log.put(make(9, "An other person.", origin="other/a", start_ns=BASE - DAY))
+    return path
+
+
+@pytest.fixture
+def find(file, capsys):
+    def run(*arguments, code=0):
+        assert main(["find", *arguments, "--events", str(file)]) == code
+        out, err = capsys.readouterr()
+        return err if code else out
+
+    return run
+
+
+def numbers(find, *arguments):
+    return [event["span_id"] for event in json.loads(find(*arguments, "--json"))["events"]]
+
+
+def test_an_answer_names_recording_time_and_picture(find):
+    assert find('"opens the door" person', "--recording", "bags/a") == (
+        "2026-09-21 14:13:20.0  0.75  A person opens the door.\n"
+        "                       bags/a at 0:10.0 - 0:11.0; camera front; Tell me when the door opens.; "
+        "with a picture\n"
+        "1 event.\n"
+    )
+    assert "(open)  Tell me when the door opens." in find("--recording", "robot")
+
+
+def test_nothing_found_is_no_failure(find):
+    assert find("nobody") == "No events.\n"
+    assert json.loads(find("nobody", "--json")) == {"schema": "stride_ros/events/1", "total": 0, "events": []}
+
+
+def test_options_choose(find):
+    assert numbers(find, "person") == [4, 0, 9]
+    assert numbers(find, "person", "--retracted") == [4, 3, 0, 9]
+    assert numbers(find, "--camera", "left") == [1]
+    assert numbers(find, "--watch", "cat", "--watch", "door", "--recording", "bags/b") == [4, 1]
+    assert numbers(find, "--min-confidence", "0.6", "--recording", "bags/b") == [4]
+    assert numbers(find, "--limit", "2") == [4, 2]
+    assert numbers(find, "--limit", "0") == [4, 2, 1, 0, 9]
+    assert numbers(find, "--since", "2026-09-21") == [4, 2, 1, 0]
+    assert numbers(find, "--since", "2026-09-21T14:13:21Z", "--until", "2026-09-21") == [2, 1]
+    assert numbers(find, "--until", "2026-09-21T16:13:20+02:00") == [0, 9]
+    assert numbers(find, "--since", "0.5s") == []
+    assert numbers(find, "--since", "99999999999999d", "--until", "9999-12-30") == [4, 2, 1, 0, 9]
+    assert "2 of 5 events, the newest; --limit 0 shows all." in find("--limit", "2")
+
+
+def test_json_has_times_in_three_forms(find):
+    event = json.loads(find("--recording", "bags/a", "--json"))["events"][0]
+    assert event["start"] == "2026-09-21T14:13:20.000000Z"
+    assert event["start_ns"] == BASE
+    assert (event["start_seconds"], event["end_seconds"]) == (10.0, 11.0)
+    assert event["picture"] is True
+    (still,) = json.loads(find("--recording", "robot", "--json"))["events"]
+    assert (still["end"], still["end_ns"], still["state"]) == (None, None, "open")
+    assert still["pose"]["position"] == [1.0, 2.0, 3.0]
+
+
+def test_a_table_has_a_row_for_each_event(find, tmp_path):
+    assert f"Wrote {tmp_path}/out.csv." in find("--csv", str(tmp_path / "out.csv"))
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "out.csv").read_text())))
+    assert [row["span_id"] for row in rows] == ["4", "2", "1", "0", "9"]
+    assert rows[3]["sentence"] == "A person opens the door."
+    assert (rows[1]["end_ns"], rows[1]["pose_y"], rows[0]["pose_y"]) == ("", "2.0", "")
+
+
+def test_a_report_shows_the_events_and_the_commands_that_replay_them(find, tmp_path):
+    assert f"Report: {tmp_path}/report/index.html" in find("--report", str(tmp_path / "report"))
+    page = (tmp_path / "report" / "index.html").read_text()
+    assert "A person opens the door." in page
+    assert "no person" not in page
+    assert len(list((tmp_path / "report" / "pictures").iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "command"),
+    [
+        ({}, None),
+        ({"first_ns": BASE}, "stride-ros replay my.bag --query 'Tell me when the door opens.' --duration 18"),
+        (
+            {"first_ns": BASE - 100 * SECOND, "origin": "a b"},
+            "stride-ros replay 'a b' --query 'Tell me when the door opens.' --start 76 --duration 42",
+        ),
+    ],
+)
+def test_the_command_for_a_stretch_begins_before_the_event(given, command):
+    assert replay_commands(lambda origin: None)(make(6, **{"origin": "my.bag", **given})) == command
+
+
+def test_the_command_for_a_stretch_has_the_settings_of_its_run():
+    document = '{"settings": {"model": "my model", "rate": 2.0}, "source": {"image topic": "/front"}}'
+    assert replay_commands(lambda origin: document)(make(0, first_ns=BASE, origin="a", query="Look.")) == (
+        "stride-ros replay a --query Look. --model 'my model' --image-topic /front --rate 2.0 --duration 12"
+    )
+
+
+def test_mcap_has_spans_commentary_and_pictures(find, tmp_path):
+    from rosbags.highlevel import AnyReader
+
+    from stride_ros.bags.messages import typestore
+
+    find("--mcap", str(tmp_path / "out.mcap"), "--retracted")
+    with AnyReader([tmp_path / "out.mcap"], default_typestore=typestore()) as reader:
+        read = [(c.topic, t, reader.deserialize(data, c.msgtype)) for c, t, data in reader.messages()]
+    states = {}
+    for topic, _, message in read:
+        if topic == "/stride/activation/span":
+            states.setdefault(message.span_id, []).append(message.state)
+    assert states == {0: [0, 2], 1: [0, 2], 2: [0, 1], 3: [0, 3], 4: [0, 2], 9: [0, 2]}
+    said = {m.span_id: (m.text, m.camera, m.final) for topic, _, m in read if topic == "/stride/commentary"}
+    assert said[1] == ("A cat comes in.", "left", True)
+    (picture,) = [m for topic, _, m in read if topic == "/stride/front/event/compressed"]
+    assert bytes(picture.data).startswith(b"\xff\xd8")
+    assert [t for _, t, _ in read] == sorted(t for _, t, _ in read)
+
+
+def test_runs_are_written_as_a_replay_wrote_them(find, tmp_path, capsys):
+    find("--runs", str(tmp_path / "runs"))
+    assert {p.name: p.read_text() for p in (tmp_path / "runs").iterdir()} == {
+        "a.json": '{"settings": {}, "source": {}}\n',
+        "a-2.json": '{"a": 2}\n',
+    }
+
+
+def test_parquet_has_the_same_table(find, tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    find("--parquet", str(tmp_path / "out.parquet"))
+    rows = parquet.read_table(tmp_path / "out.parquet").to_pylist()
+    assert [row["span_id"] for row in rows] == [4, 2, 1, 0, 9]
+    assert rows[1]["pose_y"] == 2.0
+
+
+def test_parquet_without_its_package_is_one_sentence(find, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    told = find("--parquet", str(tmp_path / "out.parquet"), code=2)
+    assert told.endswith(
+        "needs the package 'pyarrow'; install it with: pip install pyarrow, or write --csv.\n"
+    )
+    assert not (tmp_path / "out.parquet").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--since", "yesterday"], "'yesterday' is not a time; write a date"),
+        (["--until", "2026-13-01"], "'2026-13-01' is not a time"),
+        (["--min-confidence", "2"], "The confidence cannot be 2.0"),
+        (["--limit", "-1"], "--limit must be 0 (all) or more"),
+        (["--csv", "/proc/x/y.csv"], "cannot be written"),
+        (["***"], "There is no word in '***'"),
+    ],
+)
+def test_what_cannot_be_asked_is_one_sentence(find, arguments, sentence):
+    told = find(*arguments, code=2)
+    assert sentence in told
+    assert told.count("\n") == 1
+
+
+def test_a_missing_log_is_one_sentence(tmp_path, capsys):
+    assert main(["find", "--events", str(tmp_path / "none.db")]) == 2
+    assert "none.db does not exist; the event_log node" in capsys.readouterr().err
+
+
+def test_finding_imports_neither_torch_nor_ros_nor_opencv(file):
+    code = (
+        "import sys\nfor name in ('torch', 'rclpy', 'cv2'): sys.modules[name] = None\n"
+        "from stride_ros.cli import main\n"
+        f"raise SystemExit(main(['find', 'person', '--events', {str(file)!r}]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "A person opens the door." in done.stdout
+
+
+def test_times_without_an_offset_are_those_of_here(monkeypatch):
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    assert given_time("2026-11-01") == datetime(2026, 10, 31, 15, tzinfo=timezone.utc).timestamp() * SECOND
+    assert local_time(0) == "1970-01-01 09:00:00.0"
+
+
+def test_stamps_that_are_no_dates_are_shown_all_the_same():
+    assert local_time(2**63 - 1) == "2262-04-11 23:47:16.8"
+    assert local_time(-(2**63)) == "1677-09-21 00:12:43.1"
+    assert iso_time(-5) == "1969-12-31T23:59:59.999999Z"
+    assert iso_time(None) is None

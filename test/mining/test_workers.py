@@ -1,0 +1,151 @@
+"""Workers: those that end are replaced, the driver may be stopped or killed, and the result is the same."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from stride_ros.mining import pool
+from stride_ros.mining.pool import ProcessPool
+
+from .conftest import ASKED
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def undisturbed(drives, mine, results, workers, tmp_path):
+    """The results of all recordings where nothing went wrong."""
+    assert mine(drives, "--out", tmp_path / "undisturbed")[0] == 0
+    workers.given.clear()
+    return results(tmp_path / "undisturbed")
+
+
+def test_what_a_worker_had_is_mined_by_another_one(drives, mine, results, workers, undisturbed, tmp_path):
+    workers.deadly = {"drive_1": 1}
+    code, printed = mine(drives, "--out", tmp_path / "out", "--workers", 2, "--streams-per-worker", 3)
+    assert code == 0
+    assert "7 mined" in printed
+    assert results(tmp_path / "out") == undisturbed
+
+
+def test_a_recording_that_ends_workers_is_given_up_and_those_beside_it_are_mined(
+    drives, mine, results, workers, tmp_path
+):
+    workers.deadly = {"drive_1": 100}
+    monday = drives / "monday"
+    code, printed = mine(monday, "--out", tmp_path / "out", "--workers", 1, "--streams-per-worker", 4)
+    assert code == 0
+    assert "3 mined, 1 could not be used" in printed
+    assert "drive_1 was not mined: the worker ended each of 3 times (SIGKILL)" in printed
+    assert workers.given.count(str(monday / "drive_1")) == 3
+    assert all(workers.given.count(str(monday / f"drive_{number}")) <= 2 for number in (0, 2, 3))
+    workers.deadly = {}
+    assert "1 mined, 3 done before" in mine(monday, "--out", tmp_path / "out")[1]
+    mine(monday, "--out", tmp_path / "anew")
+    assert results(tmp_path / "out") == results(tmp_path / "anew")
+
+
+def test_workers_that_cannot_start_end_it(drives, mine, workers, tmp_path):
+    workers.silent = 100
+    code, printed = mine(drives, "--out", tmp_path / "out", "--workers", 1)
+    assert code == 2
+    assert "3 times while it loaded the model" in printed
+
+
+def test_a_worker_mines_several_recordings_together(drives, mine, workers, tmp_path):
+    mine(drives, "--out", tmp_path / "out", "--workers", 1, "--streams-per-worker", 3)
+    assert workers.together == 3
+
+
+class Killed(ProcessPool):
+    """Plain processes, of which one is killed when the first recording is over."""
+
+    kills = 1
+
+    def wait(self, seconds):
+        answers = super().wait(seconds)
+        over = any(getattr(answer, "results", ()) for _, answer in answers)
+        if over and self.kills:
+            type(self).kills -= 1
+            process = next(iter(self._workers.values()))[0]
+            os.kill(process.pid, signal.SIGKILL)
+        return answers
+
+
+def test_a_worker_that_is_killed_is_replaced(drives, mine, results, undisturbed, tmp_path, monkeypatch):
+    monkeypatch.setattr(pool, "ProcessPool", Killed)
+    code, printed = mine(drives, "--out", tmp_path / "out", "--workers", 2, "--streams-per-worker", 2)
+    assert code == 0, printed
+    assert Killed.kills == 0
+    assert results(tmp_path / "out") == undisturbed
+
+
+@pytest.fixture
+def started(drives, undisturbed, tmp_path, hears_ctrl_c):
+    """A run of its own that has mined its first recording, held there; SIGCONT lets it go on."""
+    words = ["mine", str(drives), "--out", str(tmp_path / "out"), *ASKED, "--no-ray", "--workers", "1"]
+    words += ["--streams-per-worker", "1"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "stride_ros", *words],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    journal = tmp_path / "out" / "mining.jsonl"
+    deadline = time.monotonic() + 240
+    while not (journal.exists() and '"entry"' in journal.read_text()):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGSTOP)
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def _children(pid):
+    with open(f"/proc/{pid}/task/{pid}/children") as file:
+        return [int(child) for child in file.read().split()]
+
+
+def _await_end(pids):
+    deadline = time.monotonic() + 60
+    while any(os.path.exists(f"/proc/{pid}") for pid in pids):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(
+    started, drives, mine, results, undisturbed, tmp_path
+):
+    children = _children(started.pid)
+    started.send_signal(signal.SIGINT)
+    started.send_signal(signal.SIGCONT)
+    printed, told = started.communicate(timeout=60)
+    assert started.returncode == 130
+    assert "the same command goes on" in printed
+    assert told.strip() == "stride-ros mine: stopped."
+    _await_end(children)
+    done = results(tmp_path / "out")
+    assert 0 < len(done.documents) < 7
+    assert all(undisturbed.documents[origin] == document for origin, document in done.documents.items())
+    assert f"{len(done.documents)} done before" in mine(drives, "--out", tmp_path / "out")[1]
+    assert results(tmp_path / "out") == undisturbed
+
+
+def test_a_driver_that_is_killed_takes_its_workers_along_and_is_gone_on_with(
+    started, drives, mine, results, undisturbed, tmp_path
+):
+    children = _children(started.pid)
+    assert children
+    started.kill()
+    started.wait()
+    _await_end(children)
+    code, printed = mine(drives, "--out", tmp_path / "out")
+    assert code == 0, printed
+    assert "done before" in printed
+    assert results(tmp_path / "out") == undisturbed
