@@ -67,11 +67,6 @@ class Prefix:
         """Index in the stream of the first frame that is not appended."""
         return self.start + 2 * self.pairs
 
-    @property
-    def begun(self) -> bool:
-        """Whether there is a prompt that slots can follow."""
-        return self._end > 0
-
     def append(self, pairs: Sequence[Pair], origin: float, keep: bool = True) -> TokenBlock:
         """The block that appends `pairs`; the prefix counts it as done, so it must be run.
 
