@@ -22,6 +22,7 @@ autodoc_mock_imports = [
     "tokenizers",
     "torch",
     "transformers",
+    "triton",
     "yaml",
 ]
 

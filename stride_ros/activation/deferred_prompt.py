@@ -15,6 +15,7 @@ from stride_ros.activation.cached_prompt import CachedPrompt
 from stride_ros.activation.config import ActivationConfig
 from stride_ros.activation.context import Context
 from stride_ros.activation.denoising import Probabilities, SlotPass
+from stride_ros.activation.graphs import RecordedPasses
 from stride_ros.activation.model import ActivationModel
 from stride_ros.activation.passes import FramePair, PromptFactory
 from stride_ros.activation.prefix import Pair, Prefix
@@ -35,7 +36,8 @@ def prompts_for(model: ActivationModel, config: ActivationConfig) -> PromptFacto
 class DeferredPrompt:
     """Keeps the frame pairs in context until a decision. See `PromptPasses`; passes are not recorded."""
 
-    encoded = recorded = False
+    encoded = False
+    recordings: RecordedPasses | None = None
 
     def __init__(
         self, model: ActivationModel, query: str, config: ActivationConfig, context: Context
@@ -46,6 +48,7 @@ class DeferredPrompt:
         self._first_pair = 0  # index of the first frame in self._pairs
         self._provisional: FramePair | None = None
         self.timings: dict[str, float] = {}
+        self.pages = model.pages if model.paged else None
 
     @property
     def memory_bytes(self) -> int:
@@ -105,10 +108,6 @@ class DeferredPrompt:
     def ask(self, request: SlotPass) -> TokenBlock | None:
         """See `PromptPasses`."""
         return self._prefix.ask(request)
-
-    def replay(self, block: TokenBlock) -> Probabilities | None:
-        """Nothing is recorded."""
-        return None
 
     def answer(self, values: Probabilities | None) -> Probabilities:
         """See `PromptPasses`."""

@@ -6,7 +6,7 @@ query, run many queries in step, or run it against another way to compute the sa
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,11 +22,18 @@ Probabilities = NDArray[np.float32]
 class SlotPass:
     """A request for P(active) of the masked slots, or of all seen ones, given these labels.
 
-    labels: (W,) 0 inactive, 1 active, 2 masked; needed: slots from this index on need no answer.
+    labels: (W,) 0 inactive, 1 active, 2 masked; needed: slots from this index on need no answer. budgets: a
+    request for as many passes, which each unmask that many slots as `reveal` does, and go on from there.
     """
 
     labels: Labels
     needed: int
+    budgets: tuple[int, ...] = ()
+
+
+# P(active) (W,); (passes, W) for a request with budgets, or None where its passes are to be asked for one by
+# one.
+Answer = Probabilities | None
 
 
 @dataclass(frozen=True)
@@ -45,34 +52,68 @@ def denoise(
     history: History | None,
     config: ActivationConfig,
     rng: np.random.Generator,
-) -> Generator[SlotPass, Probabilities, Denoised]:
+    at_once: bool = False,
+) -> Generator[SlotPass, Answer, Denoised]:
     """Denoise one window as in STRIDE (arXiv 2603.27593, the sections on inference).
 
     completed_until: end of the last completed span (s), -inf if none. history: the previous decision, None to
-    denoise everything afresh. Yields passes, wants P(active) (W,) for each, returns the outcome.
+    denoise everything afresh. at_once: ask for all steps with one request, where what they unmask follows
+    from P(active) alone. Yields passes, wants P(active) (W,) for each, returns the outcome.
     """
     labels = window.initial_labels(completed_until)
     decided = np.zeros(len(labels), dtype=np.float32)
     passes = 0
-    undecided = bool((labels == MASKED).any())
-    if undecided and history is not None and config.confidence_threshold is not None:
+    known: list[Probabilities] = []  # of the next steps
+    at_once = at_once and config.selection == "topk"
+    masked = int((labels == MASKED).sum())
+    if masked and history is not None and config.confidence_threshold is not None:
         baseline = yield SlotPass(labels.copy(), len(labels))
+        assert baseline is not None
         passes += 1
         retain(labels, decided, baseline, history.consensus(window), config.confidence_threshold)
-    masked = (labels == MASKED).nonzero()[0]
-    for budget in schedule(window.seen_count, config.unmasking_steps):
-        if len(masked) == 0:
-            break
-        if budget == 0:
-            continue
-        probabilities = yield SlotPass(labels.copy(), int(masked[-1]) + 1)
+        left = int((labels == MASKED).sum())
+        if at_once and left == masked:  # it is the first step, too
+            known.append(baseline)
+        masked = left
+    budgets = _budgets(schedule(window.seen_count, config.unmasking_steps), masked)
+    for step, budget in enumerate(budgets):
+        if at_once and not known:
+            answers = yield SlotPass(labels.copy(), len(labels), budgets[step:])
+            known, at_once = ([], False) if answers is None else (list(answers), True)
+        if known:
+            probabilities = known.pop(0)
+        else:
+            answer = yield SlotPass(labels.copy(), int((labels == MASKED).nonzero()[0][-1]) + 1)
+            assert answer is not None
+            probabilities = answer
         passes += 1
-        chosen = select(probabilities[masked], min(budget, len(masked)), config.selection, rng)
-        slots = masked[chosen]
-        labels[slots] = np.where(probabilities[slots] > 0.5, ACTIVE, INACTIVE)
-        decided[slots] = probabilities[slots]
-        masked = (labels == MASKED).nonzero()[0]
+        reveal(labels, decided, probabilities, budget, config.selection, rng)
     return Denoised(labels, decided, passes)
+
+
+def _budgets(schedule: Sequence[int], masked: int) -> tuple[int, ...]:
+    """How many slots each pass unmasks, without steps that have nothing to do."""
+    budgets = []
+    for budget in schedule:
+        if budget and masked:
+            budgets.append(min(budget, masked))
+            masked -= budgets[-1]
+    return tuple(budgets)
+
+
+def reveal(
+    labels: Labels,
+    decided: Probabilities,
+    probabilities: Probabilities,
+    budget: int,
+    selection: str = "topk",
+    rng: np.random.Generator | None = None,
+) -> None:
+    """Give `budget` of the masked slots their label. Changes `labels` and `decided` in place."""
+    masked = (labels == MASKED).nonzero()[0]
+    slots = masked[select(probabilities[masked], budget, selection, rng)]
+    labels[slots] = np.where(probabilities[slots] > 0.5, ACTIVE, INACTIVE)
+    decided[slots] = probabilities[slots]
 
 
 def retain(
@@ -95,7 +136,7 @@ def schedule(slots: int, steps: int) -> list[int]:
 
 
 def select(
-    probabilities: Probabilities, count: int, selection: str, rng: np.random.Generator
+    probabilities: Probabilities, count: int, selection: str, rng: np.random.Generator | None
 ) -> NDArray[np.int64]:
     """Indices of the `count` slots to unmask among the masked ones, whose P(active) is given.
 
@@ -106,4 +147,5 @@ def select(
     order = np.argsort(-confidence, kind="stable")
     if selection == "topk":
         return order[:count]
+    assert rng is not None, "draws need a generator"
     return rng.choice(order[: 2 * count], count, replace=False)

@@ -10,8 +10,10 @@ from typing import Any
 from stride_ros.activation.cached_prompt import CachedPrompt
 from stride_ros.activation.catch_up import CatchUp
 from stride_ros.activation.config import ActivationConfig, TriggerConfig
-from stride_ros.activation.denoising import Probabilities, SlotPass
+from stride_ros.activation.denoising import Answer, SlotPass
 from stride_ros.activation.engine_memory import EngineMemory
+from stride_ros.activation.fixed_pass import SlotRows
+from stride_ros.activation.graphs import RecordedPasses, replayed
 from stride_ros.activation.model import ActivationModel
 from stride_ros.activation.passes import FramePair, PromptFactory
 from stride_ros.activation.stream import Stream, without_images
@@ -260,7 +262,8 @@ class ActivationEngine:
             for watch in stream.watches
             if watch.is_due(stream.usable(watch), self._config) and stream.usable(watch) > watch.context.start
         ]
-        if not jobs or any(watch.passes.recorded for watch in served):  # recordings read what was appended
+        recorded = any(watch.passes.recordings is not None for watch in served)
+        if not jobs or recorded:  # recordings read what was appended
             self._run(blocks, served)
             return jobs, []
         self._run((), served)
@@ -277,11 +280,13 @@ class ActivationEngine:
         sizes: dict[tuple[int, ...], list[int]] = {}
         for index, pair in enumerate(pairs):
             sizes.setdefault(pair.images[0].shape, []).append(index)
-        encoded = list(pairs)
+        encoded, encode = list(pairs), self.model.encode
+        if self.model.recorder is not None and self._config.cuda_graphs:
+            encode = self.model.recorded_vision(self.model.recorder).encode
         for indices in sizes.values():
             for first in range(0, len(indices), _ENCODED_AT_ONCE):
                 batch = indices[first : first + _ENCODED_AT_ONCE]
-                features = self.model.encode([pairs[index].images for index in batch])
+                features = encode([pairs[index].images for index in batch])
                 for index, value in zip(batch, features, strict=True):
                     encoded[index] = replace(pairs[index], features=value)
         self._add_time("vision", clock.perf_counter() - begin)
@@ -331,10 +336,10 @@ class ActivationEngine:
         updates: dict[int, ActivationUpdate] = {}
         requests: dict[int, SlotPass] = {}
 
-        def resume(index: int, answer: Probabilities | None) -> None:
+        def resume(index: int, answer: Answer) -> None:
             try:
                 decision = decisions[index]
-                requests[index] = next(decision) if answer is None else decision.send(answer)
+                requests[index] = decision.send(answer)
             except StopIteration as done:
                 requests.pop(index, None)
                 updates[index] = done.value
@@ -342,7 +347,9 @@ class ActivationEngine:
         for index in range(len(decisions)):
             resume(index, None)
         while requests:
-            asked = {i: (jobs[i][1], requests[i]) for i in requests}
+            # Single passes first, which are baselines: then the steps of all watches run together.
+            first = [i for i in requests if not requests[i].budgets] or list(requests)
+            asked = {i: (jobs[i][1], requests[i]) for i in first}
             for index, answer in self._pass(asked, appends).items():
                 resume(index, answer)
             appends = ()
@@ -353,30 +360,36 @@ class ActivationEngine:
 
     def _pass(
         self, asked: Mapping[int, tuple[Watch, SlotPass]], appends: Sequence[TokenBlock]
-    ) -> dict[int, Probabilities]:
-        """One pass over the slots of all these watches, behind what is appended: P(active) (W,) of each."""
-        values: dict[int, Probabilities] = {}
-        batch: dict[int, TokenBlock] = {}
+    ) -> dict[int, Answer]:
+        """One pass over the slots of all these watches, or as many as they ask for at once, behind what is
+        appended: the answer to each.
+        """
+        blocks: dict[int, TokenBlock] = {}
+        rows: dict[int, tuple[RecordedPasses, SlotRows]] = {}
         for index, (watch, request) in asked.items():
             block = watch.passes.ask(request)
             if block is None:
                 continue
-            self._ran += len(block.ids)
-            replayed = watch.passes.replay(block)
-            if replayed is None:
-                batch[index] = block
-            else:
-                values[index] = replayed
+            blocks[index] = block
+            self._ran += len(block.ids) * max(1, len(request.budgets))
+            if (recorded := watch.passes.recordings) is not None:
+                rows[index] = recorded, SlotRows(block, request.labels, request.budgets)
+        values = replayed(rows)
+        batch = {i: b for i, b in blocks.items() if i not in values and not asked[i][1].budgets}
         if batch:
-            begin, blocks = clock.perf_counter(), [*appends, *batch.values()]
+            begin, run = clock.perf_counter(), [*appends, *batch.values()]
             others, passes = joined(appends, list(batch.values()))
             answers = self.model.slot_probabilities([*others, *passes])[len(others) :]
-            share = sum(len(block.ids) for block in appends) / sum(len(block.ids) for block in blocks)
+            share = sum(len(block.ids) for block in appends) / sum(len(block.ids) for block in run)
             self._add_time("append", share * (clock.perf_counter() - begin))
             values.update(zip(batch, answers, strict=True))
         else:
             self._run(appends, ())
-        return {index: watch.passes.answer(values.get(index)) for index, (watch, _) in asked.items()}
+        refused = blocks.keys() - values.keys()
+        return {
+            index: None if index in refused else watch.passes.answer(values.get(index))
+            for index, (watch, _) in asked.items()
+        }
 
     # Bookkeeping
 

@@ -9,6 +9,7 @@ from stride_ros.activation.context import Context
 from stride_ros.activation.passes import FramePair
 from stride_ros.activation.prefix import Pair
 from stride_ros.errors import CapacityError
+from stride_ros.qwen3_vl.paged_cache import PagePool
 from stride_ros.qwen3_vl.patches import CELL, model_size
 
 if TYPE_CHECKING:
@@ -24,13 +25,18 @@ class EngineMemory:
 
     @property
     def bytes(self) -> int:
-        """Bytes of the state: keys and values of all watches, and the pairs that are kept."""
+        """Bytes of the state: keys and values of all watches, pages that wait for some, and the pairs that
+        are kept.
+        """
         sizes: dict[int, int] = {}  # several watches keep the same pairs
         total = 0
+        pools: dict[PagePool, None] = {}
         for stream in self._engine.streams:
             pairs: list[Pair | FramePair] = list(stream.kept_pairs)
             for watch in stream.watches:
                 total += watch.passes.memory_bytes
+                if watch.passes.pages is not None:
+                    pools[watch.passes.pages] = None
                 pairs += [pair for _, pair in watch.backlog if pair is not None]
                 pairs += watch.passes.kept_pairs
             for pair in pairs:
@@ -38,7 +44,7 @@ class EngineMemory:
                     sizes[id(pair.features)] = pair.features.memory_bytes
                 if isinstance(pair, FramePair):
                     sizes |= {id(image): image.nbytes for image in pair.images}
-        return total + sum(sizes.values())
+        return total + sum(sizes.values()) + sum(pool.free_bytes for pool in pools)
 
     def most(self, size: tuple[int, int] | None, queries: Sequence[str], seconds: float | None = None) -> int:
         """See `ActivationEngine.memory_for`."""

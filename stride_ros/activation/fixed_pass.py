@@ -1,143 +1,203 @@
-"""A slot pass whose shapes and addresses never change, so that a CUDA graph can be captured from it.
+"""Slot passes of several watches whose shapes and addresses never change, so that they can be captured.
 
-All slots of all queries run in every pass. Ids, positions and lengths of prompts come from one device buffer
-that is filled before; what the slots attend to is a number of equal parts of each cache, of which a mask
-hides what is not valid, and the slots themselves, whose keys and values go into no cache. So the host
-decides nothing inside a pass but the number of parts.
+All slots of all watches run in every pass. Labels, positions, lengths of prompts and the table of their pages
+come from one device buffer that is filled before, and the keys and values of slots go into no cache. So what
+is captured once serves any watches, as many or fewer, whose prompts have as many pages or fewer.
 
-The parts are attended to independently and put together by their log-sum-exp: few rows against a long prompt
-would otherwise leave most of a GPU idle.
+A pass ends with what a denoising step does: it unmasks the most confident slots. The next one goes on from
+there, so that the host waits once for all steps.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from stride_ros.qwen3_vl.attention import HIDDEN, Stretch, attend_in_parts, attend_to_stretches
+from stride_ros.activation.window import ACTIVE, INACTIVE, MASKED, Labels
+from stride_ros.qwen3_vl.attention import HIDDEN, attend_with_weight
 from stride_ros.qwen3_vl.decoder import TextDecoder, TokenBlock
-from stride_ros.qwen3_vl.kv_cache import ALIGNED, KVCache
+from stride_ros.qwen3_vl.kv_cache import ALIGNED
+from stride_ros.qwen3_vl.paged_cache import PageAttention, PagedCache
 
-__all__ = ["FixedPass", "attend_in_parts", "parts_needed"]
+__all__ = ["FixedPass", "SlotRows"]
 
 _HIDDEN = HIDDEN
 
 
-class FixedPass:
-    """Passes over the slots behind prompts in certain caches, one cache for each query.
+@dataclass(frozen=True, eq=False)
+class SlotRows:
+    """What one watch has run: passes over all its slots, behind its prompt in a cache in pages.
 
-    answers: how many of the last rows of a query, which has all copies of the window, are answered.
+    block: all slots as an ordinary pass takes them; labels (W,): of them; budgets: how many slots to unmask
+    after each pass; empty for one pass and nothing unmasked.
+    """
+
+    block: TokenBlock
+    labels: Labels
+    budgets: tuple[int, ...] = ()
+
+    @property
+    def passes(self) -> int:
+        return max(1, len(self.budgets))
+
+    @property
+    def pages(self) -> int:
+        """That the prompt reaches into."""
+        return -(-self.block.start // self.cache.part)
+
+    @property
+    def cache(self) -> PagedCache:
+        assert isinstance(self.block.cache, PagedCache), "recorded passes read pages"
+        return self.block.cache
+
+
+class FixedPass:
+    """Passes over the slots of up to `watches` watches, of whose prompts each has up to `pages` pages.
+
+    head (2, hidden): rows of the output head, of inactive and active; slot_ids (3,): of the labels; window:
+    W, which the prompt has `copies` times; attention: to the pages.
     """
 
     def __init__(
-        self, decoder: TextDecoder, head: torch.Tensor, blocks: Sequence[TokenBlock], answers: int
+        self,
+        decoder: TextDecoder,
+        head: torch.Tensor,
+        slot_ids: NDArray[np.int64],
+        window: int,
+        copies: int,
+        attention: PageAttention,
+        watches: int,
+        pages: int,
     ) -> None:
-        self._decoder, self._head, self._answered = decoder, head, answers
-        self._slots = len(blocks[0].ids)
-        self._caches = [block.cache for block in blocks]
-        on_cuda = decoder.device.type == "cuda"
-        # Of each query: its ids, the entries of its prompt, the position of its first slot.
-        filled = torch.zeros((len(blocks), self._slots + 2), dtype=torch.int64, pin_memory=on_cuda)
-        self._filled, self._rows = filled, filled.numpy()
-        self._inputs = torch.zeros_like(filled, device=decoder.device)
-        self._output = torch.zeros((len(blocks), answers), device=decoder.device)
-        self._steps = torch.arange(self._slots, device=decoder.device)
-        padded = torch.arange(-(-self._slots // ALIGNED) * ALIGNED, device=decoder.device)
+        self._decoder, self._head, self._attention = decoder, head, attention
+        self._window, self._copies, self._watches = window, copies, watches
+        self._slots = copies * window
+        device = decoder.device
+        sizes = {
+            "labels": (watches, window),
+            "lengths": (watches,),
+            "positions": (watches,),
+            "table": (watches, pages),
+            "budgets": (window, watches),  # by pass: no more of them unmask anything than there are slots
+            "step": (1,),
+        }
+        numbers = [math.prod(size) for size in sizes.values()]
+        filled = torch.zeros(sum(numbers), dtype=torch.int64, pin_memory=device.type == "cuda")
+        self._filled, self._inputs = filled, torch.zeros_like(filled, device=device)
+        self._host, self._device = (
+            {name: part.view(size) for (name, size), part in zip(sizes.items(), parts, strict=True)}
+            for parts in (torch.split(filled, numbers), torch.split(self._inputs, numbers))
+        )
+        self._rows = {name: part.numpy() for name, part in self._host.items()}
+        self._answers = torch.zeros((window, watches, window), device=device)  # by pass
+        self._ids, self._slot_ids = slot_ids, torch.from_numpy(slot_ids).to(device)
+        self._steps = torch.arange(self._slots, device=device)
+        self._earlier = torch.ones((window, window), dtype=torch.bool, device=device).tril(-1)
+        padded = torch.arange(-(-self._slots // ALIGNED) * ALIGNED, device=device)
         # Slots see those before them and themselves, (slots, slots and what fills them up).
-        self._later = self._hidden(padded > self._steps[:, None])
+        self._later = (padded > self._steps[:, None]).to(decoder.dtype) * _HIDDEN
 
     @property
     def dtype(self) -> torch.dtype:
         """The number type that the pass is computed in."""
         return self._decoder.dtype
 
-    def serves(self, blocks: Sequence[TokenBlock]) -> bool:
-        """Whether these blocks are in the caches."""
-        return [block.cache for block in blocks] == self._caches
-
-    def places(self, parts: int) -> tuple[object, ...]:
-        """Where a pass over so many parts reads: equal as long as what was recorded of it stays valid."""
-        return tuple(cache.places(parts) for cache in self._caches)
-
-    def fill(self, blocks: Sequence[TokenBlock]) -> None:
-        """Say what the next pass runs; one block of all slots for each query."""
-        for row, block in zip(self._rows, blocks, strict=True):
-            row[:-2], row[-2], row[-1] = block.ids, block.start, block.positions[0, 0]
+    def fill(self, rows: Sequence[SlotRows]) -> None:
+        """Say what the next passes run; places beyond these watches hold an empty prompt."""
+        host = self._rows
+        for part in host.values():
+            part.fill(0)
+        for index, row in enumerate(rows):
+            host["labels"][index] = row.labels
+            host["lengths"][index] = row.block.start
+            host["positions"][index] = row.block.positions[0, 0]
+            entries = self._attention.entries(row.cache.pages[: row.pages])
+            host["table"][index, : len(entries)] = entries
+            host["budgets"][: len(row.budgets), index] = row.budgets
         self._inputs.copy_(self._filled, non_blocking=True)  # done when `answers` returns
 
-    def answers(self) -> NDArray[np.float32]:
-        """P(active) (queries, answers) of the last pass; waits for it."""
-        values: NDArray[np.float32] = self._output.cpu().numpy().copy()
+    def relabelled(self, row: SlotRows, labels: Labels) -> SlotRows:
+        """The same watch with other labels, half of its slots to be unmasked."""
+        ids = np.tile(self._ids[labels], self._copies)
+        return SlotRows(replace(row.block, ids=ids), labels, (self._window // 2,))
+
+    def answers(self, passes: int) -> NDArray[np.float32]:
+        """P(active) (passes, watches, W) of the passes since `fill`; waits for them."""
+        values: NDArray[np.float32] = self._answers[:passes].cpu().numpy().copy()
+        return values
+
+    def labels(self) -> NDArray[np.int64]:
+        """Labels (watches, W) after the passes since `fill`; waits for them."""
+        values: NDArray[np.int64] = self._device["labels"].cpu().numpy().copy()
         return values
 
     def erase(self) -> None:
-        """Make the answers of the last pass unusable."""
-        self._output.fill_(math.nan)
+        """Make the answers of the last passes unusable."""
+        self._answers.fill_(math.nan)
 
-    def run(self, parts: int) -> None:
-        """The pass itself, over what was filled in: the prompts lie in the first `parts` parts."""
-        decoder, n, queries = self._decoder, self._slots, len(self._caches)
-        lengths, position = self._inputs[:, n], self._inputs[:, n + 1]
-        x = decoder.embedding.index_select(0, self._inputs[:, :n].reshape(-1))
+    def run(self) -> None:
+        """The next pass over what was filled in, and what it unmasks."""
+        device, step = self._device, self._device["step"]
+        probabilities = self._pass(device["labels"], device["positions"], device["lengths"], device["table"])
+        self._answers.index_copy_(0, step, probabilities[None])
+        self._unmask(device["labels"], probabilities, device["budgets"].index_select(0, step)[0])
+        step.add_(1).clamp_(max=self._window - 1)  # warm-ups may be more than there are slots
+
+    def _pass(
+        self, labels: torch.Tensor, position: torch.Tensor, lengths: torch.Tensor, table: torch.Tensor
+    ) -> torch.Tensor:
+        """P(active) (watches, W)."""
+        decoder, watches, n = self._decoder, self._watches, self._slots
+        ids = self._slot_ids.index_select(0, labels.view(-1)).view(watches, -1).repeat(1, self._copies)
+        x = decoder.embedding.index_select(0, ids.view(-1))
         # The axes of a slot's position agree in both position schemes.
         cos, sin = decoder.rotary.at_same((position[:, None] + self._steps).view(-1))
-        beyond = [
-            self._hidden(torch.arange(parts * cache.part, device=decoder.device) >= length)
-            for cache, length in zip(self._caches, lengths, strict=True)
-        ]
         wanted = n
         for index, layer in enumerate(decoder.layers):
             heads, keys_values = layer.project(x, cos, sin)
-            q = heads[0].transpose(0, 1)
-            q = q.view(queries, n, *q.shape[1:])
+            q = heads[0].view(-1, watches, n, heads.shape[-1])
             if index == len(decoder.layers) - 1:  # all keys and values are there: on with what is wanted
-                wanted = self._answered
-                x = x.view(queries, n, -1)[:, n - wanted :].flatten(0, 1)
-                q = q[:, n - wanted :]
-            slots = zip(q, torch.split(keys_values[0], n, 1), strict=True)
-            prompts = (
-                self._prompt(cache, index, parts, mask, wanted)
-                for cache, mask in zip(self._caches, beyond, strict=True)
-            )
-            attended = [
-                attend_to_stretches(rows, [*prompt, self._own(own, wanted)])
-                for (rows, own), prompt in zip(slots, prompts, strict=True)
-            ]
-            x = layer.finish(x, torch.cat(attended))
+                wanted = self._window  # only the last copy answers
+                x = x.view(watches, n, -1)[:, n - wanted :].flatten(0, 1)
+                q = q[:, :, n - wanted :]
+            own = keys_values[0].view(-1, watches, n, heads.shape[-1]).transpose(0, 1)
+            x = layer.finish(x, self._attend(index, q.transpose(0, 1), own, table, lengths))
         logits = F.linear(decoder.norm(x), self._head).float()
-        self._output.copy_(torch.softmax(logits, dim=-1)[:, 1].view(queries, self._answered))
+        return torch.softmax(logits, dim=-1)[:, 1].view(watches, wanted)
 
-    def _prompt(
-        self, cache: KVCache, layer: int, parts: int, beyond: torch.Tensor, wanted: int
-    ) -> list[Stretch]:
-        """The prompt in its cache; `beyond` hides what lies behind it from all of the `wanted` slots."""
-        stretches, first = [], 0
-        for keys, values in cache.read_parts(layer, parts):
-            last = first + keys.shape[0] * cache.part
-            stretches.append((keys, values, beyond[first:last].expand(self._group * wanted, -1)))
-            first = last
-        return stretches
+    def _attend(
+        self, layer: int, q: torch.Tensor, own: torch.Tensor, table: torch.Tensor, lengths: torch.Tensor
+    ) -> torch.Tensor:
+        """Attention (watches * n, heads * size) of q (watches, heads, n, size), the last slots of each, to
+        the prompts and to the keys, then values, of all slots (watches, 2 * kv heads, slots, size).
+        """
+        watches, heads, n, size = q.shape
+        kv_heads = own.shape[1] // 2
+        # The query heads that share a key head are rows of one product.
+        rows = q.reshape(watches, kv_heads, -1, size)
+        outs, weights = self._attention(layer, rows, table, lengths)
+        keys, values = F.pad(own, (0, 0, 0, self._later.shape[1] - own.shape[2])).chunk(2, 1)
+        hidden = self._later[self._slots - n :].repeat(heads // kv_heads, 1)
+        out, weight = attend_with_weight(rows, keys, values, hidden.expand(watches, kv_heads, -1, -1))
+        share = torch.softmax(torch.cat((weights, weight[:, None]), 1), 1)[..., None]
+        merged = (outs * share[:, :-1]).sum(1) + out * share[:, -1]
+        merged = merged.to(q.dtype).view(watches, kv_heads, heads // kv_heads, n, size)
+        return merged.permute(0, 3, 1, 2, 4).reshape(watches * n, heads * size)
 
-    def _own(self, keys_values: torch.Tensor, wanted: int) -> Stretch:
-        """The slots themselves, keys then values (2 * kv heads, n, size), as the last `wanted` see them."""
-        rows, width = self._later.shape
-        keys, values = F.pad(keys_values, (0, 0, 0, width - rows)).chunk(2)
-        return keys[None], values[None], self._later[rows - wanted :].repeat(self._group, 1)
-
-    def _hidden(self, where: torch.Tensor) -> torch.Tensor:
-        return where.to(self.dtype) * _HIDDEN
-
-    @property
-    def _group(self) -> int:
-        """Query heads that share a key head."""
-        return self._decoder.shape.heads // self._decoder.shape.kv_heads
-
-
-def parts_needed(blocks: Sequence[TokenBlock]) -> int:
-    """How many parts of its cache the prompt before any of these blocks reaches into."""
-    return max(-(-block.start // block.cache.part) for block in blocks)
+    def _unmask(self, labels: torch.Tensor, probabilities: torch.Tensor, budgets: torch.Tensor) -> None:
+        """Give the most confident masked slots (watches, W) their labels, `budgets` (watches,) of each, as
+        `denoising.select` does with `topk`: the earlier of equals first.
+        """
+        masked = labels == MASKED
+        confidence = torch.where(masked, torch.maximum(probabilities, 1 - probabilities), -1.0)
+        mine, other = confidence[:, :, None], confidence[:, None, :]
+        before = (other > mine) | ((other == mine) & self._earlier)
+        chosen = masked & (before.sum(-1) < budgets[:, None])
+        found = torch.where(probabilities > 0.5, ACTIVE, INACTIVE)
+        labels.copy_(torch.where(chosen, found, labels))

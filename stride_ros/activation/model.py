@@ -11,18 +11,21 @@ import torch
 from numpy.typing import NDArray
 
 from stride_ros.activation.fixed_pass import FixedPass
-from stride_ros.activation.graphs import CudaRecorder, RecordedPasses, Recorder
+from stride_ros.activation.graphs import RecordedPasses
 from stride_ros.activation.prompt import Prompt
+from stride_ros.activation.recorded_vision import RecordedVision
+from stride_ros.activation.recorder import CudaRecorder, Recorder
 from stride_ros.errors import CheckpointError
 from stride_ros.process.threads import choose_threads, use_threads
 from stride_ros.qwen3_vl import checkpoint
 from stride_ros.qwen3_vl.architecture import Architecture
 from stride_ros.qwen3_vl.decoder import TextDecoder, TokenBlock
-from stride_ros.qwen3_vl.device import choose_device, choose_dtype
+from stride_ros.qwen3_vl.device import choose_device, choose_dtype, uploaded
 from stride_ros.qwen3_vl.kv_cache import KVCache, StretchCache
-from stride_ros.qwen3_vl.paged_cache import PagedCache, PagePool
+from stride_ros.qwen3_vl.page_attention import page_attention
+from stride_ros.qwen3_vl.paged_cache import PageAttention, PagePool
 from stride_ros.qwen3_vl.patches import CELL, patches
-from stride_ros.qwen3_vl.vision import PairFeatures, VisionTower, Weights
+from stride_ros.qwen3_vl.vision import PairFeatures, VisionTower, Weights, patches_of
 from stride_ros.qwen3_vl.weights import WeightFiles
 
 
@@ -47,8 +50,9 @@ class ActivationModel:
 
     window: slots (W); resolution: seconds of a slot; past: slots that end at or before the newest frame;
     memory_bytes: bytes of the weights; threads: of the CPU, None for PyTorch's own setting; recorder: of slot
-    passes, None where they are not recorded; paged: whether keys and values are kept in pages, as on a GPU,
-    or each prompt has a stretch of addresses to itself.
+    passes, None where they are not recorded; paged: whether keys and values are kept in `pages`, as on a GPU,
+    or each prompt has a stretch of addresses to itself; uploads_pixels: whether frames are cut into patches
+    and brought to numbers from -1 to 1 on the device, and not by the host.
     """
 
     def __init__(
@@ -78,7 +82,10 @@ class ActivationModel:
         count = counted.total // self.dtype.itemsize
         self.threads = None if threads is None else choose_threads(threads, count, str(self.device))
         self.recorder: Recorder | None = CudaRecorder(self.device) if self.device.type == "cuda" else None
-        self.paged = self.device.type != "cpu"
+        self.paged = self.uploads_pixels = self.device.type != "cpu"
+        self.pages = PagePool(architecture.text, self.device, self.dtype)
+        self._recorded: dict[Recorder, RecordedPasses] = {}
+        self._recorded_vision: dict[Recorder, RecordedVision] = {}
 
     @classmethod
     def load(
@@ -115,13 +122,11 @@ class ActivationModel:
         weights.check_rest()
         return model
 
-    def new_caches(self, count: int) -> tuple[list[KVCache], PagePool | None]:
-        """Empty caches for one prompt each, and the pages that they share."""
-        text = self.architecture.text
-        if not self.paged:
-            return [StretchCache(text, self.dtype) for _ in range(count)], None
-        pages = PagePool(text, self.device, self.dtype)
-        return [PagedCache(pages) for _ in range(count)], pages
+    def new_cache(self, paged: bool | None = None) -> KVCache:
+        """An empty cache for one prompt; paged: None for what the model's device is good at."""
+        if self.paged if paged is None else paged:
+            return self.pages.new_cache()
+        return StretchCache(self.architecture.text, self.dtype)
 
     def feature_bytes(self, pair_tokens: int) -> int:
         """Bytes of an encoded frame pair with that many video tokens."""
@@ -133,8 +138,11 @@ class ActivationModel:
         """Encode frame pairs of one size, (H, W, 3) uint8 each, H and W multiples of 32."""
         use_threads(self.threads)
         height, width = pairs[0][0].shape[:2]
-        stacked = torch.from_numpy(np.stack([patches(first, second) for first, second in pairs]))
-        return self._vision.encode(stacked.to(self.device, self.dtype), height // CELL, width // CELL)
+        if self.uploads_pixels:
+            cut = patches_of(uploaded(torch.from_numpy(np.stack(pairs)), self.device))
+        else:
+            cut = torch.from_numpy(np.stack([patches(first, second) for first, second in pairs]))
+        return self._vision.encode(cut.to(self.dtype), height // CELL, width // CELL)
 
     @torch.inference_mode()
     def append(self, blocks: Sequence[TokenBlock]) -> None:
@@ -152,10 +160,29 @@ class ActivationModel:
         ends = itertools.accumulate(block.wanted for block in blocks)
         return [active[end - block.wanted : end] for block, end in zip(blocks, ends, strict=True)]
 
+    def recorded_vision(self, recorder: Recorder) -> RecordedVision:
+        """Vision of fixed shapes, recorded and replayed: one object for all who use this recorder."""
+        if recorder not in self._recorded_vision:
+            vision = RecordedVision(recorder, self._vision, self.dtype, self.encode)
+            self._recorded_vision[recorder] = vision
+        return self._recorded_vision[recorder]
+
     def recorded_passes(self, recorder: Recorder) -> RecordedPasses:
-        """Slot passes of fixed shape for one set of caches, recorded and replayed."""
+        """Slot passes of fixed shape, recorded and replayed: one object for all who use this recorder."""
+        if recorder not in self._recorded:
+            attention = page_attention(self.pages)
 
-        def fixed(blocks: Sequence[TokenBlock]) -> FixedPass:
-            return FixedPass(self._decoder, self._head, blocks, self.window)
+            def fixed(watches: int, pages: int) -> FixedPass:
+                copies = 1 if self.single_sequence else 2
+                slot_ids, window = self.prompt.slot_ids, self.window
+                return FixedPass(
+                    self._decoder, self._head, slot_ids, window, copies, attention, watches, pages
+                )
 
-        return RecordedPasses(recorder, fixed, self.slot_probabilities)
+            def relied(attention: PageAttention | None) -> None:
+                self.pages.attention = None if attention is None or attention.copies else attention
+
+            self._recorded[recorder] = RecordedPasses(
+                recorder, fixed, attention, self.slot_probabilities, relied
+            )
+        return self._recorded[recorder]

@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 from stride_ros.activation.config import ActivationConfig
 from stride_ros.activation.context import Context
 from stride_ros.activation.denoising import Probabilities, SlotPass
+from stride_ros.activation.graphs import RecordedPasses
 from stride_ros.activation.model import ActivationModel
 from stride_ros.activation.prefix import Pair
 from stride_ros.qwen3_vl.decoder import TokenBlock
+from stride_ros.qwen3_vl.paged_cache import PagePool
 from stride_ros.qwen3_vl.vision import PairFeatures
 
 
@@ -47,8 +49,14 @@ class PromptPasses(Protocol):
     timings: dict[str, float]
 
     @property
-    def recorded(self) -> bool:
-        """Whether `replay` runs passes, for which blocks of `advance` must have been run."""
+    def recordings(self) -> RecordedPasses | None:
+        """What passes are to be run by, once blocks of `advance` have been run; None where the engine runs
+        them in its batch. They take what `ask` returns, which then is a block of all slots.
+        """
+
+    @property
+    def pages(self) -> PagePool | None:
+        """The pages that it shares with others, if that is how it keeps keys and values."""
 
     @property
     def memory_bytes(self) -> int:
@@ -83,11 +91,10 @@ class PromptPasses(Protocol):
     def ask(self, request: SlotPass) -> TokenBlock | None:
         """The block of a pass over the slots; None when what has been run answers it."""
 
-    def replay(self, block: TokenBlock) -> Probabilities | None:
-        """P(active) of the block from a recorded pass; None when it is to be run in the engine's batch."""
-
     def answer(self, values: Probabilities | None) -> Probabilities:
-        """P(active) (W,) from the values of the block of `ask`; stale beyond the needed slots."""
+        """P(active) (W,) from the values of the block of `ask`; stale beyond the needed slots. Of several
+        passes, as they are.
+        """
 
 
 # From the model, a query, the configuration and the watch's context, which is still empty.

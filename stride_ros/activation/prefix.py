@@ -16,7 +16,6 @@ from stride_ros.activation.denoising import Probabilities, SlotPass
 from stride_ros.activation.model import ActivationModel
 from stride_ros.activation.positions import pair_positions
 from stride_ros.activation.prompt import Ids, pair_time
-from stride_ros.activation.window import MASKED
 from stride_ros.qwen3_vl.decoder import TokenBlock
 from stride_ros.qwen3_vl.kv_cache import KVCache
 from stride_ros.qwen3_vl.vision import PairFeatures
@@ -44,7 +43,7 @@ class Prefix:
         self._model, self._query, self._scheme, self._max_pairs = model, query, scheme, max_pairs
         self._copies = 1 if model.single_sequence else 2
         self._steps: Ids = np.tile(np.arange(self._copies * model.window), (3, 1))  # positions of the slots
-        self._cache = cache or model.new_caches(1)[0][0]
+        self._cache = cache or model.new_cache()
         self.restart(0)
 
     def restart(self, start: int) -> None:
@@ -67,11 +66,6 @@ class Prefix:
     def next_frame(self) -> int:
         """Index in the stream of the first frame that is not appended."""
         return self.start + 2 * self.pairs
-
-    @property
-    def begun(self) -> bool:
-        """Whether there is a prompt that slots can follow."""
-        return self._end > 0
 
     def append(self, pairs: Sequence[Pair], origin: float, keep: bool = True) -> TokenBlock:
         """The block that appends `pairs`; the prefix counts it as done, so it must be run.
@@ -151,8 +145,11 @@ class Prefix:
         """The block that a pass has to run: from the first slot that differs from the cached ones on.
 
         Slots attend to earlier ones only, so an unchanged beginning keeps its keys, values and answers. None
-        when the last pass has answered it all. whole: a block of all slots, if any at all.
+        when the last pass has answered it all. whole: a block of all slots, if any at all. With budgets it is
+        the first of several passes, whose answers are not kept.
         """
+        if request.budgets:
+            self.forget_slots()
         ids = self._model.prompt.slot_ids[request.labels]
         slots: Ids = np.concatenate([ids] * self._copies)
         needed = len(slots) - len(ids) + request.needed
@@ -163,24 +160,20 @@ class Prefix:
             return None
         if whole:
             first, needed = 0, len(slots)
-        self._slots = slots[:needed]
+        if not request.budgets:
+            self._slots = slots[:needed]
         positions = self._steps[:, first:needed] + self._end_position
         asked = len(request.labels) if whole else request.needed
         wanted = min(asked, needed - first)  # only the last copy answers
         self._answered = slice(asked - wanted, asked)
         return TokenBlock(self._cache, self._end + first, slots[first:needed], positions, wanted=wanted)
 
-    def placeholder(self) -> TokenBlock:
-        """A block of all slots, masked, whose answers are not wanted: for a pass that others need."""
-        window = self._model.window
-        self.forget_slots()
-        block = self.ask(SlotPass(np.full(window, MASKED, dtype=np.uint8), window), whole=True)
-        assert block is not None, "no slots are cached after they were forgotten"
-        self.forget_slots()  # the answers at hand are to other slots
-        return block
-
     def answer(self, values: Probabilities | None) -> Probabilities:
-        """P(active) (W,) after a pass, from the values of `ask`'s block; stale beyond the needed slots."""
+        """P(active) (W,) after a pass, from the values of `ask`'s block; stale beyond the needed slots. After
+        several passes, the values themselves (passes, W).
+        """
+        if values is not None and values.ndim > 1:
+            return values
         if values is not None:
             self._answers[self._answered] = values
         answers: Probabilities = self._answers.copy()

@@ -14,10 +14,12 @@ from collections.abc import Sequence
 from stride_ros.activation.config import ActivationConfig
 from stride_ros.activation.context import Context
 from stride_ros.activation.denoising import Probabilities, SlotPass
+from stride_ros.activation.graphs import RecordedPasses
 from stride_ros.activation.model import ActivationModel
 from stride_ros.activation.passes import FramePair
 from stride_ros.activation.prefix import Pair, Prefix
 from stride_ros.qwen3_vl.decoder import TokenBlock
+from stride_ros.qwen3_vl.paged_cache import PagePool
 from stride_ros.qwen3_vl.patches import CELL
 
 _ENCODED_AT_ONCE = 8  # pairs; more only costs memory
@@ -26,7 +28,9 @@ _ENCODED_AT_ONCE = 8  # pairs; more only costs memory
 class _FrameKeeper:
     """Keeps the frames in context, as the prompts here start from pixels each time."""
 
-    encoded = recorded = False
+    encoded = False
+    recordings: RecordedPasses | None = None
+    pages: PagePool | None = None
     kept_pairs: Sequence[Pair] = ()
     waiting: Sequence[FramePair] = ()
 
@@ -75,10 +79,6 @@ class _FrameKeeper:
     def fill(self) -> list[TokenBlock]:
         """Nothing is left until a decision."""
         return []
-
-    def replay(self, block: TokenBlock) -> Probabilities | None:
-        """Nothing is recorded."""
-        return None
 
     def answer(self, values: Probabilities | None) -> Probabilities:
         """P(active) (W,)."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from stride_ros.activation.config import ActivationConfig, TriggerConfig
 from stride_ros.activation.context import Context
-from stride_ros.activation.denoising import Denoised, Probabilities, SlotPass, denoise
+from stride_ros.activation.denoising import Answer, Denoised, Probabilities, SlotPass, denoise
 from stride_ros.activation.model import ActivationModel
 from stride_ros.activation.passes import FramePair, PromptFactory
 from stride_ros.activation.spans import Span, SpanEvent, SpanPublisher, SpanTracker, extract_spans
@@ -22,7 +22,7 @@ from stride_ros.qwen3_vl.decoder import TokenBlock
 
 UNSEEN = 255  # label of a slot before the first frame, in what a decision reports
 
-Decision = Generator[SlotPass, Probabilities, "ActivationUpdate"]
+Decision = Generator[SlotPass, Answer, "ActivationUpdate"]
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,12 @@ class Watch:
             if attempt:
                 self._history = None
             outcome: Denoised = yield from denoise(
-                window, self._tracker.completed_until, self._history, config, self._rng
+                window,
+                self._tracker.completed_until,
+                self._history,
+                config,
+                self._rng,
+                at_once=self.passes.recordings is not None,
             )
             self._history = History.of(window, outcome.labels)
             passes.append(_reported(outcome.labels, window))

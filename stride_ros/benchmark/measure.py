@@ -23,12 +23,14 @@ from stride_ros.activation.config import ActivationConfig, TriggerConfig
 from stride_ros.activation.context import Context
 from stride_ros.activation.denoising import Probabilities, SlotPass
 from stride_ros.activation.engine import ActivationEngine
+from stride_ros.activation.graphs import RecordedPasses
 from stride_ros.activation.model import ActivationModel
 from stride_ros.activation.passes import FramePair, PromptFactory, PromptPasses
 from stride_ros.activation.prefix import Pair
 from stride_ros.activation.reference import RebuiltPrompt, RecomputedPrompt
 from stride_ros.activation.watch import ActivationUpdate
 from stride_ros.qwen3_vl.decoder import TokenBlock
+from stride_ros.qwen3_vl.paged_cache import PagePool
 
 SOURCE_SIZE = (480, 640)  # camera frames, (height, width)
 PARTS = ("preprocess", "vision", "append", "denoise", "host")
@@ -121,8 +123,12 @@ class _NotedPrompt:
         return self._prompt.memory_bytes
 
     @property
-    def recorded(self) -> bool:
-        return self._prompt.recorded
+    def pages(self) -> PagePool | None:
+        return self._prompt.pages
+
+    @property
+    def recordings(self) -> RecordedPasses | None:
+        return self._prompt.recordings
 
     @property
     def kept_pairs(self) -> Sequence[Pair | FramePair]:
@@ -130,7 +136,7 @@ class _NotedPrompt:
 
     @property
     def graphs(self) -> int:
-        return self._prompt.recordings if isinstance(self._prompt, CachedPrompt) else 0
+        return self._prompt.recordings.count if self._prompt.recordings is not None else 0
 
     def memory_limit(self, tokens: int) -> int:
         return self._prompt.memory_limit(tokens)
@@ -154,12 +160,9 @@ class _NotedPrompt:
     def ask(self, request: SlotPass) -> TokenBlock | None:
         return self._prompt.ask(request) if self.given is None else None
 
-    def replay(self, block: TokenBlock) -> Probabilities | None:
-        return self._prompt.replay(block)
-
     def answer(self, values: Probabilities | None) -> Probabilities:
         answer = self._prompt.answer(values) if self.given is None else self.given.pop(0)
-        self.noted.append(answer)
+        self.noted += [answer] if answer.ndim == 1 else list(answer)
         return answer
 
 

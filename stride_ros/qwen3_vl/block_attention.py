@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
-from stride_ros.qwen3_vl.attention import attend_to_stretches, hidden_after
+from stride_ros.qwen3_vl.attention import Elsewhere, Stretch, attend_to_stretches, hidden_after
+from stride_ros.qwen3_vl.device import uploaded
 from stride_ros.qwen3_vl.kv_cache import KVCache, StretchCache
+from stride_ros.qwen3_vl.paged_cache import PagedCache
 
 _QUERY_ROWS = 512  # rows of attention computed at once; bounds the mask
 _GROWTH = 1.25  # of that mask
@@ -72,44 +75,64 @@ class StretchAttention:
 
 
 class PagedAttention:
-    """To a cache in pages, a bounded number of rows at a time."""
+    """To a cache in pages, a bounded number of rows at a time. Only the pages that some rows do not see to
+    their ends have a mask.
+    """
 
-    def __init__(self, cache: KVCache, end: int) -> None:
+    def __init__(self, cache: PagedCache, end: int) -> None:
         self._cache, self._end = cache, end
         self._masks: dict[tuple[int, int], torch.Tensor] = {}  # from one entry to another
+        self._tables: dict[int, torch.Tensor] = {}  # of the first pages
 
     def __call__(self, layer: int, q: torch.Tensor) -> torch.Tensor:
         """See `BlockAttention`."""
         outs: list[torch.Tensor] = []
         first = self._end - q.shape[2]
+        part = self._cache.part
         for rows in torch.split(q[0].transpose(0, 1), _QUERY_ROWS):
             last = first + len(rows)
-            entry, stretches = 0, []
-            for keys, values in self._cache.read_parts(layer, -(-last // self._cache.part)):
-                after = entry + len(keys) * self._cache.part
-                stretches.append(
-                    (keys, values, self._hidden(first, last, q.shape[1] // keys.shape[1], q)[:, entry:after])
-                )
+            seen = (first + 1) // part  # pages that all of these rows see to their ends
+            whole = self._whole(layer, seen, q.device)
+            stretches: list[Stretch] = []
+            if whole is None:
+                stretches = [(*sides, None) for sides in self._cache.read_pages(layer, 0, seen)]
+            entry = seen * part
+            for keys, values in self._cache.read_pages(layer, seen, -(-last // part)):
+                hidden = self._hidden(first, last, seen * part, q.shape[1] // keys.shape[1], q)
+                after = entry + len(keys) * part
+                stretches.append((keys, values, hidden[:, entry - seen * part : after - seen * part]))
                 entry = after
-            outs.append(attend_to_stretches(rows, stretches))
+            outs.append(attend_to_stretches(rows, stretches, whole))
             first = last
         return outs[0] if len(outs) == 1 else torch.cat(outs)
 
-    def _hidden(self, first: int, last: int, repeat: int, like: torch.Tensor) -> torch.Tensor:
-        """What hides later entries from the rows at entries `first` to `last`."""
+    def _whole(self, layer: int, seen: int, device: torch.device) -> Elsewhere | None:
+        """Attention to the first `seen` pages by a table, if the pool has one that can be relied on."""
+        attention = self._cache.pool.attention
+        if attention is None or not seen:
+            return None
+        if seen not in self._tables:
+            numbers = np.append(attention.entries(self._cache.pages[:seen]), seen * self._cache.part)
+            self._tables[seen] = uploaded(torch.from_numpy(numbers), device)
+        table, length = self._tables[seen].split_with_sizes([seen, 1])
+        return lambda rows: attention(layer, rows, table[None], length)
+
+    def _hidden(self, first: int, last: int, tail: int, repeat: int, like: torch.Tensor) -> torch.Tensor:
+        """What hides later entries from the rows at entries `first` to `last`, from entry `tail` on."""
         mask = self._masks.get((first, last))
         if mask is None:
-            entries = -(-last // self._cache.part) * self._cache.part
-            at = torch.arange(first, last, device=like.device)
+            entries = -(-last // self._cache.part) * self._cache.part - tail
+            at = torch.arange(first - tail, last - tail, device=like.device)
             mask = self._masks[first, last] = hidden_after(at, entries, like.dtype, repeat)
         return mask
 
 
 def attention_to(cache: KVCache, end: int, mask: CausalMask) -> BlockAttention:
     """Attention of the tokens before entry `end` of a cache to all that precede them there."""
-    if isinstance(cache, StretchCache):
-        return StretchAttention(cache, end, mask)
-    return PagedAttention(cache, end)
+    if isinstance(cache, PagedCache):
+        return PagedAttention(cache, end)
+    assert isinstance(cache, StretchCache)
+    return StretchAttention(cache, end, mask)
 
 
 def attend_each(

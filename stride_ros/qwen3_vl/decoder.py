@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from stride_ros.qwen3_vl.architecture import TextShape
 from stride_ros.qwen3_vl.block_attention import CausalMask, attend_each, attention_to
+from stride_ros.qwen3_vl.device import uploaded
 from stride_ros.qwen3_vl.kv_cache import KVCache
 from stride_ros.qwen3_vl.layer import Layer
 from stride_ros.qwen3_vl.norm import RMSNorm
@@ -127,11 +128,8 @@ class TextDecoder:
         n = sum(len(block.ids) for block in blocks)
         places = [block.positions for block in blocks]
         place = places[0] if len(places) == 1 else np.concatenate(places, axis=1)
-        joined = torch.from_numpy(
-            np.concatenate([*(block.ids for block in blocks), place.reshape(-1), *rows])
-        )
-        if self.device.type == "cuda":  # from pinned memory, so that the host need not wait
-            joined = joined.pin_memory().to(self.device, non_blocking=True)
+        numbers = np.concatenate([*(block.ids for block in blocks), place.reshape(-1), *rows])
+        joined = uploaded(torch.from_numpy(numbers), self.device)
         ids, positions, visual = joined.split_with_sizes([n, 3 * n, len(joined) - 4 * n])
         return ids, positions.view(3, n), visual
 

@@ -24,6 +24,13 @@ def choose_device(device: str) -> torch.device:
     return chosen
 
 
+def uploaded(values: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Values of the host on a device; to a GPU from pinned memory, so that the host need not wait."""
+    if device.type == "cuda":
+        return values.pin_memory().to(device, non_blocking=True)
+    return values if values.device == device else values.to(device)
+
+
 def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
     """`auto` is bfloat16 on CUDA and float32 elsewhere. ConfigError for an unknown name."""
     if dtype == "auto":

@@ -1,4 +1,4 @@
-"""Keys and values of one prompt, read as one stretch or in equal parts."""
+"""Keys and values of one prompt."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ import torch
 from stride_ros.qwen3_vl.architecture import TextShape
 from stride_ros.qwen3_vl.reservation import PAGE, Reservation
 
-PARTS = 16  # equal parts of the room: what a pass of fixed shape attends to is a number of them
-ALIGNED = 16  # entries; a part is a multiple of them, as fused attention kernels want masks laid out
+ALIGNED = 16  # entries; fused attention kernels want masks to be multiples of them
 _GROWTH = 1.25
 
 KeysAndValues = tuple[torch.Tensor, torch.Tensor]
@@ -33,10 +32,6 @@ class KVCache(Protocol):
     def room(self) -> int:
         """Entries that fit before it has to grow."""
 
-    @property
-    def part(self) -> int:
-        """Entries of a part."""
-
     def bytes_for(self, tokens: int, room: int) -> int:
         """Bytes that `tokens` entries take in a cache made for `room` entries."""
 
@@ -54,14 +49,6 @@ class KVCache(Protocol):
         that are held.
         """
 
-    def read_parts(self, layer: int, parts: int) -> Sequence[KeysAndValues]:
-        """Views of keys and values in the first `parts` parts: (n, kv heads, part, head size) each, in order,
-        as few as possible.
-        """
-
-    def places(self, parts: int) -> tuple[object, ...]:
-        """Where the first `parts` parts lie: equal as long as they stay there."""
-
 
 class StretchCache:
     """A cache whose entries lie one behind the other: (layers, 2, kv heads, room, head size), on a CPU.
@@ -73,7 +60,6 @@ class StretchCache:
         self._shape, self._dtype = shape, dtype
         self._reservation = Reservation(self._layout(0), dtype)
         self._held = 0  # entries since the last release, at most
-        self._grown = 0
         # Views of all layers, of the entries that were written and read last: those of the next layers, and
         # often of the next pass.
         self._rows: tuple[tuple[int, int], Sequence[torch.Tensor]] = ((0, 0), ())
@@ -87,10 +73,6 @@ class StretchCache:
     def room(self) -> int:
         return self._reservation.tensor.shape[3]
 
-    @property
-    def part(self) -> int:
-        return self.room // PARTS
-
     def bytes_for(self, tokens: int, room: int) -> int:
         """Whole pages of each head's entries."""
         pages = -(-tokens * self._shape.head_dim * self._dtype.itemsize // PAGE)
@@ -103,7 +85,6 @@ class StretchCache:
         self._reservation = Reservation(self._layout(self._rounded(room)), self._dtype)
         if self._held:
             self._reservation.tensor[:, :, :, : self._held] = old[:, :, :, : self._held]
-        self._grown += 1
         self._forget_views()
 
     def hold(self, tokens: int) -> None:
@@ -128,15 +109,6 @@ class StretchCache:
             self._sides = (end, self._reservation.tensor.flatten(0, 1)[None, :, :, :end].unbind(1))
         return self._sides[1][2 * layer], self._sides[1][2 * layer + 1]
 
-    def read_parts(self, layer: int, parts: int) -> Sequence[KeysAndValues]:
-        _, sides, heads, _, size = self._layout(0)
-        stretch = self._reservation.tensor[layer, :, :, : parts * self.part]
-        split = stretch.view(sides, heads, parts, self.part, size).transpose(1, 2)
-        return [(split[0], split[1])]
-
-    def places(self, parts: int) -> tuple[object, ...]:
-        return (self._grown, self._reservation.moves)
-
     def _forget_views(self) -> None:
         self._rows, self._sides = ((0, 0), ()), (0, ())
 
@@ -144,7 +116,6 @@ class StretchCache:
         return (self._shape.layers, 2, self._shape.kv_heads, room, self._shape.head_dim)
 
     def _rounded(self, room: int) -> int:
-        """In whole parts, and so that each head's entries begin with a page of the system."""
-        entries = PAGE // math.gcd(PAGE, self._shape.head_dim * self._dtype.itemsize)
-        step = math.lcm(PARTS * ALIGNED, entries)
+        """So that each head's entries begin with a page of the system."""
+        step = PAGE // math.gcd(PAGE, self._shape.head_dim * self._dtype.itemsize)
         return -(-room // step) * step

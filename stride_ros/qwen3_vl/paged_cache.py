@@ -1,29 +1,37 @@
-"""Keys and values in pages of a pool that the caches of one prompt share, as on a GPU.
+"""Keys and values in pages of a pool that all prompts of a model share, as on a GPU.
 
-What one cache gives back the other takes, and the device is asked for more only where nothing is free. A page
-never moves, and a cache that fills again takes the pages that it had before: work that was captured over them
-stays valid.
+Pages are of one size, and none ever moves: what one cache gives back any other takes, and the device is asked
+for more only where nothing is free. A pass of fixed shape reads them by a table, see `page_attention.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import threading
+import weakref
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from stride_ros.qwen3_vl.architecture import TextShape
-from stride_ros.qwen3_vl.kv_cache import ALIGNED, PARTS, KeysAndValues
 
+ENTRIES = 256  # of a page
 _SLAB = 4  # pages that the pool takes from the device at once; neighbours are read as one
 
 
 @dataclass(frozen=True, eq=False)
 class Page:
-    """One page: `slab` (pages, layers, 2, kv heads, entries, head size), and which of its pages it is."""
+    """One page: `slab` (pages, layers, 2, kv heads, entries, head size), and which of its pages it is.
+
+    number: of all pages of the pool.
+    """
 
     slab: torch.Tensor
     index: int
+    number: int
     neighbours: list[Page]
 
     @property
@@ -37,41 +45,104 @@ class Page:
         return self.neighbours[self.index + 1] if self.index + 1 < len(self.neighbours) else None
 
 
+class PageAttention(Protocol):
+    """Attention to pages. Rows see every entry of their prompt's pages before its length.
+
+    copies: whether it copies the pages, so that outside of recordings there are quicker ways.
+    """
+
+    copies: bool
+
+    @property
+    def generation(self) -> int:
+        """Changes when what was captured reads memory that may be of others now."""
+
+    def entries(self, pages: Sequence[Page]) -> NDArray[np.int64]:
+        """What the table says for these pages."""
+
+    def __call__(
+        self, layer: int, q: torch.Tensor, table: torch.Tensor, lengths: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Attention (b, parts, kv heads, n, size), and the log-sum-exp (b, parts, kv heads, n) of its scores,
+        of q (b, kv heads, n, size), to the pages of table (b, pages), of which `lengths` (b,) entries count.
+        """
+
+
 class PagePool:
-    """Pages on one device. It grows by a few where none is free, and keeps those that are given back."""
+    """Pages on one device. It grows by a few where none is free, and keeps those that are given back for as
+    long as there are caches.
+
+    slabs: what it has taken from the device; generation: how often that has changed; attention: to pages by a
+    table, once it was found to agree with what PyTorch's operators give, stretch by stretch.
+    """
 
     def __init__(self, shape: TextShape, device: torch.device, dtype: torch.dtype) -> None:
         self.shape, self.device, self.dtype = shape, device, dtype
+        self.entries, self.slab_pages = ENTRIES, _SLAB
+        self.slabs: list[torch.Tensor] = []
+        self.generation = 0
+        self.attention: PageAttention | None = None
         self._free: dict[Page, None] = {}  # those given back last at the end
+        self._caches = 0
+        # A cache may be collected in any thread, also while another one takes a page.
+        self._lock = threading.RLock()
+
+    @property
+    def page_bytes(self) -> int:
+        shape = self.shape
+        return 2 * shape.layers * shape.kv_heads * self.entries * shape.head_dim * self.dtype.itemsize
 
     @property
     def free_bytes(self) -> int:
         """Bytes of pages that no cache has."""
-        return sum(page.data.nbytes for page in self._free)
+        return len(self._free) * self.page_bytes
 
-    def take(self, entries: int, preferred: Iterable[Page | None]) -> Page:
-        """A page of that many entries: one of the preferred ones if it is free, else one of a slab that is
-        free as a whole, so that its neighbours may follow.
+    def new_cache(self) -> PagedCache:
+        """An empty cache, whose pages come back when it is gone."""
+        cache = PagedCache(self)
+        with self._lock:
+            self._caches += 1
+        weakref.finalize(cache, self._forget, cache.pages).atexit = False
+        return cache
+
+    def take(self, after: Page | None) -> Page:
+        """A page: the one behind `after` if it is free, else one of a slab that is free as a whole, so that
+        its neighbours may follow.
         """
-        free = [page for page in self._free if page.slab.shape[4] == entries]
-        page = next((page for page in preferred if page in self._free), None)
-        page = page or next((page for page in reversed(free) if self._begins_free_slab(page)), None)
-        page = page or next(reversed(free), None) or self._grow(entries)
-        del self._free[page]
-        return page
+        with self._lock:
+            page = after.next if after is not None else None
+            if page not in self._free:
+                page = next((page for page in reversed(self._free) if self._begins_free_slab(page)), None)
+            page = page or next(reversed(self._free), None) or self._grow()
+            del self._free[page]
+            return page
 
     def give(self, pages: list[Page]) -> None:
         """Take pages back and empty the list."""
-        self._free.update(dict.fromkeys(pages))
-        pages.clear()
+        with self._lock:
+            self._free.update(dict.fromkeys(pages))
+            pages.clear()
 
-    def _grow(self, entries: int) -> Page:
+    def _forget(self, pages: list[Page]) -> None:
+        """A cache is gone, which had these pages."""
+        with self._lock:
+            self.give(pages)
+            self._caches -= 1
+            if not self._caches:
+                self._free.clear()
+                self.slabs.clear()
+                self.generation += 1
+
+    def _grow(self) -> Page:
         shape = self.shape
-        sizes = (_SLAB, shape.layers, 2, shape.kv_heads, entries, shape.head_dim)
+        sizes = (self.slab_pages, shape.layers, 2, shape.kv_heads, self.entries, shape.head_dim)
         # Zeros, since no mask hides what may be NaN.
         slab = torch.zeros(sizes, device=self.device, dtype=self.dtype)
+        first = sum(map(len, self.slabs))
         pages: list[Page] = []
-        pages += [Page(slab, index, pages) for index in range(_SLAB)]
+        pages += [Page(slab, index, first + index, pages) for index in range(self.slab_pages)]
+        self.slabs.append(slab)
+        self.generation += 1
         self._free.update(dict.fromkeys(pages))
         return pages[0]
 
@@ -80,64 +151,54 @@ class PagePool:
 
 
 class PagedCache:
-    """A cache in pages of a pool, one a part. See `KVCache`."""
+    """A cache in pages of a pool; made by `PagePool.new_cache`. See `KVCache`.
+
+    pages: those that it holds, in order.
+    """
 
     def __init__(self, pool: PagePool) -> None:
-        self._pool = pool
-        self._pages: list[Page] = []
-        self._before: list[Page] = []  # the pages that it had, by part
-        self.room = self.part = 0
+        self.pool, self.part = pool, pool.entries
+        self.pages: list[Page] = []
+        self.room = 0
 
     @property
     def memory_bytes(self) -> int:
-        return sum(page.data.nbytes for page in self._pages)
+        return len(self.pages) * self.pool.page_bytes
 
     def bytes_for(self, tokens: int, room: int) -> int:
         """Whole slabs, since the pool grows by them."""
-        shape, slab = self._pool.shape, _SLAB * _part(room)
-        entry = 2 * shape.layers * shape.kv_heads * shape.head_dim * self._pool.dtype.itemsize
-        return -(-tokens // slab) * slab * entry
+        slab = self.pool.slab_pages * self.part
+        return -(-tokens // slab) * self.pool.slab_pages * self.pool.page_bytes
 
     def reserve(self, room: int) -> None:
-        if not self.part:
-            self.part = _part(room)
         self.room = max(self.room, -(-room // self.part) * self.part)
 
     def hold(self, tokens: int) -> None:
         self.reserve(tokens)
-        while len(self._pages) * self.part < tokens:
-            index = len(self._pages)
-            before = self._before[index] if index < len(self._before) else None
-            page = self._pool.take(self.part, [before, self._pages[-1].next if self._pages else None])
-            self._pages.append(page)
-            self._before[index : index + 1] = [page]
+        while len(self.pages) * self.part < tokens:
+            self.pages.append(self.pool.take(self.pages[-1] if self.pages else None))
 
     def release(self) -> None:
-        self._pool.give(self._pages)
+        self.pool.give(self.pages)
 
     def write(self, layer: int, start: int, keys_values: torch.Tensor) -> None:
         joined, written = keys_values.view(2, -1, *keys_values.shape[1:]), 0  # (2, kv heads, n, head size)
         while written < joined.shape[2]:
             index, first = divmod(start + written, self.part)
             n = min(self.part - first, joined.shape[2] - written)
-            data = self._pages[index].data[layer]
+            data = self.pages[index].data[layer]
             data[:, :, first : first + n] = joined[:, :, written : written + n]
             written += n
 
-    def read_parts(self, layer: int, parts: int) -> Sequence[KeysAndValues]:
+    def read_pages(self, layer: int, first: int, last: int) -> Sequence[tuple[torch.Tensor, torch.Tensor]]:
+        """Views of keys and values in pages `first` to before `last`: (n, kv heads, entries, head size) each,
+        in order, as few as possible.
+        """
         runs: list[list[Page]] = []
-        for page in self._pages[:parts]:
+        for page in self.pages[first:last]:
             if runs and runs[-1][-1].next is page:
                 runs[-1].append(page)
             else:
                 runs.append([page])
         stretches = [run[0].slab[run[0].index : run[0].index + len(run), layer] for run in runs]
         return [(stretch[:, 0], stretch[:, 1]) for stretch in stretches]
-
-    def places(self, parts: int) -> tuple[object, ...]:
-        return tuple(self._pages[:parts])
-
-
-def _part(room: int) -> int:
-    step = PARTS * ALIGNED
-    return -(-room // step) * ALIGNED

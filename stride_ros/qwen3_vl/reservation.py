@@ -18,16 +18,12 @@ PAGE = mmap.PAGESIZE  # bytes that are taken and given back at once
 
 
 class Reservation:
-    """A tensor on the CPU, zero where it was not written, that takes memory page by page as it is written.
-
-    moves: how often the tensor is elsewhere after it was released; 0 where the system can take pages away.
-    """
+    """A tensor on the CPU, zero where it was not written, that takes memory page by page as it is written."""
 
     def __init__(self, shape: Sequence[int], dtype: torch.dtype) -> None:
         self._shape, self._dtype = tuple(shape), dtype
         self._bytes = math.prod(self._shape) * dtype.itemsize
         self._mapping = _mapping(self._bytes)
-        self.moves = 0
         self.tensor = self._new()
 
     def release(self) -> None:
@@ -36,7 +32,6 @@ class Reservation:
             self._mapping.madvise(mmap.MADV_DONTNEED)
         else:
             self.tensor = self._new()
-            self.moves += 1
 
     def _new(self) -> torch.Tensor:
         if self._mapping is not None:

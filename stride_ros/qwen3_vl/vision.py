@@ -6,6 +6,7 @@ once.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol
@@ -14,7 +15,7 @@ import torch
 import torch.nn.functional as F
 
 from stride_ros.qwen3_vl.architecture import VisionShape
-from stride_ros.qwen3_vl.patches import MERGE, PAIR, PATCH
+from stride_ros.qwen3_vl.patches import CELL, MERGE, PAIR, PATCH
 from stride_ros.qwen3_vl.rotary import rotate
 
 _ROPE_THETA = 10000.0
@@ -40,8 +41,12 @@ class PairFeatures:
     deepstack: tuple[torch.Tensor, ...]
 
     @property
+    def all(self) -> tuple[torch.Tensor, ...]:
+        return (self.tokens, *self.deepstack)
+
+    @property
     def memory_bytes(self) -> int:
-        return sum(x.numel() * x.element_size() for x in (self.tokens, *self.deepstack))
+        return sum(x.numel() * x.element_size() for x in self.all)
 
 
 class _Linear:
@@ -101,6 +106,17 @@ class _Block:
         return x
 
 
+def patches_of(pairs: torch.Tensor) -> torch.Tensor:
+    """Pairs of frames (B, 2, H, W, 3) uint8 as patches (B, H/16 * W/16, 1536) float32 on their device: what
+    `patches` in `patches.py` makes of each on the host. A fourth of the bytes has to be uploaded.
+    """
+    batch, _, height, width, channels = pairs.shape
+    rows, columns = height // CELL, width // CELL
+    split = pairs.view(batch, PAIR, rows, MERGE, PATCH, columns, MERGE, PATCH, channels)
+    ordered = split.permute(0, 2, 5, 3, 6, 8, 1, 4, 7).reshape(batch, -1, channels * PAIR * PATCH * PATCH)
+    return ordered.float().div_(127.5).sub_(1.0)
+
+
 class VisionTower:
     """Encodes frame pairs; the result depends on the pair alone, so caches and queries share it."""
 
@@ -118,11 +134,15 @@ class VisionTower:
             layer: _Merger(weights, f"vision.deepstack_merger_list.{i}", shape, norm_after=True)
             for i, layer in enumerate(shape.deepstack)
         }
-        self._grid = lru_cache(maxsize=8)(self._compute_grid)
+        self.grid = lru_cache(maxsize=8)(self._compute_grid)
 
     def encode(self, patches: torch.Tensor, rows: int, columns: int) -> list[PairFeatures]:
         """Features of B pairs: patches (B, 4 * rows * columns, 1536), rows and columns in cells of 32 px."""
-        embedded, cos, sin = self._grid(rows, columns)
+        return self.of_pairs(self.features(patches, rows, columns), rows, columns)
+
+    def features(self, patches: torch.Tensor, rows: int, columns: int) -> list[torch.Tensor]:
+        """The same, (B * rows * columns, hidden) each: those for DeepStack, then the tokens."""
+        embedded, cos, sin = self.grid(rows, columns)
         x = torch.addmm(self._patch_bias, patches.flatten(0, 1), self._patch_weight)
         x.view(len(patches), *embedded.shape).add_(embedded)
         stack = []
@@ -131,6 +151,10 @@ class VisionTower:
             if layer in self._deepstack:
                 stack.append(self._deepstack[layer](x))
         stack.append(self._merger(x))
+        return stack
+
+    def of_pairs(self, stack: Sequence[torch.Tensor], rows: int, columns: int) -> list[PairFeatures]:
+        """What `features` gives, by pair."""
         of_pairs = zip(*(torch.split(features, rows * columns) for features in stack), strict=True)
         return [PairFeatures(rows, columns, tokens, tuple(deepstack)) for *deepstack, tokens in of_pairs]
 

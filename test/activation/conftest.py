@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from torch.overrides import TorchFunctionMode
 
 from stride_ros.activation.model import ActivationModel
 
@@ -89,8 +90,27 @@ def make_model(tmp_path_factory):
     return make
 
 
+class HostReads(TorchFunctionMode):
+    """Counts what makes the host wait for a GPU: values that are read from tensors."""
+
+    READS = frozenset(
+        ["cpu", "item", "tolist", "nonzero", "is_nonzero", "__bool__", "__int__", "__float__", "__index__"]
+    )
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        self.count += getattr(func, "__name__", "") in self.READS
+        return func(*args, **(kwargs or {}))
+
+
 class Rerun:
-    """Records work by keeping it: on a CPU, what a CUDA graph is on a GPU. Counts recordings and replays."""
+    """Records work by keeping it: on a CPU, what a CUDA graph is on a GPU. Counts recordings and replays.
+
+    As in a graph, the host cannot read values in between.
+    """
 
     def __init__(self) -> None:
         self.failure: str | None = None
@@ -98,13 +118,24 @@ class Rerun:
 
     def record(self, work):
         self.recorded += 1
-        work()
+        self._run(work)
 
         def replay() -> None:
             self.replayed += 1
-            work()
+            self._run(work)
 
         return replay
+
+    def _run(self, work) -> None:
+        with HostReads() as reads:
+            work()
+        assert not reads.count, "what is captured waits for the device"
+
+
+@pytest.fixture
+def host_reads() -> HostReads:
+    """Counts, in a `with` block, how often the host waits for values of tensors."""
+    return HostReads()
 
 
 @pytest.fixture

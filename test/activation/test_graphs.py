@@ -3,6 +3,7 @@
 What records is replaced by something that runs the work again; test_cuda.py has the real one.
 """
 
+import dataclasses
 import functools
 
 import numpy as np
@@ -10,16 +11,19 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from stride_ros.activation import fixed_pass
+from stride_ros.activation import fixed_pass, graphs
 from stride_ros.activation.cached_prompt import CachedPrompt
 from stride_ros.activation.config import ActivationConfig
 from stride_ros.activation.context import Context
-from stride_ros.activation.denoising import SlotPass
+from stride_ros.activation.denoising import SlotPass, reveal
 from stride_ros.activation.engine import ActivationEngine
-from stride_ros.activation.fixed_pass import attend_in_parts
+from stride_ros.activation.fixed_pass import SlotRows
 from stride_ros.activation.model import ActivationModel
 from stride_ros.activation.passes import FramePair
-from stride_ros.qwen3_vl.kv_cache import PARTS
+from stride_ros.activation.window import MASKED
+from stride_ros.qwen3_vl.attention import attend_to_stretches
+from stride_ros.qwen3_vl.page_attention import GatheredPages
+from stride_ros.qwen3_vl.paged_cache import PagePool
 
 pytestmark = pytest.mark.slow
 
@@ -64,17 +68,121 @@ def watch(make_model, make_frames):
     return run
 
 
-def test_recordings_are_few_and_made_one_at_a_time(watch, make_frames, rerun):
+@pytest.fixture
+def small_pages(make_model, monkeypatch):
+    """The model, whose pages are so small that prompts of a few frames have several."""
+    model = make_model(window=8)
+    pool = PagePool(model.architecture.text, model.device, model.dtype)
+    pool.entries, pool.slab_pages = 16, 8
+    monkeypatch.setattr(model, "pages", pool)
+    return model
+
+
+def test_one_recording_serves_a_watch_from_its_first_frame_on(watch, make_frames, rerun):
+    assert watch(rerun, make_frames(120, (64, 64))) == [1] * 120
+
+
+def test_recordings_that_read_the_pool_are_made_anew_while_it_grows(small_pages, watch, make_frames, rerun):
     counts = watch(rerun, make_frames(120, (64, 64)))
     assert max(np.diff([0, *counts])) == 1  # no tick waits for two
-    assert PARTS // 2 < counts[31] <= PARTS  # those of the first context
-    assert counts[31] < counts[40] <= 2 * PARTS  # those of the other cache
-    assert counts[-1] == counts[40]  # and later shifts swap between what there is
+    assert 1 < counts[40] == counts[-1]  # shifts swap between what there is
 
 
-def test_each_watch_has_its_recordings(watch, make_frames, rerun):
-    counts = watch(rerun, make_frames(50, (64, 64)), queries=QUERIES)
-    assert counts[-1] <= 2 * PARTS * len(QUERIES)
+def test_watches_of_all_cameras_share_recordings_and_passes(make_model, make_frames, rerun, monkeypatch):
+    """What comes and goes is served by what there is, and decides as without recordings."""
+    model, images = make_model(window=8, seed=3), make_frames(30, (64, 64))
+    pool = PagePool(model.architecture.text, model.device, model.dtype)
+    pool.slab_pages = 64  # it need not grow
+    monkeypatch.setattr(model, "pages", pool)
+    config = ActivationConfig(max_frames=16, drop_frames=4, unmasking_steps=3, margin_seconds=1e9)
+    recorded = ActivationEngine(model, config, prompts=functools.partial(CachedPrompt, recorder=rerun))
+    ordinary = ActivationEngine(model, config)
+    rng, watches, counts = np.random.default_rng(6), {}, []
+    for engine in (recorded, ordinary):
+        for name in ("front", "left", "right"):
+            engine.open_stream(name).watch(QUERIES[0])
+    for tick in range(160):
+        cycle = tick % 40
+        if cycle in (4, 8, 12, 20):  # one more on some camera, for some frames
+            watches[cycle] = [
+                (stream, stream.watch(QUERIES[1]))
+                for stream in (engine.streams[cycle % 3] for engine in (recorded, ordinary))
+            ]
+        if cycle in (16, 24, 30, 34):
+            for stream, gone in watches.pop(min(watches)):
+                stream.unwatch(gone)
+        shown = sorted(rng.permutation(3)[: 3 if cycle < 30 else 1])
+        ours, theirs = (
+            engine.push({engine.streams[i]: (images[(tick + 7 * i) % 30], float(tick)) for i in shown})
+            for engine in (recorded, ordinary)
+        )
+        for mine, other in zip(ours, theirs, strict=True):
+            np.testing.assert_array_equal(mine.labels, other.labels)
+            np.testing.assert_allclose(mine.probabilities, other.probabilities, atol=1e-4, rtol=0)
+        counts.append(rerun.recorded)
+    assert rerun.failure is None
+    assert counts[-1] == counts[39]  # the first time round shows how many watches there are at most
+    assert counts[-1] <= 4  # for 1, 2, 4 and 8 watches
+
+
+def test_the_host_waits_twice_for_a_decision_of_all_watches(make_model, make_frames, rerun, host_reads):
+    """For the baseline, then for all steps."""
+    model, images = make_model(window=8, seed=3), make_frames(30, (64, 64))
+    config = ActivationConfig(max_frames=16, drop_frames=4, unmasking_steps=8, margin_seconds=1e9)
+    engine = ActivationEngine(model, config, prompts=functools.partial(CachedPrompt, recorder=rerun))
+    streams = [engine.open_stream(name) for name in ("front", "left")]
+    for stream in streams:
+        for query in QUERIES:
+            stream.watch(query)
+    passes, waits = [], []
+    for tick in range(40):
+        recorded, before = rerun.recorded, host_reads.count
+        given = {stream: (images[(tick + 7 * i) % 30], float(tick)) for i, stream in enumerate(streams)}
+        with host_reads:
+            updates = engine.push(given)
+        if rerun.recorded == recorded:  # without the checks of a new one
+            passes.append(max(update.steps for update in updates))
+            waits.append(host_reads.count - before)
+    assert len(waits) > 30
+    assert max(passes) > 4
+    assert max(waits) == 2
+
+
+def test_what_is_drawn_is_asked_for_pass_by_pass(watch, make_frames, rerun):
+    watch(rerun, make_frames(20, (64, 64)), dataclasses.replace(CONFIG, selection="pool"))
+    assert rerun.replayed > 40
+
+
+def test_more_watches_than_a_recording_takes_are_served(make_model, make_frames, rerun, monkeypatch):
+    monkeypatch.setattr(graphs, "_MOST_WATCHES", 2)
+    model = make_model(window=8)
+    queries = [f"{QUERIES[0]} {number}" for number in range(5)]
+    recorded = OneStream(model, queries, CONFIG, functools.partial(CachedPrompt, recorder=rerun))
+    ordinary = OneStream(model, queries, CONFIG)
+    for index, image in enumerate(make_frames(8, (64, 64))):
+        ours, theirs = (stream.push(image, float(index)) for stream in (recorded, ordinary))
+        for mine, other in zip(ours, theirs, strict=True):
+            np.testing.assert_array_equal(mine.labels, other.labels)
+    assert rerun.failure is None
+    assert rerun.recorded == 2
+
+
+def test_equal_slots_are_unmasked_as_on_the_host(make_model, rerun):
+    """Ties go to the earlier slot, and only masked slots count."""
+    model = make_model(window=8)
+    model.recorded_passes(rerun)
+    fixed = model.recorded_passes(rerun)._make_fixed(3, 1)
+    generator = np.random.default_rng(0)
+    for _ in range(50):
+        labels = generator.integers(0, 3, (3, 8)).astype(np.uint8)
+        labels[:, 0] = MASKED
+        probabilities = generator.choice([0.1, 0.4, 0.5, 0.6, 0.9], (3, 8)).astype(np.float32)
+        budgets = [int(generator.integers(0, 1 + (row == MASKED).sum())) for row in labels]
+        found = torch.from_numpy(labels.astype(np.int64))
+        fixed._unmask(found, torch.from_numpy(probabilities), torch.tensor(budgets))
+        for row, answers, budget in zip(labels, probabilities, budgets, strict=True):
+            reveal(row, np.zeros(8, np.float32), answers, budget)
+        np.testing.assert_array_equal(found.numpy(), labels)
 
 
 def test_a_pass_in_which_nothing_changes_is_not_replayed(make_model, make_frames, rerun):
@@ -88,7 +196,10 @@ def test_a_pass_in_which_nothing_changes_is_not_replayed(make_model, make_frames
 
     def answer(request):
         block = prompt.ask(request)
-        return prompt.answer(None if block is None else prompt.replay(block))
+        if block is None:
+            return prompt.answer(None)
+        (answers,) = prompt.recordings.run([SlotRows(block, request.labels)])
+        return prompt.answer(answers[0])
 
     masked = SlotPass(np.full(8, 2, dtype=np.uint8), 8)
     first = answer(masked)
@@ -99,12 +210,11 @@ def test_a_pass_in_which_nothing_changes_is_not_replayed(make_model, make_frames
     assert rerun.replayed == replayed + 1
 
 
-def test_a_cache_that_grows_is_recorded_anew(watch, make_frames, rerun):
+def test_a_cache_that_grows_is_recorded_anew(small_pages, watch, make_frames, rerun):
     small, large = make_frames(20, (32, 32)), make_frames(50, (96, 96))
     before = watch(rerun, small)[-1]
     rerun.recorded = 0
     counts = watch(rerun, [*small, *large])
-    assert counts[19] == before
     assert counts[-1] > before
 
 
@@ -172,16 +282,50 @@ def test_recorded_passes_that_answer_something_else_are_not_used(
     assert "off by 0." in caplog.text
 
 
+def test_appends_attend_to_pages_as_recordings_do_once_these_were_checked(
+    small_pages, watch, make_frames, rerun, monkeypatch
+):
+    watch(rerun, make_frames(4, (64, 64)))
+    assert small_pages.pages.attention is None  # it copies pages
+    monkeypatch.setattr(GatheredPages, "copies", False)
+    watch(rerun, make_frames(40, (64, 64)))
+    assert isinstance(small_pages.pages.attention, GatheredPages)
+    rerun.failure = "out of memory"
+    watch(rerun, make_frames(4, (64, 64)))
+
+
+def test_attention_that_fails_in_longer_prompts_is_found_and_not_used(
+    small_pages, make_frames, rerun, caplog, monkeypatch
+):
+    attend = GatheredPages.__call__
+
+    def fails(self, layer, q, table, lengths):
+        out, weight = attend(self, layer, q, table, lengths)
+        return torch.where((lengths > 100)[:, None, None, None, None], -out, out), weight
+
+    monkeypatch.setattr(GatheredPages, "__call__", fails)
+    monkeypatch.setattr(GatheredPages, "copies", False)
+    stream = OneStream(small_pages, QUERIES[:1], CONFIG, functools.partial(CachedPrompt, recorder=rerun))
+    for index, image in enumerate(make_frames(30, (64, 64))):
+        stream.push(image, float(index))
+        if index == 4:
+            assert rerun.failure is None
+    assert "was off by" in rerun.failure
+    assert small_pages.pages.attention is None
+    assert len(caplog.records) == 1
+
+
 def test_a_recording_that_fails_later_ends_all_of_them(watch, make_frames, rerun, caplog):
     class Wearing(type(rerun)):
         def record(self, work):
-            if self.recorded == 3:
+            if self.recorded == 1:
                 raise RuntimeError("out of memory")
             return super().record(work)
 
     recorder = Wearing()
     watch(recorder, make_frames(20, (64, 64)))
-    assert recorder.recorded == 3
+    watch(recorder, make_frames(20, (64, 64)), queries=QUERIES)
+    assert recorder.recorded == 1
     assert len(caplog.records) == 1
 
 
@@ -195,7 +339,7 @@ def test_without_a_recorder_of_the_device_nothing_is_recorded(make_model, make_f
         return engines[-1]
 
     OneStream(model, QUERIES, CONFIG, engine).push(make_frames(1)[0], 0.0)
-    assert engines[0].recordings == 0
+    assert engines[0].recordings is None
 
 
 def test_graphs_can_be_switched_off(make_model, make_frames, rerun, monkeypatch):
@@ -214,11 +358,8 @@ def test_attention_in_parts_is_attention(parts):
     q = torch.randn(n, heads, size, generator=generator)
     k, v = torch.randn(2, kv_heads, parts * part, size, generator=generator)
     hidden = torch.arange(parts * part) > torch.arange(n)[:, None] + 2  # the last parts wholly
-    ours = attend_in_parts(
-        q,
-        *(side.view(kv_heads, parts, part, size).transpose(0, 1) for side in (k, v)),
-        (hidden * -1e4).repeat(heads // kv_heads, 1),
-    )
+    keys, values = (side.view(kv_heads, parts, part, size).transpose(0, 1) for side in (k, v))
+    ours = attend_to_stretches(q, [(keys, values, (hidden * -1e4).repeat(heads // kv_heads, 1))])
     theirs = F.scaled_dot_product_attention(q.transpose(0, 1), k, v, ~hidden, enable_gqa=True)
     torch.testing.assert_close(ours, theirs.transpose(0, 1).reshape(n, -1))
 
@@ -229,5 +370,5 @@ def test_the_kernel_for_gpus_takes_what_it_is_given():
     q = torch.empty(n, heads, size, device="meta", dtype=torch.bfloat16)
     k = torch.empty(parts, kv_heads, part, size, device="meta", dtype=torch.bfloat16)
     mask = torch.empty(heads // kv_heads * n, parts * part, device="meta", dtype=torch.bfloat16)
-    out = attend_in_parts(q, k, k, mask)
+    out = attend_to_stretches(q, [(k, k, mask), (k, k, None)])
     assert (out.shape, out.dtype) == ((n, heads * size), torch.bfloat16)

@@ -48,7 +48,7 @@ def test_hundreds_of_ticks_take_what_was_promised_and_the_system_says_so(tiny, m
     others, resident = resident_bytes(), []
     for tick in range(TICKS):
         engine.push({stream: (images[tick % 8], float(tick))})
-        full = max(full, watch.passes._active.prefix.memory_bytes)
+        full = max(full, watch.passes._active.memory_bytes)
         known.append(engine.memory_bytes)
         if tick % 5 == 0:  # every place between two shifts comes, and the system's answer takes long
             kept.append(watch.passes.memory_bytes)

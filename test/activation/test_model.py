@@ -195,3 +195,15 @@ def test_unknown_devices_and_dtypes_are_refused(folder):
     refused(folder, "int3", dtype="int3")
     if not torch.cuda.is_available():
         refused(folder, "CUDA", device="cuda")
+
+
+def test_frames_are_cut_on_a_device_as_on_the_host(make_model, make_frames, monkeypatch):
+    model, images = make_model(window=8), make_frames(6, (96, 64))
+    pairs = [(images[i], images[i + 1]) for i in range(0, 6, 2)]
+    on_the_host = model.encode(pairs)
+    monkeypatch.setattr(model, "uploads_pixels", True)
+    for ours, theirs in zip(model.encode(pairs), on_the_host, strict=True):
+        for mine, other in zip(
+            (ours.tokens, *ours.deepstack), (theirs.tokens, *theirs.deepstack), strict=True
+        ):
+            torch.testing.assert_close(mine, other, rtol=0, atol=0)

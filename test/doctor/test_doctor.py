@@ -71,7 +71,7 @@ def test_what_an_engine_takes_at_its_peak_is_what_was_told(name):
 
 
 def test_a_gpu_is_told_whole_pages_of_its_pool(tmp_path):
-    """Keys and values are in sixteenths of a prompt there, and the pool grows by four of them."""
+    """Keys and values are in pages of 256 tokens there, and the pool grows by four of them."""
     config = ActivationConfig(max_frames=128)
     sizes = [
         activation_memory("interlive/STRIDE-2B", config, (480, 640), 1, queries, torch.bfloat16, device).state
@@ -79,9 +79,9 @@ def test_a_gpu_is_told_whole_pages_of_its_pool(tmp_path):
         for queries in (1, 2)
     ]
     on_cpu, on_gpu = sizes[1] - sizes[0], sizes[3] - sizes[2]
-    assert on_cpu < on_gpu < 1.02 * on_cpu
+    assert on_cpu < on_gpu < 1.05 * on_cpu
     tokens = (64 + 32) * (252 + 12) + 2 * 256  # of a full prompt and what is left of it, and the slots
-    assert on_gpu == pytest.approx(tokens * 114_688, rel=0.02)
+    assert on_gpu == pytest.approx(tokens * 114_688, rel=0.05)
 
 
 @pytest.mark.parametrize(

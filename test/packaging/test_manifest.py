@@ -28,6 +28,7 @@ COMES_WITH = {
     "backports": ("rosbags", "backports.zstd"),
     "packaging": ("transformers", "packaging"),
 }
+COMES_WITH_CUDA = {"triton"}  # with PyTorch for GPUs, and is used there alone
 NEWER_STANDARD_LIBRARY = {"compression"}  # from Python 3.14
 # An example for those who have it says so at its top; nobody else needs it.
 FOR_AN_EXAMPLE = {"py_trees"}
@@ -89,6 +90,9 @@ def test_every_import_is_declared(module: str) -> None:
     if rosdep_key(module, depends) in depends:
         return
     requirements = pip_requirements()
+    if module in COMES_WITH_CUDA:
+        assert "torch" in requirements
+        return
     if module in COMES_WITH:
         requirement, name = COMES_WITH[module]
         assert requirement in requirements
