@@ -66,9 +66,17 @@ def build_parser() -> argparse.ArgumentParser:
     )
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for module in COMMANDS:
-        if find_spec(module) is not None:
+        if _is_there(module):
             _imported(module).add_parser(subparsers)
     return parser
+
+
+def _is_there(module: str) -> bool:
+    """Whether there is such a module; one whose package is missing as well is told when it is imported."""
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:
+        return True
 
 
 def _imported(module: str) -> ModuleType:

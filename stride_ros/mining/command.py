@@ -49,6 +49,9 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         "--out", type=path_argument, required=True, metavar="DIR", help="folder of the results"
     )
     parser.add_argument("--strict", action="store_true", help="exit with 1 if a recording could not be used")
+    parser.add_argument(
+        "--retry", action="store_true", help="try again what could not be used and has not changed"
+    )
     work = parser.add_argument_group("workers")
     work.add_argument("--workers", type=_whole, metavar="N", help="processes (default: one a core or a GPU)")
     work.add_argument(
@@ -101,7 +104,16 @@ def run(arguments: argparse.Namespace) -> int:
             progress.update(tally.mined + tally.failed + tally.running, _note(tally))
 
         streams = arguments.streams_per_worker or (_STREAMS_ON_GPU if on_gpu else _STREAMS)
-        driver = Driver(recordings, settings, output, contents, make_pool, streams=streams, report=report)
+        driver = Driver(
+            recordings,
+            settings,
+            output,
+            contents,
+            make_pool,
+            streams=streams,
+            retry=arguments.retry,
+            report=report,
+        )
         try:
             driver.run()
         except KeyboardInterrupt:
@@ -194,7 +206,7 @@ def _tell(driver: Driver, output: Output, out: Path) -> None:
     if tally.known:
         parts.append(f"{tally.known} done before")
     if tally.failed:
-        parts.append(f"{tally.failed} could not be used")
+        parts.append(f"{tally.failed} could not be used (--retry tries them again)")
     say(f"{', '.join(parts)}.")
     if tally.mined and tally.seconds:
         speed = f"{tally.speed:.{1 if tally.speed < 10 else 0}f} times real time (after loading)"

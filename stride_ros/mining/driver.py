@@ -78,14 +78,17 @@ class Driver:
         make_pool: Callable[[int], Pool],
         *,
         streams: int,
+        retry: bool = False,
         report: Callable[[Tally], None] = lambda tally: None,
     ) -> None:
         """`make_pool`: makes the workers for at most so many recordings, once there is something to do.
 
-        `streams`: recordings that a worker mines together. `report` is told how far it has come.
+        `streams`: recordings that a worker mines together. `retry`: whether to try again what could not be
+        used and has not changed. `report` is told how far it has come.
         """
         self._settings, self._output, self._contents = settings, output, contents
         self._make_pool, self._streams, self._report = make_pool, streams, report
+        self._retry = retry
         self.tally = Tally(len(recordings))
         self.problems: list[tuple[Recording, str]] = []
         self._unseen = deque(recordings)
@@ -140,6 +143,8 @@ class Driver:
                 continue
             if self._output.has(recording.place, key):
                 self.tally.known += 1
+            elif not self._retry and (problem := self._output.problem(recording.place, key)):
+                self._fail(recording, problem, key)
             elif key in self._same:
                 self._same[key].append(recording)
             elif (entry := self._output.same(key)) is not None:
@@ -241,7 +246,7 @@ class Driver:
                 f"{work.recording.path} was not mined: the worker ended each of {work.tries} times"
                 f" ({death.reason}); if memory ran out, free some or use frames of fewer tokens."
             )
-            self._finish(Result(job, problem=problem))
+            self._finish(Result(job, problem=problem, lasting=False))
         self._seats[number] = _Seat(busy=True, deaths=seat.deaths)
         assert self._pool is not None
         self._pool.start(number)
@@ -252,7 +257,7 @@ class Driver:
         work = self._work.pop(result.number)
         same = self._same.pop(work.key)
         if result.problem:
-            self._fail(work.recording, result.problem)
+            self._fail(work.recording, result.problem, work.key if result.lasting else "")
             for recording in same:  # whose sentence is about its own path
                 self._add(recording, work.key)
             return
@@ -264,8 +269,8 @@ class Driver:
                 self._output.copy(entry, recording)
                 self.tally.mined += 1
 
-    def _fail(self, recording: Recording, problem: str) -> None:
-        self._output.fail(recording, problem)
+    def _fail(self, recording: Recording, problem: str, key: str = "") -> None:
+        self._output.fail(recording, key, problem)
         self.tally.failed += 1
         self.problems.append((recording, problem))
 

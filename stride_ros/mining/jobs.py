@@ -21,13 +21,17 @@ class Job:
 
 @dataclass(frozen=True)
 class Result:
-    """What a recording came to: the JSON of its run with its events, or why it cannot be used."""
+    """What a recording came to: the JSON of its run with its events, or why it cannot be used.
+
+    `lasting`: whether that will be so until the recording changes.
+    """
 
     number: int
     document: str = ""
     events: tuple[Found, ...] = ()
     seconds: float = 0.0
     problem: str = ""
+    lasting: bool = True
 
 
 @dataclass(frozen=True)

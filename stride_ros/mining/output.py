@@ -85,13 +85,21 @@ class Output:
         self._write(recording, entry.key, text, reversed(events), entry.seconds)
         return len(events)
 
-    def fail(self, recording: Recording, problem: str) -> None:
-        """Keep why a recording cannot be used; what it came to before is no longer true."""
+    def problem(self, place: str, key: str) -> str:
+        """Why this content cannot be used, if that is known."""
+        entry = self.journal.entries.get(place)
+        return entry.problem if entry is not None and entry.key == key else ""
+
+    def fail(self, recording: Recording, key: str, problem: str) -> None:
+        """Keep why a recording cannot be used; what it came to before is no longer true.
+
+        `key`: empty where it is to be tried again.
+        """
         origin = self.origin(recording)
         self._log.remove(origin)
         self._log.commit()
         self._logged.discard(origin)
-        self._journal(Entry(recording.place, origin, "", problem=problem))
+        self._journal(Entry(recording.place, origin, key, problem=problem))
 
     def gallery(self, settings: Settings, wanted: Iterable[Recording]) -> Path:
         """Write index.html. `wanted`: the recordings of this run, whose errors it lists."""

@@ -113,7 +113,7 @@ def test_what_is_there_twice_is_mined_once_and_found_under_both_names(
     assert keys["drive_0"] == keys["same"] != []
 
 
-def test_what_cannot_be_used_is_said_and_the_rest_goes_on(drives, mine, results, write_images, tmp_path):
+def test_what_cannot_be_used_is_said_and_the_rest_goes_on(drives, mine, results, workers, tmp_path):
     from stride_ros.bags.writer import BagWriter
 
     monday = drives / "monday"
@@ -134,7 +134,11 @@ def test_what_cannot_be_used_is_said_and_the_rest_goes_on(drives, mine, results,
         assert sentence.endswith(".")
         assert name in page
     assert len(results(tmp_path / "out").documents) == 3
+    workers.given.clear()
     assert mine(monday, "--out", tmp_path / "out", "--strict")[0] == 1
+    assert workers.given == []
+    assert mine(monday, "--out", tmp_path / "out", "--retry")[0] == 0
+    assert len(workers.given) == 4
 
 
 def test_a_recording_that_was_mended_is_mined(drives, mine, results, tmp_path):
