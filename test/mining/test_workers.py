@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -81,6 +82,17 @@ def test_a_worker_that_is_killed_is_replaced(drives, mine, results, undisturbed,
     code, printed = mine(drives, "--out", tmp_path / "out", "--workers", 2, "--streams-per-worker", 2)
     assert code == 0, printed
     assert Killed.kills == 0
+    assert results(tmp_path / "out") == undisturbed
+
+
+def test_the_installed_program_can_start_workers(drives, results, undisturbed, tmp_path):
+    # A worker imports the program that starts it, which must not run once more there.
+    program = Path(__file__).parents[2] / "scripts" / "stride-ros"
+    words = ["mine", drives, "--out", tmp_path / "out", *ASKED, "--no-ray", "--workers", 1]
+    done = subprocess.run(
+        [sys.executable, program, *map(str, words)], capture_output=True, text=True, timeout=240, check=False
+    )
+    assert done.returncode == 0, done.stderr
     assert results(tmp_path / "out") == undisturbed
 
 
