@@ -76,7 +76,7 @@ class Recorder(Observer):
         heard = sum(len(frames) for frames in self.frames.values())
         return all(self.frames.values()) and len(self.windows) >= heard
 
-    def begin_anew(self, namespaces: Sequence[str]) -> None:
+    def start_over(self, namespaces: Sequence[str]) -> None:
         """Let the nodes forget all frames, and forget them here as well, while no camera plays.
 
         Middleware finds frames, decisions and their listeners one by one: of the first frames some are heard
@@ -86,6 +86,7 @@ class Recorder(Observer):
         clients = {name: self.node.create_client(Trigger, name) for name in names}
         is_quiet = False
         while not is_quiet:
+            time.sleep(1.0)  # an image that is on its way now would be the first one of a new stream, unheard
             for name, client in clients.items():
                 self.wait(client.service_is_ready, name)
                 answer = client.call_async(Trigger.Request())
@@ -93,7 +94,7 @@ class Recorder(Observer):
             self.windows.clear()
             for frames in self.frames.values():
                 frames.clear()
-            time.sleep(1.0)  # an image that was on its way is the first one of a new stream
+            time.sleep(1.0)
             is_quiet = not any(self.frames.values()) and not self.windows
 
 
@@ -157,7 +158,7 @@ def measure(names: Sequence[str], case: Case, model: str, seconds: float, togeth
         play(cameras, WARM_UP)
         observer.wait(lambda: all(observer.frames.values()) and observer.windows, "the first decisions")
         settle(observer)
-        observer.begin_anew([namespace for _, namespace in nodes])
+        observer.start_over([namespace for _, namespace in nodes])
         begin, before = time.time_ns(), sum(cpu_seconds(pid) for pid in pids)
         play(cameras, seconds)
         used, took = sum(cpu_seconds(pid) for pid in pids) - before, (time.time_ns() - begin) / SECOND

@@ -151,7 +151,7 @@ def test_goals_on_a_watch_that_becomes_another_one_end(mission: Any) -> None:
         ({"query": " "}, {}, "empty"),
         ({"query": "x" * 2000}, {}, "2000 characters"),
         ({"query": THAT, "cameras": ["front"]}, {}, "unnamed camera"),
-        ({"id": "query", "cameras": ["front"]}, {}, "by default"),
+        ({"id": "query", "cameras": ["front"]}, {}, "leave the list of cameras empty"),
         ({"id": "query", "min_confidence": 0.5}, {}, "by default"),
         ({"query": THAT, "min_confidence": float("nan")}, {}, "min_confidence"),
         ({"query": THAT, "look_back": Duration(sec=-1)}, {}, "negative"),
