@@ -86,15 +86,14 @@ class Recorder(Observer):
         clients = {name: self.node.create_client(Trigger, name) for name in names}
         is_quiet = False
         while not is_quiet:
-            time.sleep(1.0)  # an image that is on its way now would be the first one of a new stream, unheard
+            self.windows.clear()
+            for frames in self.frames.values():
+                frames.clear()
             for name, client in clients.items():
                 self.wait(client.service_is_ready, name)
                 answer = client.call_async(Trigger.Request())
                 self.wait(answer.done, f"the answer of {name}")
-            self.windows.clear()
-            for frames in self.frames.values():
-                frames.clear()
-            time.sleep(1.0)
+            time.sleep(1.0)  # an image that was on its way has begun a stream: once more then
             is_quiet = not any(self.frames.values()) and not self.windows
 
 
