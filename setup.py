@@ -29,7 +29,7 @@ setup(
     packages=find_packages(include=["stride_ros", "stride_ros.*"]),
     data_files=[
         (f"share/stride_ros/{folder}", sorted(f"{folder}/{f.name}" for f in (ROOT / folder).glob("*.*")))
-        for folder in ("config", "config/profiles", "models/stride-tiny", "msg")
+        for folder in ("config", "config/profiles", "config/views", "models/stride-tiny", "msg")
     ]
     + [("share/stride_ros", ["requirements.txt"])],
     install_requires=requirements("requirements.txt"),

@@ -31,6 +31,7 @@ class CachedPrompt:
     """
 
     encoded = True
+    waiting: Sequence[FramePair] = ()
 
     def __init__(
         self,
@@ -111,6 +112,10 @@ class CachedPrompt:
         self._active.prepare()
         if not self._context.frames_to_shift:  # it is about as long as when it will be used
             self._upcoming.prepare()
+
+    def fill(self) -> list[TokenBlock]:
+        """Nothing is left until a decision."""
+        return []
 
     def ask(self, request: SlotPass) -> TokenBlock | None:
         """See `PromptPasses`: a recorded pass runs all slots, an ordinary one those that differ."""

@@ -41,7 +41,7 @@ class _Unset(int):
     """A number that nobody gave: it follows other settings, also in a copy made by `dataclasses.replace`."""
 
 
-_DROP_FRAMES = _Unset(32)
+_DROP_FRAMES = _Unset(64)  # half of max_frames
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class ActivationConfig:
     max_triggers: maximum number of further denoisings at one time; one follows each completed span.
     max_frames: frames in context.
     drop_frames: how many of the oldest frames leave when it is full, rounded up to whole pairs; unless given
-        32, or half of a `max_frames` below 64 (in whole pairs, 2 at least).
+        half of `max_frames` (in whole pairs, 2 at least).
     decide_every: frames per decision.
     odd_frame: without a complete pair `repeat` the last frame, or `wait` for its partner.
     position_scheme: `mrope` as the model is trained, `flat` for weights trained with plain token indices.
@@ -113,8 +113,7 @@ class ActivationConfig:
         _require_count("max_triggers", self.max_triggers, 1)
         _require_count("max_frames", self.max_frames, 2)
         if isinstance(self.drop_frames, _Unset):
-            half = max(2, self.max_frames // 4 * 2)
-            object.__setattr__(self, "drop_frames", _Unset(min(_DROP_FRAMES, half)))
+            object.__setattr__(self, "drop_frames", _Unset(max(2, self.max_frames // 4 * 2)))
         _require_count("drop_frames", self.drop_frames, 1)
         _require(
             self.dropped_per_shift <= self.max_frames,

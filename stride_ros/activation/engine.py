@@ -20,6 +20,7 @@ from stride_ros.errors import CapacityError, ConfigError, FrameError, StrideErro
 from stride_ros.qwen3_vl.decoder import TokenBlock, joined
 
 _ENCODED_AT_ONCE = 8  # frame pairs; more only costs memory
+_TOKENS_AT_ONCE = 2048  # of what was left until a decision; more only costs memory
 
 _Job = tuple[Stream, Watch]
 
@@ -286,6 +287,25 @@ class ActivationEngine:
         self._add_time("vision", clock.perf_counter() - begin)
         return encoded
 
+    def _fill(self, watches: Sequence[Watch]) -> list[TokenBlock]:
+        """Do what was left until a decision of these watches, but for the last blocks, which are returned:
+        they run with the first pass.
+        """
+        begin = clock.perf_counter()
+        waiting = list({id(pair): pair for watch in watches for pair in watch.passes.waiting}.values())
+        for pair, encoded in zip(waiting, self._encoded(waiting), strict=True):
+            assert encoded.features is not None
+            pair.encode_as(encoded.features)
+        portion: list[TokenBlock] = []
+        for block in [block for watch in watches for block in watch.passes.fill()]:
+            if portion and sum(len(other.ids) for other in [*portion, block]) > _TOKENS_AT_ONCE:
+                self._run(portion, ())
+                portion = []
+            portion.append(block)
+            self._ran += len(block.ids)
+        self._add_time("total", clock.perf_counter() - begin)
+        return portion
+
     def _run(self, blocks: Sequence[TokenBlock], watches: Iterable[Watch]) -> None:
         begin = clock.perf_counter()
         if blocks:
@@ -300,6 +320,7 @@ class ActivationEngine:
         """Run the decisions in step, so that each pass serves all that still need one, the first with the
         blocks of `appends`.
         """
+        appends = [*appends, *self._fill([watch for _, watch in jobs])]
         begin, appended = clock.perf_counter(), self._timings.get("append", 0.0)
         timings: dict[str, float] = {}
         decisions: list[Decision] = []

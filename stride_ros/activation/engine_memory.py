@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from stride_ros.activation.context import Context
+from stride_ros.activation.passes import FramePair
+from stride_ros.activation.prefix import Pair
 from stride_ros.errors import CapacityError
 from stride_ros.qwen3_vl.patches import CELL, model_size
 
@@ -23,17 +25,20 @@ class EngineMemory:
     @property
     def bytes(self) -> int:
         """Bytes of the state: keys and values of all watches, and the pairs that are kept."""
-        features: dict[int, int] = {}  # several watches keep the same pairs
+        sizes: dict[int, int] = {}  # several watches keep the same pairs
         total = 0
         for stream in self._engine.streams:
-            pairs = [pair.features for pair in stream.kept_pairs]
-            total += sum(image.nbytes for pair in stream.kept_pairs for image in pair.images)
+            pairs: list[Pair | FramePair] = list(stream.kept_pairs)
             for watch in stream.watches:
                 total += watch.passes.memory_bytes
-                pairs += [pair.features for _, pair in watch.backlog if pair is not None]
-                pairs += [pair.features for pair in watch.passes.kept_pairs]
-            features |= {id(pair): pair.memory_bytes for pair in pairs if pair is not None}
-        return total + sum(features.values())
+                pairs += [pair for _, pair in watch.backlog if pair is not None]
+                pairs += watch.passes.kept_pairs
+            for pair in pairs:
+                if pair.features is not None:
+                    sizes[id(pair.features)] = pair.features.memory_bytes
+                if isinstance(pair, FramePair):
+                    sizes |= {id(image): image.nbytes for image in pair.images}
+        return total + sum(sizes.values())
 
     def most(self, size: tuple[int, int] | None, queries: Sequence[str], seconds: float | None = None) -> int:
         """See `ActivationEngine.memory_for`."""

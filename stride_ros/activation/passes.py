@@ -18,17 +18,22 @@ from stride_ros.qwen3_vl.decoder import TokenBlock
 from stride_ros.qwen3_vl.vision import PairFeatures
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class FramePair:
     """Two prepared frames (H, W, 3) uint8 of one size, their times (s); a provisional one repeats one.
 
-    features: the encoded pair, None where no prompt of the stream needs it.
+    features: the encoded pair, None where no prompt of the stream needs it, or none yet.
     """
 
     images: tuple[NDArray[np.uint8], NDArray[np.uint8]]
     times: tuple[float, float]
     provisional: bool = False
     features: PairFeatures | None = None
+
+    def encode_as(self, features: PairFeatures) -> None:
+        """Its features, for all that keep this pair; its pixels are needed no more."""
+        nothing = np.empty((0, 0, 3), np.uint8)
+        self.images, self.features = (nothing, nothing), features
 
 
 class PromptPasses(Protocol):
@@ -50,8 +55,8 @@ class PromptPasses(Protocol):
         """Bytes of the state but for the encoded pairs."""
 
     @property
-    def kept_pairs(self) -> Sequence[Pair]:
-        """Encoded pairs that are still needed; other watches of the stream may keep the same ones."""
+    def kept_pairs(self) -> Sequence[Pair | FramePair]:
+        """Pairs that are still needed; other watches of the stream may keep the same ones."""
 
     def memory_limit(self, tokens: int) -> int:
         """Bytes of the state for a full context of frame pairs of that many tokens each."""
@@ -67,6 +72,13 @@ class PromptPasses(Protocol):
 
     def settle(self) -> None:
         """The blocks of `advance` were run, or will be with the next pass where none are recorded."""
+
+    @property
+    def waiting(self) -> Sequence[FramePair]:
+        """Pairs that `fill` appends and that must be encoded before."""
+
+    def fill(self) -> list[TokenBlock]:
+        """Before a decision: the blocks that the engine has to run, in order, of what was left until now."""
 
     def ask(self, request: SlotPass) -> TokenBlock | None:
         """The block of a pass over the slots; None when what has been run answers it."""

@@ -28,6 +28,7 @@ class _FrameKeeper:
 
     encoded = recorded = False
     kept_pairs: Sequence[Pair] = ()
+    waiting: Sequence[FramePair] = ()
 
     def __init__(
         self,
@@ -70,6 +71,10 @@ class _FrameKeeper:
 
     def settle(self) -> None:
         """Nothing was run."""
+
+    def fill(self) -> list[TokenBlock]:
+        """Nothing is left until a decision."""
+        return []
 
     def replay(self, block: TokenBlock) -> Probabilities | None:
         """Nothing is recorded."""

@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from stride_ros.activation.cached_prompt import CachedPrompt
 from stride_ros.activation.config import ActivationConfig
 from stride_ros.activation.engine import ActivationEngine, PushError
 from stride_ros.activation.identity import UNNAMED
+from stride_ros.activation.passes import PromptFactory
 from stride_ros.activation.stamped_stream import Decision, StampedEvent, StampedStream
 from stride_ros.activation.watch_request import WatchRequest
 from stride_ros.errors import CapacityError, ConfigError, FrameError, QueryError, StrideError, TimeError
@@ -51,13 +53,14 @@ class StampedEngine:
         cameras: Sequence[str] = (UNNAMED,),
         look_back: bool = False,
         memory_limit: int | None = None,
+        prompts: PromptFactory = CachedPrompt,
     ) -> None:
         """`first_id`: the id of the first span. `look_back`: keep what watches that look back need.
 
-        `memory_limit`: bytes that the state may take; None: no limit. Raises QueryError, ConfigError,
-        CapacityError.
+        `memory_limit`: bytes that the state may take; None: no limit. `prompts`: how prompts are run, for
+        whole recordings `prompts_for`. Raises QueryError, ConfigError, CapacityError.
         """
-        self._engine = ActivationEngine(model, config, memory_limit, keep_features=look_back)
+        self._engine = ActivationEngine(model, config, memory_limit, keep_features=look_back, prompts=prompts)
         ids = itertools.count(first_id)
         self._streams = {
             name: StampedStream(self._engine.open_stream(name or "camera", _UNKNOWN_SIZE), ids)

@@ -130,11 +130,11 @@ class StampedStream:
         return Decision(update.watch, update, events, span)
 
     def drop_others(self, requests: Sequence[WatchRequest]) -> list[StampedEvent]:
-        """Keep the watches with the id and query of a request; the ends of what was open for the others."""
-        queries = {request.id: request.query for request in requests}
+        """Keep the watches that a request means; the ends of what was open for the others."""
+        wanted = {request.identity for request in requests}
         ended: list[StampedEvent] = []
         for name, watched in list(self._watched.items()):
-            if queries.get(name) != watched.request.query:
+            if watched.request.identity not in wanted:
                 self.stream.unwatch(watched.watch)
                 del self._watched[name]
                 owned = [number for number, span in self._open.items() if span.request.id == name]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Generic, TypeVar
 
@@ -57,16 +57,17 @@ class WaitTerms:
     """What ends a wait.
 
     watch, query: the watch, which another query makes another one. accept_open: for an onset, an event that
-    is already going on counts. since: ns on the clock of the images; events that began, or for an offset
-    ended, from then on count, too; None: only what is published from now on. deadline: ns on the node's
-    clock. want_commentary: go on until the final Commentary of the event is there.
+    is already going on counts. since: by camera, ns on the clock of its images; events that began, or for an
+    offset ended, from then on count, too, and all of a camera that has shown nothing so far; None: only what
+    is published from now on. deadline: ns on the node's clock. want_commentary: go on until the final
+    Commentary of the event is there.
     """
 
     watch: str
     query: str
     until: Until = Until.ONSET
     accept_open: bool = True
-    since: int | None = None
+    since: Mapping[str, int] | None = None
     deadline: int = 0
     want_commentary: bool = False
 
@@ -121,6 +122,10 @@ class Wait(Generic[MessageT]):
         self.terms = terms
         self.found: Sighting[MessageT] | None = None
 
+    def postpone(self, by: int) -> None:
+        """Move the deadline (ns)."""
+        self.terms = replace(self.terms, deadline=self.terms.deadline + by)
+
     def recall(self, spans: Sequence[Sighting[MessageT]]) -> None:
         """Take in spans of the watch, each in its newest state, that were there before the wait began.
 
@@ -141,9 +146,9 @@ class Wait(Generic[MessageT]):
             self.found = sighting
 
     def _was_awaited(self, span: Sighting[MessageT]) -> bool:
-        since = self.terms.since
         if span.state is SpanState.RETRACTED:
             return False
+        since = None if self.terms.since is None else self.terms.since.get(span.camera, 0)
         if self.terms.until is Until.OFFSET:
             return span.state is SpanState.OFFSET and since is not None and span.end >= since
         return (self.terms.accept_open and span.is_open) or (since is not None and span.start >= since)

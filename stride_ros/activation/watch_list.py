@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import secrets
 import threading
@@ -84,7 +85,8 @@ class WatchSpec:
 class WatchEntry:
     """A watch in the list. since and expires: ns on the node's clock; 0 never expires.
 
-    problem: reason and remedy where the model that is loaded now cannot watch for it.
+    problem: reason and remedy where the model that is loaded now cannot watch for it. number: tells it from
+    an earlier watch of its id.
     """
 
     spec: WatchSpec
@@ -92,6 +94,7 @@ class WatchEntry:
     since: int
     expires: int = 0
     problem: str = ""
+    number: int = 0
 
 
 class WatchList:
@@ -103,18 +106,23 @@ class WatchList:
         self._lock = threading.RLock()
         self._entries: dict[str, WatchEntry] = {}  # by id, oldest first
         self._check: Callable[[WatchSpec], None] | None = None
-        self._owned: tuple[WatchRequest, ...] = ()
-        self._owned_source = Source.PARAMETER
-        self._owned_since = now()
+        self._owned: tuple[WatchEntry, ...] = ()
+        self._numbers = itertools.count(1)
 
     # Parameters and the query topic
 
     def own(self, queries: Sequence[str], source: Source) -> None:
         """The queries of the parameters, and who set them last."""
         with self._lock:
-            requests = requests_for(queries)
-            if (requests, source) != (self._owned, self._owned_source):
-                self._owned, self._owned_source, self._owned_since = requests, source, self._now()
+            known = {(entry.spec.id, entry.spec.query): entry for entry in self._owned}
+            owned = []
+            for request in requests_for(queries):
+                entry = known.get((request.id, request.query))
+                if entry is None:
+                    spec = WatchSpec(request.query, request.id)
+                    entry = WatchEntry(spec, source, self._now(), number=next(self._numbers))
+                owned.append(replace(entry, source=source))
+            self._owned = tuple(owned)
 
     # Services and goals
 
@@ -164,7 +172,9 @@ class WatchList:
             now = self._now()
             since = known.since if known is not None and same else now
             expires = now + spec.lifetime if spec.lifetime else 0
-            self._entries[spec.id] = WatchEntry(spec, source, since, expires)
+            goes_on = known is not None and known.spec.query == spec.query
+            number = known.number if known is not None and goes_on else next(self._numbers)
+            self._entries[spec.id] = WatchEntry(spec, source, since, expires, number=number)
             return spec.id
 
     def remove(self, id: str, *, source: Source | None = None) -> bool:
@@ -177,10 +187,28 @@ class WatchList:
             del self._entries[id]
             return True
 
+    def resolved(self, spec: WatchSpec) -> WatchSpec:
+        """A specification with its cameras as entries have them; WatchError for one that is not there."""
+        return replace(spec, cameras=self._known(spec.cameras))
+
+    def clock_was_set(self, before: int, after: int) -> None:
+        """The node's clock went from one time to another at once: what is left of lifetimes stays."""
+        with self._lock:
+
+            def moved(entry: WatchEntry) -> WatchEntry:
+                left = entry.expires - before
+                expires = min(after + left, _END_OF_TIME - 1) if entry.expires else 0
+                return replace(entry, since=after - (before - entry.since), expires=expires)
+
+            self._owned = tuple(moved(entry) for entry in self._owned)
+            self._entries = {
+                id: moved(entry) for id, entry in self._entries.items() if not 0 < entry.expires <= before
+            }
+
     def is_owned(self, id: str) -> bool:
         """Whether the parameters own the watch of this id."""
         with self._lock:
-            return any(request.id == id for request in self._owned)
+            return any(entry.spec.id == id for entry in self._owned)
 
     def expire(self) -> bool:
         """Drop those whose lifetime is over; whether there were any."""
@@ -196,16 +224,12 @@ class WatchList:
     def entries(self) -> list[WatchEntry]:
         """All watches: those of the parameters, then those of services in order of addition."""
         with self._lock:
-            owned = [
-                WatchEntry(WatchSpec(request.query, request.id), self._owned_source, self._owned_since)
-                for request in self._owned
-            ]
-            return [*owned, *self._entries.values()]
+            return [*self._owned, *self._entries.values()]
 
     def requests(self, default: TriggerConfig) -> tuple[WatchRequest, ...]:
         """What a stream is to watch for now; `default`: the trigger of the parameters."""
         with self._lock:
-            added = (
+            return tuple(
                 WatchRequest(
                     entry.spec.id,
                     entry.spec.query,
@@ -213,11 +237,11 @@ class WatchList:
                     entry.spec.look_back / NANOSECONDS,
                     entry.spec.respond,
                     entry.spec.cameras,
+                    entry.number,
                 )
-                for entry in self._entries.values()
+                for entry in self.entries()
                 if not entry.problem
             )
-            return (*self._owned, *added)
 
     def _checked(self, spec: WatchSpec) -> WatchSpec:
         """The specification with an id; WatchError for one that cannot be."""
@@ -232,7 +256,7 @@ class WatchList:
                 Refusal.ID_TAKEN,
                 f"The id {spec.id} is kept for the parameters query and queries; choose another one.",
             )
-        spec = replace(spec, cameras=self._known(spec.cameras))
+        spec = self.resolved(spec)
         if self._check is None:
             raise WatchError(
                 Refusal.NOT_CONFIGURED, "The node has no model yet; configure it, then add the watch."

@@ -16,7 +16,8 @@ class WatchRequest:
 
     trigger: None for that of the configuration. look_back: s, spans that began this long before the watch
     count too; 0: it begins with the next pair of frames. respond: whether the responder is to speak. cameras:
-    their names; empty for all.
+    their names; empty for all. number: another one makes it another watch, though the id and the query are
+    those of one that was removed a moment ago.
     """
 
     id: str
@@ -25,6 +26,12 @@ class WatchRequest:
     look_back: float = 0.0
     respond: bool = True
     cameras: tuple[str, ...] = ()
+    number: int = 0
+
+    @property
+    def identity(self) -> tuple[str, str, int]:
+        """What makes it another watch when it changes; the rest may change while it watches."""
+        return self.id, self.query, self.number
 
     def covers(self, camera: str) -> bool:
         """Whether to watch on the camera of this name."""

@@ -58,7 +58,7 @@ def main() -> None:
     parser.add_argument("--fresh", action="store_true")
     options = parser.parse_args()
     model, camera = load(options.model, options.window)
-    settings = Settings(frames=options.frames, drop=options.frames // 4, fresh=options.fresh)
+    settings = Settings(frames=options.frames, drop=options.frames // 2, fresh=options.fresh)
     session = ActivationSession(model, QUERIES[0], replace(settings.config(), decide_every=10**9))
     for index in range(options.frames):
         session.push(camera(index), float(index))

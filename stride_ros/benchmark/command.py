@@ -42,9 +42,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument(
         "--frames", type=int, default=128, metavar="N", help="frames in context (default 128)"
     )
-    parser.add_argument(
-        "--drop", type=int, metavar="N", help="frames that leave at a shift (default a quarter)"
-    )
+    parser.add_argument("--drop", type=int, metavar="N", help="frames that leave at a shift (default half)")
     parser.add_argument(
         "--tokens", type=int, default=256, metavar="N", help="maximum tokens in a frame pair (256)"
     )
@@ -181,7 +179,7 @@ def _settings(arguments: argparse.Namespace) -> Settings:
             raise ConfigError(f"Folder {path.absolute().parent} does not exist; make it first.")
     settings = Settings(
         frames=arguments.frames,
-        drop=arguments.drop or max(2, arguments.frames // 4),
+        drop=arguments.drop or max(2, arguments.frames // 2),
         tokens=arguments.tokens,
         steps=arguments.steps,
         queries=arguments.queries,

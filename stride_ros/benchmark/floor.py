@@ -97,7 +97,7 @@ def main() -> None:
         for (kind, fresh), graphs in itertools.product((("fresh", True), ("steady", False)), modes):
             settings = Settings(
                 frames=options.frames,
-                drop=options.frames // 4,
+                drop=options.frames // 2,
                 steps=options.steps,
                 ticks=options.ticks,
                 reference_ticks=0,

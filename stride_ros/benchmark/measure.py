@@ -62,7 +62,7 @@ class Settings:
     use them on a CUDA device."""
 
     frames: int = 128
-    drop: int = 32
+    drop: int = 64
     tokens: int = 256
     steps: int = 8
     queries: int = 1
@@ -125,7 +125,7 @@ class _NotedPrompt:
         return self._prompt.recorded
 
     @property
-    def kept_pairs(self) -> Sequence[Pair]:
+    def kept_pairs(self) -> Sequence[Pair | FramePair]:
         return self._prompt.kept_pairs
 
     @property
@@ -143,6 +143,13 @@ class _NotedPrompt:
 
     def settle(self) -> None:
         self._prompt.settle()
+
+    @property
+    def waiting(self) -> Sequence[FramePair]:
+        return self._prompt.waiting
+
+    def fill(self) -> list[TokenBlock]:
+        return self._prompt.fill()
 
     def ask(self, request: SlotPass) -> TokenBlock | None:
         return self._prompt.ask(request) if self.given is None else None

@@ -26,6 +26,7 @@ import numpy as np
 import rclpy
 from rclpy.qos import QoSProfile, QoSReliabilityPolicy
 from sensor_msgs.msg import Image
+from std_srvs.srv import Trigger
 
 from stride_ros.activation.model import ActivationModel
 from stride_ros.activation.session import ActivationSession
@@ -71,8 +72,29 @@ class Recorder(Observer):
 
     @property
     def has_decisions(self) -> bool:
-        """Whether every frame that was heard has its decision."""
-        return len(self.windows) >= sum(len(frames) for frames in self.frames.values())
+        """Whether something was heard of each camera, and the decision on every frame."""
+        heard = sum(len(frames) for frames in self.frames.values())
+        return all(self.frames.values()) and len(self.windows) >= heard
+
+    def begin_anew(self, namespaces: Sequence[str]) -> None:
+        """Let the nodes forget all frames, and forget them here as well, while no camera plays.
+
+        Middleware finds frames, decisions and their listeners one by one: of the first frames some are heard
+        without their decision, or not at all. From here on everything is heard, from the streams' beginning.
+        """
+        names = [f"{namespace.rstrip('/')}/activation/reset" for namespace in namespaces]
+        clients = {name: self.node.create_client(Trigger, name) for name in names}
+        is_quiet = False
+        while not is_quiet:
+            for name, client in clients.items():
+                self.wait(client.service_is_ready, name)
+                answer = client.call_async(Trigger.Request())
+                self.wait(answer.done, f"the answer of {name}")
+            self.windows.clear()
+            for frames in self.frames.values():
+                frames.clear()
+            time.sleep(1.0)  # an image that was on its way is the first one of a new stream
+            is_quiet = not any(self.frames.values()) and not self.windows
 
 
 def memory(pid: int) -> tuple[float, float]:
@@ -89,6 +111,13 @@ def play(cameras: Sequence[Camera], seconds: float) -> None:
         thread.start()
     for thread in threads:
         thread.join()
+
+
+def settle(observer: Recorder) -> None:
+    """Wait for the decisions on all frames, for 10 s at most: not all of them may have been heard."""
+    patience = time.monotonic() + 10.0
+    while not observer.has_decisions and time.monotonic() < patience:
+        time.sleep(0.1)
 
 
 def other_labels(model: ActivationModel, frames: Sequence[Image], labels: dict[int, list[int]]) -> int:
@@ -125,15 +154,15 @@ def measure(names: Sequence[str], case: Case, model: str, seconds: float, togeth
             lambda: observer.hears_all and all(c.publisher.get_subscription_count() for c in cameras),
             "the nodes",
         )
-        time.sleep(2.0)  # a publisher learns of its subscribers a little later than they of it
         play(cameras, WARM_UP)
+        observer.wait(lambda: all(observer.frames.values()) and observer.windows, "the first decisions")
+        settle(observer)
+        observer.begin_anew([namespace for _, namespace in nodes])
         begin, before = time.time_ns(), sum(cpu_seconds(pid) for pid in pids)
         play(cameras, seconds)
         used, took = sum(cpu_seconds(pid) for pid in pids) - before, (time.time_ns() - begin) / SECOND
         sizes = [memory(pid) for pid in pids]
-        patience = time.monotonic() + 10.0
-        while not observer.has_decisions and time.monotonic() < patience:
-            time.sleep(0.1)
+        settle(observer)
     observer.close()
     measured = [w for w in observer.windows if to_nanoseconds(w.header.stamp) >= begin]
     ticks = [1000 * window.inference_time for window in measured]

@@ -30,7 +30,7 @@ def print_shares(options: argparse.Namespace) -> None:
     height, width = model_size(*SOURCE_SIZE, options.tokens)
     tokens = height // CELL * (width // CELL)
     shape = architecture(options.preset, options.window)
-    work = Work(shape, options.frames, max(2, options.frames // 4), tokens)
+    work = Work(shape, options.frames, max(2, options.frames // 2), tokens)
     print("| passes | vision | append | passes | 2 queries | 4 queries | 8 queries |")
     print("|---" * 7 + "|")
     for passes in (1, 2, 4, 9):

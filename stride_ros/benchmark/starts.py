@@ -95,7 +95,7 @@ def heard(how: str, folder: Path) -> Any:
     (folder / "p.yaml").write_text(PARAMETERS)
     processes = Processes(folder)
     rclpy.init(args=["--ros-args", "--log-level", "error"])
-    listener = Listener(QUERY, [], lambda *_: None, namespace=NAMESPACE)
+    listener = Listener({QUERY: []}, lambda *_: None, namespace=NAMESPACE)
     executor = SingleThreadedExecutor()
     executor.add_node(listener)
 

@@ -1,6 +1,10 @@
-"""The arithmetic of a tick by count: from the sizes of a model alone, without running it."""
+"""The arithmetic of a tick by count: from the sizes of a model alone, or of what PyTorch runs."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 from stride_ros.qwen3_vl.architecture import Architecture
 
@@ -36,3 +40,20 @@ class Work:
     def tick(self, queries: int, passes: int) -> float:
         """FLOP of a tick of one camera: vision runs once, the rest for each query."""
         return self.vision + queries * (self.append + passes * self.one_pass)
+
+
+@contextmanager
+def counted_flop() -> Iterator[Callable[[], float]]:
+    """Count the FLOP of matrix products and attention that PyTorch runs; what is given tells them."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    def attention(q: Sequence[int], k: Sequence[int], v: Sequence[int], *rest: Any, **_: Any) -> int:
+        """Of shapes (batch, heads, n, size); rest: dropout, and whether a causal mask halves the work."""
+        batch, heads, n, size = q
+        keys = k[2] / 2 if len(rest) > 1 and rest[1] else k[2]
+        return int(2 * batch * heads * n * keys * (size + v[3]))
+
+    kernel = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+    with FlopCounterMode(display=False, custom_mapping={kernel: attention}) as counter:
+        yield lambda: float(counter.get_total_flops())

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
-from stride_ros.client.errors import NodeLost, Refused
+from stride_ros.client.errors import Canceled, NodeLost, Refused
 from stride_ros.client.goals import AGAIN
 from stride_ros.client.pending import Pending
 
@@ -27,17 +27,18 @@ class CallRun(Generic[T]):
         convert: Callable[[Any], T],
         *,
         name: str,
+        post: Callable[[Callable[[], object]], None],
         patience: float,
         done_before: int | None = None,
     ) -> None:
-        """`convert(response)`: value of a success. name: of the service, in full.
+        """`convert(response)`: value of a success. name: of the service, in full. `post(action)` runs it in
+        the client's thread.
 
-        patience: s until there must be a server.
-
-        done_before: error_code that says that there is nothing to do; a success.
+        patience: s until there must be a server. done_before: error_code that says that there is nothing to
+        do; a success.
         """
         self._done_before = done_before
-        self.pending: Pending[T] = Pending()
+        self.pending: Pending[T] = Pending(lambda: post(self._cancel))
         self._client, self._request, self._convert, self._patience = client, request, convert, patience
         self._name = name
         self._begun = time.monotonic()
@@ -57,6 +58,10 @@ class CallRun(Generic[T]):
             self._sent = now
             self._client.call_async(self._request).add_done_callback(self._on_answer)
         return self.pending.done()
+
+    def _cancel(self) -> None:
+        if self._sent is None:
+            self.pending.fail(Canceled("The request was canceled before a node was found."))
 
     def _on_answer(self, future: Any) -> None:
         response = future.result()

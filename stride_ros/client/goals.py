@@ -17,6 +17,7 @@ from stride_ros.client.pending import Pending
 AGAIN = 3.0
 _LOST = 5.0  # s without a server until it counts as gone
 _GRACE = 10.0  # s that an answer may come after its time; a server that lives keeps to it
+_SILENCE = 10.0  # s without feedback, after which the server is asked whether it knows the goal
 T = TypeVar("T")
 
 
@@ -40,12 +41,13 @@ class GoalRun(Generic[T]):
         """`convert(result)`: value of a goal that succeeded. `post(action)` runs it in the client's thread.
 
         patience: s until there must be a server. limit: maximum s that the goal may take; None: the node's.
+        They are measured from the last feedback on: the time of a node may be a simulated one, which is slow.
         """
         self.pending: Pending[T] = Pending(lambda: post(self._cancel))
         self._client, self._goal, self._convert = client, goal, convert
         self._on_feedback = on_feedback
         self._patience, self._limit = patience, limit
-        self._begun = self._seen = time.monotonic()
+        self._begun = self._seen = self._heard = self._asked = time.monotonic()
         self._sent: float | None = None
         self._is_canceled = False
         self._id = UUID(uuid=list(uuid.uuid4().bytes))
@@ -67,19 +69,29 @@ class GoalRun(Generic[T]):
                 NodeLost(f"No node serves {name}; start it, or check the namespace and the ROS domain.")
             )
         started = self._handle is not None
+        if started and now - max(self._heard, self._asked) > _SILENCE:
+            self._ask(now)
         if self._sent is not None and not started and now - self._begun > self._patience + _GRACE:
             self.pending.fail(NodeLost(f"{name} has not answered; ask again."))
-        if started and self._limit is not None and now - self._begun > self._limit + self._patience + _GRACE:
+        if started and self._limit is not None and now - self._heard > self._limit + self._patience + _GRACE:
             self.pending.fail(NodeLost(f"The result of {name} is overdue; ask again."))
+            self._handle.cancel_goal_async()  # nobody waits for it any more
         return self.pending.done()
 
     def _send(self, now: float) -> None:
         self._sent = now
-        feedback = None
-        if (tell := self._on_feedback) is not None:
-            feedback = lambda message: tell(message.feedback)  # noqa: E731
-        sent = self._client.send_goal_async(self._goal, feedback, self._id)
+        sent = self._client.send_goal_async(self._goal, self._on_message, self._id)
         sent.add_done_callback(self._on_accepted)
+
+    def _on_message(self, message: Any) -> None:
+        self._heard = time.monotonic()
+        if self._on_feedback is not None:
+            self._on_feedback(message.feedback)
+
+    def _ask(self, now: float) -> None:
+        """Ask for the result: a node that was started again meanwhile does not know the goal."""
+        self._asked = now
+        self._handle.get_result_async().add_done_callback(self._on_result)
 
     def _on_accepted(self, future: Any) -> None:
         if self._handle is not None:
@@ -88,7 +100,8 @@ class GoalRun(Generic[T]):
         self._handle = future.result()
         if self._is_canceled:
             self._handle.cancel_goal_async()
-        self._handle.get_result_async().add_done_callback(self._on_result)
+        self._heard = time.monotonic()
+        self._ask(self._heard)
 
     def _on_result(self, future: Any) -> None:
         status, result = future.result().status, future.result().result

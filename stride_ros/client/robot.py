@@ -7,6 +7,7 @@ import concurrent.futures
 import secrets
 import threading
 import traceback
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -90,9 +91,11 @@ class Robot:
         self._adding = self._node.create_client(AddWatch, "activation/add_watch", qos_profile=_DEPTH)
         self._removing = self._node.create_client(RemoveWatch, "activation/remove_watch", qos_profile=_DEPTH)
         self._runs: list[GoalRun[Any] | CallRun[Any]] = []
+        self._actions: deque[Callable[[], object]] = deque()  # to be done in the client's thread, in order
         self._is_closed = False
         self._watches: dict[str, RobotWatch] = {}
-        self._spans: Any = None  # the subscription, while there are watches
+        # From the beginning: a node finds a new subscription only after a while, and an ONSET comes once.
+        self._node.create_subscription(ActivationSpan, topics.SPAN, self._on_span, _SPANS)
         self._node.create_timer(_PERIOD, self._on_timer, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self._executor = SingleThreadedExecutor(context=context)
         self._executor.add_node(self._node)
@@ -256,34 +259,32 @@ class Robot:
             AddWatch.Request(spec=spec),
             lambda response: str(response.id),
             name=self._node.resolve_service_name(self._adding.srv_name),
+            post=self._post,
             patience=self._patience,
         )
         return self._begin(call)
 
     def remove_watch(self, id: str) -> Pending[None]:
         """Remove a watch."""
-        self._watches.pop(id, None)
+        self.unfollow(id)
         call = CallRun(
             self._removing,
             RemoveWatch.Request(id=id),
             lambda response: None,
             name=self._node.resolve_service_name(self._removing.srv_name),
+            post=self._post,
             patience=self._patience,
             done_before=RemoveWatch.Response.NOT_FOUND,
         )
         return self._begin(call)
 
     def follow(self, watch: RobotWatch, id: str) -> None:
-        """Tell a watch what becomes of its spans, and renew it."""
+        """Tell a watch what becomes of its spans, and renew it, until it is removed."""
+        self._watches[id] = watch
 
-        def subscribe() -> None:
-            self._watches[id] = watch
-            if self._spans is None:
-                self._spans = self._node.create_subscription(
-                    ActivationSpan, topics.SPAN, self._on_span, _SPANS
-                )
-
-        self._post(subscribe)
+    def unfollow(self, id: str) -> None:
+        """Do so no more."""
+        self._watches.pop(id, None)
 
     # The client's thread
 
@@ -321,7 +322,9 @@ class Robot:
         return run.pending
 
     def _post(self, action: Callable[[], object]) -> None:
-        self._executor.create_task(action)
+        # rclpy's executors begin with the newest task; a watch must be added before it is removed.
+        self._actions.append(action)
+        self._executor.create_task(lambda: self._actions.popleft()())
 
     def _on_timer(self) -> None:
         self._runs = [run for run in self._runs if not run.tick()]

@@ -34,6 +34,7 @@ class RobotWatch:
         self._robot, self._spec, self._lifetime, self._on_event = robot, spec, lifetime, on_event
         self._renewed = time.monotonic()
         self._is_wanted = True
+        robot.follow(self, spec.id)  # first: its spans may come before the answer
         self.added: Pending[str] = robot.add_watch(spec)
         self.added.add_done_callback(self._on_added)
 
@@ -45,7 +46,8 @@ class RobotWatch:
     def remove(self) -> Pending[None]:
         """Have it removed, unless it is gone already; fails with Refused or NodeLost."""
         self._is_wanted = False
-        return self._robot.remove_watch(self.id)
+        self.added.cancel()  # where it was not sent yet
+        return self._robot.remove_watch(self._spec.id)
 
     # For the client's thread
 
@@ -62,11 +64,8 @@ class RobotWatch:
             self._robot.add_watch(self._spec)
 
     def _on_added(self, added: Pending[str]) -> None:
-        try:
-            self._spec.id = added.result()
-        except Exception:  # whoever asks for the id is told
-            return
-        self._robot.follow(self, self._spec.id)
+        if added.future.exception() is not None:  # whoever asks for the id is told
+            self._robot.unfollow(self._spec.id)
 
     def __enter__(self) -> RobotWatch:
         """Wait until the node has it."""

@@ -14,7 +14,7 @@ import sys
 from importlib import import_module
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 from stride_ros.errors import ConfigError
 from stride_ros.parameters.activation import DEFAULT_QUERY
@@ -23,9 +23,6 @@ from stride_ros.qwen3_vl.checkpoint import EMBEDDED
 from stride_ros.sources.bag_command import add_image_topic
 from stride_ros.user_files.output import make_folder
 from stride_ros.user_files.paths import path_argument
-
-if TYPE_CHECKING:
-    from stride_ros.world.story import WorldEvent
 
 DEFAULT_MODEL = EMBEDDED
 DEFAULT_WORLD_SECONDS = 60.0
@@ -43,7 +40,12 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         help="world (synthetic, default), a video, an image folder, a bag or /dev/videoN",
     )
     add_image_topic(parser)
-    parser.add_argument("--query", help="what to watch for (default: what happens most in the world)")
+    parser.add_argument(
+        "--query",
+        action="append",
+        metavar="Q",
+        help="what to watch for; repeat for several (default: three things that happen in the world)",
+    )
     parser.add_argument(
         "--seconds", type=float, default=0.0, help="length to play (default: 60 of world, all of a file)"
     )
@@ -75,12 +77,11 @@ def run(arguments: argparse.Namespace) -> int:
     _need_ros()
     from stride_ros.demo.graph import Graph, GraphSettings
 
-    query, events = _query_and_truth(arguments)
     make_folder(arguments.out)
     settings = GraphSettings(
         source=arguments.source,
         image_topic=arguments.image_topic,
-        query=query,
+        queries=_queries(arguments),
         seconds=arguments.seconds,
         speed=1.0 if arguments.source.startswith("/dev/") else arguments.speed,
         seed=arguments.seed,
@@ -91,7 +92,7 @@ def run(arguments: argparse.Namespace) -> int:
         log=arguments.out / "nodes.log",
     )
     signal.signal(signal.SIGTERM, _interrupt)
-    with Graph(settings, events) as graph:
+    with Graph(settings) as graph:
         graph.play()
     _write(graph.result(), arguments)
     return 0
@@ -102,8 +103,11 @@ def _check(arguments: argparse.Namespace) -> None:
 
     if not arguments.speed > 0 or arguments.seconds < 0:
         raise ConfigError("--speed must be above 0 and --seconds at least 0; correct the value.")
-    if arguments.query is not None and not arguments.query.strip():
+    queries = arguments.query or []
+    if not all(query.strip() for query in queries):
         raise ConfigError("--query is empty; say what to watch for, or leave it out.")
+    if len(set(queries)) < len(queries):
+        raise ConfigError("A --query is given twice; give each once.")
     if arguments.out.exists() and not arguments.out.is_dir():
         raise ConfigError(f"--out {arguments.out} is a file; name a folder.")
     if arguments.source == "world":
@@ -128,16 +132,19 @@ def _need_ros() -> None:
             ) from error
 
 
-def _query_and_truth(arguments: argparse.Namespace) -> tuple[str, tuple[WorldEvent, ...]]:
-    """The query, and what truly happens for it where that is known."""
+def _queries(arguments: argparse.Namespace) -> tuple[str, ...]:
+    """What to watch for: what was asked, or one object of the world and what else happens in it."""
+    if arguments.query:
+        return tuple(arguments.query)
     if arguments.source != "world":
-        return arguments.query or DEFAULT_QUERY, ()
+        return (DEFAULT_QUERY,)
     from stride_ros.world import World
+    from stride_ros.world.vocabulary import DARK, HAND, query_for
 
     world = World(arguments.seed, arguments.seconds, (64, 48))
-    objects = [query for query in world.queries if query.endswith("on the table.")]
-    query = arguments.query or (objects or [*world.queries, *world.negative_queries])[0]
-    return query, world.events_for(query)
+    objects = [query for query in world.queries if query.endswith("on the table.")][:1]
+    others = [query for kind in (HAND, DARK) if (query := query_for(kind, "")) in world.queries]
+    return (*objects, *others) or world.negative_queries[:1]
 
 
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:

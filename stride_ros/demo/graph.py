@@ -8,12 +8,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import rclpy
 from lifecycle_msgs.msg import Transition
@@ -32,9 +32,6 @@ from stride_ros.terminal import Progress, Style, one_line, say
 from stride_ros.text import topics
 from stride_ros.text.wording import counted, escaped, plural
 
-if TYPE_CHECKING:
-    from stride_ros.world.story import WorldEvent
-
 NAMESPACE = f"/{topics.NAMESPACE}"
 CAMERA_RATE = 5.0  # Hz of the scene's time; the activation node takes one frame a second of it
 _START_LIMIT = 600.0  # s for the models to load; a first download may take long
@@ -52,7 +49,7 @@ class GraphSettings:
 
     source: str
     image_topic: str | None
-    query: str
+    queries: tuple[str, ...]
     seconds: float
     speed: float
     seed: int
@@ -71,20 +68,18 @@ class GraphSettings:
 class Graph:
     """The running nodes. As a context manager it starts and stops them."""
 
-    def __init__(self, settings: GraphSettings, events: Iterable[WorldEvent] = ()) -> None:
+    def __init__(self, settings: GraphSettings) -> None:
         self._settings = settings
-        self._expected = [Expected(event.start, event.end, event.text) for event in events]
         self._style = Style(sys.stdout)
         self._progress: Progress | None = None
         self._interrupted = False
 
     def __enter__(self) -> Graph:
-        settings = self._settings
         self._announce()
         # Ctrl-C must reach us as KeyboardInterrupt while ROS still works, to end spans and write the report.
         start_ros(["--ros-args", "--log-level", "error"], signal_handler_options=SignalHandlerOptions.NO)
         self._executor = SingleThreadedExecutor()
-        self._listener = Listener(settings.query, self._expected, self._print, namespace=NAMESPACE)
+        self._listener = Listener(self._expected(), self._print, namespace=NAMESPACE)
         self._executor.add_node(self._listener)
         self._folder = TemporaryDirectory(prefix="stride_demo_")
         try:
@@ -131,7 +126,7 @@ class Graph:
         if world:
             run.source = {"seed": settings.seed}
         run.settings = {
-            "query": settings.query,
+            **self._asked(),
             "model": settings.model,
             "responder model": run.responder or "none",
             "speed": settings.speed,
@@ -151,6 +146,24 @@ class Graph:
             )
         return run
 
+    def _asked(self) -> dict[str, str | list[str]]:
+        """The queries as parameters of the node."""
+        queries = self._settings.queries
+        return {"queries": list(queries)} if len(queries) > 1 else {"query": queries[0]}
+
+    def _expected(self) -> dict[str, list[Expected]]:
+        """What truly happens for each query, where that is known."""
+        settings = self._settings
+        if settings.source != "world":
+            return {query: [] for query in settings.queries}
+        from stride_ros.world import World
+
+        world = World(settings.seed, settings.seconds, (64, 48))
+        return {
+            query: [Expected(event.start, event.end, event.text) for event in world.events_for(query)]
+            for query in settings.queries
+        }
+
     # Starting and stopping
 
     def _announce(self) -> None:
@@ -161,7 +174,8 @@ class Graph:
             f"{style('stride_ros demo', 'bold')}  {escaped(what)}{length} at {settings.speed:g}x real time",
             hang=2,
         )
-        say(f"  asked   {style(one_line(settings.query), 'cyan')}", hang=10)
+        for number, query in enumerate(settings.queries):
+            say(f"  {'' if number else 'asked':5}   {style(one_line(query), 'cyan')}", hang=10)
         says = f"{settings.responder_model} says what" if settings.responder_model else "no responder"
         say(f"  models  {escaped(f'{settings.model} decides when; {says}')}", hang=10)
         if settings.beyond_the_model:
@@ -186,7 +200,7 @@ class Graph:
     def _start_nodes(self) -> subprocess.Popen[bytes]:
         settings = self._settings
         common = {"device": settings.device, "threads": settings.threads}
-        activation: dict[str, Any] = {"query": settings.query, "model": settings.model, **common}
+        activation: dict[str, Any] = {**self._asked(), "model": settings.model, **common}
         # Many times real time on a busy machine, images would be lost on the way.
         image = f"qos_overrides.{topics.under(NAMESPACE, topics.IMAGE)}.subscription"
         activation |= {f"{image}.reliability": "reliable", f"{image}.depth": 10}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from stride_ros.errors import ConfigError, SourceError
 from stride_ros.evaluation.published_command import BENCHMARKS, add_options, refuse_options
 from stride_ros.evaluation.published_command import run as run_benchmark
+from stride_ros.parameters.tuning import Tuning, read_tuning
 from stride_ros.process.threads import add_threads_option
 from stride_ros.qwen3_vl.checkpoint import EMBEDDED
 from stride_ros.terminal import say
@@ -42,6 +43,13 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument("--no-sentences", action="store_true", help="leave the sentences out")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default auto)")
     add_threads_option(parser)
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a parameter, as for replay; may be repeated",
+    )
     parser.add_argument("--json", type=path_argument, metavar="FILE", help="also write the numbers as JSON")
     parser.add_argument(
         "--report",
@@ -72,12 +80,13 @@ def run(arguments: argparse.Namespace) -> int:
         if file is not None and not file.absolute().parent.is_dir():
             raise SourceError(f"Folder {file.absolute().parent} does not exist; make it first.")
     rivals = [_rival(text) for text in arguments.rival]
+    tuning = _tuning(arguments)
     from stride_ros.activation.model import ActivationModel
     from stride_ros.evaluation.detectors import Session
     from stride_ros.evaluation.sentences import SentenceScorer
 
     model = ActivationModel.load(arguments.model, arguments.device, threads=arguments.threads)
-    session = Session(model)
+    session = Session(model, tuning.config)
     scorer = None
     if not arguments.no_sentences:
         scorer = SentenceScorer(arguments.model, device=arguments.device, threads=arguments.threads)
@@ -90,6 +99,7 @@ def run(arguments: argparse.Namespace) -> int:
         "seconds": arguments.seconds,
         "queries": arguments.queries,
         "model": arguments.model,
+        "parameters": dict(tuning.given),
         "metrics": metrics,
         "counts": {"events": tally.events, "spans": tally.spans, "onsets": tally.onsets},
         "tick_ms": _tick_ms(session),
@@ -114,6 +124,19 @@ def run(arguments: argparse.Namespace) -> int:
         write_report(arguments.report, rows, result)
         say(f"Written: {escaped(str(arguments.report))}")
     return 0
+
+
+def _tuning(arguments: argparse.Namespace) -> Tuning:
+    """The parameters that are not the default ones."""
+    tuning = read_tuning(None, arguments.set)
+    if tuning.responder:
+        raise ConfigError(
+            "The sentences of --data world come from the model itself; leave out --set responder."
+            f"{next(iter(tuning.responder))}."
+        )
+    if tuning.given and arguments.report is not None:
+        raise ConfigError("--report compares the default settings with others; leave out --set or --report.")
+    return tuning
 
 
 def _score(detector: Detector, scorer: Any, arguments: argparse.Namespace, label: str) -> Tally:

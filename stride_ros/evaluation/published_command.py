@@ -93,9 +93,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="questions, or watched videos, at a time (default 1)",
     )
     group.add_argument(
-        "--set", action="append", default=[], metavar="NAME=VALUE", help="a parameter, as for replay"
-    )
-    group.add_argument(
         "--make",
         type=path_argument,
         metavar="DIR",

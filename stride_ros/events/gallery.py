@@ -27,7 +27,7 @@ INDEX, PICTURES = "index.html", "pictures"
 MAX_BYTES = 9_500_000  # of the events in the page, of which a browser makes tiles without a stall
 _LONGEST = 400  # characters of a text on a tile
 _MOST_ERRORS = 1000
-_DATED = 10**18  # ns since 1970, in 2001; earlier stamps count from some start and are no dates
+_DATED = 10**18  # ns since 1970, in 2001; earlier stamps count from some start, not from 1970
 _NAME = re.compile(r"[0-9a-f]{24}\.jpg")
 _STATES = {OPEN: "not seen to end", RETRACTED: "retracted as a false alarm"}
 
@@ -92,7 +92,7 @@ def _html(
             queries[event.query],
             origins[event.origin],
             cameras[event.camera],
-            round((event.start_ns - first) / 1e9, 3),
+            None if event.first_ns is None else round((event.start_ns - first) / 1e9, 3),
             None if event.end_ns is None else round((event.end_ns - first) / 1e9, 3),
             _date(event.start_ns),
             event.start_ns // 1_000_000,  # ms, which a browser's numbers hold exactly
@@ -119,7 +119,7 @@ def _html(
         *_errors(errors),
         _bar(queries.list, origins.list),
         '<section id="tiles" class="spans"></section><div id="end"></div>',
-        "<footer>Times are minutes and seconds from the first frame of each recording. Made by stride_ros."
+        "<footer>Times of recordings are minutes and seconds from the first frame. Made by stride_ros."
         "</footer>",
         f'<script type="application/json" id="data">{{{names},"events":[\n{listed}\n]}}</script>',
         f"<script>{SCRIPT}</script>",

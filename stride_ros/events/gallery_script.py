@@ -34,8 +34,9 @@ STYLE = """
 }
 """
 
-# Each event is a list: query, recording, camera, start and end (s of the recording), date, order in time,
-# confidence, state, sentence, picture, command. Names are numbers of the lists beside them.
+# Each event is a list: query, recording, camera, start and end (s of the recording; of a robot null, and s
+# from the start), date, order in time, confidence, state, sentence, picture, command. Names are numbers of
+# the lists beside them.
 SCRIPT = """
 "use strict";
 const data = JSON.parse(document.getElementById("data").textContent);
@@ -60,6 +61,12 @@ function label(seconds) {
   return minutes + ":" + ((tenths - minutes * 600) / 10).toFixed(1).padStart(4, "0");
 }
 
+function when(event) {
+  const live = event[START] === null, from = live ? event[DATE] || "no date" : label(event[START]);
+  if (event[END] === null) return from + ", still going on";
+  return live ? from + ", " + event[END].toFixed(1) + " s" : from + " to " + label(event[END]);
+}
+
 function tile(event) {
   const card = add(tiles, "article", "card");
   if (event[PICTURE]) {
@@ -71,8 +78,7 @@ function tile(event) {
     add(card, "div", "none", "no picture");
   }
   const box = add(card, "div");
-  const from = label(event[START]), to = event[END] === null ? "still going on" : label(event[END]);
-  add(box, "span", "when", event[END] === null ? from + ", " + to : from + " to " + to);
+  add(box, "span", "when", when(event));
   if (event[SENTENCE]) add(box, "q", "", event[SENTENCE]).dir = "auto";
   add(box, "p", "facts", data.queries[event[QUERY]]).dir = "auto";
   const where = add(box, "p", "facts where");
@@ -81,7 +87,7 @@ function tile(event) {
   const facts = ["confidence " + event[CONFIDENCE].toFixed(2)];
   if (data.cameras[event[CAMERA]]) facts.unshift(data.cameras[event[CAMERA]]);
   if (event[STATE]) facts.push(event[STATE]);
-  if (event[DATE]) facts.push(event[DATE]);
+  if (event[DATE] && event[START] !== null) facts.push(event[DATE]);
   add(box, "p", "facts", facts.join(" \\u00b7 "));
   if (event[COMMAND]) {
     const details = add(box, "details");

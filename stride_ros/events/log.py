@@ -62,12 +62,17 @@ class EventLog:
         except BaseException:
             self._lock.release()
             raise
-        self._retention = Retention(self._connection, keep_days, keep_bytes)
         self._waiting = 0  # bytes, about
         self._names: dict[str, int] = {}
-        with self._writing():
-            self._retention.apply()
-        self.commit()
+        try:
+            self._retention = Retention(self._connection, keep_days, keep_bytes)
+            with self._writing():
+                self._retention.apply()
+            self.commit()
+        except BaseException:
+            self._connection.close()
+            self._lock.release()
+            raise
 
     def put(self, event: Event) -> None:
         """Insert an event, or replace the one with its key.

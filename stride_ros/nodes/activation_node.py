@@ -7,8 +7,6 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rclpy.clock import JumpThreshold
-from rclpy.duration import Duration
 from rclpy.parameter import Parameter
 from std_msgs.msg import String
 
@@ -22,6 +20,7 @@ from stride_ros.nodes.activation_output import ActivationOutput
 from stride_ros.nodes.activation_status import ActivationStatus
 from stride_ros.nodes.activation_watches import ActivationWatches
 from stride_ros.nodes.activation_worker import ActivationWorker, free_gpu_memory
+from stride_ros.nodes.clock_steps import ClockSteps
 from stride_ros.nodes.control import ControlServices
 from stride_ros.nodes.diagnostics import Diagnostics, Status
 from stride_ros.nodes.image_input import LiveFrame
@@ -80,7 +79,6 @@ class ActivationNode(ManagedNode):
         self._wait: ResponderWait | None = None  # before there is an input
         self._worker: ActivationWorker | None = None
         self._join_timeout = join_timeout
-        self._jump: Any = None
         self._span_ids = SpanIds()  # for one life of the node, also across cleanup and configure
         table = with_default(TABLE, "wait_for_responder", wait_for_responder)
         super().__init__(
@@ -101,6 +99,12 @@ class ActivationNode(ManagedNode):
         self._serve_control("", tuple(self.cameras))
         for name in self.parameters["cameras"]:
             self._serve_control(name, [name])
+        self._clock_steps = ClockSteps(self, self._on_clock_step)
+
+    def destroy_node(self) -> None:
+        """See `ManagedNode`."""
+        self._clock_steps.destroy()
+        super().destroy_node()
 
     # Transitions
 
@@ -143,11 +147,6 @@ class ActivationNode(ManagedNode):
         self._waits.restart()
         self._worker = worker = self._make_worker(configured)
         self._watches.work_with(worker)
-        # Bags that loop with /clock: time goes back. The handle must be kept, or the callback is lost.
-        self._jump = self.get_clock().create_jump_callback(
-            JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True),
-            post_callback=self._on_clock_jump,
-        )
         # Nothing is subscribed to meanwhile, so that a camera that waits for a subscriber waits as well.
         if limit := self.parameters["wait_for_responder"]:
             publishers = configured.output.for_the_responder
@@ -173,9 +172,6 @@ class ActivationNode(ManagedNode):
             self._wait.destroy()
             self._wait = None
         self.cameras.close()
-        if self._jump is not None:
-            self._jump.unregister()
-            self._jump = None
         if self._worker is not None:
             worker, self._worker = self._worker, None
             # At once, while a decision may still take long.
@@ -220,7 +216,14 @@ class ActivationNode(ManagedNode):
         self._waits.end_all(Outcome.CLOCK_JUMP, f"Of the images {reading.jump}; ask again.", camera)
         worker.jumped(camera, reading)
 
-    def _on_clock_jump(self, jump: Any) -> None:
+    def _on_clock_step(self, before: int, after: int, is_back: bool) -> None:
+        """What is left of lifetimes and timeouts stays; where time goes back, as in bags that loop, what was
+        seen before says nothing to what comes.
+        """
+        self._watches.clock_was_set(before, after)
+        self._waits.clock_was_set(before, after)
+        if not is_back:
+            return
         self._waits.end_all(Outcome.CLOCK_JUMP, "The clock went back or changed its source; ask again.")
         if self.cameras.are_open and self._status.decisions:
             self.cameras.restart(tuple(self.cameras))

@@ -93,6 +93,15 @@ class ActivationWatches:
         if self._list.expire():
             self._refresh()
 
+    def resolved(self, spec: WatchSpec) -> WatchSpec:
+        """See `WatchList.resolved`."""
+        return self._list.resolved(spec)
+
+    def clock_was_set(self, before: int, after: int) -> None:
+        """See `WatchList.clock_was_set`."""
+        self._owning().clock_was_set(before, after)
+        self._refresh()
+
     def is_owned(self, id: str) -> bool:
         """Whether the parameters own the watch of this id."""
         return self._owning().is_owned(id)

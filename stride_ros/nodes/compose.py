@@ -22,8 +22,8 @@ RESPONDER_LIMIT = 60.0
 NODES = {
     "activation": "stride_ros.nodes.activation_node:ActivationNode",
     "responder": "stride_ros.nodes.responder_node:ResponderNode",
-    "event_log": "stride_ros.nodes.event_log_node:EventLogNode",
     "camera": "stride_ros.nodes.camera_node:CameraNode",
+    "event_log": "stride_ros.nodes.event_log_node:EventLogNode",
 }
 
 

@@ -110,6 +110,11 @@ class DescribeAction:
         for goal in list(self._goals.values()):
             self._end(goal, Outcome.DEACTIVATED, reason)
 
+    def clock_was_set(self, before: int, after: int) -> None:
+        """The node's clock went from one time to another at once: what is left of timeouts stays."""
+        for goal in self._goals.values():
+            goal.deadline += after - before
+
     def _on_goal(self, handle: ServerGoalHandle) -> None:
         key = bytes(handle.goal_id.uuid)
         try:

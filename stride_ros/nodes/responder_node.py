@@ -12,6 +12,7 @@ from sensor_msgs.msg import Image
 from stride_ros.errors import StrideError
 from stride_ros.imaging.images import image_to_rgb
 from stride_ros.msg import ActivationSpan
+from stride_ros.nodes.clock_steps import ClockSteps
 from stride_ros.nodes.commentary_output import CommentaryOutput
 from stride_ros.nodes.control import ControlServices
 from stride_ros.nodes.describe_action import DescribeAction
@@ -73,6 +74,14 @@ class ResponderNode(ManagedNode):
             obstacle=self._obstacle,
             model=lambda: self.backend.name if self.backend is not None else "",
         )
+        self._clock_steps = ClockSteps(
+            self, lambda before, after, is_back: self._describe.clock_was_set(before, after)
+        )
+
+    def destroy_node(self) -> None:
+        """See `ManagedNode`."""
+        self._clock_steps.destroy()
+        super().destroy_node()
 
     # Transitions
 

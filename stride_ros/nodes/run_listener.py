@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,17 +25,20 @@ TOLD = 16  # column at which what is told begins, after the time and the kind
 
 
 class Listener(Node):  # type: ignore[misc]  # untyped library
-    """Subscribes to everything the graph says; `tell(text, *styles)` prints a line."""
+    """Subscribes to everything the graph says of these queries; `tell(text, *styles)` prints a line.
+
+    `expected`: for each query what truly happens, where that is known.
+    """
 
     def __init__(
-        self, query: str, expected: Sequence[Expected], tell: Callable[..., None], **node_options: Any
+        self, expected: Mapping[str, Sequence[Expected]], tell: Callable[..., None], **node_options: Any
     ) -> None:
         super().__init__("demo_listener", **node_options)
         self._tell = tell
-        self._query = QueryRun(query, expected=list(expected))
-        self._recorder = RunRecorder([self._query])
+        self._queries = [QueryRun(query, expected=list(events)) for query, events in expected.items()]
+        self._recorder = RunRecorder(self._queries)
         self._early: dict[int, Commentary] = {}  # finals that came before their ONSET, by span id
-        self._newest_decision = 0
+        self._newest_decisions = dict.fromkeys(expected, 0)
         self._last_heard = time.monotonic()
         self.create_subscription(Image, topics.FRAMES, self._on_frame, FRAMES_QOS)
         self.create_subscription(ActivationWindow, topics.WINDOW, self._on_window, WINDOWS_KEPT_QOS)
@@ -49,8 +52,8 @@ class Listener(Node):  # type: ignore[misc]  # untyped library
 
     @property
     def decisions(self) -> int:
-        """Number of decisions heard."""
-        return len(self._query.decision_seconds)
+        """Number of frames that were decided on for every query."""
+        return min(len(query.decision_seconds) for query in self._queries)
 
     def duration(self) -> float:
         """Time of the newest frame in s from the first one."""
@@ -61,13 +64,14 @@ class Listener(Node):  # type: ignore[misc]  # untyped library
         return time.monotonic() - self._last_heard
 
     def caught_up(self) -> bool:
-        """Whether the newest frame has been decided on."""
-        return self._recorder.newest is not None and self._newest_decision >= self._recorder.newest
+        """Whether the newest frame has been decided on for every query."""
+        newest = self._recorder.newest
+        return newest is not None and min(self._newest_decisions.values()) >= newest
 
     def answered(self) -> bool:
         """Whether every onset has its final commentary, or nobody answers."""
         answers = self.count_publishers(topics.COMMENTARY) > 0
-        return not answers or all(span.said is not None for span in self._query.spans)
+        return not answers or all(span.said is not None for query in self._queries for span in query.spans)
 
     def result(self, name: str) -> Run:
         """The record so far."""
@@ -78,11 +82,13 @@ class Listener(Node):  # type: ignore[misc]  # untyped library
         self._recorder.frame(to_nanoseconds(message.header.stamp), image_to_rgb(message))
 
     def _on_window(self, message: ActivationWindow) -> None:
+        if message.query not in self._newest_decisions:
+            return
         self._last_heard = time.monotonic()
         stamp = to_nanoseconds(message.header.stamp)
-        self._newest_decision = max(self._newest_decision, stamp)
+        self._newest_decisions[message.query] = max(self._newest_decisions[message.query], stamp)
         self._recorder.decision(
-            self._query.query,
+            message.query,
             stamp,
             np.frombuffer(message.labels, np.uint8),
             np.asarray(message.probabilities),
@@ -91,9 +97,11 @@ class Listener(Node):  # type: ignore[misc]  # untyped library
         )
 
     def _on_span(self, message: ActivationSpan) -> None:
+        if message.query not in self._newest_decisions:
+            return
         stamp = to_nanoseconds(message.header.stamp)
         span = self._recorder.span(
-            self._query.query,
+            message.query,
             span_number(message.span_id),
             message.state,
             stamp,
@@ -107,7 +115,8 @@ class Listener(Node):  # type: ignore[misc]  # untyped library
         now = f"{time_label(self._recorder.seconds(stamp)):>7}"
         if message.state == ActivationSpan.ONSET:
             since = f"since {time_label(span.start)}, confidence {span.confidence:.2f}"
-            self._tell(f"{now}  onset  span {span.id} {since}", "yellow")
+            which = f": {one_line(message.query)}" if len(self._queries) > 1 else ""
+            self._tell(f"{now}  onset  span {span.id} {since}{which}", "yellow")
             if message.span_id in self._early:
                 self._on_commentary(self._early.pop(message.span_id))
         elif span.state == OFFSET:
@@ -118,10 +127,10 @@ class Listener(Node):  # type: ignore[misc]  # untyped library
             self._tell(f"{now}  false  span {span.id} was a false alarm", "dim")
 
     def _on_commentary(self, message: Commentary) -> None:
-        if not message.final:
+        if not message.final or message.query not in self._newest_decisions:
             return
         said = Said(message.text, message.model, STATUSES[message.status], message.error, message.latency)
-        span = self._recorder.answer(self._query.query, span_number(message.span_id), said)
+        span = self._recorder.answer(message.query, span_number(message.span_id), said)
         if span is None:  # order across topics is not guaranteed
             self._early[message.span_id] = message
             return

@@ -127,6 +127,11 @@ class WaitAction(DecisionSink[LiveFrame]):
                 self._end(goal, outcome, reason)
         self._history.clear(camera)
 
+    def clock_was_set(self, before: int, after: int) -> None:
+        """The node's clock went from one time to another at once: what is left of timeouts stays."""
+        for goal in self._goals.values():
+            goal.wait.postpone(after - before)
+
     def restart(self) -> None:
         """Forget what an earlier activation has seen."""
         self._news.clear()
@@ -234,7 +239,7 @@ class WaitAction(DecisionSink[LiveFrame]):
                 f"{counted(len(self._goals), 'goal')} wait already; cancel one, or raise the parameter "
                 "max_goals.",
             )
-        spec, until = to_spec(request.watch), Until(request.until)
+        spec, until = self._watches.resolved(to_spec(request.watch)), Until(request.until)
         now = self._node.get_clock().now().nanoseconds
         chosen = self._sharing.choose(
             spec, self._watches.entries(), until=until, accept_open=request.accept_open, now=now
@@ -243,8 +248,9 @@ class WaitAction(DecisionSink[LiveFrame]):
         timeout = to_nanoseconds(request.timeout)
         if timeout <= 0:
             timeout = round(self._node.parameters["max_wait"] * NANOSECONDS)
-        newest = max(self._newest.values(), default=0)
-        since = newest - spec.look_back if spec.look_back else None
+        since = None
+        if spec.look_back:  # each camera has a clock of its own
+            since = {camera: newest - spec.look_back for camera, newest in self._newest.items()}
         wait: Wait[ActivationSpan] = Wait(
             WaitTerms(id, query, until, request.accept_open, since, now + timeout, request.want_commentary)
         )

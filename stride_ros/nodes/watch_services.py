@@ -112,7 +112,7 @@ class WatchServices:
             source=int(entry.source),
             state=state,
             message=reason,
-            since=to_time(entry.since),
+            since=to_time(max(0, entry.since)),
             expires=to_time(entry.expires),
             probability=self._watches.probability(spec),
             open_spans=self._watches.open_spans(spec.id),

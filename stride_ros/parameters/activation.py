@@ -186,8 +186,7 @@ TABLE: Table = (
     ParameterSpec(
         "drop_frames",
         0,
-        "Oldest frames to drop when the context is full, at most max_frames; 0: 32, or half of a max_frames "
-        "below 64.",
+        "Oldest frames to drop when the context is full, at most max_frames; 0: half of max_frames.",
         limits=(0, 4096),
     ),
     ParameterSpec("decide_every", _DEFAULT.decide_every, "Frames for each decision.", limits=(1, 256)),

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from stride_ros.activation.config import ActivationConfig
+from stride_ros.activation.deferred_prompt import prompts_for
 from stride_ros.activation.frame_path import DecisionSink, Frame, FramePath
 from stride_ros.activation.intake import Intake
 from stride_ros.activation.sinks import Sinks, SinksByStream
@@ -123,7 +124,9 @@ class Replayer:
         self, model: ActivationModel, queries: Sequence[str], config: ActivationConfig | None = None
     ) -> None:
         """Raises QueryError, ConfigError."""
-        engine = StampedEngine(model, requests_for(queries), config or ActivationConfig(), cameras=())
+        config = config or ActivationConfig()
+        prompts = prompts_for(model, config)
+        engine = StampedEngine(model, requests_for(queries), config, cameras=(), prompts=prompts)
         self._sinks: SinksByStream[Frame] = SinksByStream()
         self._path = FramePath[Frame](engine, {}, self._sinks)
         self._names = itertools.count(1)

@@ -90,7 +90,7 @@ def create_checkpoint(
     folder = Path(path)
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer = build_tokenizer(texts, time_limit=time_limit, activation_tokens=activation_tokens)
-    config = _model_config(SIZES[size], tokenizer)
+    config = model_config(SIZES[size], tokenizer)
     if activation_tokens:
         config |= {
             "trigger_window_past": window,
@@ -170,7 +170,11 @@ def _write_generation_config(folder: Path, tokenizer: Any) -> None:
     (folder / "generation_config.json").write_text(json.dumps(settings, indent=2) + "\n")
 
 
-def _model_config(size: CheckpointSize, tokenizer: Any) -> dict[str, Any]:
+def model_config(size: CheckpointSize, tokenizer: Any, vocabulary: int | None = None) -> dict[str, Any]:
+    """The content of config.json but for the activation window.
+
+    `vocabulary`: rows of the embeddings, at least the tokens of the tokenizer and by default as many.
+    """
     half = size.head_dim // 2
     side = half * 5 // 16  # Qwen3-VL gives 24 : 20 : 20 of 64 frequencies to time, height and width
     return {
@@ -206,7 +210,7 @@ def _model_config(size: CheckpointSize, tokenizer: Any) -> dict[str, Any]:
             "rope_theta": size.rope_theta,
             "tie_word_embeddings": True,
             "use_cache": True,
-            "vocab_size": len(tokenizer),
+            "vocab_size": vocabulary or len(tokenizer),
         },
         "vision_config": {
             "model_type": "qwen3_vl",

@@ -20,7 +20,7 @@ def sighting(span_id: int, state: SpanState, start: int = 0, end: int = 0, **fie
 
 
 def wait(until: Until = Until.ONSET, *, accept_open: bool = True, since: int | None = None) -> Wait[str]:
-    return Wait(WaitTerms("door", QUERY, until, accept_open, since))
+    return Wait(WaitTerms("door", QUERY, until, accept_open, None if since is None else {"": since}))
 
 
 def test_an_onset_ends_a_wait_and_its_newest_state_is_the_result() -> None:
@@ -113,6 +113,15 @@ def test_history_is_bounded_and_never_forgets_what_goes_on() -> None:
     assert len(spans) <= 101
     assert spans[0].span_id == 1
     assert spans[-1].span_id == 999
+
+
+def test_each_camera_is_looked_back_at_on_its_own_clock() -> None:
+    waiting = Wait[str](WaitTerms("door", QUERY, accept_open=False, since={"front": 30, "left": 3600}))
+    seen = [sighting(1, OFFSET, 3590, 3595, camera="left"), sighting(2, OFFSET, 31, 40, camera="front")]
+    waiting.recall(seen)
+    assert waiting.found == seen[1]
+    waiting.recall([sighting(3, OFFSET, 5, 6, camera="rear")])
+    assert waiting.found == sighting(3, OFFSET, 5, 6, camera="rear"), "it had shown nothing when this began"
 
 
 def test_a_wait_that_comes_late_ends_with_what_one_that_was_early_saw() -> None:

@@ -80,7 +80,7 @@ def test_a_gpu_is_told_whole_pages_of_its_pool(tmp_path):
     ]
     on_cpu, on_gpu = sizes[1] - sizes[0], sizes[3] - sizes[2]
     assert on_cpu < on_gpu < 1.02 * on_cpu
-    tokens = (64 + 48) * (252 + 12) + 2 * 256  # of a full prompt and what is left of it, and the slots
+    tokens = (64 + 32) * (252 + 12) + 2 * 256  # of a full prompt and what is left of it, and the slots
     assert on_gpu == pytest.approx(tokens * 114_688, rel=0.02)
 
 

@@ -65,6 +65,28 @@ def test_the_report_replaces_its_table_and_keeps_the_text_around_it(checkpoint, 
     assert (tmp_path / "quality.png").stat().st_size > 5000
 
 
+def test_parameters_can_be_set_and_are_told(checkpoint, tmp_path):
+    file = tmp_path / "quality.json"
+    options = ["--clips", "1", "--seconds", "12", "--queries", "1", "--no-sentences", "--json", str(file)]
+    given = ["--model", str(checkpoint), "--set", "decide_every=4", "--set", "max_frames=6"]
+    assert main(["evaluate", *options, *given]) == 0
+    assert json.loads(file.read_text())["parameters"] == {"decide_every": 4, "max_frames": 6}
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--set", "drop_frames=4", "--report", "quality.md"], "leave out --set or --report"),
+        (["--set", "responder.history=0"], "leave out --set responder.history"),
+        (["--set", "nothing=1"], "names no parameter"),
+    ],
+)
+def test_a_parameter_that_cannot_be_set_is_refused(checkpoint, monkeypatch, tmp_path, capsys, options, words):
+    monkeypatch.chdir(tmp_path)
+    assert main(["evaluate", "--clips", "1", "--model", str(checkpoint), *options]) == 2
+    assert words in " ".join(capsys.readouterr().err.split())
+
+
 def test_clips_are_the_same_for_a_seed_and_differ_between_seeds():
     from stride_ros.evaluation.world import clips
 

@@ -97,6 +97,9 @@ def test_a_damaged_log_is_one_sentence(path):
     path.write_bytes(data)
     with pytest.raises(EventLogError, match="is damaged"), EventReader(path) as reader:
         reader.find(Search("sentence"))
+    for _ in range(2):  # the first leaves no lock behind
+        with pytest.raises(EventLogError, match="is damaged"):
+            EventLog(path, keep_days=1.0)
 
 
 def test_a_log_is_read_in_a_place_that_cannot_be_written_and_leaves_nothing_there():

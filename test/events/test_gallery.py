@@ -170,3 +170,12 @@ def test_the_state_of_an_event_is_said(open_page, tmp_path):
     assert "retracted as a false alarm" in texts
     assert "front · confidence" in texts
     assert texts.count("no picture") == 3
+
+
+def test_an_event_of_a_robot_has_its_date_and_its_length(open_page, tmp_path):
+    first = event(0).start_ns
+    events = [event(0, first_ns=None), event(1, first_ns=None, state=OPEN, end_ns=None, start_ns=first)]
+    page = open_page(gallery(tmp_path, events, lambda event: None), 800)
+    texts = page.evaluate("document.getElementById('tiles').innerText")
+    assert "2023-11-14 22:13:20 UTC, 4.0 s" in texts
+    assert "2023-11-14 22:13:20 UTC, still going on" in texts

@@ -33,7 +33,7 @@ def test_keep_goes_on_with_the_other_nodes(start: Start, graph: Any) -> None:
     launched = start(
         "stride.launch.py", *SMALL[:1], *SMALL[2:], "responder_model:=/no/such", "on_failure:=keep"
     )
-    launched.until("/stride/responder ended with exit code 1, see its message above; the other nodes go on")
+    launched.until("/stride/responder ended with exit code 1, see its message above; the other nodes continue")
     graph.until_state("/stride/activation", "active")
     assert launched.interrupt() == 0
 

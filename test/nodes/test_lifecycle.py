@@ -112,7 +112,7 @@ def test_interrupted_configure_fails_without_an_error_message(graph: Any) -> Non
     with pytest.raises(InterruptedError):
         call_in_thread(lambda: __import__("threading").Event().wait(2), node.may_wait)
     assert not graph.transition("fragile", "configure")
-    assert "Stopped in the middle of configure" in node.last_error
+    assert "Stopped during configure" in node.last_error
 
 
 def test_unknown_transition_changes_nothing(graph: Any) -> None:

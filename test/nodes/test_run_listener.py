@@ -21,7 +21,7 @@ def test_a_final_commentary_may_come_before_its_onset(graph: Any) -> None:
     lines: list[str] = []
 
     def make(**options: Any) -> Listener:
-        return Listener(QUERY, (), lambda text, *styles: lines.append(text), **options)
+        return Listener({QUERY: ()}, lambda text, *styles: lines.append(text), **options)
 
     listener = graph.host(make)
     frames = graph.publisher(Image, "frames", FRAMES_QOS)
@@ -30,7 +30,7 @@ def test_a_final_commentary_may_come_before_its_onset(graph: Any) -> None:
     header = Header(stamp=to_time(ORIGIN), frame_id="camera")
     frames.publish(Image(header=header, height=2, width=2, encoding="rgb8", step=6, data=bytes(12)))
     graph.wait(lambda: listener.begun, "the frame")
-    commentary.publish(Commentary(header=header, span_id=SPAN_ID, text="It falls.", final=True))
+    commentary.publish(Commentary(header=header, span_id=SPAN_ID, query=QUERY, text="It falls.", final=True))
     graph.wait(lambda: listener._early, "the commentary")
     span = ActivationSpan(header=header, span_id=SPAN_ID, query=QUERY, onset=header.stamp)
     span.start = span.end = header.stamp

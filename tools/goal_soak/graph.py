@@ -15,10 +15,13 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
-os.environ.setdefault("ROS_LOCALHOST_ONLY", "1")
-os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
-# Clients are killed: the shared memory that they leave may cut processes that come later off from the node.
-os.environ.setdefault("FASTDDS_BUILTIN_TRANSPORTS", "UDPv4")
+# Clients are killed: the shared memory that they leave may cut others off from the node. Kept to this host,
+# rmw_fastrtps would bring transports of its own, shared memory among them.
+os.environ.setdefault("ROS_LOCALHOST_ONLY", "0")
+os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "SUBNET")
+# The name before Fast DDS 3, and that since.
+for variable in ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE"):
+    os.environ.setdefault(variable, str(Path(__file__).with_name("udp_only.xml")))
 
 import numpy as np  # noqa: E402
 from rclpy.action import ActionClient  # noqa: E402
@@ -94,12 +97,21 @@ class Camera:
     """Shows its next frame when the parameters' watch has decided on the one before; 1 s apart by stamp."""
 
     def __init__(
-        self, node: Any, name: str, picture: Callable[[int], np.ndarray], pause: float = 0.0
+        self,
+        node: Any,
+        name: str,
+        picture: Callable[[int], np.ndarray],
+        pause: float = 0.0,
+        is_recorded: Callable[[int], bool] = lambda stamp: True,
     ) -> None:
-        """`picture(number)`: the frame of this number, (H, W, 3) uint8 RGB. `pause`: s after each one."""
+        """`picture(number)`: the frame of this number, (H, W, 3) uint8 RGB. `pause`: s after each one.
+
+        `is_recorded(stamp)`: whether who records the node's `frames` has this one (ns). The next one waits
+        for that, since the node keeps only a few for a listener that is held up.
+        """
         self.name, self.shown = name, 0
         self.ticks: list[float] = []  # s that each decision took
-        self._picture, self._pause = picture, pause
+        self._picture, self._pause, self._is_recorded = picture, pause, is_recorded
         self._stamp = 0
         self._decided, self._stopped = threading.Event(), threading.Event()
         self._publisher = node.create_publisher(Image, topics.of_camera(name, topics.IMAGE), DEEP_QOS)
@@ -133,6 +145,7 @@ class Camera:
         else:
             print(f"A frame was not decided on within {PATIENCE:g} s.", file=sys.stderr)
             os._exit(1)
+        wait_until(lambda: self._is_recorded(self._stamp), PATIENCE)
         self.shown += 1
 
     def _on_window(self, window: ActivationWindow) -> None:

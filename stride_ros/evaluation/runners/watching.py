@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from stride_ros.activation.config import ActivationConfig
+from stride_ros.activation.deferred_prompt import prompts_for
 from stride_ros.activation.engine import ActivationEngine, PushError
 from stride_ros.activation.model import ActivationModel
 from stride_ros.activation.stream import Stream
@@ -55,7 +56,7 @@ def watch(
 
     look_back: some watches begin later than their stream, and decide on what was before, too.
     """
-    engine = ActivationEngine(model, config, keep_features=look_back)
+    engine = ActivationEngine(model, config, keep_features=look_back, prompts=prompts_for(model, config))
     coming = iter(jobs)
     running: list[_Lane] = []
     while True:

@@ -9,6 +9,7 @@ import pytest
 
 pytest.importorskip("torch")
 pytest.importorskip("stride_ros.msg", reason="the package is not built: run `make test` once")
+from builtin_interfaces.msg import Duration
 from rclpy.action import ActionClient
 from rclpy.qos import QoSProfile, QoSReliabilityPolicy
 from sensor_msgs.msg import Image
@@ -54,8 +55,8 @@ class Robot:
         self.sent = dict.fromkeys(self.cameras, 0)
 
     def goal(self, *cameras: str, **fields: Any) -> Any:
-        spec = WatchSpec(query=QUERY, cameras=list(cameras))
-        return self.graph.send_goal(self.client, WaitForEvent.Goal(watch=spec, **fields))
+        fields.setdefault("watch", WatchSpec(query=QUERY, cameras=list(cameras)))
+        return self.graph.send_goal(self.client, WaitForEvent.Goal(**fields))
 
     def show(self, camera: str, back: int = 0) -> int:
         """Publish the camera's next frame, of `back` s before its time; its stamp (ns)."""
@@ -120,6 +121,15 @@ def test_a_clock_that_jumps_ends_the_goals_of_its_camera(robot: Robot) -> None:
     assert both.end()[1].error_code == RESULT.CLOCK_JUMP
     robot.play(12, "front")
     _, result = front.end()
+    assert (result.error_code, result.span.camera) == (RESULT.NONE, "front")
+
+
+def test_another_clock_of_one_camera_does_not_hide_what_another_saw(robot: Robot) -> None:
+    robot.play(8, "front")
+    stamp = robot.show("left", back=-3600)
+    robot.graph.wait(lambda: robot.decided("left", stamp), "the decision")
+    goal = robot.goal(watch=WatchSpec(id="query", look_back=Duration(sec=60)), accept_open=False)
+    _, result = goal.end()
     assert (result.error_code, result.span.camera) == (RESULT.NONE, "front")
 
 

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 pytest.importorskip("torch")
-from stride_ros.msg import ActivationSpan
+import rclpy
+from builtin_interfaces.msg import Duration
+from stride_ros.msg import ActivationSpan, Watches
 from stride_ros.srv import RemoveWatch
 
 from stride_ros.activation.identity import span_number
 from stride_ros.client import Canceled, ClientError, NodeLost, Refused, Robot, TimedOut, tools
+from stride_ros.nodes.qos import WATCHES_QOS
+
+from ..conftest import TIMEOUT
+from .conftest import CHECKPOINT
 
 THAT = "Tell me when they come."
 
@@ -152,6 +159,56 @@ def test_a_client_that_closes_leaves_nothing(mission: Any) -> None:
         robot.wait_for(THAT).result()
 
 
+def test_a_client_that_closes_leaves_no_watch_that_was_just_asked_for(mission: Any) -> None:
+    def ids() -> list[str]:
+        return [entry.spec.id for entry in mission.node._watches.entries()]
+
+    for number in range(5):
+        with Robot("", context=mission.graph.context, patience=60.0) as robot:
+            with robot.watch(THAT, id="first"):  # so that all know each other
+                pass
+            robot.watch(THAT, id="door", lifetime=0.0)
+            if number % 2:
+                mission.graph.wait(lambda: "door" in ids(), "the watch, whose answer is on its way")
+        assert ids() == ["query"]
+
+
+def hold(robot: Robot, graph: Any) -> Callable[[], None]:
+    """Hold the client's thread; what lets it go on."""
+    held, release = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        held.set()
+        release.wait()
+
+    robot._post(wait)
+    graph.wait(held.is_set, "the client's thread")
+    return release.set
+
+
+def test_a_watch_tells_its_spans_from_the_first_on(mission: Any) -> None:
+    mission.play(13)
+    seen: list[Any] = []
+    context = rclpy.Context()
+    rclpy.init(context=context)  # as in another process
+    with Robot("", context=context, patience=60.0) as robot:
+        with robot.watch(THAT, id="first"):  # so that all know each other
+            mission.graph.wait(lambda: mission.node.count_subscribers("activation/span") == 2, "the client")
+        fields = {"id": "door", "respond": False, "look_back": Duration(sec=60)}
+        resume = hold(robot, mission.graph)
+        door = robot.watch("Say when it happens.", on_event=seen.append, **fields)
+        answer_waits = threading.Event()
+        robot._post(answer_waits.wait)
+        resume()  # the request is sent now
+        mission.play_until(lambda: any(span.watch == "door" for span in mission.spans))
+        answer_waits.set()
+        mission.graph.wait(lambda: seen, "a span")
+        door.remove().result()
+    first = next(span for span in mission.spans if span.watch == "door")
+    assert (seen[0].span_id, seen[0].state) == (first.span_id, ActivationSpan.ONSET)
+    context.try_shutdown()
+
+
 def test_a_node_that_is_not_there_or_goes_is_noticed(mission: Any, make_mission: Callable[..., Any]) -> None:
     graph = mission.graph
     with Robot("/elsewhere", context=graph.context, patience=0.2) as lost:
@@ -203,3 +260,21 @@ def test_a_wrong_call_of_an_agent_gets_a_sentence(
     robot: Robot, name: str, arguments: Any, reason: str
 ) -> None:
     assert reason in tools.call(robot, name, arguments)["error"]
+
+
+def test_a_node_that_was_killed_and_started_again_has_forgotten_the_goal(
+    graph: Any, processes: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stride_ros.client.goals._SILENCE", 1.0)
+    watches = graph.collect(Watches, "watches", WATCHES_QOS)
+    values = {"model": CHECKPOINT, "device": "cpu", "autostart": "true"}
+    arguments = [word for name, value in values.items() for word in ("-p", f"{name}:={value}")]
+    node = processes.start("activation_node", "--ros-args", *arguments)
+    with Robot("", context=graph.context, patience=TIMEOUT) as robot:
+        pending = robot.wait_for(THAT)
+        graph.wait(lambda: watches and len(watches[-1].watches) == 2, "its watch")
+        node.kill()
+        node.wait()
+        processes.start("activation_node", "--ros-args", *arguments)
+        with pytest.raises(NodeLost, match="forgotten"):
+            pending.result(TIMEOUT)

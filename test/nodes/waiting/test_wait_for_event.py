@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -216,23 +217,107 @@ def test_a_clock_that_goes_back_ends_goals(mission: Any) -> None:
     assert "went back" in result.error_msg
 
 
+class SimulatedTime:
+    """Publishes /clock for a mission's node."""
+
+    def __init__(self, mission: Any) -> None:
+        self._mission = mission
+        self._publisher = mission.graph.publisher(Clock, "/clock")
+
+    def show(self, seconds: int) -> None:
+        message = Clock(clock=to_time(seconds * SECOND))
+        read = self._mission.node.get_clock().now
+        arrived = lambda: abs(read().nanoseconds - seconds * SECOND) < SECOND  # noqa: E731
+        self._mission.graph.send(self._publisher, message, arrived, "the time")
+
+
 def test_the_clock_of_the_node_goes_back(make_mission: Callable[..., Any]) -> None:
     mission = make_mission(use_sim_time=True).start()
-    clock = mission.graph.publisher(Clock, "/clock")
-
-    def show(seconds: int) -> None:
-        message = Clock(clock=to_time(seconds * SECOND))
-        read = mission.node.get_clock().now
-        arrived = lambda: abs(read().nanoseconds - seconds * SECOND) < SECOND  # noqa: E731
-        mission.graph.send(clock, message, arrived, "the time")
-
-    show(100)
+    clock = SimulatedTime(mission)
+    clock.show(100)
     late = mission.goal("query", timeout=Duration(sec=50))
-    show(160)
+    clock.show(155)
     assert late.end()[1].error_code == RESULT.TIMEOUT, "on the node's clock"
     goal = mission.goal("query")
-    show(20)
+    clock.show(20)
     assert goal.end()[1].error_code == RESULT.CLOCK_JUMP
+
+
+def test_time_that_was_not_waited_does_not_count(make_mission: Callable[..., Any]) -> None:
+    mission = make_mission(use_sim_time=True).start()
+    goal = mission.goal(
+        {"id": "first", "query": THAT, "lifetime": Duration(sec=50)}, timeout=Duration(sec=90)
+    )
+    clock = SimulatedTime(mission)
+    clock.show(ORIGIN // SECOND)  # the first message of a recording's time; the clock stood at 0 before
+    expires = mission.seen(lambda w: "first" in w and w["first"].expires.sec > 50, "the watch")[
+        "first"
+    ].expires
+    assert ORIGIN // SECOND + 40 < expires.sec <= ORIGIN // SECOND + 50
+    clock.show(ORIGIN // SECOND + 40)
+    assert not goal.is_over
+    clock.show(ORIGIN // SECOND + 51)
+    assert goal.end()[1].error_code == RESULT.WATCH_REMOVED, "its lifetime is over"
+
+
+def test_a_lifetime_ends_also_where_a_recording_begins_again_and_again(
+    make_mission: Callable[..., Any],
+) -> None:
+    mission = make_mission(use_sim_time=True).start()
+    clock = SimulatedTime(mission)
+    clock.show(1000)
+    spec = WatchSpec(id="gone", query=THAT, lifetime=Duration(sec=50))
+    assert mission.graph.call(AddWatch, "/activation/add_watch", spec=spec).success
+    mission.seen(lambda w: "gone" in w, "the watch")
+    for start in (1000, 1000):  # 30 s of a bag that loops: the time of the end never comes
+        clock.show(start + 30)
+        clock.show(start)
+    mission.only_query()
+
+
+def test_a_watch_that_is_asked_for_again_at_once_is_another_one(mission: Any) -> None:
+    """Also where the worker has no time in between to see that there was none."""
+    call, spec = mission.graph.call, WatchSpec(id="again", query="Say when it happens.", respond=False)
+    assert call(AddWatch, "/activation/add_watch", spec=spec).success
+    mission.play(13, watches=2)
+    mission.ids(5)
+    (going_on,) = [span for span in mission.spans if span.watch == "again"][-1:]
+    assert going_on.state in (ActivationSpan.ONSET, ActivationSpan.UPDATE)
+    held, release = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        held.set()
+        release.wait()
+
+    mission.node._worker._thread.post(hold)
+    mission.graph.wait(held.is_set, "the worker")
+    assert call(RemoveWatch, "/activation/remove_watch", id="again").success
+    assert call(AddWatch, "/activation/add_watch", spec=spec).success
+    release.set()
+    ended = lambda s: (s.span_id, s.state) == (going_on.span_id, ActivationSpan.OFFSET)  # noqa: E731
+    mission.graph.wait(lambda: any(ended(span) for span in mission.spans), "its end")
+    goal = mission.goal("again")
+    mission.play_until(lambda: goal.is_over)
+    status, result = goal.end()
+    assert (status, result.span.watch) == (SUCCEEDED, "again")
+    assert result.span.span_id != going_on.span_id
+
+
+def test_the_order_of_cameras_does_not_matter(make_mission: Callable[..., Any]) -> None:
+    mission = make_mission(cameras=["front", "left", "rear"])
+    mission.transit("configure", "activate")
+    goals = [
+        mission.goal({"id": "two", "query": THAT, "cameras": cameras})
+        for cameras in (["front", "left"], ["left", "front"], ["left", "front", "left"])
+    ]
+    goals.append(mission.goal({"query": THAT, "cameras": ["left", "front"]}))
+    goals.append(mission.goal({"query": "Say when it happens.", "cameras": ["rear", "left", "front"]}))
+    watches = mission.seen(lambda w: "two" in w, "the watch")
+    assert set(watches) == {"query", "two"}
+    for goal in goals:
+        goal.cancel()
+        assert goal.end()[0] == CANCELED
+    mission.only_query()
 
 
 def test_a_node_that_goes_ends_its_goals_and_leaves_the_graph(mission: Any) -> None:

@@ -1,0 +1,50 @@
+"""Steps of a node's clock: of simulated time that begins, is set back or forward, and of its source."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from rclpy.clock import ClockChange, JumpThreshold
+from rclpy.duration import Duration
+
+if TYPE_CHECKING:
+    from rclpy.node import Node
+
+# s; `/clock` comes several times a second, so that this much at once is no time that has passed. It is what
+# the first message does to a node that has waited for it: until then its clock stands at 0.
+_FORWARD = 60.0
+
+
+class ClockSteps:
+    """Calls back when the node's clock is set, in the thread that sets it: its executor's.
+
+    A system clock that somebody sets is not noticed: rclpy tells of simulated time alone.
+    """
+
+    def __init__(self, node: Node, on_step: Callable[[int, int, bool], None]) -> None:
+        """`on_step(before, after, is_back)`: times in ns; whether it went back or is another clock now."""
+        self._clock, self._on_step = node.get_clock(), on_step
+        self._before = 0
+        # The handle must be kept, or the callback is lost.
+        self._handle: Any = self._clock.create_jump_callback(
+            JumpThreshold(
+                min_forward=Duration(seconds=_FORWARD),
+                min_backward=Duration(nanoseconds=-1),
+                on_clock_change=True,
+            ),
+            pre_callback=self._on_begin,
+            post_callback=self._on_end,
+        )
+
+    def destroy(self) -> None:
+        """Call no more."""
+        self._handle.unregister()
+
+    def _on_begin(self) -> None:
+        self._before = self._clock.now().nanoseconds
+
+    def _on_end(self, jump: Any) -> None:
+        after = self._clock.now().nanoseconds
+        is_other = jump.clock_change in (ClockChange.ROS_TIME_ACTIVATED, ClockChange.ROS_TIME_DEACTIVATED)
+        self._on_step(self._before, after, is_other or after < self._before)

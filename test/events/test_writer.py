@@ -1,0 +1,122 @@
+"""What is handed to the writer gets into the log, also when the disk refuses it for a while."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from stride_ros.events.log import EventLog
+from stride_ros.events.record import OPEN, Pose
+from stride_ros.events.search import EventReader, Search
+from stride_ros.events.writer import EventWriter, Said
+
+from .conftest import make
+
+
+def kept(path):
+    with EventReader(path) as reader:
+        return {event.span_id: event for event in reader.find(Search(limit=None)).events}
+
+
+@pytest.fixture
+def writer(log):
+    told = []
+    writer = EventWriter(log, told.append)
+    writer.told = told
+    writer.start()
+    yield writer
+    assert writer.stop(60.0)
+
+
+def test_everything_that_came_is_written_before_it_stops(log, path):
+    writer = EventWriter(log)
+    writer.start()
+    for number in range(1000):
+        writer.put(make(number, state=OPEN, end_ns=None))
+        writer.put(make(number))
+        writer.put(make(number, state=OPEN, end_ns=None))  # heard again, out of order
+    writer.say(make(3).key, Said("words", speaker="tiny"))
+    writer.place(make(4).key, Pose("map", (1.0, 2.0, 3.0), (0.0, 0.0, 0.0, 1.0)))
+    writer.picture(make(5).key, b"jpeg")
+    assert writer.stop(60.0)
+    events = kept(path)
+    assert len(events) == 1000
+    assert {event.state for event in events.values()} == {"offset"}
+    assert (events[3].sentence, events[3].speaker) == ("words", "tiny")
+    assert events[4].pose.position == (1.0, 2.0, 3.0)
+    assert events[5].has_picture
+    assert writer.figures.problem == ""
+
+
+def test_words_that_come_before_their_event_wait_for_it(writer, log, path):
+    writer.say(make(1).key, Said("early"))
+    writer.put(make(2))
+    wait(lambda: 2 in kept(path))
+    writer.put(make(1))
+    wait(lambda: 1 in kept(path))
+    assert kept(path)[1].sentence == "early"
+
+
+def wait(condition):
+    """Wait for another thread's commit; there is no event to await."""
+    pause = threading.Event()
+    for _ in range(1200):
+        if condition():
+            return
+        pause.wait(0.05)
+    pytest.fail("waited for 60 s")
+
+
+def test_an_event_that_cannot_be_written_costs_only_itself(writer, path):
+    writer.put(make(1))
+    writer.put(make(2, confidence=float("nan")))  # SQLite takes it for NULL
+    writer.put(make(3, start_ns=1 << 70))
+    writer.put(make(4))
+    wait(lambda: path.exists() and 4 in kept(path))
+    assert set(kept(path)) == {1, 4}
+    assert writer.figures.lost == 2
+    assert len(writer.told) == 2
+
+
+_FULL = """
+import resource, sys, threading
+sys.path[:0] = [{tests!r}]
+from conftest import make
+from stride_ros.events.log import EventLog
+from stride_ros.events.writer import EventWriter
+log = EventLog({path!r})
+told, full = [], threading.Event()
+def report(problem):
+    told.append(problem)
+    full.set()
+writer = EventWriter(log, report)
+resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, resource.RLIM_INFINITY))
+writer.start()
+for number in range(2000):
+    writer.put(make(number, "sentence " * 100))
+assert full.wait(60)
+assert writer.figures.problem
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+assert writer.stop(60)
+assert not writer.figures.problem, writer.figures
+log.close()
+print(told)
+"""
+
+
+def test_what_a_full_disk_refused_is_written_when_there_is_room(path):
+    code = _FULL.format(tests=str(Path(__file__).parent), path=str(path))
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert "there is no room or the disk fails" in result.stdout
+    assert result.stdout.count("cannot be written") == 1  # told once
+    assert sorted(kept(path)) == list(range(2000))
+
+
+def test_a_writer_that_never_wrote_stops_at_once(path):
+    with EventLog(path) as log:
+        assert EventWriter(log).stop(0.0)
