@@ -361,4 +361,4 @@ def test_messages_without_a_channel_are_told(forge, tmp_path):
 def test_what_follows_the_end_of_a_file_is_told(forge, tmp_path):
     path = of_records(forge, tmp_path / "x.mcap", schema(forge), channel(), messages(forge, range(12)))
     path.write_bytes(path.read_bytes() + bytes(1000))
-    assert forge.read(path) == (forge.ALL, ["x.mcap goes on behind its end; 1000 bytes were left out."])
+    assert forge.read(path) == (forge.ALL, ["x.mcap has data after its end; 1000 bytes were left out."])

@@ -112,6 +112,8 @@ def test_activation_and_responder_keep_their_contracts_between_processes(graph: 
     # Nothing may be lost here, so that the frames that are due are known.
     reliable = ["reliability:=reliable", "depth:=50"]
     overrides = [part for value in reliable for part in ("-p", f"qos_overrides./image.subscription.{value}")]
+    # Ten seconds of images take a moment here: an event may be over before the nodes have found each other.
+    overrides += ["-p", "wait_for_responder:=120.0"]
     activation = processes.start("activation_node", *ACTIVATION, *overrides)
     responder = processes.start("responder_node", *RESPONDER)
     camera = graph.publisher(Image, "image", QoSProfile(depth=50))

@@ -340,7 +340,7 @@ def test_a_tokenizer_that_panics_is_a_sentence(folder):
     before = json.loads((folder / "tokenizer.json").read_text())["pre_tokenizer"]
     edit(folder / "tokenizer.json", pre_tokenizer={"type": "Sequence", "pretokenizers": [endless, before]})
     prompt = Prompt(checkpoint.read_tokenizer(folder))
-    with pytest.raises(CheckpointError, match=r"gave up \(Onig.*another one\."):
+    with pytest.raises(CheckpointError, match=r"tokenizer failed \(Onig.*another one\."):
         prompt.check_query(
             "Tell me when a cat attacks a small bag at a cafe, and when it has had all that a cat can eat."
         )

@@ -32,7 +32,7 @@ def test_package_uses_nothing_that_a_supported_distribution_lacks() -> None:
 @pytest.mark.parametrize(
     ("code", "finding"),
     [
-        ("with rclpy.init():\n    pass", "no context manager"),
+        ("with rclpy.init():\n    pass", "not a context manager"),
         ("rclpy.shutdown()", "try_shutdown"),
         ("try:\n    executor.spin()\nexcept KeyboardInterrupt:\n    pass", "ExternalShutdownException"),
         ("clock.create_jump_callback(threshold)", "keep the handle"),
