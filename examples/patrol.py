@@ -20,7 +20,7 @@ from stride_ros.client import Canceled, ClientError, Robot, TimedOut
 
 
 class Patrol(Node):
-    """Publishes `cmd_vel` ten times a second; the mission has a thread of its own."""
+    """Publishes `cmd_vel` ten times a second, and at once when it changes; the mission has its own thread."""
 
     def __init__(self, **node_options) -> None:
         super().__init__("patrol", **node_options)
@@ -53,14 +53,14 @@ class Patrol(Node):
         except ClientError as error:
             self.get_logger().error(f"The patrol has ended: {error}")
         finally:
-            self._turning = False
+            self._drive(turning=False)
 
     def _meet(self, watch: str) -> None:
         """Turn until somebody comes, and wait until they have gone."""
-        self._turning = True
+        self._drive(turning=True)
         # Hours, since nobody may come; look_back loses nobody who came between two goals.
         self._robot.wait_for(watch=watch, look_back=2.0, timeout=36000.0).result()
-        self._turning = False
+        self._drive(turning=False)
         try:
             self.get_logger().info(self._robot.describe(self._question, last=3.0).result().text)
         except Canceled:
@@ -69,6 +69,10 @@ class Patrol(Node):
             self.get_logger().warning(f"No answer: {error}")
         with contextlib.suppress(TimedOut):  # a false alarm never ends, and some people stay
             self._robot.wait_for(watch=watch, until="offset", look_back=10.0, timeout=self._patience).result()
+
+    def _drive(self, *, turning: bool) -> None:
+        self._turning = turning
+        self._command()  # a robot that is to stop does not wait for the timer
 
     def _command(self) -> None:
         command = Twist()

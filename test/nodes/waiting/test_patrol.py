@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -51,9 +52,13 @@ def test_a_patrol_stops_for_somebody_asks_and_goes_on(
     graph.wait(turns(0.25), "turning")
     mission.play(7)
     graph.wait(questions, "its question")
-    begun = len(commands)
-    mission.play_until(lambda: any(command.angular.z for command in commands[begun:]))
-    assert any(command.angular.z == 0.0 for command in commands), "it stood while it asked"
+
+    def drives() -> list[float]:
+        """The speeds from the first turn on, without repetitions."""
+        speeds = [command.angular.z for command in commands]
+        return [speed for speed, _ in itertools.groupby(speeds[speeds.index(0.25) :])]
+
+    mission.play_until(lambda: drives()[:3] == [0.25, 0.0, 0.25])
     graph.remove(node)
     graph.wait(turns(0.0), "standing still")
     mission.only_query()
