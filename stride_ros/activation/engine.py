@@ -4,27 +4,19 @@ from __future__ import annotations
 
 import time as clock
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from stride_ros.activation.cached_prompt import CachedPrompt
 from stride_ros.activation.catch_up import CatchUp
 from stride_ros.activation.config import ActivationConfig, TriggerConfig
-from stride_ros.activation.denoising import Answer, SlotPass
 from stride_ros.activation.engine_memory import EngineMemory
-from stride_ros.activation.fixed_pass import SlotRows
-from stride_ros.activation.graphs import RecordedPasses, replayed
+from stride_ros.activation.engine_work import EngineWork, Job
 from stride_ros.activation.model import ActivationModel
 from stride_ros.activation.passes import FramePair, PromptFactory
 from stride_ros.activation.stream import Stream, without_images
-from stride_ros.activation.watch import ActivationUpdate, Decision, Watch
+from stride_ros.activation.watch import ActivationUpdate, Watch
 from stride_ros.errors import CapacityError, ConfigError, FrameError, StrideError, TimeError
-from stride_ros.qwen3_vl.decoder import TokenBlock, joined
-
-_ENCODED_AT_ONCE = 8  # frame pairs; more only costs memory
-_TOKENS_AT_ONCE = 2048  # of what was left until a decision; on a CPU more only costs memory
-
-_Job = tuple[Stream, Watch]
+from stride_ros.qwen3_vl.decoder import TokenBlock
 
 
 class PushError(StrideError):
@@ -64,9 +56,8 @@ class ActivationEngine:
         self.check_trigger(self._config.trigger)
         self._streams: dict[str, Stream] = {}
         self.memory = EngineMemory(self, memory_limit)
-        self._late = CatchUp(self._run, self._encoded)
-        self._ran = 0  # tokens in this push, for watches that are ready
-        self._timings: dict[str, float] = {}
+        self._work = EngineWork(model, self._config)
+        self._late = CatchUp(self._work.run, self._work.encode)
 
     @property
     def config(self) -> ActivationConfig:
@@ -120,7 +111,7 @@ class ActivationEngine:
             for stream in self.streams:
                 for watch in stream.watches:
                     watch.draw_from(config.seed)
-        self._config = config
+        self._config = self._work.config = config
 
     def push(self, frames: Mapping[Stream, tuple[Any, float]]) -> tuple[ActivationUpdate, ...]:
         """Take in the newest frame of each of these streams; the decisions that they lead to.
@@ -149,14 +140,14 @@ class ActivationEngine:
             taken[stream] = stream.take(image, checked)
         if errors and len(frames) == 1:
             raise next(iter(errors.values()))
-        self._add_time("preprocess", clock.perf_counter() - begin)
-        self._ran = 0
+        self._work.add_time("preprocess", clock.perf_counter() - begin)
+        self._work.ran = 0
         jobs, appends = self._advance(taken)
-        self._add_time("total", clock.perf_counter() - begin)
-        updates = self._decide(jobs, appends) if jobs else ()
+        self._work.add_time("total", clock.perf_counter() - begin)
+        updates = self._work.decide(jobs, appends) if jobs else ()
         begin = clock.perf_counter()
-        self._late.serve(taken, self._config, self._ran)
-        self._add_time("total", clock.perf_counter() - begin)
+        self._late.serve(taken, self._config, self._work.ran)
+        self._work.add_time("total", clock.perf_counter() - begin)
         if errors:
             raise PushError(errors, updates)
         return updates
@@ -167,9 +158,9 @@ class ActivationEngine:
         False if there was nothing to do. It decides from the stream's next frame on. Each push does a share
         of this, too, as far as its decisions leave time for it.
         """
-        before = dict(self._timings)
+        before = dict(self._work.timings)
         did = self._late.step(self.streams, self._config)
-        self._timings = before  # no decision waits for this
+        self._work.timings = before  # no decision waits for this
         return did
 
     def decide(self, stream: Stream) -> tuple[ActivationUpdate, ...]:
@@ -183,16 +174,18 @@ class ActivationEngine:
         ]
         if waiting and self._config.odd_frame == "repeat":
             pair = (
-                self._encoded([stream.provisional()])[0] if _need_features(waiting) else stream.provisional()
+                self._work.encode([stream.provisional()])[0]
+                if _need_features(waiting)
+                else stream.provisional()
             )
-            self._run([block for watch in waiting for block in watch.take(pair)], waiting)
+            self._work.run([block for watch in waiting for block in watch.take(pair)], waiting)
         jobs = [
             (stream, watch)
             for watch in stream.watches
             if watch.ready and not watch.finished and stream.usable(watch) > watch.context.start
         ]
-        self._add_time("total", clock.perf_counter() - begin)
-        return self._decide(jobs) if jobs else ()
+        self._work.add_time("total", clock.perf_counter() - begin)
+        return self._work.decide(jobs) if jobs else ()
 
     def memory_for(
         self, size: tuple[int, int] | None, queries: Sequence[str], seconds: float | None = None
@@ -222,7 +215,7 @@ class ActivationEngine:
 
     # One push
 
-    def _advance(self, taken: Mapping[Stream, FramePair | None]) -> tuple[list[_Job], list[TokenBlock]]:
+    def _advance(self, taken: Mapping[Stream, FramePair | None]) -> tuple[list[Job], list[TokenBlock]]:
         """Take in frames: encode, append; the watches that are to decide, and the blocks that are to run with
         their first pass: what is read for both is then read once.
         """
@@ -254,7 +247,7 @@ class ActivationEngine:
                     watch.fall_behind(pair)
             if pair is not None and not pair.provisional:
                 stream.keep(pair if pair.features is None else without_images(pair))
-        self._ran += sum(len(block.ids) for block in blocks)
+        self._work.ran += sum(len(block.ids) for block in blocks)
         jobs = [
             (stream, watch)
             for stream in self.streams
@@ -264,155 +257,16 @@ class ActivationEngine:
         ]
         recorded = any(watch.passes.recordings is not None for watch in served)
         if not jobs or recorded:  # recordings read what was appended
-            self._run(blocks, served)
+            self._work.run(blocks, served)
             return jobs, []
-        self._run((), served)
+        self._work.run((), served)
         return jobs, blocks
 
     def _encode_for(self, given: Mapping[Stream, FramePair]) -> dict[Stream, FramePair]:
         """The pairs, with features where a watch that is there needs them: one batch for each size."""
         wanting = [stream for stream in given if _need_features(w for w in stream.watches if w.begun)]
-        encoded = self._encoded([given[stream] for stream in wanting])
+        encoded = self._work.encode([given[stream] for stream in wanting])
         return {**given, **dict(zip(wanting, encoded, strict=True))}
-
-    def _encoded(self, pairs: Sequence[FramePair]) -> list[FramePair]:
-        begin = clock.perf_counter()
-        sizes: dict[tuple[int, ...], list[int]] = {}
-        for index, pair in enumerate(pairs):
-            sizes.setdefault(pair.images[0].shape, []).append(index)
-        encoded, encode = list(pairs), self.model.encode
-        if self.model.recorder is not None and self._config.cuda_graphs:
-            encode = self.model.recorded_vision(self.model.recorder).encode
-        for indices in sizes.values():
-            for first in range(0, len(indices), _ENCODED_AT_ONCE):
-                batch = indices[first : first + _ENCODED_AT_ONCE]
-                features = encode([pairs[index].images for index in batch])
-                for index, value in zip(batch, features, strict=True):
-                    encoded[index] = replace(pairs[index], features=value)
-        self._add_time("vision", clock.perf_counter() - begin)
-        return encoded
-
-    def _fill(self, watches: Sequence[Watch]) -> list[TokenBlock]:
-        """Do what was left until a decision of these watches, but for the last blocks, which are returned:
-        they run with the first pass.
-        """
-        begin = clock.perf_counter()
-        waiting = list({id(pair): pair for watch in watches for pair in watch.passes.waiting}.values())
-        for pair, encoded in zip(waiting, self._encoded(waiting), strict=True):
-            assert encoded.features is not None
-            pair.encode_as(encoded.features)
-        portion: list[TokenBlock] = []
-        for block in [block for watch in watches for block in watch.passes.fill()]:
-            if portion and sum(len(other.ids) for other in [*portion, block]) > _TOKENS_AT_ONCE:
-                self._run(portion, ())
-                portion = []
-            portion.append(block)
-            self._ran += len(block.ids)
-        self._add_time("total", clock.perf_counter() - begin)
-        return portion
-
-    def _run(self, blocks: Sequence[TokenBlock], watches: Iterable[Watch]) -> None:
-        begin = clock.perf_counter()
-        if blocks:
-            self.model.append(blocks)
-        for watch in watches:
-            watch.passes.settle()
-        self._add_time("append", clock.perf_counter() - begin)
-
-    def _decide(
-        self, jobs: Sequence[_Job], appends: Sequence[TokenBlock] = ()
-    ) -> tuple[ActivationUpdate, ...]:
-        """Run the decisions in step, so that each pass serves all that still need one, the first with the
-        blocks of `appends`.
-        """
-        appends = [*appends, *self._fill([watch for _, watch in jobs])]
-        begin, appended = clock.perf_counter(), self._timings.get("append", 0.0)
-        timings: dict[str, float] = {}
-        decisions: list[Decision] = []
-        for stream, watch in jobs:
-            usable = stream.usable(watch)
-            now = watch.context.time(usable - 1)
-            decisions.append(watch.decide(usable, self._config, now, timings))
-        updates: dict[int, ActivationUpdate] = {}
-        requests: dict[int, SlotPass] = {}
-
-        def resume(index: int, answer: Answer) -> None:
-            try:
-                decision = decisions[index]
-                requests[index] = decision.send(answer)
-            except StopIteration as done:
-                requests.pop(index, None)
-                updates[index] = done.value
-
-        for index in range(len(decisions)):
-            resume(index, None)
-        while requests:
-            # Single passes first, which are baselines: then the steps of all watches run together.
-            first = [i for i in requests if not requests[i].budgets] or list(requests)
-            asked = {i: (jobs[i][1], requests[i]) for i in first}
-            for index, answer in self._pass(asked, appends).items():
-                resume(index, answer)
-            appends = ()
-        self._run(appends, ())  # no decision needed a pass
-        appended = self._timings.get("append", 0.0) - appended
-        self._report(timings, jobs, clock.perf_counter() - begin, appended)
-        return tuple(updates[index] for index in range(len(decisions)))
-
-    def _pass(
-        self, asked: Mapping[int, tuple[Watch, SlotPass]], appends: Sequence[TokenBlock]
-    ) -> dict[int, Answer]:
-        """One pass over the slots of all these watches, or as many as they ask for at once, behind what is
-        appended: the answer to each.
-        """
-        blocks: dict[int, TokenBlock] = {}
-        rows: dict[int, tuple[RecordedPasses, SlotRows]] = {}
-        for index, (watch, request) in asked.items():
-            block = watch.passes.ask(request)
-            if block is None:
-                continue
-            blocks[index] = block
-            self._ran += len(block.ids) * max(1, len(request.budgets))
-            if (recorded := watch.passes.recordings) is not None:
-                rows[index] = recorded, SlotRows(block, request.labels, request.budgets)
-        values = replayed(rows)
-        batch = {i: b for i, b in blocks.items() if i not in values and not asked[i][1].budgets}
-        if batch:
-            begin, run = clock.perf_counter(), [*appends, *batch.values()]
-            others, passes = joined(appends, list(batch.values()))
-            answers = self.model.slot_probabilities([*others, *passes])[len(others) :]
-            share = sum(len(block.ids) for block in appends) / sum(len(block.ids) for block in run)
-            self._add_time("append", share * (clock.perf_counter() - begin))
-            values.update(zip(batch, answers, strict=True))
-        else:
-            self._run(appends, ())
-        refused = blocks.keys() - values.keys()
-        return {
-            index: None if index in refused else watch.passes.answer(values.get(index))
-            for index, (watch, _) in asked.items()
-        }
-
-    # Bookkeeping
-
-    def _report(
-        self, timings: dict[str, float], jobs: Sequence[_Job], seconds: float, appended: float
-    ) -> None:
-        """Fill in what was spent since the previous decision; `seconds` in this one, `appended` of them on
-        appends.
-        """
-        inside: dict[str, float] = {}
-        for _, watch in jobs:  # a prompt may encode and append when it is asked, too
-            for name, value in watch.passes.timings.items():
-                inside[name] = inside.get(name, 0.0) + value
-            watch.passes.timings.clear()
-        total = self._timings.pop("total", 0.0) + seconds
-        timings.update({"preprocess": 0.0, "vision": 0.0, "append": 0.0, **self._timings})
-        for name, value in inside.items():
-            timings[name] += value
-        timings.update(denoise=seconds - appended - sum(inside.values()), total=total)
-        self._timings.clear()
-
-    def _add_time(self, name: str, seconds: float) -> None:
-        self._timings[name] = self._timings.get(name, 0.0) + seconds
 
     def _check_open(self, stream: Stream) -> None:
         if self._streams.get(stream.name) is not stream:
