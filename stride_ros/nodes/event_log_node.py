@@ -9,25 +9,25 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sensor_msgs.msg import Image
+import numpy as np
+from numpy.typing import NDArray
 
 from stride_ros.errors import ConfigError, StrideError
 from stride_ros.events.log import EventLog
 from stride_ros.events.search import EventReader, Search
 from stride_ros.events.writer import EventWriter
-from stride_ros.imaging.images import image_to_rgb
 from stride_ros.msg import ActivationSpan, Commentary, Watches
 from stride_ros.nodes.diagnostics import Diagnostics, Status, process_memory
 from stride_ros.nodes.event_pictures import EventPictures
 from stride_ros.nodes.event_poses import EventPoses
 from stride_ros.nodes.event_records import key_of, onset_of, to_event, to_record, to_said
+from stride_ros.nodes.frame_input import FrameInput
 from stride_ros.nodes.home import state_folder
 from stride_ros.nodes.lifecycle import ManagedNode
 from stride_ros.nodes.messages import to_nanoseconds
 from stride_ros.nodes.open_events import OpenEvents
 from stride_ros.nodes.qos import (
     FINALS_HEARD_QOS,
-    FRAMES_QOS,
     SERVICES_QOS,
     SPANS_HEARD_QOS,
     WATCHES_QOS,
@@ -39,7 +39,7 @@ from stride_ros.runs.record import thumbnail
 from stride_ros.srv import FindEvents
 from stride_ros.text import topics
 from stride_ros.text.foreign import as_reason
-from stride_ros.text.wording import counted, escaped, of_camera
+from stride_ros.text.wording import counted, escaped
 
 _JOIN_TIMEOUT = 10.0  # s; a disk may take long
 _WARNING_PERIOD = 5.0  # s between repeated warnings
@@ -78,7 +78,7 @@ class EventLogNode(ManagedNode):
         """`node_options` go to rclpy's Node: context, namespace, parameter_overrides, cli_args ..."""
         self._configured: _Configured | None = None
         self._active: _Active | None = None
-        self._rejected = 0
+        self._frames = FrameInput(self, self._on_frame, wanted=lambda: self._active is not None)
         super().__init__("event_log", TABLE, _check, **node_options)
         self.create_service(FindEvents, "~/find_events", self._on_find, qos_profile=SERVICES_QOS)
 
@@ -117,14 +117,7 @@ class EventLogNode(ManagedNode):
         ):
             active.subscriptions.append(self.create_subscription(kind, topic, callback, qos))
         if self.parameters["picture_width"]:
-            for camera in self.parameters["cameras"] or ("",):
-                active.subscriptions.append(self._subscribe_to_frames(camera))
-
-    def _subscribe_to_frames(self, camera: str) -> Any:
-        def on_frame(message: Image) -> None:
-            self._on_frame(camera, message)
-
-        return self.create_subscription(Image, topics.of_camera(camera, topics.FRAMES), on_frame, FRAMES_QOS)
+            active.subscriptions.extend(self._frames.subscribe(self.parameters["cameras"]))
 
     def deactivate(self) -> None:
         active, self._active = self._active, None
@@ -215,19 +208,10 @@ class EventLogNode(ManagedNode):
         for event in self._active.open.over(going_on):
             self._active.writer.put(replace(event, end_ns=event.known_end_ns))
 
-    def _on_frame(self, camera: str, message: Image) -> None:
-        if self._active is None:
-            return
-        try:
-            jpeg = thumbnail(image_to_rgb(message), self.parameters["picture_width"])
-        except StrideError as error:
-            self._rejected += 1
-            self.last_error = str(error)
-            self.get_logger().warning(
-                of_camera(camera, f"Skipped a frame: {error}"), throttle_duration_sec=_WARNING_PERIOD
-            )
-            return
-        self._active.pictures.frame(camera, to_nanoseconds(message.header.stamp), jpeg)
+    def _on_frame(self, image: NDArray[np.uint8], stamp: int, camera: str) -> None:
+        if self._active is not None:
+            jpeg = thumbnail(image, self.parameters["picture_width"])
+            self._active.pictures.frame(camera, stamp, jpeg)
 
     def _on_find(self, request: FindEvents.Request, response: FindEvents.Response) -> FindEvents.Response:
         response.success = False
@@ -286,7 +270,7 @@ class EventLogNode(ManagedNode):
             status.add("open", len(active.open))
             status.add("without a picture yet", active.pictures.wanted)
             status.add("poses", "from tf" if active.poses is not None else "none")
-        status.add("frames rejected", self._rejected)
+        status.add("frames rejected", self._frames.rejected)
         status.add("process memory (MB)", process_memory() / 1e6)
         status.add("last error", self.last_error or "none")
 

@@ -7,20 +7,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sensor_msgs.msg import Image
+import numpy as np
+from numpy.typing import NDArray
 
 from stride_ros.errors import StrideError
-from stride_ros.imaging.images import image_to_rgb
 from stride_ros.msg import ActivationSpan
 from stride_ros.nodes.clock_steps import ClockSteps
 from stride_ros.nodes.commentary_output import CommentaryOutput
 from stride_ros.nodes.control import ControlServices
 from stride_ros.nodes.describe_action import DescribeAction
-from stride_ros.nodes.diagnostics import Diagnostics, Rate, Status, gpu_memory, process_memory
+from stride_ros.nodes.diagnostics import Diagnostics, Status, gpu_memory, process_memory
+from stride_ros.nodes.frame_input import FrameInput
 from stride_ros.nodes.home import state_folder
 from stride_ros.nodes.lifecycle import ManagedNode
 from stride_ros.nodes.messages import to_nanoseconds
-from stride_ros.nodes.qos import FRAMES_QOS, SPANS_HEARD_QOS
+from stride_ros.nodes.qos import SPANS_HEARD_QOS
 from stride_ros.nodes.runner import run
 from stride_ros.nodes.worker import call_in_thread
 from stride_ros.parameters.cameras import check_cameras
@@ -32,7 +33,7 @@ from stride_ros.response.known_onsets import MAX_HEARD, KnownOnsets
 from stride_ros.response.responder import Responder
 from stride_ros.response.scheduler import Figures
 from stride_ros.text import topics
-from stride_ros.text.wording import counted, escaped, of_camera, plural
+from stride_ros.text.wording import counted, escaped, plural
 
 _JOIN_TIMEOUT = 10.0  # s; reading the frames in (prefill) cannot be interrupted
 _LISTED = 10  # ids in one line of the log
@@ -63,8 +64,7 @@ class ResponderNode(ManagedNode):
         self._configured: _Configured | None = None
         self._entities: list[tuple[Any, Any]] = []  # (what destroys it, the entity), made by activate
         self._heard = KnownOnsets(size=MAX_HEARD)  # in this life of the node
-        self._frames = Rate()
-        self._rejected = 0
+        self._frames = FrameInput(self, self._on_frame, wanted=lambda: self._responder.enabled)
         self._told = ""  # the problem of the ledger that was logged last
         super().__init__("responder", TABLE, _check, **node_options)
         ControlServices(self, is_active=lambda: bool(self._entities), enable=self._enable, reset=self._reset)
@@ -118,16 +118,10 @@ class ResponderNode(ManagedNode):
         self._entities = [
             (self.destroy_subscription, subscription)
             for subscription in (
-                *map(self._subscribe_to_frames, self.parameters["cameras"] or ("",)),
+                *self._frames.subscribe(self.parameters["cameras"]),
                 self.create_subscription(ActivationSpan, topics.SPAN, self._on_span, SPANS_HEARD_QOS),
             )
         ]
-
-    def _subscribe_to_frames(self, camera: str) -> Any:
-        def on_frame(message: Image) -> None:
-            self._on_frame(camera, message)
-
-        return self.create_subscription(Image, topics.of_camera(camera, topics.FRAMES), on_frame, FRAMES_QOS)
 
     def deactivate(self) -> None:
         for destroy, entity in self._entities:
@@ -217,20 +211,8 @@ class ResponderNode(ManagedNode):
 
     # What comes in
 
-    def _on_frame(self, camera: str, message: Image) -> None:
-        self._frames.tick()
-        if not self._responder.enabled:
-            return
-        try:
-            image = image_to_rgb(message)
-        except StrideError as error:
-            self._rejected += 1
-            self.last_error = str(error)
-            self.get_logger().warning(
-                of_camera(camera, f"Skipped a frame: {error}"), throttle_duration_sec=_WARNING_PERIOD
-            )
-            return
-        self._responder.frame(image, to_nanoseconds(message.header.stamp), camera)
+    def _on_frame(self, image: NDArray[np.uint8], stamp: int, camera: str) -> None:
+        self._responder.frame(image, stamp, camera)
 
     def _on_span(self, span: ActivationSpan, info: Any) -> None:
         if span.state > ActivationSpan.RETRACTED:
@@ -305,9 +287,9 @@ class ResponderNode(ManagedNode):
         status.add("backend health", "failing" if figures.last_error else "ok" if backend else "none")
         status.add("model", backend.name if backend is not None else "none")
         status.add("threads", getattr(backend, "threads", "none"))
-        status.add("frames (Hz)", self._frames.hertz)
+        status.add("frames (Hz)", self._frames.rate.hertz)
         status.add("frames kept", self.frames_kept)
-        status.add("frames rejected", self._rejected)
+        status.add("frames rejected", self._frames.rejected)
         status.add("onsets", self.onsets)
         status.add("answered", figures.answered)
         status.add("errors", figures.errors)

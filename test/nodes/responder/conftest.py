@@ -86,15 +86,15 @@ class Stage:
     def frames(self, *seconds: float, **size: int) -> None:
         """Publish frames, each once the one before has arrived."""
         for second in seconds:
-            count = self.node._frames.count
+            count = self.node._frames.rate.count
             self.frame(second, **size)
-            self.graph.wait(lambda before=count: self.node._frames.count > before, f"frame {second}")
+            self.graph.wait(lambda before=count: self.node._frames.rate.count > before, f"frame {second}")
 
     def publish_frame(self, message: Any) -> None:
         """Publish any Image and wait until it has arrived."""
-        count = self.node._frames.count
+        count = self.node._frames.rate.count
         self._frames.publish(message)
-        self.graph.wait(lambda: self.node._frames.count > count, "the frame")
+        self.graph.wait(lambda: self.node._frames.rate.count > count, "the frame")
 
     def span(
         self,

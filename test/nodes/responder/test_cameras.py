@@ -45,10 +45,10 @@ class Robot:
         """Frames of all cameras, each camera as wide as its name is long."""
         for second in seconds:
             for name, publisher in self.frames.items():
-                before = self.node._frames.count
+                before = self.node._frames.rate.count
                 pixels = np.zeros((32, 32 * len(name), 3), np.uint8)
                 publisher.publish(rgb_to_image(pixels, Header(stamp=to_time(ORIGIN + second * SECOND))))
-                self.graph.wait(lambda n=before: self.node._frames.count > n, "the frame")
+                self.graph.wait(lambda n=before: self.node._frames.rate.count > n, "the frame")
 
     def onset(self, span_id: int, camera: str, second: int) -> Commentary:
         stamp = to_time(ORIGIN + second * SECOND)
