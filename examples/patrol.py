@@ -12,6 +12,7 @@ import threading
 
 import rclpy
 from geometry_msgs.msg import Twist
+from rclpy.clock import Clock, ClockType
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
@@ -30,7 +31,8 @@ class Patrol(Node):
         self._patience = self.declare_parameter("patience", 60.0).value  # s that a person may stay
         self._turning = False
         self._commands = self.create_publisher(Twist, "cmd_vel", 10)
-        self.create_timer(0.1, self._command)
+        # On the steady clock: motors go on when the wall clock is set or simulated time stands still.
+        self.create_timer(0.1, self._command, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self._robot = Robot(self.get_namespace(), context=self.context)
         self._mission = threading.Thread(target=self._run, daemon=True)
         self._mission.start()
