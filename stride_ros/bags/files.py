@@ -77,6 +77,8 @@ def open_recording(path: Path, stack: ExitStack) -> tuple[list[Storage], list[st
         if len(files) > 1:
             storage.rest()
     if not storages:
+        if path.is_file():
+            raise SourceError(f"{path}{failed[0].removeprefix(path.name)}; check that it is a recording.")
         raise SourceError(f"{path} cannot be read: {'; '.join(failed)}; check that it is a recording.")
     notes += [f"{text}; it was left out." for text in failed]
     if metadata is not None and not failed and not metadata.problem:

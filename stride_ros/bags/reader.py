@@ -300,8 +300,8 @@ def _open(path: Path, stack: ExitStack) -> tuple[list[Storage], list[str]]:
         raise SourceError(f"There is no recording {path}; give the folder or file of a bag.")
     if path.suffix.lower() in VIDEO_SUFFIXES:
         raise SourceError(
-            f"{path} is a video, not a bag; watch it with `stride-ros demo --source {path}`, or make a bag"
-            f" of it with `stride-ros bag {path} BAG`."
+            f"{path} is a video, not a bag; watch it with `stride-ros demo --source {path}`, train on it with"
+            f" --data video --video {path}, or make a bag of it with `stride-ros bag {path} BAG`."
         )
     return open_recording(path, stack)
 

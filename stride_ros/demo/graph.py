@@ -26,7 +26,7 @@ from stride_ros.errors import BackendError, SourceError
 from stride_ros.nodes.camera_node import CameraNode
 from stride_ros.nodes.ros_start import start_ros
 from stride_ros.nodes.run_listener import TOLD, Listener
-from stride_ros.qwen3_vl.checkpoint import EMBEDDED
+from stride_ros.qwen3_vl.checkpoint import BEYOND_EMBEDDED, EMBEDDED
 from stride_ros.runs.record import Expected, Run
 from stride_ros.terminal import Progress, Style, one_line, say
 from stride_ros.text import topics
@@ -36,10 +36,6 @@ NAMESPACE = f"/{topics.NAMESPACE}"
 CAMERA_RATE = 5.0  # Hz of the scene's time; the activation node takes one frame a second of it
 _START_LIMIT = 600.0  # s for the models to load; a first download may take long
 _QUIET = 1.5  # s without a decision after the last frame: there is no more to come
-BEYOND_THE_MODEL = (
-    "stride-tiny only knows the synthetic world: on footage of anything else it answers by chance. Give"
-    " a STRIDE checkpoint with --model, or teach it your events with `stride-ros train`."
-)
 _ANSWER_LIMIT = 120.0  # s to wait for the last sentences
 
 
@@ -134,7 +130,7 @@ class Graph:
         }
         run.notes += self._camera.notes
         if settings.beyond_the_model:
-            run.notes.append(BEYOND_THE_MODEL)
+            run.notes.append(BEYOND_EMBEDDED)
         if self._interrupted:
             run.notes.append(f"The run was stopped by hand after {run.seconds:.0f} s.")
         missed = self._listener.duration() + 1 - self._listener.decisions
@@ -179,7 +175,7 @@ class Graph:
         says = f"{settings.responder_model} says what" if settings.responder_model else "no responder"
         say(f"  models  {escaped(f'{settings.model} decides when; {says}')}", hang=10)
         if settings.beyond_the_model:
-            say(f"  {BEYOND_THE_MODEL}", "yellow", hang=2)
+            say(f"  {BEYOND_EMBEDDED}", "yellow", hang=2)
         say("")
 
     def _start_camera(self) -> CameraNode:

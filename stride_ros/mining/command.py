@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from stride_ros.errors import ConfigError
 from stride_ros.process.threads import AUTO, SMALL_MODEL, available_cores
+from stride_ros.qwen3_vl.checkpoint import BEYOND_EMBEDDED
 from stride_ros.replay import DEFAULT_MODEL
 from stride_ros.replay.command import add_decision_options, chosen_backend
 from stride_ros.terminal import Progress, say, tell_notes
-from stride_ros.text.wording import counted, escaped
+from stride_ros.text.wording import counted, escaped, plural
 from stride_ros.user_files.paths import path_argument
 
 if TYPE_CHECKING:
@@ -202,11 +203,21 @@ def _tell(driver: Driver, output: Output, out: Path) -> None:
     tell_notes(_problem(*pair) for pair in driver.problems[:_MOST_TOLD])
     if len(driver.problems) > _MOST_TOLD:
         tell_notes([f"{len(driver.problems) - _MOST_TOLD} more are listed in index.html."])
+    if output.beyond_model:
+        tell_notes([BEYOND_EMBEDDED])
+    if output.replaced:
+        tell_notes(
+            [
+                f"{counted(output.replaced, 'recording')} had changed, or had results of other queries or "
+                "settings, which are replaced; use a folder for each question to keep them."
+            ]
+        )
     parts = [f"{counted(tally.total, 'recording')}: {tally.mined} mined"]
     if tally.known:
         parts.append(f"{tally.known} done before")
     if tally.failed:
-        parts.append(f"{tally.failed} could not be used (--retry tries them again)")
+        them = plural(tally.failed, "it", "them")
+        parts.append(f"{tally.failed} could not be used (--retry tries {them} again)")
     say(f"{', '.join(parts)}.")
     if tally.mined and tally.seconds:
         speed = f"{tally.speed:.{1 if tally.speed < 10 else 0}f} times real time (after loading)"

@@ -18,6 +18,7 @@ from stride_ros.mining.finding import Recording
 from stride_ros.mining.jobs import Result
 from stride_ros.mining.journal import Entry, Journal
 from stride_ros.mining.settings import Settings
+from stride_ros.qwen3_vl.checkpoint import BEYOND_EMBEDDED
 from stride_ros.replay.event_sink import Found, write_found
 from stride_ros.text.order import natural
 from stride_ros.text.wording import counted
@@ -34,6 +35,8 @@ class Output:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.replaced = 0  # recordings whose results of other queries or settings were replaced
+        self.beyond_model = False  # whether the embedded checkpoint was shown what it does not know
         make_folder(folder / RUNS)
         self._stack = ExitStack()
         try:
@@ -69,6 +72,9 @@ class Output:
 
     def write(self, recording: Recording, key: str, result: Result) -> None:
         """Keep what a recording came to, instead of what it came to before."""
+        before = self.journal.entries.get(recording.place)
+        self.replaced += before is not None and not before.problem and before.key != key
+        self.beyond_model |= BEYOND_EMBEDDED in json.loads(result.document)["notes"]
         self._write(recording, key, result.document, result.events, result.seconds)
 
     def copy(self, entry: Entry, recording: Recording) -> int:

@@ -100,7 +100,7 @@ class Worker:
         settings = self._settings
         describe(
             run,
-            replaying.bag.image.topic,
+            replaying.bag,
             clock=settings.clock,
             model=self._model.name,
             responder=self._speaker.name if self._speaker is not None else "",

@@ -17,6 +17,10 @@ from stride_ros.qwen3_vl.files import read_object, refuse_pointers
 from stride_ros.qwen3_vl.tokenizer import load_tokenizer, panics_told
 
 EMBEDDED = "stride-tiny"
+BEYOND_EMBEDDED = (
+    f"{EMBEDDED} only knows the synthetic world: on footage of anything else its answers are no better than "
+    "chance. Give a STRIDE checkpoint with --model, or teach it your events with `stride-ros train`."
+)
 SLOT_TOKENS = ("<inactive>", "<active>", "<activation>")  # in the order of the labels 0, 1 and masked
 _REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 

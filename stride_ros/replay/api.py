@@ -13,11 +13,13 @@ from stride_ros.errors import ConfigError, SourceError
 from stride_ros.events.log import EventLog
 from stride_ros.process.collector import paused_collector
 from stride_ros.process.threads import AUTO, restored_threads
+from stride_ros.qwen3_vl.checkpoint import BEYOND_EMBEDDED, EMBEDDED
 from stride_ros.replay import DEFAULT_MODEL
-from stride_ros.replay.recording import open_recording
+from stride_ros.replay.recording import Recording, open_recording
 from stride_ros.response.config import BackendConfig, ResponseConfig
 from stride_ros.runs.expectations import Expectations, Verdict, add_to, judge, read_expectations
 from stride_ros.runs.record import Run, Span
+from stride_ros.text.topics import GROUND_TRUTH
 
 if TYPE_CHECKING:
     from stride_ros.activation.model import ActivationModel
@@ -135,7 +137,7 @@ def replay(
         run = Replayer(loaded, queries, config).replay(replaying, lambda done: progress(done, total))
         describe(
             run,
-            reader.image.topic,
+            reader,
             start=start,
             duration=duration,
             clock=clock,
@@ -170,7 +172,7 @@ def _copied(image_topic: str, topics: Sequence[str] | None) -> list[str]:
 
 def describe(
     run: Run,
-    image_topic: str,
+    recording: Recording,
     *,
     start: float = 0.0,
     duration: float | None = None,
@@ -182,8 +184,10 @@ def describe(
     response: ResponseConfig | None,
 ) -> None:
     """Write into the record of a run what was played and what was set; default settings are left out."""
+    if model == EMBEDDED and f"/{GROUND_TRUTH}" not in recording.topics:  # which a world writes
+        run.notes.append(BEYOND_EMBEDDED)
     run.responder = responder
-    run.source = {"image topic": image_topic, "start": start, "duration": duration, "clock": clock}
+    run.source = {"image topic": recording.image.topic, "start": start, "duration": duration, "clock": clock}
     run.settings = {
         "model": model,
         "responder": responder or "none",

@@ -124,6 +124,11 @@ def run(arguments: argparse.Namespace) -> int:
         return _diff(*arguments.diff)
     if arguments.bag is None:
         raise ConfigError("There is nothing to replay; name a bag, or two JSON files with --diff.")
+    if arguments.write_expect is not None and arguments.write_expect.exists():
+        raise ConfigError(
+            f"{arguments.write_expect} exists already, perhaps corrected by hand; remove it or choose "
+            "another name."
+        )
     from stride_ros.parameters.tuning import read_tuning
     from stride_ros.replay.api import replay
 

@@ -278,7 +278,7 @@ def _start(line: Line) -> tuple[float, str]:
 
 def write_expectations(run: Run, path: str | Path) -> None:
     """Write the run's spans as ground truth, to be edited; a query without any becomes a `none`."""
-    lines = ["# Ground truth of this recording; correct it, then pass it to `stride-ros replay --expect`.\n"]
+    lines = ["# What the model found: correct it to what really happened, then use `replay --expect`.\n"]
     for query in run.queries:
         quoted = _quoted(query.query)
         spans = [span for span in query.spans if span.state != RETRACTED]

@@ -155,6 +155,16 @@ def test_profiles_fit_into_the_memory_in_their_name(profile, tmp_path):
     assert main(spelled) == 0
 
 
+def test_the_faq_has_the_figures_of_the_profiles(tmp_path):
+    page = (ROOT / "docs" / "faq.md").read_text()
+    told = dict(re.findall(r"^\| `(\w+)\.yaml`.*\| ([\d.]+) GB \|$", page, re.M))
+    assert told.keys() == PROFILES.keys()
+    for profile, memory in PROFILES.items():
+        file = str(ROOT / "config" / "profiles" / f"{profile}.yaml")
+        _, document = figures(tmp_path, "--params-file", file, "--memory", memory)
+        assert f"{document['bytes']['needed'] / 1e9:.1f}" == told[profile]
+
+
 def test_what_is_shipped_fits_into_24_gib(tmp_path):
     code, document = figures(tmp_path, "--memory", "24GiB", "--image", "1280x720")
     assert (code, document["plan"]["responder"]) == (0, "Qwen/Qwen3-VL-4B-Instruct")

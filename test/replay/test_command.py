@@ -53,6 +53,25 @@ def test_the_report_has_timeline_strip_and_histogram(first):
     assert (first / "report" / "timeline.png").is_file()
 
 
+def test_ground_truth_that_may_have_been_corrected_is_not_overwritten(
+    first, world_bag, checkpoint, tmp_path, capsys
+):
+    before = (first / "spans.yaml").read_bytes()
+    assert again(world_bag, checkpoint, "--query", QUERY, "--write-expect", first / "spans.yaml") == 2
+    assert "exists already" in capsys.readouterr().err
+    assert (first / "spans.yaml").read_bytes() == before
+
+
+def test_the_embedded_checkpoint_is_told_to_know_the_synthetic_world_alone(world_bag, tmp_path, capsys):
+    from stride_ros.sources.world_bag import write_video
+    from stride_ros.world import World
+
+    write_video(World(seed=3, seconds=3, size=(96, 64), fps=5), tmp_path / "clip.mp4")
+    for recording, told in ((world_bag, False), (tmp_path / "clip.mp4", True)):
+        assert main(["replay", str(recording), "--query", QUERY, "--model", "stride-tiny"]) == 0
+        assert ("only knows the synthetic world" in " ".join(capsys.readouterr().err.split())) is told
+
+
 def test_what_it_wrote_as_expectations_is_met(first, world_bag, checkpoint, capsys):
     assert again(world_bag, checkpoint, "--expect", first / "spans.yaml") == 0
     told = capsys.readouterr().out
