@@ -153,7 +153,7 @@ def unlike_replay(out: Path) -> tuple[int, list[str]]:
         written = out.with_name(f"{entry['key']}.json")
         words = [*PROGRAM, "replay", entry["origin"], *ASKED, "--json", str(written)]
         subprocess.run(words, check=True, capture_output=True)
-        return written.read_bytes() != (out / "runs" / entry["file"]).read_bytes()
+        return written.read_bytes() != (out / entry["file"]).read_bytes()
 
     different = {entry["key"]: entry for entry in mined}
     with ThreadPoolExecutor(2) as threads:
