@@ -1,6 +1,6 @@
-"""Play a bag to the nodes in its own time (/clock) and record what they say. Needs `ros2 bag`.
+"""Play a bag to the nodes with simulated time (/clock) and record what they publish. Needs `ros2 bag`.
 
-Offline, without a graph and faster: `stride-ros replay BAG`, which gives the same spans.
+`stride-ros replay BAG` gives the same spans faster, without a ROS graph.
 """
 
 import asyncio
@@ -35,8 +35,8 @@ from stride_ros.text import topics
 
 SHARE = FindPackageShare("stride_ros")
 LAST_WORDS = 10.0  # s for the last sentences after the bag has ended
-ANSWER = 2.0  # s to wait for a node's answer before it is asked again
-PASSED_ON = {  # arguments of stride.launch.py, with what stands here
+ANSWER = 2.0  # s to wait for a node's answer before asking again
+PASSED_ON = {  # arguments of stride.launch.py, with their defaults here
     "params_file": PathJoinSubstitution([SHARE, "config", "stride.yaml"]),
     "namespace": topics.NAMESPACE,
     "image_topic": topics.CAMERA,
@@ -50,17 +50,17 @@ PASSED_ON = {  # arguments of stride.launch.py, with what stands here
     "log_level": "info",
 }
 DESCRIPTIONS = {
-    "params_file": "Parameters of the nodes (YAML); the arguments below win where they are given.",
-    "namespace": "Namespace of all names.",
+    "params_file": "Parameters of the nodes (YAML); the arguments below override them.",
+    "namespace": "Namespace of all nodes.",
     "image_topic": "Image topic of the bag.",
     "image_transport": "raw: image_topic; compressed: image_topic/compressed; empty: as in params_file.",
-    "query": "What to be told about; empty: as in params_file.",
+    "query": "What to watch for; empty: as in params_file.",
     "model": "STRIDE checkpoint; empty: as in params_file.",
-    "responder_model": "Image-text model that speaks; empty: as in params_file.",
-    "device": "Where both models run; empty: as in params_file.",
-    "use_responder": "Start the responder; false publishes spans only.",
-    "show": "Print what is seen and said.",
-    "log_level": "Least severe messages of the nodes to log.",
+    "responder_model": "Image-text model that writes the commentary; empty: as in params_file.",
+    "device": "Device of both models; empty: as in params_file.",
+    "use_responder": "Start the responder; with false, only spans are published.",
+    "show": "Print events and commentary.",
+    "log_level": "Minimum severity of the nodes' log messages.",
 }
 CHOICES = {
     "image_transport": ["", "raw", "compressed"],
@@ -70,7 +70,9 @@ CHOICES = {
 }
 ARGUMENTS = [
     DeclareLaunchArgument("bag", description="The bag to play: a folder or a file."),
-    DeclareLaunchArgument("rate", default_value="1.0", description="How much faster than real time to play."),
+    DeclareLaunchArgument(
+        "rate", default_value="1.0", description="Playback speed, as a factor of real time."
+    ),
     DeclareLaunchArgument(
         "record", default_value="", description="Bag to record the results into; empty: record nothing."
     ),
@@ -84,7 +86,7 @@ ARGUMENTS = [
 
 
 class Ready(Event):
-    """The activation node, which takes the images, is active."""
+    """The activation node is active and receives images."""
 
 
 def check(context: LaunchContext) -> None:
@@ -120,7 +122,7 @@ async def wait_until_active(context: LaunchContext) -> None:
                     return
             await asyncio.sleep(0.2)
     except asyncio.CancelledError:
-        return  # launch takes a cancelled coroutine for a failure, which a shutdown is not
+        return  # launch would treat a cancelled coroutine as a failure, which a shutdown is not
 
 
 def when_the_bag_ended(event: ProcessExited, context: LaunchContext) -> list | None:

@@ -1,4 +1,4 @@
-"""Bring up the activation and responder nodes on a camera topic. `--show-args` lists the arguments."""
+"""Start the activation and responder nodes on a camera topic. `--show-args` lists the arguments."""
 
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.substitutions import PathJoinSubstitution
@@ -21,12 +21,12 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         "params_file",
         default_value=PathJoinSubstitution([FindPackageShare("stride_ros"), "config", "stride.yaml"]),
-        description="Parameters of the nodes (YAML); the arguments below win where they are given.",
+        description="Parameters of the nodes (YAML); the arguments below override them.",
     ),
     DeclareLaunchArgument(
         "namespace",
         default_value=topics.NAMESPACE,
-        description="Namespace of all names; one for each camera.",
+        description="Namespace of all nodes; each camera with its own nodes needs its own.",
     ),
     DeclareLaunchArgument(
         "image_topic", default_value=topics.CAMERA, description="Camera topic (sensor_msgs/Image)."
@@ -46,7 +46,7 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         "query",
         default_value="",
-        description="What to be told about, in natural language; empty: as in params_file.",
+        description="What to watch for, in natural language; empty: as in params_file.",
     ),
     DeclareLaunchArgument(
         "model",
@@ -57,37 +57,38 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         "responder_model",
         default_value="",
-        description="Image-text model that speaks: stride-tiny, directory or Hugging Face repository; "
+        description="Image-text model that writes the commentary: stride-tiny, directory or Hugging Face "
+        "repository; "
         f"empty: as in params_file ({default_of(responder.TABLE, 'model')}).",
     ),
     DeclareLaunchArgument(
         "device",
         default_value="",
-        description="Where both models run: auto, cpu, cuda or cuda:N; empty: as in params_file (auto).",
+        description="Device of both models: auto, cpu, cuda or cuda:N; empty: as in params_file (auto).",
     ),
     DeclareLaunchArgument(
         "use_responder",
         default_value="true",
         choices=BOOLEAN,
-        description="Start the responder; false publishes spans only.",
+        description="Start the responder; with false, only spans are published.",
     ),
     DeclareLaunchArgument(
         "wait_for_responder",
         default_value=str(RESPONDER_LIMIT),
-        description="Seconds the activation node waits for the responder to be ready before it decides; "
-        "with use_responder:=false it is as in params_file (0).",
+        description="Seconds for which the activation node waits for the responder to be ready before it "
+        "decides; with use_responder:=false: as in params_file (0).",
     ),
     DeclareLaunchArgument(
         "event_log",
         default_value="false",
-        description="Keep what is found: true (as params_file says, or in $ROS_HOME/stride_ros/events.db) or "
-        "the path of a file.",
+        description="Start the event log: true (file as in params_file, or $ROS_HOME/stride_ros/events.db) or "
+        "the path of its file.",
     ),
     DeclareLaunchArgument(
         "use_sim_time",
         default_value="",
         choices=AS_IN_FILE,
-        description="Take the time from /clock; empty: as in params_file (false).",
+        description="Use the time from /clock; empty: as in params_file (false).",
     ),
     DeclareLaunchArgument(
         "autostart",
@@ -100,29 +101,29 @@ ARGUMENTS = [
         "respawn",
         default_value="false",
         choices=BOOLEAN,
-        description="Start a node again when its process has ended; it configures and activates itself.",
+        description="Restart a node when its process has ended; it configures and activates itself.",
     ),
     DeclareLaunchArgument(
-        "respawn_delay", default_value="2.0", description="Seconds until a node is started again."
+        "respawn_delay", default_value="2.0", description="Seconds before a node is restarted."
     ),
     DeclareLaunchArgument(
         "on_failure",
         default_value="shutdown",
         choices=["shutdown", "keep"],
-        description="When a node cannot start or dies: shutdown ends the launch with exit code 1, keep "
-        "goes on with the others. With respawn:=true only a wrong parameter counts.",
+        description="If a node cannot start or dies: shutdown ends the launch with exit code 1, keep "
+        "keeps the others running. With respawn:=true this applies to invalid parameters only.",
     ),
     DeclareLaunchArgument(
         "show",
         default_value="false",
         choices=BOOLEAN,
-        description="Print what is seen and said.",
+        description="Print events and commentary.",
     ),
     DeclareLaunchArgument(
         "log_level",
         default_value="info",
         choices=["debug", "info", "warn", "error", "fatal"],
-        description="Least severe messages of the nodes to log.",
+        description="Minimum severity of the nodes' log messages.",
     ),
 ]
 
@@ -172,7 +173,7 @@ def bring_up(context: LaunchContext) -> list:
     watched = {"model": "model", "device": "device", "query": "query", "image_transport": "image_transport"}
     given = arguments.given_parameters(context, watched)
     if "query" in given:
-        given["queries"] = [""]  # those of the file give way
+        given["queries"] = [""]  # the argument replaces the queries of the file
     if use_responder:
         given["wait_for_responder"] = arguments.number(context, "wait_for_responder", "seconds")
     cameras = arguments.cameras(context, nodes.namespace)
