@@ -22,7 +22,7 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         "source",
         default_value="",
-        description="Source of the camera's images: world, a video file, an image folder, a bag or /dev/videoN; "
+        description="Source of the images: world, a video file, an image folder, a bag or /dev/videoN; "
         "empty: as in params_file (world).",
     ),
     DeclareLaunchArgument(

@@ -81,8 +81,8 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         "event_log",
         default_value="false",
-        description="Start the event log: true (file as in params_file, or $ROS_HOME/stride_ros/events.db) or "
-        "the path of its file.",
+        description="Start the event log: true (its file is as in params_file, by default "
+        "$ROS_HOME/stride_ros/events.db), or the path of its file.",
     ),
     DeclareLaunchArgument(
         "use_sim_time",
