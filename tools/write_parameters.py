@@ -42,15 +42,15 @@ PAGE = """\
 
 <!-- Written by tools/write_parameters.py from the tables in stride_ros/parameters. -->
 
-This page lists all parameters of the four nodes. [config/stride.yaml](../config/stride.yaml) is a file to copy.
+All parameters of the four nodes; to copy them as a file: [config/stride.yaml](../config/stride.yaml).
 
     ros2 launch stride_ros stride.launch.py params_file:=my_robot.yaml      # launch arguments override it
     ros2 run stride_ros activation_node --ros-args -p model:=stride-tiny    # one value
     ros2 param set /stride/activation rate 2.0                              # while the node runs
     stride-ros replay my_bag --query "..." --params-file my_robot.yaml      # the same settings, offline
 
-The column *applies* says when a change takes effect: *live* parameters may be set at any time and apply at the
-next tick, *configure* parameters are read when the node is configured, and *start* parameters when it starts.
+The column *applies* says when a change takes effect: *live* parameters may be set at any time and apply at
+the next tick, *configure* parameters are read when the node is configured, *start* parameters when it starts.
 """
 
 
