@@ -1,4 +1,4 @@
-"""Try it without a camera: a synthetic camera or a video file, both nodes, and the small checkpoint."""
+"""Try it without a camera: a synthetic camera or a video file, both nodes, the small checkpoint."""
 
 from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, OpaqueFunction
 from launch.launch_description_sources import PythonLaunchDescriptionSource
@@ -37,19 +37,20 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         "responder_model",
         default_value="",
-        description="Image-text model that writes the commentary: directory, Hugging Face repository or "
-        "stride-tiny; "
-        "empty: as in params_file (stride-tiny).",
+        description="Image-text model that describes events: directory, Hugging Face repository or "
+        "stride-tiny; empty: as in params_file (stride-tiny).",
     ),
-    DeclareLaunchArgument("namespace", default_value=topics.NAMESPACE, description="Namespace of all nodes."),
     DeclareLaunchArgument(
-        "show", default_value="true", choices=["true", "false"], description="Print events and commentary."
+        "namespace", default_value=topics.NAMESPACE, description="Namespace of all nodes and topics."
+    ),
+    DeclareLaunchArgument(
+        "show", default_value="true", choices=["true", "false"], description="Print spans and commentary."
     ),
 ]
 
 
 def camera(context: LaunchContext) -> list:
-    """Return the camera node; the arguments of stride.launch.py are known by now."""
+    """Return the camera node; by now, the arguments of stride.launch.py are known."""
     full = f"{arguments.namespace(context).rstrip('/')}/camera"
     given = arguments.given_parameters(context, {"source": "source"})
     if arguments.text(context, "use_sim_time"):

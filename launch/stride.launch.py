@@ -21,12 +21,12 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         "params_file",
         default_value=PathJoinSubstitution([FindPackageShare("stride_ros"), "config", "stride.yaml"]),
-        description="Parameters of the nodes (YAML); the arguments below override them.",
+        description="Parameters of the nodes (YAML); arguments below that are given take precedence.",
     ),
     DeclareLaunchArgument(
         "namespace",
         default_value=topics.NAMESPACE,
-        description="Namespace of all nodes; each camera with its own nodes needs its own.",
+        description="Namespace of all nodes and topics.",
     ),
     DeclareLaunchArgument(
         "image_topic", default_value=topics.CAMERA, description="Camera topic (sensor_msgs/Image)."
@@ -57,9 +57,8 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         "responder_model",
         default_value="",
-        description="Image-text model that writes the commentary: stride-tiny, directory or Hugging Face "
-        "repository; "
-        f"empty: as in params_file ({default_of(responder.TABLE, 'model')}).",
+        description="Image-text model that describes events: stride-tiny, directory or Hugging Face "
+        f"repository; empty: as in params_file ({default_of(responder.TABLE, 'model')}).",
     ),
     DeclareLaunchArgument(
         "device",
@@ -81,8 +80,8 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         "event_log",
         default_value="false",
-        description="Start the event log: true (its file is as in params_file, by default "
-        "$ROS_HOME/stride_ros/events.db), or the path of its file.",
+        description="Store events: true (as in params_file, or in $ROS_HOME/stride_ros/events.db) or the "
+        "path of a file.",
     ),
     DeclareLaunchArgument(
         "use_sim_time",
@@ -104,32 +103,32 @@ ARGUMENTS = [
         description="Restart a node when its process has ended; it configures and activates itself.",
     ),
     DeclareLaunchArgument(
-        "respawn_delay", default_value="2.0", description="Seconds before a node is restarted."
+        "respawn_delay", default_value="2.0", description="Seconds until a node is restarted."
     ),
     DeclareLaunchArgument(
         "on_failure",
         default_value="shutdown",
         choices=["shutdown", "keep"],
-        description="If a node cannot start or dies: shutdown ends the launch with exit code 1, keep "
-        "keeps the others running. With respawn:=true this applies to invalid parameters only.",
+        description="When a node cannot start or dies: shutdown ends the launch with exit code 1, keep "
+        "continues with the others. With respawn:=true only a wrong parameter counts.",
     ),
     DeclareLaunchArgument(
         "show",
         default_value="false",
         choices=BOOLEAN,
-        description="Print events and commentary.",
+        description="Print spans and commentary.",
     ),
     DeclareLaunchArgument(
         "log_level",
         default_value="info",
         choices=["debug", "info", "warn", "error", "fatal"],
-        description="Minimum severity of the nodes' log messages.",
+        description="Minimum severity of log messages.",
     ),
 ]
 
 
 class Nodes:
-    """Makes the nodes from the arguments; any error is raised before the first of them starts."""
+    """Creates the nodes from the arguments; errors are raised before the first node starts."""
 
     def __init__(self, context: LaunchContext) -> None:
         self._context = context
@@ -140,7 +139,7 @@ class Nodes:
         self._shutdown = arguments.text(context, "on_failure") == "shutdown"
 
     def make(self, name: str, given: dict, remappings: list[tuple[str, str]]) -> Node:
-        """Return a node with the parameters `given` on top of those of the file."""
+        """Return a node with the parameters `given`, which override those of the file."""
         full = f"{self.namespace.rstrip('/')}/{name}"
         for parameter in ("use_sim_time", "autostart"):
             if arguments.text(self._context, parameter):
@@ -148,7 +147,7 @@ class Nodes:
         if stray := self._file.stray(full):
             arguments.warn(
                 f"No section of {self._file.path} is for {full}: '{stray.lstrip('/')}' is another node; "
-                f"write /**/{name} for the node in any namespace."
+                f"write /**/{name} to match the node in any namespace."
             )
         return Node(
             package="stride_ros",
@@ -167,13 +166,13 @@ class Nodes:
 
 
 def bring_up(context: LaunchContext) -> list:
-    """Return the nodes that the arguments ask for."""
+    """Return the nodes that the arguments request."""
     nodes = Nodes(context)
     use_responder = arguments.flag(context, "use_responder")
     watched = {"model": "model", "device": "device", "query": "query", "image_transport": "image_transport"}
     given = arguments.given_parameters(context, watched)
     if "query" in given:
-        given["queries"] = [""]  # the argument replaces the queries of the file
+        given["queries"] = [""]  # these override those of the file
     if use_responder:
         given["wait_for_responder"] = arguments.number(context, "wait_for_responder", "seconds")
     cameras = arguments.cameras(context, nodes.namespace)
