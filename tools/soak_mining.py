@@ -190,6 +190,7 @@ def main() -> int:
     parser.add_argument(
         "--no-replay", action="store_true", help="do not compare the runs with those of replay"
     )
+    parser.add_argument("--keep", metavar="DIR", help="keep everything there if something differs")
     options = parser.parse_args()
     if options.count < 2 * SPECIAL:
         parser.error(f"use at least {2 * SPECIAL} recordings")
@@ -215,6 +216,8 @@ def main() -> int:
             wrong += other
         disturbed(mining, folder / "disturbed", len(known))
         differences = Results(folder / "undisturbed").differences(Results(folder / "disturbed"))
+        if differences and options.keep:
+            shutil.copytree(folder, options.keep, dirs_exist_ok=True)
         print(f"\nparts that differ from the undisturbed results: {differences or 'none'}")
         return 1 if wrong or differences else 0
 

@@ -200,7 +200,7 @@ def _write_picture(path: Path, jpeg: bytes) -> None:
     try:
         if path.exists() and path.stat().st_size == len(jpeg):
             return
-        beside = path.with_name(f".{secrets.token_hex(8)}.jpg")
+        beside = path.with_name(f".{path.stem}.{secrets.token_hex(8)}.jpg")  # see `remove_unfinished`
         try:
             beside.write_bytes(jpeg)
             os.replace(beside, path)

@@ -9,7 +9,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from stride_ros.events.gallery import write_gallery
+from stride_ros.events.gallery import PICTURES, write_gallery
 from stride_ros.events.log import EventLog
 from stride_ros.events.record import Event, event_key
 from stride_ros.events.search import EventReader, Search
@@ -22,9 +22,10 @@ from stride_ros.qwen3_vl.checkpoint import BEYOND_EMBEDDED
 from stride_ros.replay.event_sink import Found, write_found
 from stride_ros.text.order import natural
 from stride_ros.text.wording import counted
-from stride_ros.user_files.output import make_folder, write_whole
+from stride_ros.user_files.output import make_folder, remove_unfinished, unwritable, write_whole
 
 EVENTS, RUNS, JOURNAL = "events.db", "runs", "mining.jsonl"
+_RUN = re.compile(r"-[0-9a-f]{16}\.json$")  # of the names that `_write` gives
 
 
 class Output:
@@ -43,6 +44,7 @@ class Output:
             self._log = self._stack.enter_context(EventLog(folder / EVENTS))  # locked from here on
             self.journal = Journal(folder / JOURNAL)
             self._stack.callback(self.journal.close)
+            self._remove_leftovers()
             self._reader = self._stack.enter_context(EventReader(folder / EVENTS))
             self._logged = set(self._reader.origins())
         except BaseException:
@@ -152,6 +154,19 @@ class Output:
         write_found(self._log, origin, document, events)
         self._logged.add(origin)
         self._journal(Entry(recording.place, origin, key, file, seconds))
+
+    def _remove_leftovers(self) -> None:
+        """Remove what a run that was killed has written and not finished."""
+        for folder in (self.folder, self.folder / RUNS, self.folder / PICTURES):
+            if folder.is_dir():
+                remove_unfinished(folder)
+        known = {entry.file for entry in self.journal.entries.values()}
+        try:
+            for path in (self.folder / RUNS).iterdir():
+                if _RUN.search(path.name) and f"{RUNS}/{path.name}" not in known:
+                    path.unlink(missing_ok=True)
+        except OSError as error:
+            raise unwritable(self.folder / RUNS, error) from error
 
     def _journal(self, entry: Entry) -> None:
         before = self.journal.entries.get(entry.place)

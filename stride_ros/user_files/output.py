@@ -16,6 +16,7 @@ from stride_ros.errors import SourceError
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _SPECIAL = ("/dev/", "/proc/")  # names of devices and of what is open already, which must not be replaced
+_BESIDE = re.compile(r"\..{0,50}\.[0-9a-f]{16}(\.[^.]*)?")  # names of `_new_file`
 _OPEN = re.compile(r"/dev/std(out|err)|(?:/dev/fd|/proc/self/fd)/(\d+)")
 
 
@@ -51,6 +52,16 @@ def whole_file(path: str | Path) -> Iterator[Path]:
         raise unwritable(path, error) from error
     finally:
         beside.unlink(missing_ok=True)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what writers that were killed have left in a folder that nobody else writes to. SourceError."""
+    try:
+        for path in folder.iterdir():
+            if _BESIDE.fullmatch(path.name) and not path.is_dir():
+                path.unlink(missing_ok=True)
+    except OSError as error:
+        raise unwritable(folder, error) from error
 
 
 def make_folder(folder: Path) -> None:

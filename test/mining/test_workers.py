@@ -161,3 +161,22 @@ def test_a_driver_that_is_killed_takes_its_workers_along_and_is_gone_on_with(
     assert code == 0, printed
     assert "done before" in printed
     assert results(tmp_path / "out") == undisturbed
+
+
+def test_what_a_killed_run_has_left_is_removed_and_what_others_have_put_there_stays(
+    drives, mine, results, workers, undisturbed, tmp_path
+):
+    out = tmp_path / "undisturbed"
+    left = [
+        "runs/.drive_1-85a4679f373dff8b.0123456789abcdef.json",
+        "runs/drive_9-0123456789abcdef.json",  # written, and not in the journal
+        "pictures/.85a4679f373dff8b85a4679f.0123456789abcdef.jpg",
+        ".index.0123456789abcdef.html",
+    ]
+    others = ["runs/notes.json", ".hidden", "pictures/cover.jpg"]
+    for name in left + others:
+        (out / name).write_text("cut o")
+    assert mine(drives, "--out", out)[0] == 0
+    assert [name for name in left + others if (out / name).exists()] == others
+    (out / "runs" / "notes.json").unlink()
+    assert results(out) == undisturbed
