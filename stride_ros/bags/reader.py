@@ -99,6 +99,11 @@ class BagReader:
         return self._timeline.seconds
 
     @property
+    def step(self) -> float:
+        """The usual time between two images in s, by the log; at most 1."""
+        return self._timeline.step
+
+    @property
     def topics(self) -> dict[str, str]:
         """Types by topic."""
         return {channel.topic: channel.msgtype for storage in self._storages for channel in storage.channels}

@@ -31,6 +31,10 @@ class Recording(Protocol):
         """Time of the last image in s from the first one."""
 
     @property
+    def step(self) -> float:
+        """How long an image usually stays before the next one, s; at most 1."""
+
+    @property
     def notes(self) -> Sequence[str]:
         """What was odd so far, a sentence each."""
 

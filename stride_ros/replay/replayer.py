@@ -22,6 +22,7 @@ from stride_ros.bags.storage import BagMessage
 from stride_ros.errors import SourceError, StrideError
 from stride_ros.replay.answering import CommentaryRecorder, RespondingSink
 from stride_ros.replay.run_sink import RunSink
+from stride_ros.text.wording import length_label
 
 if TYPE_CHECKING:
     from stride_ros.activation.clock import Reading
@@ -60,7 +61,8 @@ class Replaying:
         first image for `duration` s.
         """
         self.bag, self.name, self.seconds = bag, "", 0.0
-        self._period, self._start, self._output = 1.0 / rate, start, output
+        self._start, self._duration, self._output = start, duration, output
+        self._newest = 0  # time of the newest image, due or not, as in `Reading`
         self._record = RunSink(queries)
         sinks: list[DecisionSink[Frame]] = [self._record]
         recorders: list[CommentaryRecorder] = [self._record]
@@ -85,6 +87,7 @@ class Replaying:
         """
         for message, reading in self._images:
             self.seconds = self.bag.time(message.log_time) - self._start
+            self._newest = max(self._newest, reading.time)
             progress(self.seconds)
             if self._start > 0 and self._record.recorder.newest is None:  # times are those of the recording
                 self._record.recorder.begin = self.bag.time(message.log_time)
@@ -98,9 +101,15 @@ class Replaying:
         if self._responding is not None:
             self._responding.end()
         self._check()
-        run = self._record.recorder.run(self.bag.path.name, self._period)
+        run = self._record.recorder.run(self.bag.path.name, self._length())
         run.notes = [*self.bag.notes, *self.intake.notes.sentences()]
         return run
+
+    def _length(self) -> float:
+        """Length of the part in s, whatever the rate at which frames were taken."""
+        if self._duration is not None and self._start + self._duration < self.bag.seconds:
+            return self._start + self._duration - self._record.recorder.begin
+        return self._record.seconds(self._newest) + self.bag.step
 
     def _copy(self, message: BagMessage) -> None:
         if self._output is not None:
@@ -111,9 +120,10 @@ class Replaying:
             return
         if reason := self.intake.notes.unusable:
             raise SourceError(f"No image on {self.bag.image.topic} can be used: {reason}")
+        length = length_label(self.bag.seconds + self.bag.step)
         raise SourceError(
             f"There is no image on {self.bag.image.topic} in the chosen part; change --start or --duration"
-            f" (the recording has {self.bag.seconds:.1f} s)." + "".join(f" {note}" for note in self.bag.notes)
+            f" (the recording is {length} long)." + "".join(f" {note}" for note in self.bag.notes)
         )
 
 

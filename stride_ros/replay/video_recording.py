@@ -12,7 +12,7 @@ from stride_ros.activation.clock import Reading
 from stride_ros.activation.intake import Intake
 from stride_ros.bags.storage import EARLIEST, LATEST, BagMessage, Channel
 from stride_ros.bags.writer import START_STAMP
-from stride_ros.sources.frames import PACE, paced
+from stride_ros.sources.frames import MOST_STILL, PACE, paced
 from stride_ros.sources.pictures import Picture, ReadingLog
 from stride_ros.sources.video_file import VideoReader
 
@@ -44,6 +44,11 @@ class VideoRecording:
     def seconds(self) -> float:
         """See `Recording`."""
         return self._reader.end
+
+    @property
+    def step(self) -> float:
+        """See `Recording`."""
+        return min(1.0 / self._reader.rate, MOST_STILL)
 
     @property
     def notes(self) -> Sequence[str]:

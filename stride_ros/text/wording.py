@@ -44,6 +44,25 @@ def time_label(seconds: float) -> str:
     return f"{int(minutes)}:{rest:04.1f}"
 
 
+def length_label(seconds: float) -> str:
+    """A length of video as people say it: 6.5 s, 40 s, 2 min 5 s, 1 h 20 min."""
+    if seconds < 9.95:
+        return f"{max(seconds, 0.0):.1f}".removesuffix(".0") + " s"
+    whole = round(seconds)
+    if whole < 120:
+        return f"{whole} s"
+    minutes, rest = (whole // 60, whole % 60) if whole < 3600 else (round(seconds / 60), 0)
+    if minutes < 60:
+        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours:,} h {minutes} min" if minutes else f"{hours:,} h"
+
+
+def counted_found(found: int, retracted: int, one: str = "span") -> str:
+    """How many spans were found, without those that were retracted, such as "8 spans (and 1 retracted)"."""
+    return f"{counted(found, one)} (and {retracted} retracted)" if retracted else counted(found, one)
+
+
 def of_camera(name: str, sentence: str) -> str:
     """Return a sentence about a camera, with its name where it has one."""
     return f"{name}: {sentence}" if name else sentence
