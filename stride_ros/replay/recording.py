@@ -60,6 +60,9 @@ class Recording(Protocol):
     ) -> Iterator[tuple[Any, Reading]]:
         """The images between two log times (ns) with what counts as their stamps."""
 
+    def messages(self, topics: Sequence[str]) -> Iterator[BagMessage]:
+        """The messages on other topics, in the order of the log; damaged ones are left out."""
+
     def decode(self, message: Any) -> tuple[NDArray[np.uint8], str]:
         """An image as (H, W, 3) uint8 RGB, and its frame_id. Raises FrameError."""
 

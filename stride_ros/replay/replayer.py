@@ -21,6 +21,7 @@ from stride_ros.activation.watch_request import requests_for
 from stride_ros.bags.storage import BagMessage
 from stride_ros.errors import SourceError, StrideError
 from stride_ros.replay.answering import CommentaryRecorder, RespondingSink
+from stride_ros.replay.recorded_truth import add_recorded_truth
 from stride_ros.replay.run_sink import RunSink
 from stride_ros.text.wording import length_label
 
@@ -56,14 +57,16 @@ class Replaying:
         responder: ReplayResponder | None = None,
         output: BagOutput | None = None,
         events: EventSink | None = None,
+        truth: bool = True,
     ) -> None:
         """`rate`: frames a second taken; `clock`: stamps of the "header" or the "log"; `start` s after the
-        first image for `duration` s.
+        first image for `duration` s. `truth`: whether the run is to have the ground truth that the recording
+        may hold.
         """
         self.bag, self.name, self.seconds = bag, "", 0.0
         self._start, self._duration, self._output = start, duration, output
         self._newest = 0  # time of the newest image, due or not, as in `Reading`
-        self._record = RunSink(queries)
+        self._record, self._truth, self._by_log = RunSink(queries), truth, clock == "log"
         sinks: list[DecisionSink[Frame]] = [self._record]
         recorders: list[CommentaryRecorder] = [self._record]
         for other in (output, events):
@@ -103,6 +106,8 @@ class Replaying:
         self._check()
         run = self._record.recorder.run(self.bag.path.name, self._length())
         run.notes = [*self.bag.notes, *self.intake.notes.sentences()]
+        if self._truth:
+            add_recorded_truth(run, self.bag, self._record.recorder.seconds, by_log=self._by_log)
         return run
 
     def _length(self) -> float:

@@ -82,6 +82,10 @@ class VideoRecording:
             if stamp >= start and (reading := intake.read(stamp, stamp)) is not None:
                 yield VideoFrame(stamp, picture), reading
 
+    def messages(self, topics: Sequence[str]) -> Iterator[BagMessage]:
+        """See `Recording`; a video has none."""
+        return iter(())
+
     def decode(self, message: VideoFrame) -> tuple[NDArray[np.uint8], str]:
         """See `Recording`."""
         return message.picture.rgb(), ""  # as in a bag that is made of it

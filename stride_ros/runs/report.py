@@ -120,7 +120,11 @@ def _sentence(span: Span) -> str:
 
 def _truth(run: Run) -> str:
     cards = "".join(_matches(run, query) for query in run.queries if query.expected)
-    return f"<section><h2>Against the ground truth</h2>{cards}</section>" if cards else ""
+    if not cards:
+        return ""
+    topic = run.source.get("ground truth")
+    about = f'<p class="lead">As recorded on {shown(str(topic))}.</p>' if topic else ""
+    return f"<section><h2>Against the ground truth</h2>{about}{cards}</section>"
 
 
 def _matches(run: Run, query: QueryRun) -> str:
