@@ -11,12 +11,12 @@ import os
 import re
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import datetime, timezone
 from hashlib import blake2b
 from pathlib import Path
 
 from stride_ros.events.gallery_script import SCRIPT, STYLE
 from stride_ros.events.record import OPEN, RETRACTED, Event
+from stride_ros.events.times import local_time
 from stride_ros.pages.page import page, shown
 from stride_ros.terminal import printable
 from stride_ros.text.foreign import visible
@@ -148,9 +148,7 @@ def _json(value: object) -> str:
 
 
 def _date(stamp_ns: int) -> str:
-    if stamp_ns < _DATED:
-        return ""
-    return datetime.fromtimestamp(stamp_ns // 10**9, timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return "" if stamp_ns < _DATED else local_time(stamp_ns)
 
 
 def _bar(queries: Sequence[str], origins: Sequence[str]) -> str:

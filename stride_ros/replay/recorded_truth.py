@@ -1,4 +1,4 @@
-"""What truly happens in a recording that says so itself: the topic that synthetic worlds are recorded with."""
+"""What truly happens in a recording that says so itself, as those of the synthetic world do."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _OFFSET = 2  # state of ActivationSpan
 
 
 def truth_topic(recording: Recording) -> str:
-    """The topic with the ground truth, in whichever namespace; empty where there is none, or more than one."""
+    """The topic with the ground truth, in any namespace; empty where there is none, or more than one."""
     found = [
         topic
         for topic, kind in recording.topics.items()
