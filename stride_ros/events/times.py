@@ -20,8 +20,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 def given_time(text: str, *, end_of_day: bool = False) -> int:
     """The ns since 1970 of a date, a time (2026-11-01T14:30), or 15m, 2h, 7d ago.
 
-    Without an offset, UTC or Z it is of this machine's time zone; what `local_time` prints is taken as well. A
-    date alone is its first moment, or its last one at the `end_of_day`. ConfigError.
+    Without an offset, UTC or Z it is of this machine's time zone; what `local_time` prints is taken as well.
+    A date alone is its first moment, or its last one at the `end_of_day`. ConfigError.
     """
     text = text.strip()
     if ago := _AGO.fullmatch(text):
