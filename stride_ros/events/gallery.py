@@ -156,14 +156,14 @@ def _bar(queries: Sequence[str], origins: Sequence[str]) -> str:
         '<form class="bar" onsubmit="return false">'
         f"{_select('query', 'Query', _choices('all queries', queries))}"
         f"{_select('origin', 'Recording', _choices('all recordings', origins))}"
-        '<label>Words<input id="text" type="search" autocomplete="off" placeholder="of sentence or query">'
+        '<label>Words<input id="text" type="search" autocomplete="off" placeholder="in any text">'
         "</label>"
         f"{_select('order', 'Order', _ORDERS)}"
         '<output id="count" aria-live="polite"></output></form>'
     )
 
 
-_ORDERS = (("confidence", "most confident first"), ("newest", "newest first"), ("oldest", "oldest first"))
+_ORDERS = (("confidence", "confidence"), ("newest", "newest first"), ("oldest", "oldest first"))
 
 
 def _choices(every: str, names: Sequence[str]) -> Iterator[tuple[str, str]]:

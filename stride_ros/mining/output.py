@@ -20,6 +20,7 @@ from stride_ros.mining.journal import Entry, Journal
 from stride_ros.mining.settings import Settings
 from stride_ros.qwen3_vl.checkpoint import BEYOND_EMBEDDED
 from stride_ros.replay.event_sink import Found, write_found
+from stride_ros.terminal import one_line
 from stride_ros.text.order import natural
 from stride_ros.text.wording import counted, counted_found, length_label
 from stride_ros.user_files.output import make_folder, write_whole
@@ -114,7 +115,8 @@ class Output:
         errors = [(entry.origin, entry.problem) for entry in listed if entry is not None and entry.problem]
         done = [entry for entry in entries.values() if not entry.problem]
         events = self._reader.find(Search(limit=None)).events
-        watched = ", ".join(dict.fromkeys(event.query for event in events)) or ", ".join(settings.queries)
+        queries = dict.fromkeys(event.query for event in events) or settings.queries
+        watched = "; ".join(one_line(query).rstrip(".") for query in queries)
         length = length_label(sum(entry.seconds for entry in done))
         lead = f"{self.summary} in {counted(len(done), 'recording')}, {length} of video."
 
@@ -126,7 +128,7 @@ class Output:
             sorted(events, key=lambda event: (natural(event.origin), event.start_ns, event.key)),
             lambda event: self._reader.picture(event.key),
             title="What was found",
-            lead=f"{lead} Watched for: {watched}" if watched else lead,
+            lead=f"{lead} Watched for: {watched}." if watched else lead,
             errors=errors,
             command=replay_commands(self._reader.run, place),
         )

@@ -190,8 +190,8 @@ def _histogram(seconds: Sequence[float]) -> str:
     return (
         f'<svg class="histogram" role="img" aria-label="histogram of decision times">{bars}</svg>'
         f'<p class="facts ends"><span>{edges[0]:.0f} ms</span><span>{last}</span></p>'
-        f'<p class="facts">median {np.median(times):.0f} ms, slowest {times.max():.0f} ms,'
-        f" {counted(len(times), 'decision')}</p>"
+        f'<p class="facts">{counted(len(times), "decision")} by the time they took: median'
+        f" {np.median(times):.0f} ms, slowest {times.max():.0f} ms</p>"
     )
 
 

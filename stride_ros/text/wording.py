@@ -45,17 +45,12 @@ def time_label(seconds: float) -> str:
 
 
 def length_label(seconds: float) -> str:
-    """A length of video as people say it: 6.5 s, 40 s, 2 min 5 s, 1 h 20 min."""
-    if seconds < 9.95:
-        return f"{max(seconds, 0.0):.1f}".removesuffix(".0") + " s"
-    whole = round(seconds)
-    if whole < 120:
-        return f"{whole} s"
-    minutes, rest = (whole // 60, whole % 60) if whole < 3600 else (round(seconds / 60), 0)
-    if minutes < 60:
-        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours:,} h {minutes} min" if minutes else f"{hours:,} h"
+    """A length of video as people say it: 6.5 s, 40 s, 2.1 min, 1.3 h."""
+    if seconds < 119.5:
+        return f"{max(seconds, 0.0):.{1 if seconds < 9.95 else 0}f}".removesuffix(".0") + " s"
+    minutes = round(seconds / 60, 1)
+    number, unit = (minutes, "min") if minutes < 60 else (seconds / 3600, "h")
+    return f"{number:,.1f}".removesuffix(".0") + f" {unit}"
 
 
 def counted_found(found: int, retracted: int, one: str = "span") -> str:

@@ -288,3 +288,32 @@ def test_the_page_fits_screens_of_any_width(run, open_page, width, tmp_path):
     ticks = f"{text.replace('svg text', 'h2 + .chart .tick')}.filter(r => r.width)"
     apart = f"{ticks}.every((r, i, all) => !i || r.left > all[i - 1].right)"
     assert evaluate(f"{ticks}.length >= 2 && {apart}") is True
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [400, 500, 1200])
+def test_no_onset_crosses_the_number_of_a_span(run, open_page, width, tmp_path):
+    onsets = (0.0, 0.2, 0.5, 0.9, 1.6)
+    run.queries[0].spans = [Span(i, 4.0 * i, 4.0 * i + 3, 4.0 * i + x, 0.9) for i, x in enumerate(onsets)]
+    write_report(run, tmp_path)
+    page = open_page(tmp_path / "report.html", width)
+    rectangles = "[...document.querySelectorAll('.plot {0}')].map(e => e.getBoundingClientRect())".format
+    assert page.evaluate(f"{rectangles('.id')}.filter(r => r.width).length") == len(onsets)
+    assert page.evaluate(f"{rectangles('.onset')}.length") == len(onsets)
+    crossed = "o.left < r.right && o.right > r.left && o.bottom > r.top"
+    crossings = f"{rectangles('.id')}.filter(r => {rectangles('.onset')}.some(o => {crossed})).length"
+    assert page.evaluate(crossings) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dark", [False, True])
+def test_every_text_can_be_told_from_what_is_behind_it(run, open_page, dark, tmp_path):
+    run.responder = "tiny"
+    run.queries[0].spans[1].said = None
+    write_report(run, tmp_path)
+    page = open_page(tmp_path / "report.html", 800, dark)
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == (
+        "rgb(16, 21, 27)" if dark else "rgb(246, 247, 249)"
+    )
+    contrast, text = page.faintest()
+    assert contrast >= 4.5, text
