@@ -98,10 +98,9 @@ class BagReader:
         """Time of the last image in s from the first one, by the log."""
         return self._timeline.seconds
 
-    @property
-    def step(self) -> float:
-        """The usual time between two images in s, by the log; at most 1."""
-        return self._timeline.step
+    def until(self, newest: float) -> float:
+        """When the recording is over, if its newest image is at `newest`; s from the first image."""
+        return self._timeline.until(newest)
 
     @property
     def topics(self) -> dict[str, str]:

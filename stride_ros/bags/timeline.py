@@ -40,10 +40,9 @@ class Timeline:
         """Time of the last image in s from the first one."""
         return float(self._times[-1]) / 1e9
 
-    @property
-    def step(self) -> float:
-        """The usual time between two images in s; at most 1, as long as one may stand for what is seen."""
-        return min(self._usual / 1e9, 1.0)
+    def until(self, newest: float) -> float:
+        """When the image at `newest` (s) is over, if it stays as long as one usually does, at most 1 s."""
+        return newest + min(self._usual / 1e9, 1.0)
 
     def part(self, start: float = 0.0, duration: float | None = None) -> tuple[int, int]:
         """The log times (ns) between which a part lies, in s from the first image; all without limits."""

@@ -30,9 +30,11 @@ class Recording(Protocol):
     def seconds(self) -> float:
         """Time of the last image in s from the first one."""
 
-    @property
-    def step(self) -> float:
-        """How long an image usually stays before the next one, s; at most 1."""
+    def until(self, newest: float) -> float:
+        """When the recording is over, if the newest image that was read is at `newest`; s from its first.
+
+        An image stays as long as one usually does, at most 1 s.
+        """
 
     @property
     def notes(self) -> Sequence[str]:

@@ -112,9 +112,10 @@ class Replaying:
 
     def _length(self) -> float:
         """Length of the part in s, whatever the rate at which frames were taken."""
+        begin = self._record.recorder.begin
         if self._duration is not None and self._start + self._duration < self.bag.seconds:
-            return self._start + self._duration - self._record.recorder.begin
-        return self._record.seconds(self._newest) + self.bag.step
+            return self._start + self._duration - begin
+        return self.bag.until(begin + self._record.seconds(self._newest)) - begin
 
     def _copy(self, message: BagMessage) -> None:
         if self._output is not None:
@@ -125,7 +126,7 @@ class Replaying:
             return
         if reason := self.intake.notes.unusable:
             raise SourceError(f"No image on {self.bag.image.topic} can be used: {reason}")
-        length = length_label(self.bag.seconds + self.bag.step)
+        length = length_label(self.bag.until(self.bag.seconds))
         raise SourceError(
             f"There is no image on {self.bag.image.topic} in the chosen part; change --start or --duration"
             f" (the recording is {length} long)." + "".join(f" {note}" for note in self.bag.notes)

@@ -45,10 +45,9 @@ class VideoRecording:
         """See `Recording`."""
         return self._reader.end
 
-    @property
-    def step(self) -> float:
-        """See `Recording`."""
-        return min(1.0 / self._reader.rate, MOST_STILL)
+    def until(self, newest: float) -> float:
+        """See `Recording`; not every picture is read."""
+        return max(newest, self._reader.end) + min(1.0 / self._reader.rate, MOST_STILL)
 
     @property
     def notes(self) -> Sequence[str]:
