@@ -54,7 +54,7 @@ def local_time(stamp: int) -> str:
         return f"{stamp / SECOND:.1f} s"
     here = moment.astimezone()
     offset = f"{here:%z}"
-    return f"{here:%Y-%m-%d %H:%M:%S} {f'{offset[:3]}:{offset[3:]}' if here.utcoffset() else 'UTC'}"
+    return f"{here:%Y-%m-%d %H:%M:%S} {f'{offset[:3]}:{offset[3:5]}' if here.utcoffset() else 'UTC'}"
 
 
 def iso_time(stamp: int | None) -> str | None:

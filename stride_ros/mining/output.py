@@ -115,7 +115,7 @@ class Output:
         errors = [(entry.origin, entry.problem) for entry in listed if entry is not None and entry.problem]
         done = [entry for entry in entries.values() if not entry.problem]
         events = self._reader.find(Search(limit=None)).events
-        queries = dict.fromkeys(event.query for event in events) or settings.queries
+        queries = dict.fromkeys([*settings.queries, *(event.query for event in events)])
         watched = "; ".join(one_line(query).rstrip(".") for query in queries)
         length = length_label(sum(entry.seconds for entry in done))
         lead = f"{self.summary} in {counted(len(done), 'recording')}, {length} of video."
