@@ -117,8 +117,13 @@ def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def _rows(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     head = "".join(f"<th>{shown(name)}</th>" for name in headings)
-    body = "".join("<tr>" + "".join(f"<td>{shown(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    body = "".join(f"<tr>{''.join(map(_cell, headings, row))}</tr>" for row in rows)
     return f"<tr>{head}</tr>{body}"
+
+
+def _cell(heading: str, text: str) -> str:
+    name = f' data-name="{shown(heading)}"' if heading else ""  # for screens without room for a table
+    return f"<td{name}>{shown(text)}</td>"
 
 
 def _card(item: Judged) -> str:
