@@ -460,3 +460,26 @@ def test_a_recording_without_ground_truth_has_none(model, write_images):
     result = replay(write_images(steady(20)), QUERY, model=model)
     assert truth(result) == {QUERY: []}
     assert "ground truth" not in result.run.source
+
+
+def test_damaged_and_unfinished_ground_truth_is_read_as_far_as_it_goes(model, tmp_path):
+    from stride_ros.bags import messages
+    from stride_ros.bags.storage import Channel
+    from stride_ros.bags.writer import START_STAMP, BagWriter
+
+    def span(number, state, start, end, query=QUERY):
+        begin, over = START_STAMP + round(start * 1e9), START_STAMP + round(end * 1e9)
+        usual = {"frame_id": "camera", "confidence": 1.0, "onset": begin}
+        return messages.span(number, state, query, start=begin, end=over, stamp=over, **usual)
+
+    with BagWriter(tmp_path / "bag") as bag:
+        for i in range(20):
+            stamp = START_STAMP + i * 10**9
+            bag.write("/cam", messages.image(np.full((48, 64, 3), 9 * i, np.uint8), stamp, "camera"), stamp)
+        bag.write("/front/ground_truth", span(1, 2, 2.0, 5.0), START_STAMP + 5 * 10**9)
+        channel = Channel(0, "/front/ground_truth", messages.SPAN, "cdr")
+        bag.copy(channel, b"\0\1\0\0cut", START_STAMP + 6 * 10**9)
+        bag.write("/front/ground_truth", span(2, 0, 15.5, 15.5), START_STAMP + 16 * 10**9)  # goes on
+    result = replay(tmp_path / "bag", QUERY.removesuffix("."), model=model)
+    assert truth(result) == {QUERY.removesuffix("."): [(2.0, 5.0, ""), (15.5, 20.0, "")]}
+    assert result.run.source["ground truth"] == "/front/ground_truth"
