@@ -70,7 +70,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         "--out",
         type=path_argument,
         default=Path("stride_demo"),
-        help="folder for the report (default stride_demo)",
+        help="folder for the report, in the place of an earlier one (default stride_demo)",
     )
     parser.add_argument("--no-report", action="store_true", help="only print; write events.json but no pages")
     parser.set_defaults(run=run)
