@@ -97,7 +97,7 @@ def _html(
             _date(event.start_ns),
             event.start_ns // 1_000_000,  # ms, which a browser's numbers hold exactly
             round(event.confidence, 4),
-            _STATES.get(event.state, ""),
+            _state(event),
             visible(event.sentence, _LONGEST) if event.sentence else "",
             named(event),
             printable(command(event) or ""),
@@ -149,6 +149,11 @@ def _json(value: object) -> str:
 
 def _date(stamp_ns: int) -> str:
     return "" if stamp_ns < _DATED else local_time(stamp_ns)
+
+
+def _state(event: Event) -> str:
+    """What there is to say of it beside its times, which tell whether it goes on."""
+    return "" if event.state == OPEN and event.end_ns is None else _STATES.get(event.state, "")
 
 
 def _bar(queries: Sequence[str], origins: Sequence[str]) -> str:

@@ -83,8 +83,8 @@ function tile(event) {
   }
   const box = add(card, "div");
   add(box, "span", "when", when(event));
-  if (event[SENTENCE]) add(box, "q", "", event[SENTENCE]).dir = "auto";
-  add(box, "p", "facts", data.queries[event[QUERY]]).dir = "auto";
+  add(box, "q", "", event[SENTENCE] || data.queries[event[QUERY]]).dir = "auto";
+  if (event[SENTENCE]) add(box, "p", "facts", data.queries[event[QUERY]]).dir = "auto";
   const where = add(box, "p", "facts where");
   add(where, "bdi", "", data.origins[event[ORIGIN]]);
   where.title = data.origins[event[ORIGIN]];

@@ -162,6 +162,7 @@ def test_the_state_of_an_event_is_said(open_page, tmp_path):
     events = [
         event(0, end_ns=None, state=OPEN),
         event(1, state=RETRACTED),
+        event(3, state=OPEN),
         replace(event(2), camera="front", sentence=""),
     ]
     page = open_page(gallery(tmp_path, events, lambda event: None), 800)
@@ -169,7 +170,11 @@ def test_the_state_of_an_event_is_said(open_page, tmp_path):
     assert "0:00.0, still going on" in texts
     assert "retracted as a false alarm" in texts
     assert "front · confidence" in texts
-    assert texts.count("no picture") == 3
+    assert texts.count("no picture") == 4
+    assert texts.count("not seen to end") == 1, "not of the one that goes on"
+    said = page.evaluate("[...document.querySelectorAll('#tiles q')].map(e => e.textContent)")
+    assert said[2] == QUERIES[0], "the query stands where nothing was said"
+    assert page.evaluate("tiles.children[2].querySelectorAll('.facts').length") == 2
 
 
 def test_an_event_of_a_robot_has_its_date_and_its_length(open_page, tmp_path):
