@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
@@ -22,6 +23,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
 from rclpy.signals import SignalHandlerOptions
 
+from stride_ros.demo.recorded import add_truth, is_of_world
 from stride_ros.errors import BackendError, SourceError
 from stride_ros.nodes.camera_node import CameraNode
 from stride_ros.nodes.ros_start import start_ros
@@ -61,10 +63,15 @@ class GraphSettings:
         """What the nodes print."""
         return self.out / "nodes.log"
 
+    @cached_property
+    def is_of_world(self) -> bool:
+        """Whether the source is the synthetic world, or a recording of it."""
+        return is_of_world(self.source, self.image_topic)
+
     @property
     def beyond_the_model(self) -> bool:
         """Whether the embedded checkpoint is shown something that it was not trained on."""
-        return self.model == EMBEDDED and self.source != "world"
+        return self.model == EMBEDDED and not self.is_of_world
 
 
 class Graph:
@@ -137,6 +144,8 @@ class Graph:
             "speed": settings.speed,
             "device": settings.device,
         }
+        if not world and settings.is_of_world:
+            add_truth(run, settings.source, settings.image_topic)
         run.notes += self._camera.notes
         run.notes += self.told
         if self._interrupted:

@@ -164,6 +164,27 @@ def test_a_video_file_is_played_to_its_end(tmp_path):
     assert document["source"]["seconds"] == pytest.approx(6, abs=1.5)
 
 
+def test_a_recording_of_the_world_has_its_ground_truth(world_bag, tmp_path):
+    from stride_ros.world import World
+
+    world = World(seed=0, seconds=40, size=(96, 64), fps=5)
+    query = world.events[0].query
+    process = start(
+        *("--source", world_bag, "--seconds", 8, "--speed", 4, "--no-responder", "--no-report"),
+        *("--out", tmp_path, "--query", query),
+    )
+    printed, errors = process.communicate(timeout=90)
+    assert process.returncode == 0, errors
+    assert "only knows the synthetic world" not in printed + errors
+    document = json.loads((tmp_path / "events.json").read_text())
+    length = document["source"]["seconds"]
+    assert [(item["start"], item["end"]) for item in document["queries"][0]["expected"]] == [
+        (pytest.approx(event.start, abs=1e-3), pytest.approx(min(event.end, length), abs=1e-3))
+        for event in world.events_for(query)
+        if event.start < length
+    ]
+
+
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
