@@ -162,8 +162,11 @@ def test_the_timeline_is_a_picture_with_the_spans(run, tmp_path):
     write_report(run, tmp_path)
     picture = cv2.imread(str(tmp_path / "timeline.png"))
     assert picture.shape[1] > 1000
-    teal = (np.abs(picture.astype(int) - (136, 148, 13)).sum(2) < 12).sum()  # #0d9488 in BGR
-    assert teal > 500
+    teal = np.abs(picture.astype(int) - (136, 148, 13)).sum(2) < 12  # #0d9488 in BGR
+    assert teal.sum() > 500
+    red = np.abs(picture.astype(int) - (60, 18, 190)).sum(2) < 60  # #be123c
+    assert red.sum() > 100
+    assert not red[teal.sum(1) > 100].any(), "an onset ends above the span, whose number stays readable"
 
 
 def test_a_folder_that_cannot_be_written_is_named(run, tmp_path):
