@@ -1,5 +1,5 @@
 #!/bin/bash
-# Source ROS 2, the workspace and the virtual environment, then become the command, so that it gets the signals.
+# Source ROS 2, the virtual environment and the workspace, then exec the command, so that it receives the signals.
 set -e
 source "/opt/ros/${ROS_DISTRO}/setup.bash"
 source /workspace/.venv/bin/activate

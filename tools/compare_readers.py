@@ -193,7 +193,7 @@ def cell(found: dict[str, Any]) -> str:
         return ""
     if "error" in found:
         return "no"
-    return f"{found['images']}" + (f" ({found['told']} told)" if found.get("told") else "")
+    return f"{found['images']}" + (f" ({found['told']} reported)" if found.get("told") else "")
 
 
 def is_less(row: dict[str, Any]) -> bool:

@@ -28,11 +28,12 @@ NODES = {
 APPLIES = {START: "fixed at start", CONFIGURE: "read at configure", LIVE: "live"}
 HEADER = """\
 # Every parameter of every node, with its default. Written by tools/write_parameters.py.
-# Copy this file, keep what you change, and pass it: ros2 launch stride_ros stride.launch.py params_file:=FILE
+# Copy this file, keep the lines that you change, and pass it:
+#   ros2 launch stride_ros stride.launch.py params_file:=FILE
 #
-# live: may be set at any time and applies at the next tick. read at configure: may be set while the node is
-# unconfigured. fixed at start: only here or on the command line.
-# Images are subscribed to as their publishers offer. What you set per topic wins, for example:
+# live: may be set at any time, and applies at the next tick. read at configure: may be set while the node is
+# unconfigured. fixed at start: can be set only here or on the command line.
+# The QoS of image subscriptions follows the publishers. You can override it per topic, for example:
 #   qos_overrides./camera/image_raw.subscription.reliability: best_effort
 """
 HEAD = "| parameter | default | allowed | applies | meaning |"
@@ -41,15 +42,15 @@ PAGE = """\
 
 <!-- Written by tools/write_parameters.py from the tables in stride_ros/parameters. -->
 
-All parameters of the four nodes. As a file to copy: [config/stride.yaml](../config/stride.yaml).
+All parameters of the four nodes; to copy them as a file: [config/stride.yaml](../config/stride.yaml).
 
-    ros2 launch stride_ros stride.launch.py params_file:=my_robot.yaml      # a launch argument wins over it
+    ros2 launch stride_ros stride.launch.py params_file:=my_robot.yaml      # launch arguments override it
     ros2 run stride_ros activation_node --ros-args -p model:=stride-tiny    # one value
     ros2 param set /stride/activation rate 2.0                              # while the node runs
     stride-ros replay my_bag --query "..." --params-file my_robot.yaml      # the same settings, offline
 
 The column *applies* says when a change takes effect: *live* parameters may be set at any time and apply at
-the next tick, *configure* ones are read when the node is configured, *start* ones when it starts.
+the next tick, *configure* parameters are read when the node is configured, *start* parameters when it starts.
 """
 
 

@@ -100,7 +100,7 @@ def main() -> None:
                 ways[name](image, float(now + second))
             cpu[name].append(1e3 * (clock.process_time() - begin) / options.seconds)
         now += options.seconds
-    print("| each second | CPU ms | by the engine |\n|---|---|---|")
+    print("| each second | CPU ms | relative to the engine |\n|---|---|---|")
     for name, times in cpu.items():
         ratios = [one / other for one, other in zip(times, cpu["the engine"], strict=True)]
         low, middle, high = np.percentile(ratios, (25, 50, 75))

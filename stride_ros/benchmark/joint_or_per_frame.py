@@ -178,7 +178,7 @@ def rows_of(name: str, results: list[dict[str, dict[str, Metrics]]]) -> dict[str
 
 
 def spread(values: list[float | None]) -> str:
-    """Mean, with the least and the largest value where there are several."""
+    """Mean, with the smallest and the largest value if there are several."""
     numbers = [float("nan") if value is None else value for value in values]
     mean = f"{np.mean(numbers):.2f}"
     return f"{mean} ({min(numbers):.2f} to {max(numbers):.2f})" if len(numbers) > 1 else mean
@@ -196,8 +196,8 @@ def page(rows: dict[str, list[dict[str, Metrics]]], options: argparse.Namespace)
     lines = [
         f"{options.clips} held-out clips of 60 s (seed {options.eval_seed}), {options.queries} queries "
         f"watched in each, {events} events. Mean over training seeds "
-        f"{', '.join(map(str, options.seeds))}, the least and the largest value behind it; rows without them "
-        f"are seed {options.seeds[0]} alone."
+        f"{', '.join(map(str, options.seeds))}, with the smallest and largest value in parentheses; "
+        f"rows without a range are seed {options.seeds[0]} alone."
     ]
     if setting.asked:
         asked = next(iter(rows.values()))[0]["asked"]["events"]

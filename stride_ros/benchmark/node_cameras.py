@@ -43,13 +43,13 @@ SCENES = 30  # pictures of each camera, which it shows over and over
 WARM_UP = 5.0  # s; the first decisions and images cost more
 COLUMNS = (
     "setup",
-    "CPU s",
-    "of a core",
+    "CPU time (s)",
+    "share of one core",
     "PSS (MB)",
     "RSS (MB)",
     "decisions",
     "median tick (ms)",
-    "other labels than alone",
+    "decisions that differ",
 )
 
 

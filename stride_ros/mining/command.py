@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from stride_ros.mining.pool import Pool
     from stride_ros.mining.settings import Settings
 
-_STREAMS, _STREAMS_ON_GPU = 4, 16  # recordings that a worker mines together
+_STREAMS, _STREAMS_OF_SMALL, _STREAMS_ON_GPU = 4, 8, 16  # recordings that a worker mines together
 _MOST_TOLD = 10  # recordings that cannot be used
 
 
@@ -59,7 +59,8 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         "--streams-per-worker",
         type=_whole,
         metavar="N",
-        help=f"recordings that a worker mines together (default {_STREAMS}, {_STREAMS_ON_GPU} with a GPU)",
+        help=f"recordings that a worker mines together (default {_STREAMS}, {_STREAMS_OF_SMALL} with a small"
+        f" model, {_STREAMS_ON_GPU} with a GPU)",
     )
     work.add_argument("--ray", metavar="ADDRESS", help="use this Ray cluster, for example auto or HOST:6379")
     work.add_argument(
@@ -104,14 +105,14 @@ def run(arguments: argparse.Namespace) -> int:
             progress.total = tally.total - tally.known
             progress.update(tally.mined + tally.failed + tally.running, _note(tally))
 
-        streams = arguments.streams_per_worker or (_STREAMS_ON_GPU if on_gpu else _STREAMS)
+        usual = _STREAMS_ON_GPU if on_gpu else _STREAMS_OF_SMALL if small else _STREAMS
         driver = Driver(
             recordings,
             settings,
             output,
             contents,
             make_pool,
-            streams=streams,
+            streams=arguments.streams_per_worker or usual,
             retry=arguments.retry,
             report=report,
         )

@@ -30,18 +30,18 @@ TABLE: Table = (
     ParameterSpec(
         "queries",
         (),
-        "Several things to watch for at once, instead of query; the frames are encoded once for all. A "
-        "message on the query topic replaces all of them by that query.",
+        "Several things to watch for at once, instead of query; each frame is encoded only once. A message "
+        "on the query topic replaces all of them.",
         LIVE,
     ),
     ParameterSpec(
         "model", DEFAULT_MODEL, "STRIDE checkpoint: a directory, a Hugging Face repository, or stride-tiny."
     ),
-    ParameterSpec("device", "auto", "Where the model runs: auto, cpu, cuda or cuda:N."),
+    ParameterSpec("device", "auto", "Device of the model: auto, cpu, cuda or cuda:N."),
     ParameterSpec(
         "dtype",
         "auto",
-        "Number type of the weights; auto is bfloat16 on a GPU and float32 on a CPU.",
+        "Data type of the weights; auto is bfloat16 on a GPU and float32 on a CPU.",
         choices=("auto", "float32", "bfloat16", "float16"),
     ),
     THREADS,
@@ -55,14 +55,14 @@ TABLE: Table = (
     ParameterSpec(
         "rate",
         1.0,
-        "Frames a second taken from the stream, by their stamps; trained at 1.",
+        "Sampling rate of the stream by stamps (Hz); the models are trained at 1.",
         LIVE,
         (0.1, 10.0),
     ),
     ParameterSpec(
         "image_timeout",
         5.0,
-        "Seconds without images before a warning names the reason; 0: never.",
+        "Seconds without images after which a warning gives the reason; 0: never.",
         LIVE,
         (0.0, 3600.0),
     ),
@@ -74,7 +74,7 @@ TABLE: Table = (
     ParameterSpec(
         "max_watches",
         32,
-        "Maximum number of watches that services and goals may add; each takes its share of memory and time.",
+        "Maximum number of watches that services and goals may add; each needs memory and time.",
         LIVE,
         (0, 1000),
     ),
@@ -95,21 +95,22 @@ TABLE: Table = (
     ParameterSpec(
         "memory_limit",
         0.0,
-        "Maximum memory (MB) of the keys, values and frames that are kept beside the model, for all watches "
+        "Maximum memory for keys, values and frames (MB), in addition to the model, for all watches "
         "together; watches that do not fit are refused. 0: no limit.",
         limits=(0.0, 1e7),
     ),
     ParameterSpec(
         "wait_for_responder",
         0.0,
-        "Seconds to wait for a responder before watching, so that it hears the first event; 0: do not wait.",
+        "Seconds to wait for a responder before watching, so that it receives the first event; 0: do not "
+        "wait.",
         limits=(0.0, 3600.0),
-        depends="60.0 where stride.launch.py or compose starts a responder too",
+        depends="60.0 if stride.launch.py or compose also starts a responder",
     ),
     ParameterSpec(
         "unmasking_steps",
         _DEFAULT.unmasking_steps,
-        "Denoising passes over the window for a fresh decision; fewer are faster, more are finer.",
+        "Number of denoising passes over the window for a new decision; fewer are faster, more are finer.",
         LIVE,
         (1, 256),
     ),
@@ -122,36 +123,37 @@ TABLE: Table = (
     ParameterSpec(
         "confidence_threshold",
         _THRESHOLD,
-        "With retention: a slot keeps its label while P differs from it by less than 1 minus this.",
+        "With retention: a slot keeps its label while P(active) differs from it by less than 1 minus this.",
         LIVE,
         (0.0, 1.0),
     ),
     ParameterSpec(
         "selection",
         _DEFAULT.selection,
-        "Slots to unmask in a step: topk takes the most confident ones, pool draws from twice as many.",
+        "Slots to unmask in a step: topk takes the most confident ones, pool samples from twice as many.",
         LIVE,
         choices=("topk", "pool"),
     ),
-    ParameterSpec("seed", _DEFAULT.seed, "Seed of the draw with selection pool.", LIVE, (0, 2**31 - 1)),
+    ParameterSpec("seed", _DEFAULT.seed, "Random seed for selection pool.", LIVE, (0, 2**31 - 1)),
     ParameterSpec(
         "span_mode",
         _DEFAULT.span_mode,
-        "From slots to a span: hull is first to last active slot, runs keeps separate events apart.",
+        "How slots form spans: hull is one span from the first to the last active slot, runs is one span for "
+        "each run of active slots.",
         LIVE,
         choices=("hull", "runs"),
     ),
     ParameterSpec(
         "max_gap",
         _DEFAULT.max_gap,
-        "With runs: active runs closer than this are one event (s).",
+        "With span_mode runs: active runs closer than this are one event (s).",
         LIVE,
         (0.0, 60.0),
     ),
     ParameterSpec(
         "margin_seconds",
         _DEFAULT.margin_seconds,
-        "A span is over when it ended this long before the newest frame (s).",
+        "A span is over once its end is this long before the newest frame (s).",
         LIVE,
         (0.0, 60.0),
     ),
@@ -173,7 +175,7 @@ TABLE: Table = (
     ParameterSpec(
         "max_triggers",
         _DEFAULT.max_triggers,
-        "Maximum number of repeated denoisings at one time.",
+        "Maximum number of further denoisings in one tick; one follows each completed span.",
         LIVE,
         (1, 1000),
     ),
@@ -186,14 +188,15 @@ TABLE: Table = (
     ParameterSpec(
         "drop_frames",
         0,
-        "Oldest frames to drop when the context is full, at most max_frames; 0: half of max_frames.",
+        "Number of oldest frames to drop when the context is full, up to max_frames; 0: half of max_frames.",
         limits=(0, 4096),
     ),
-    ParameterSpec("decide_every", _DEFAULT.decide_every, "Frames for each decision.", limits=(1, 256)),
+    ParameterSpec("decide_every", _DEFAULT.decide_every, "Number of frames per decision.", limits=(1, 256)),
     ParameterSpec(
         "odd_frame",
         _DEFAULT.odd_frame,
-        "A frame without its pair: repeat decides at once with it twice, wait decides with the next.",
+        "What to do with the first frame of a pair: repeat decides immediately and uses it twice, wait "
+        "decides when the second one arrives.",
         choices=("repeat", "wait"),
     ),
     ParameterSpec(
@@ -205,14 +208,14 @@ TABLE: Table = (
     ParameterSpec(
         "frame_max_tokens",
         _DEFAULT.frame_max_tokens,
-        "Maximum number of image tokens for each frame pair; fewer are faster and see less.",
+        "Maximum number of image tokens per frame pair; fewer are faster but show less detail.",
         limits=(1, 4096),
     ),
     ParameterSpec(
         "cuda_graphs",
         _DEFAULT.cuda_graphs,
-        "On a CUDA device, replay captured passes, which starts their kernels at once; checked, and turned "
-        "off with a warning if it fails. No effect on a CPU.",
+        "On a CUDA device, replay captured passes, which starts their kernels together; the replay is "
+        "checked, and turned off with a warning if it fails. No effect on a CPU.",
     ),
 )
 

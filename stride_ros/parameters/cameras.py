@@ -1,4 +1,4 @@
-"""Parameters of each of several cameras, such as `front.rate`, beside those that hold for all."""
+"""Parameters of single cameras, such as `front.rate`, which override those for all cameras."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _TAKEN = "activation"  # its image would come on the topic of the debug picture
 CAMERAS = ParameterSpec(
     "cameras",
     (),
-    "Names of several cameras, each with topics of its own: front has front/image and front/frames. Empty: "
-    "one camera without a name, on image.",
+    "Names of several cameras, each with its own topics: front has front/image and front/frames. Empty: one "
+    "unnamed camera, on image.",
     START,
 )
 
@@ -51,14 +51,14 @@ def camera_parameters(names: Sequence[str]) -> Table:
             ParameterSpec(
                 f"{name}.image_transport",
                 "",
-                f"Subscribe to {name}/image (raw) or to {name}/image/compressed (compressed); empty: as "
-                "image_transport says.",
+                f"Subscribe to {name}/image (raw) or to {name}/image/compressed (compressed); empty: the "
+                "value of image_transport.",
                 choices=("", "raw", "compressed"),
             ),
             ParameterSpec(
                 f"{name}.rate",
                 0.0,
-                f"Frames a second taken from {name}; 0: as rate says.",
+                f"Sampling rate of {name} by stamps (Hz); 0: the value of rate.",
                 LIVE,
                 (0.0, 10.0),
             ),

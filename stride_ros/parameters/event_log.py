@@ -11,26 +11,26 @@ TABLE: Table = (
     ParameterSpec(
         "file",
         "",
-        "File that the events are kept in, on a local disk; empty: events.db in $ROS_HOME/stride_ros.",
+        "File for the events, on a local disk; empty: events.db in $ROS_HOME/stride_ros.",
         START,
     ),
-    ParameterSpec("robot", "robot", "Name of the robot that the events are filed under.", START),
+    ParameterSpec("robot", "robot", "Name of the robot to store with the events.", START),
     replace(
         CAMERAS,
-        description="Names of several cameras, as in the activation node: an event on front has a picture "
-        "from front/frames. Empty: one camera without a name, on frames.",
+        description="Names of several cameras, as in the activation node: an event on front gets its picture "
+        "from front/frames. Empty: one unnamed camera, on frames.",
     ),
     ParameterSpec(
         "keep_days",
         90.0,
-        "Days until an event is removed, from when it was written; 0: never.",
+        "Days after writing until an event is deleted; 0: never.",
         limits=(0.0, 36500.0),
     ),
     ParameterSpec(
         "keep_megabytes",
         1000,
-        "Room that the log may take on the disk (MB): beyond it the oldest pictures go, then events; "
-        "at least 16, 0: no limit.",
+        "Maximum size on disk (MB), at least 16; above it, the oldest pictures are deleted, then the oldest "
+        "events. 0: no limit.",
         limits=(0, 10_000_000),
     ),
     ParameterSpec(
@@ -39,8 +39,7 @@ TABLE: Table = (
     ParameterSpec(
         "map_frame",
         "map",
-        "Frame of tf that the robot's pose at an onset is kept in, where tf2_ros is installed; empty: no "
-        "pose.",
+        "tf frame for the robot's pose at an onset, which is stored if tf2_ros is installed; empty: no pose.",
     ),
-    ParameterSpec("robot_frame", "base_link", "Frame of tf that is the robot."),
+    ParameterSpec("robot_frame", "base_link", "tf frame of the robot."),
 )

@@ -17,13 +17,14 @@ _BACKEND = BackendConfig()
 _CAMERAS = replace(
     CAMERAS,
     description="Names of several cameras, as in the activation node: an event on front is answered from "
-    "front/frames. Empty: one camera without a name, on frames.",
+    "front/frames. Empty: one unnamed camera, on frames.",
 )
 TABLE: Table = (
     ParameterSpec(
         "backend",
         _BACKEND.kind,
-        "What answers: huggingface is a model on this machine, openai a server with the OpenAI protocol.",
+        "Backend for answers: huggingface is a model on this machine, openai a server with the OpenAI "
+        "protocol.",
         choices=tuple(BACKENDS),
     ),
     ParameterSpec(
@@ -32,12 +33,12 @@ TABLE: Table = (
         "Image-text model: a directory, a Hugging Face repository, or its name on the server.",
     ),
     ParameterSpec(
-        "device", _BACKEND.device, "Where the model runs: auto, cpu, cuda, cuda:N, or balanced over all GPUs."
+        "device", _BACKEND.device, "Device of the model: auto, cpu, cuda, cuda:N, or balanced over all GPUs."
     ),
     ParameterSpec(
         "dtype",
         _BACKEND.dtype,
-        "Number type of the weights; auto is bfloat16 on a GPU and float32 on a CPU.",
+        "Data type of the weights; auto is bfloat16 on a GPU and float32 on a CPU.",
         choices=DTYPES,
     ),
     THREADS,
@@ -47,12 +48,12 @@ TABLE: Table = (
     ParameterSpec(
         "quantization",
         _BACKEND.quantization,
-        "Weights in 8 or 4 bits; needs bitsandbytes and a GPU.",
+        "Quantise the weights to 8 or 4 bits; needs bitsandbytes and a GPU.",
         choices=QUANTIZATIONS,
     ),
     _CAMERAS,
     # Fixed, since together they say which secret of the environment goes to which server.
-    ParameterSpec("base_url", _BACKEND.base_url, "With openai: address of the server.", START),
+    ParameterSpec("base_url", _BACKEND.base_url, "With openai: base URL of the server.", START),
     ParameterSpec(
         "api_key_env",
         _BACKEND.api_key_env,
@@ -66,7 +67,7 @@ TABLE: Table = (
         limits=(32, 4096),
     ),
     ParameterSpec(
-        "jpeg_quality", _BACKEND.jpeg_quality, "With openai: quality of the frames.", limits=(1, 100)
+        "jpeg_quality", _BACKEND.jpeg_quality, "With openai: JPEG quality of the frames.", limits=(1, 100)
     ),
     ParameterSpec(
         "connect_timeout",
@@ -77,13 +78,13 @@ TABLE: Table = (
     ParameterSpec(
         "read_timeout",
         _BACKEND.read_timeout,
-        "With openai: seconds to wait for the first text of an answer, and for each further piece of it.",
+        "With openai: seconds to wait for the first text of an answer, and for each further piece.",
         limits=(0.1, 3600.0),
     ),
     ParameterSpec(
         "answer_timeout",
         _BACKEND.answer_timeout,
-        "With openai: total seconds that each attempt to get an answer may take; 0: twice read_timeout.",
+        "With openai: total seconds allowed for each attempt at an answer; 0: twice read_timeout.",
         limits=(0.0, 7200.0),
     ),
     ParameterSpec(
@@ -95,7 +96,7 @@ TABLE: Table = (
     ParameterSpec(
         "warm_up",
         True,
-        "At configure, answer one black frame or query the server, so that the first answer is fast.",
+        "At configure, answer about one black frame or query the server, so that the first answer is fast.",
     ),
     ParameterSpec(
         "max_new_tokens", _BACKEND.max_new_tokens, "Maximum length of an answer (tokens).", limits=(1, 4096)
@@ -103,13 +104,13 @@ TABLE: Table = (
     ParameterSpec(
         "temperature",
         _BACKEND.temperature,
-        "Sampling temperature; 0 always takes the most likely word, -1 leaves it to the model's settings.",
+        "Sampling temperature; 0 always takes the most likely token, -1 uses the model's own settings.",
         limits=(-1.0, 2.0),
     ),
     ParameterSpec(
         "frame_max_tokens",
         _BACKEND.frame_max_tokens,
-        "Maximum number of tokens for each frame, for models that let it vary (Qwen3-VL).",
+        "Maximum number of tokens per frame, for models in which it can vary (Qwen3-VL).",
         limits=(1, 4096),
     ),
     ParameterSpec(
@@ -125,40 +126,41 @@ TABLE: Table = (
     ParameterSpec(
         "pre_seconds",
         _DEFAULT.pre_seconds,
-        "Seconds before the event to show to the model as well.",
+        "Seconds before the event that are also shown to the model.",
         LIVE,
         (0.0, 60.0),
     ),
     ParameterSpec(
         "max_frames",
         _DEFAULT.max_frames,
-        "Maximum number of frames shown, evenly spread with the newest kept.",
+        "Maximum number of frames shown to the model, evenly spread and including the newest.",
         LIVE,
         (1, 512),
     ),
     ParameterSpec(
-        "cache_seconds", _DEFAULT.cache_seconds, "Seconds of frames to remember.", limits=(1.0, 3600.0)
+        "cache_seconds", _DEFAULT.cache_seconds, "Seconds for which frames are kept.", limits=(1.0, 3600.0)
     ),
     ParameterSpec(
-        "cache_frames", _DEFAULT.cache_frames, "Maximum number of frames to remember.", limits=(1, 4096)
+        "cache_frames", _DEFAULT.cache_frames, "Maximum number of frames to keep.", limits=(1, 4096)
     ),
     ParameterSpec(
         "cache_size",
         _DEFAULT.cache_size,
-        "Maximum length of a remembered frame's longer side (px); larger frames are scaled down to save "
-        "memory.",
+        "Maximum length of a kept frame's longer side (px); larger frames are scaled down to save memory.",
         limits=(32, 8192),
     ),
     ParameterSpec(
         "respond_on",
         _DEFAULT.respond_on,
-        "When to speak: as an event begins, when it is over, or both (the final text then comes at the end).",
+        "When to answer: when an event begins, when it is over, or both (the final text then comes at the "
+        "end).",
         choices=MOMENTS,
     ),
     ParameterSpec(
         "busy_policy",
         _DEFAULT.busy_policy,
-        "A new event during an answer: queue waits, latest replaces what waits, interrupt also the answer.",
+        "What a new event does during an answer: queue waits, latest replaces waiting events, interrupt also "
+        "stops the answer.",
         choices=POLICIES,
     ),
     ParameterSpec(
@@ -197,12 +199,12 @@ TABLE: Table = (
     ParameterSpec(
         "remember",
         True,
-        "Keep in $ROS_HOME/stride_ros which events were answered, so that a restarted node repeats none.",
+        "Record answered events in $ROS_HOME/stride_ros, so that a restarted node does not repeat any.",
     ),
     ParameterSpec(
         "partial_rate",
         _DEFAULT.partial_rate,
-        "Maximum rate of partial texts while the model speaks (Hz).",
+        "Maximum rate of partial texts during an answer (Hz).",
         limits=(0.1, 5.0),
     ),
 )

@@ -97,8 +97,8 @@ def default_of(table: Table, name: str) -> Value:
 THREADS = ParameterSpec(
     "threads",
     AUTO,
-    "CPU threads of the model; 0: what OMP_NUM_THREADS says, else 1 for a small model or one on a GPU, and "
-    "all cores but one for a large one.",
+    "Number of CPU threads of the model; 0: the value of OMP_NUM_THREADS if set, otherwise 1 for a small "
+    "model or one on a GPU, and all cores but one for a large one.",
     limits=(AUTO, MAX_THREADS),
 )
 

@@ -79,9 +79,9 @@ def test_every_cell_says_something(row: Row) -> None:
     [
         "publish images",
         "set parameters",
-        "own the server",
+        "control the server",
         "write to `ROS_HOME`",
-        "own the model's directory",
+        "control the model's directory",
     ],
 )
 def test_every_right_has_a_row(right: str) -> None:

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 
 pytest.importorskip("torch")
@@ -19,7 +20,10 @@ from stride_ros.action import WaitForEvent
 from stride_ros.msg import ActivationSpan, Commentary, Watch, WatchSpec
 from stride_ros.srv import AddWatch, RemoveWatch
 
+from stride_ros.activation.config import ActivationConfig
 from stride_ros.activation.identity import span_number
+from stride_ros.activation.model import ActivationModel
+from stride_ros.activation.session import ActivationSession
 from stride_ros.nodes.messages import to_nanoseconds, to_time
 from stride_ros.nodes.qos import COMMENTARY_KEPT_QOS
 
@@ -89,6 +93,41 @@ def test_a_new_watch_looks_back_when_it_has_caught_up(mission: Any) -> None:
     assert (status, result.span.query) == (SUCCEEDED, THAT)
     assert to_nanoseconds(result.span.start) <= ORIGIN + 13 * SECOND, "it began before it was asked for"
     mission.only_query()
+
+
+def test_a_goal_is_canceled_while_its_watch_catches_up(make_mission: Callable[..., Any]) -> None:
+    mission = make_mission(max_frames=256).start()
+    mission.play(200)
+    stages = []
+    for frames in range(5):
+        never = {"min_active_seconds": 12.0, "min_confidence": 1.0}
+        watch = {"query": f"Tell me when {frames} of them come.", "look_back": Duration(sec=60), **never}
+        goals = [mission.goal(watch) for _ in range(2)]
+        (id,) = mission.seen(lambda w: len(w) == 2, "one watch for both").keys() - {"query"}
+        mission.play(frames)
+        for goal in goals:
+            mission.graph.wait(lambda g=goal, n=frames: len(g.feedback) >= n, "its feedback")
+        stages += [feedback.state for feedback in goals[0].feedback]
+        goals[0].cancel()
+        assert goals[0].end()[0] == CANCELED
+        mission.play(1)
+        assert id in mission.seen(lambda w: len(w) == 2, "the watch of the other goal")
+        assert not goals[1].is_over
+        goals[1].cancel()
+        assert goals[1].end()[0] == CANCELED
+        mission.only_query()
+        mission.play(1)
+        assert mission.windows[-1].watch == "query"
+    assert FEEDBACK.CATCHING_UP in stages, "some were canceled before the watch had caught up"
+    session = ActivationSession(
+        ActivationModel.load(mission.node.parameters["model"]),
+        mission.node.parameters["query"],
+        ActivationConfig(max_frames=256, unmasking_steps=4),
+    )
+    frames = (np.full((48, 64, 3), 37 * number % 256, np.uint8) for number in range(mission.sent))
+    labels = [list(session.push(frame, float(number)).labels) for number, frame in enumerate(frames)]
+    decided = [list(window.labels) for window in mission.windows if window.watch == "query"]
+    assert decided == labels, "the other watch was not disturbed"
 
 
 def test_goals_share_a_watch_that_goes_with_the_last_of_them(mission: Any) -> None:
