@@ -48,12 +48,15 @@ def _cell(character: str) -> int:
 def wrapped(text: str, width: int, hang: int = 0, *, tear: bool = False) -> list[str]:
     """The text in lines of at most `width` columns, broken at spaces or beside wide characters.
 
-    What goes on in a further line is indented by `hang`, at most a third of the width. A word that is
-    longer than a line, such as a path, stays whole and can be copied, unless told to `tear`.
+    What goes on in a further line is indented by `hang`, at most a third of the width, and so is a text that
+    begins with `hang` spaces. A word that is longer than a line, such as a path, stays whole and can be
+    copied, unless told to `tear`.
     """
-    hang = min(hang, width // 3)
+    asked, hang = hang, min(hang, width // 3)
     lines: list[str] = []
     for paragraph in text.split("\n"):
+        if asked > hang and paragraph.startswith(" " * asked):
+            paragraph = paragraph[asked - hang :]
         line = gap = ""
         for piece in _pieces(paragraph, width - hang if tear else 0):
             if piece.isspace():

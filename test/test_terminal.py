@@ -56,6 +56,12 @@ def test_nouns_that_do_not_end_with_s_have_their_own_plural():
     assert plural(2, "query", "queries") == "queries"
 
 
+def test_a_line_that_begins_where_others_hang_does_so_on_a_narrow_terminal_too():
+    lines = wrapped(" " * 20 + "a place that is far away", 30, hang=20)
+    assert [len(line) - len(line.lstrip()) for line in lines] == [10] * len(lines)
+    assert wrapped(" " * 20 + "a place", 90, hang=20) == [" " * 20 + "a place"]
+
+
 def test_long_lines_break_at_spaces_and_hang():
     text = "0:06.0  says   " + "a red ball rolls over the table " * 5
     lines = wrapped(text.rstrip(), 60, 15)

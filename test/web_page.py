@@ -28,6 +28,29 @@ _ARGUMENTS = (
 )
 
 
+# The least contrast (WCAG 2) of a text with what is behind it, and the text; below 4.5 is hard to read.
+_FAINTEST = """(() => {
+  const parts = text => text.match(/[0-9.]+/g).map(Number);
+  const light = ([r, g, b]) => [r, g, b].map(c => c / 255)
+    .map(c => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
+  const behind = element => {
+    for (let at = element; at; at = at.parentElement) {
+      const colour = parts(getComputedStyle(at).backgroundColor);
+      if (colour.length < 4 || colour[3] === 1) return colour;
+    }
+    return [255, 255, 255];
+  };
+  const found = [...document.querySelectorAll("main *")].filter(e => e.getClientRects().length &&
+    [...e.childNodes].some(n => n.nodeType === 3 && n.data.trim()) && !e.matches("option, .id")).map(e => {
+    const style = getComputedStyle(e);
+    const a = light(parts(e instanceof SVGElement ? style.fill : style.color)), b = light(behind(e));
+    return [(Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05), e.textContent.slice(0, 40)];
+  });
+  return found.sort((a, b) => a[0] - b[0])[0];
+})()"""
+
+
 class WebPage:
     """A page that is open."""
 
@@ -37,6 +60,11 @@ class WebPage:
     def evaluate(self, script: str) -> Any:
         """What an expression is on the page."""
         return self._run(f"return {script}")
+
+    def faintest(self) -> tuple[float, str]:
+        """The text that is the hardest to tell from what is behind it, with its contrast first."""
+        contrast, text = self.evaluate(_FAINTEST)
+        return contrast, text
 
     def await_true(self, condition: str) -> None:
         """Wait until an expression is true, checked whenever the page is drawn."""
@@ -82,16 +110,19 @@ def chromedriver() -> Iterator[Callable[..., Any]]:
 
 @pytest.fixture
 def open_page(chromedriver: Callable[..., Any], tmp_path: Path) -> Iterator[Callable[..., WebPage]]:
-    """Opens a file in a window of this width and 800 px of height: `open_page(path, width)`."""
+    """Opens a file in a window of this width and 800 px of height: `open_page(path, width, dark=False)`."""
     sessions: list[str] = []
 
-    def opened(path: Path, width: int) -> WebPage:
+    def opened(path: Path, width: int, dark: bool = False) -> WebPage:
         profile = f"--user-data-dir={tmp_path / f'profile_{len(sessions)}'}"
         options = {"goog:chromeOptions": {"args": [*_ARGUMENTS, profile]}}
         answer = chromedriver("POST", "/session", {"capabilities": {"alwaysMatch": options}})
         sessions.append(f"/session/{answer['sessionId']}")
         size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 700}
         order = {"cmd": "Emulation.setDeviceMetricsOverride", "params": size}
+        chromedriver("POST", f"{sessions[-1]}/goog/cdp/execute", order)
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        order = {"cmd": "Emulation.setEmulatedMedia", "params": {"features": [scheme]}}
         chromedriver("POST", f"{sessions[-1]}/goog/cdp/execute", order)
         chromedriver("POST", f"{sessions[-1]}/timeouts", {"script": 60_000})
         chromedriver("POST", f"{sessions[-1]}/url", {"url": path.as_uri()})

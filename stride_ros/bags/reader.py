@@ -98,6 +98,10 @@ class BagReader:
         """Time of the last image in s from the first one, by the log."""
         return self._timeline.seconds
 
+    def until(self, newest: float) -> float:
+        """When the recording is over, if its newest image is at `newest`; s from the first image."""
+        return self._timeline.until(newest)
+
     @property
     def topics(self) -> dict[str, str]:
         """Types by topic."""

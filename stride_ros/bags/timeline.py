@@ -21,6 +21,7 @@ class Timeline:
         steps = np.diff(self._log_times.astype(np.float64))
         sane = (steps >= 0) & (steps <= LONGEST_PAUSE)
         usual = float(np.median(steps[sane])) if sane.any() else float(NANOSECONDS)
+        self._usual = usual
         exact = np.where(sane, np.diff(self._log_times), round(usual))  # no pause: it counts as a usual one
         self._times = np.concatenate([np.zeros(1, np.int64), np.cumsum(exact, dtype=np.int64)])
 
@@ -38,6 +39,10 @@ class Timeline:
     def seconds(self) -> float:
         """Time of the last image in s from the first one."""
         return float(self._times[-1]) / 1e9
+
+    def until(self, newest: float) -> float:
+        """When the image at `newest` (s) is over, if it stays as long as one usually does, at most 1 s."""
+        return newest + min(self._usual / 1e9, 1.0)
 
     def part(self, start: float = 0.0, duration: float | None = None) -> tuple[int, int]:
         """The log times (ns) between which a part lies, in s from the first image; all without limits."""

@@ -53,7 +53,7 @@ def _draw_ticks(figure: Figure, left: Axes, right: Axes, report: dict[str, Any])
         title="Engine, tick by tick",
     )
     if report["shifts"]:
-        left.legend(frameon=False, loc="lower right")
+        left.legend(loc="lower right", framealpha=1, edgecolor="none")  # over the lines of the shifts
     names = ["engine", *(["rebuild"] if "speedup_vs_rebuild" in report else [])]
     for row, name in enumerate(names):
         prefix = "" if name == "engine" else f"{name}_"

@@ -11,10 +11,11 @@ import argparse
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from stride_ros.errors import ConfigError
 from stride_ros.parameters.activation import DEFAULT_QUERY
@@ -23,6 +24,9 @@ from stride_ros.qwen3_vl.checkpoint import EMBEDDED
 from stride_ros.sources.bag_command import add_image_topic
 from stride_ros.user_files.output import make_folder
 from stride_ros.user_files.paths import path_argument
+
+if TYPE_CHECKING:
+    from stride_ros.runs.record import Run
 
 DEFAULT_MODEL = EMBEDDED
 DEFAULT_WORLD_SECONDS = 60.0
@@ -66,7 +70,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         "--out",
         type=path_argument,
         default=Path("stride_demo"),
-        help="folder for the report (default stride_demo)",
+        help="folder for the report, in the place of an earlier one (default stride_demo)",
     )
     parser.add_argument("--no-report", action="store_true", help="only print; write events.json but no pages")
     parser.set_defaults(run=run)
@@ -89,12 +93,12 @@ def run(arguments: argparse.Namespace) -> int:
         responder_model=None if arguments.no_responder else arguments.responder_model or arguments.model,
         device=arguments.device,
         threads=arguments.threads,
-        log=arguments.out / "nodes.log",
+        out=arguments.out,
     )
     signal.signal(signal.SIGTERM, _interrupt)
     with Graph(settings) as graph:
         graph.play()
-    _write(graph.result(), arguments)
+    _write(graph.result(), graph.told, arguments)
     return 0
 
 
@@ -151,27 +155,21 @@ def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def _write(run: Any, arguments: argparse.Namespace) -> None:
+def _write(run: Run, told: Sequence[str], arguments: argparse.Namespace) -> None:
+    from stride_ros.demo.graph import RECORD
     from stride_ros.terminal import Style, say, tell_notes
-    from stride_ros.text.wording import counted, escaped, plural
+    from stride_ros.text.wording import counted, escaped, length_label
 
     style = Style(sys.stdout)
     out = arguments.out
-    run.write_json(out / "events.json", latencies=True)
+    run.write_json(out / RECORD, latencies=True)
     if not arguments.no_report:
         from stride_ros.runs.report import write_report
 
         write_report(run, out)
-    tell_notes(run.notes)
-    spans = [span for _, span in run.spans()]
-    said = sum(span.said is not None and span.said.status == "ok" for span in spans)
+    tell_notes(note for note in run.notes if note not in told)
+    said = sum(span.said is not None and span.said.status == "ok" for _, span in run.spans())
     sentences = "" if arguments.no_responder else f", {counted(said, 'sentence')}"
-    retracted = sum(span.state == "retracted" for span in spans)
-    note = (
-        f" ({retracted} retracted as {plural(retracted, 'a false alarm', 'false alarms')})"
-        if retracted
-        else ""
-    )
-    say(f"\n{counted(len(spans), 'span')}{sentences} in {run.seconds:.0f} s of video{note}.")
-    report = escaped(str(out / ("events.json" if arguments.no_report else "report.html")))
+    say(f"\n{run.summary}{sentences} in {length_label(run.seconds)} of video.")
+    report = escaped(str(out / (RECORD if arguments.no_report else "report.html")))
     say(f"Report: {style(report, 'bold')}")

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
@@ -22,16 +23,18 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
 from rclpy.signals import SignalHandlerOptions
 
+from stride_ros.demo.recorded import add_truth, is_of_world
 from stride_ros.errors import BackendError, SourceError
 from stride_ros.nodes.camera_node import CameraNode
 from stride_ros.nodes.ros_start import start_ros
 from stride_ros.nodes.run_listener import TOLD, Listener
 from stride_ros.qwen3_vl.checkpoint import BEYOND_EMBEDDED, EMBEDDED
 from stride_ros.runs.record import Expected, Run
-from stride_ros.terminal import Progress, Style, one_line, say
+from stride_ros.terminal import Progress, Style, one_line, say, tell_notes
 from stride_ros.text import topics
-from stride_ros.text.wording import counted, escaped, plural
+from stride_ros.text.wording import counted, escaped, length_label, plural
 
+RECORD = "events.json"  # of the run, in the folder of the report
 NAMESPACE = f"/{topics.NAMESPACE}"
 CAMERA_RATE = 5.0  # Hz of the scene's time; the activation node takes one frame a second of it
 _START_LIMIT = 600.0  # s for the models to load; a first download may take long
@@ -53,12 +56,22 @@ class GraphSettings:
     responder_model: str | None
     device: str
     threads: int
-    log: Path
+    out: Path
+
+    @property
+    def log(self) -> Path:
+        """What the nodes print."""
+        return self.out / "nodes.log"
+
+    @cached_property
+    def is_of_world(self) -> bool:
+        """Whether the source is the synthetic world, or a recording of it."""
+        return is_of_world(self.source, self.image_topic)
 
     @property
     def beyond_the_model(self) -> bool:
         """Whether the embedded checkpoint is shown something that it was not trained on."""
-        return self.model == EMBEDDED and self.source != "world"
+        return self.model == EMBEDDED and not self.is_of_world
 
 
 class Graph:
@@ -69,6 +82,7 @@ class Graph:
         self._style = Style(sys.stdout)
         self._progress: Progress | None = None
         self._interrupted = False
+        self.told = [BEYOND_EMBEDDED] if settings.beyond_the_model else []  # notes that were printed at once
 
     def __enter__(self) -> Graph:
         self._announce()
@@ -117,7 +131,9 @@ class Graph:
         """What was heard, ready for the report."""
         settings = self._settings
         world = settings.source == "world"
-        run = self._listener.result("the synthetic world" if world else Path(settings.source).name)
+        # Of what was stopped by hand, only what was decided on counts.
+        length = 0.0 if self._interrupted else self._camera.length
+        run = self._listener.result("the synthetic world" if world else Path(settings.source).name, length)
         run.responder = settings.responder_model or ""
         if world:
             run.source = {"seed": settings.seed}
@@ -128,11 +144,12 @@ class Graph:
             "speed": settings.speed,
             "device": settings.device,
         }
+        if not world and settings.is_of_world:
+            add_truth(run, settings.source, settings.image_topic)
         run.notes += self._camera.notes
-        if settings.beyond_the_model:
-            run.notes.append(BEYOND_EMBEDDED)
+        run.notes += self.told
         if self._interrupted:
-            run.notes.append(f"The run was stopped by hand after {run.seconds:.0f} s.")
+            run.notes.append(f"The run was stopped by hand after {length_label(run.seconds)}.")
         missed = self._listener.duration() + 1 - self._listener.decisions
         if missed > 0.1 * self._listener.duration():
             were = plural(round(missed), "was", "were")
@@ -165,7 +182,7 @@ class Graph:
     def _announce(self) -> None:
         settings, style = self._settings, self._style
         what = f"the synthetic world, seed {settings.seed}" if settings.source == "world" else settings.source
-        length = f", {settings.seconds:g} s" if settings.seconds else ""
+        length = f", {length_label(settings.seconds)}" if settings.seconds else ""
         say(
             f"{style('stride_ros demo', 'bold')}  {escaped(what)}{length} at {settings.speed:g}x real time",
             hang=2,
@@ -174,8 +191,10 @@ class Graph:
             say(f"  {'' if number else 'asked':5}   {style(one_line(query), 'cyan')}", hang=10)
         says = f"{settings.responder_model} says what" if settings.responder_model else "no responder"
         say(f"  models  {escaped(f'{settings.model} decides when; {says}')}", hang=10)
-        if settings.beyond_the_model:
-            say(f"  {BEYOND_EMBEDDED}", "yellow", hang=2)
+        if (settings.out / RECORD).exists():
+            earlier = f"{settings.out}, in the place of an earlier one (--out DIR keeps both)"
+            say(f"  report  {escaped(earlier)}", hang=10)
+        tell_notes(self.told)
         say("")
 
     def _start_camera(self) -> CameraNode:

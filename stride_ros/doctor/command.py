@@ -188,17 +188,16 @@ def _print(document: dict[str, Any], plan: Plan) -> None:
         say(f"  {library['name']:<10} {have}, wanted {library['wanted']}", "yellow", hang=13)
     if about["libraries"] and not wrong:
         say(f"  libraries  all {len(about['libraries'])} within their ranges", hang=13)
-    where = (
-        f"a {'CPU' if about['device'] == 'cpu' else 'GPU'}, planned for"
-        if about["planned"]
-        else about["device"]
-    )
-    say(f"  device     {where}: {_size(sizes['memory'])}, {_size(sizes['free'])} of it free", hang=13)
+    unit = "CPU" if about["device"] == "cpu" else "GPU"
+    have = f"{_size(sizes['free'])} of {_size(sizes['memory'])} free"
+    where = f"planned for a {unit} with {_size(sizes['memory'])}" if about["planned"] else f"{unit}, {have}"
+    say(f"  device     {where}", hang=13)
     say("")
     say(style("Memory at its peak", "bold"))
     cameras = f"{counted(plan.cameras, 'camera')} of {plan.size[1]}x{plan.size[0]}"
     queries = counted(plan.queries, "query", "queries")
-    watched = f"{cameras}, {queries} each, {counted(plan.config.max_frames, 'frame')} in context"
+    each = " each" if plan.cameras > 1 else ""
+    watched = f"{cameras}, {queries}{each}, {counted(plan.config.max_frames, 'frame')} in context"
     stages = (("activation", watched, plan.model), ("responder", "the longest answer", plan.responder))
     for name, what, model in stages:
         stage = sizes[name]
@@ -208,12 +207,12 @@ def _print(document: dict[str, Any], plan: Plan) -> None:
         say(f"  {_size(stage['state']):>9}  {name}: {what}", hang=13)
         say(f"  {_size(stage['working']):>9}  {name}: working memory (estimate)", hang=13)
     say(f"  {_size(sizes['runtime']):>9}  libraries (estimate)", hang=13)
-    say(f"  {_size(sizes['needed']):>9}  together, of {_size(sizes['free'])}", "bold", hang=13)
+    say(f"  {_size(sizes['needed']):>9}  together", "bold", hang=13)
     say("")
     if document["fits"]:
-        say("It fits.", "green")
+        say(f"It fits. {_size(sizes['free'] - sizes['needed'])} are left.", "green")
         return
-    say(f"It does not fit: {_size(sizes['needed'] - sizes['free'])} too much.", "red")
+    say(f"It does not fit. {_size(sizes['needed'] - sizes['free'])} are missing.", "red")
     for settings in document["settings"]:
         say(f"  It fits with {', '.join(f'{name} {value}' for name, value in settings.items())}.", hang=2)
     if any(settings.get("responder") == "none" for settings in document["settings"]):

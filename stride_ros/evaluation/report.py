@@ -123,7 +123,8 @@ def draw(file: Path, rows: Mapping[str, Row]) -> None:
     axes.set_xlim(0, 1)
     axes.grid(axis="x", alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(loc="lower right", fontsize=8)
+    axes.set_xlabel("1 is best")
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, frameon=False, fontsize=8)
     with whole_file(file) as picture:
         figure.savefig(picture, dpi=110)
     pyplot.close(figure)

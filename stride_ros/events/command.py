@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stride_ros.errors import ConfigError
 from stride_ros.terminal import Style, one_line, say, tell_notes
-from stride_ros.text.wording import counted, escaped
+from stride_ros.text.wording import counted, counted_found, escaped
 from stride_ros.user_files.paths import path_argument
 
 if TYPE_CHECKING:
-    from stride_ros.events.record import Event
-    from stride_ros.events.search import EventReader, Found
+    from stride_ros.events.search import EventReader, Found, Search
 
 _LIMIT = 20
 
@@ -26,7 +26,8 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         help="find events that were kept in a log",
         description="Find events in a log that the event_log node, mine or replay --events wrote, newest"
         ' first. TEXT: words, "phrases" and prefix*, all of which must occur in the query or the sentence of'
-        " an event; without it all events are listed. Times are those of the images.",
+        " an event; without it all events are listed. Times are those of the images, in the time zone of this"
+        " machine (TZ), which is printed with them; JSON and tables have UTC.",
     )
     parser.add_argument(
         "text", nargs="?", default="", metavar="TEXT", help="what to find (default: everything)"
@@ -34,7 +35,10 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument("--events", type=path_argument, required=True, metavar="FILE", help="the log")
     which = parser.add_argument_group("which events")
     which.add_argument(
-        "--since", metavar="TIME", help="that begin then or later: 2026-11-01, 2026-11-01T14:30, or 2h (ago)"
+        "--since",
+        metavar="TIME",
+        help="that begin then or later: 2026-11-01, 2026-11-01T14:30 (of this"
+        " machine's time zone; +01:00, UTC or Z after it: of that one), or 2h (ago)",
     )
     which.add_argument("--until", metavar="TIME", help="that begin then or before; a date: until its end")
     for name, text in (
@@ -95,13 +99,21 @@ def run(arguments: argparse.Namespace) -> int:
 
             sys.stdout.write(to_json(found))
         else:
-            _tell(found, arguments)
+            _tell(found, _counted(found, reader, search), arguments)
         if any(files):
-            _write(found.events, reader, arguments)
+            _write(found, reader, search, arguments)
     return 0
 
 
-def _tell(found: Found, arguments: argparse.Namespace) -> None:
+def _counted(found: Found, reader: EventReader, search: Search) -> str:
+    """How many events match, and how many of them were retracted, where those are asked for."""
+    if not search.retracted:
+        return counted_found(found.total, 0, "event")
+    kept = reader.find(replace(search, retracted=False, limit=0)).total
+    return counted_found(kept, found.total - kept, "event")
+
+
+def _tell(found: Found, total: str, arguments: argparse.Namespace) -> None:
     from stride_ros.events.times import in_recording, local_time
 
     style = Style(sys.stdout)
@@ -110,7 +122,8 @@ def _tell(found: Found, arguments: argparse.Namespace) -> None:
         begin = local_time(event.start_ns)
         head = style(one_line(event.sentence or event.query), "bold")
         state = "" if event.state == "offset" else f"({event.state})"
-        say("  ".join(part for part in (begin, f"{event.confidence:.2f}", state, head) if part), hang=23)
+        hang = len(begin) + 2
+        say("  ".join(part for part in (begin, f"{event.confidence:.2f}", state, head) if part), hang=hang)
         place = style(event.origin, "cyan")
         if at := in_recording(event.start_ns, event.first_ns):
             place += f" at {at} - {in_recording(event.known_end_ns, event.first_ns)}"
@@ -119,26 +132,32 @@ def _tell(found: Found, arguments: argparse.Namespace) -> None:
         camera = f"camera {event.camera}" if event.camera else ""
         query = one_line(event.query) if event.sentence else ""
         picture = "with a picture" if event.has_picture else ""
-        say(f"{'':23}" + "; ".join(part for part in (place, camera, query, picture) if part), hang=23)
+        say(" " * hang + "; ".join(part for part in (place, camera, query, picture) if part), hang=hang)
     if len(shown) < found.total:
         say(f"{len(shown)} of {counted(found.total, 'event')}, the newest; --limit 0 shows all.")
     else:
-        say(f"{counted(found.total, 'event')}." if found.total else "No events.")
+        say(f"{total}." if found.total else "No events.")
 
 
-def _write(events: tuple[Event, ...], reader: EventReader, arguments: argparse.Namespace) -> None:
+def _write(found: Found, reader: EventReader, search: Search, arguments: argparse.Namespace) -> None:
     from stride_ros.events import export
 
+    events = found.events
     if arguments.report is not None:
         from stride_ros.events.gallery import write_gallery
         from stride_ros.events.stretch import replay_commands
 
+        total = _counted(found, reader, search)
+        if len(events) < found.total:
+            total = f"The newest {len(events)} of {total}"
+        what = f"“{one_line(search.text)}”" if search.text.strip() else "Events"
+        limits = "".join(f", {limit}" for limit in search.described())
         write_gallery(
             arguments.report,
             events,
             lambda event: reader.picture(event.key),
-            title=one_line(arguments.text) or "Events",
-            lead=f"{counted(len(events), 'event')} found in {arguments.events}.",
+            title=f"{what} in {arguments.events.name}",
+            lead=f"{total} in {arguments.events}{limits}.",
             command=replay_commands(reader.run),
         )
     if arguments.csv is not None:

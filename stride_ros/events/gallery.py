@@ -11,12 +11,12 @@ import os
 import re
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import datetime, timezone
 from hashlib import blake2b
 from pathlib import Path
 
 from stride_ros.events.gallery_script import SCRIPT, STYLE
 from stride_ros.events.record import OPEN, RETRACTED, Event
+from stride_ros.events.times import local_time
 from stride_ros.pages.page import page, shown
 from stride_ros.terminal import printable
 from stride_ros.text.foreign import visible
@@ -97,7 +97,7 @@ def _html(
             _date(event.start_ns),
             event.start_ns // 1_000_000,  # ms, which a browser's numbers hold exactly
             round(event.confidence, 4),
-            _STATES.get(event.state, ""),
+            _state(event),
             visible(event.sentence, _LONGEST) if event.sentence else "",
             named(event),
             printable(command(event) or ""),
@@ -148,9 +148,12 @@ def _json(value: object) -> str:
 
 
 def _date(stamp_ns: int) -> str:
-    if stamp_ns < _DATED:
-        return ""
-    return datetime.fromtimestamp(stamp_ns // 10**9, timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return "" if stamp_ns < _DATED else local_time(stamp_ns)
+
+
+def _state(event: Event) -> str:
+    """What there is to say of it beside its times, which tell whether it goes on."""
+    return "" if event.state == OPEN and event.end_ns is None else _STATES.get(event.state, "")
 
 
 def _bar(queries: Sequence[str], origins: Sequence[str]) -> str:
@@ -158,14 +161,14 @@ def _bar(queries: Sequence[str], origins: Sequence[str]) -> str:
         '<form class="bar" onsubmit="return false">'
         f"{_select('query', 'Query', _choices('all queries', queries))}"
         f"{_select('origin', 'Recording', _choices('all recordings', origins))}"
-        '<label>Words<input id="text" type="search" autocomplete="off" placeholder="of sentence or query">'
+        '<label>Words<input id="text" type="search" autocomplete="off" placeholder="in any text">'
         "</label>"
         f"{_select('order', 'Order', _ORDERS)}"
         '<output id="count" aria-live="polite"></output></form>'
     )
 
 
-_ORDERS = (("confidence", "most confident first"), ("newest", "newest first"), ("oldest", "oldest first"))
+_ORDERS = (("confidence", "confidence"), ("newest", "newest first"), ("oldest", "oldest first"))
 
 
 def _choices(every: str, names: Sequence[str]) -> Iterator[tuple[str, str]]:

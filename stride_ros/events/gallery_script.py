@@ -9,13 +9,15 @@ STYLE = """
   min-width: 0; }
 .bar select, .bar input { font: inherit; font-size: 15px; color: var(--ink); background: var(--card);
   border: 1px solid var(--line); border-radius: 8px; padding: 0 8px; height: 36px; width: 100%;
-  min-width: 0; }
+  min-width: 0; text-overflow: ellipsis; }
+.bar input::placeholder { color: var(--soft); opacity: 1; }
 .bar output { flex: 1 0 100%; color: var(--soft); font-size: 13px; }
 #tiles img, #tiles .none { width: 100%; aspect-ratio: 16 / 10; object-fit: cover; display: block;
   background: var(--line); }
-#tiles .none { display: grid; place-items: center; color: var(--soft); font-size: 13px; padding: 0; }
+#tiles .none { display: grid; place-items: center; color: var(--ink); font-size: 13px; padding: 0; }
 #tiles .where { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; direction: rtl;
   text-align: left; }
+#tiles .date { white-space: nowrap; }
 #tiles details { padding: 0; margin-top: 8px; font-size: 13px; color: var(--soft); }
 #tiles summary { cursor: pointer; color: var(--curve); }
 #tiles code { display: block; margin-top: 6px; padding: 8px; border-radius: 8px; background: var(--page);
@@ -26,11 +28,13 @@ STYLE = """
 #end { height: 1px; }
 .errors summary { cursor: pointer; font-weight: 600; }
 .errors table { margin-top: 8px; }
-.errors td:first-child { white-space: normal; }
+.errors td:first-child { white-space: normal; width: 30%; }
 @media (max-width: 640px) {
-  .bar { position: static; } .bar label { flex: 1 1 42%; }
-  .errors td, .errors tr { display: block; border: 0; padding: 1px 0; } .errors th { display: none; }
-  .errors tr { padding: 8px 0; border-bottom: 1px solid var(--line); }
+  .bar { position: static; } .bar label { flex: 1 1 calc(50% - 6px); }
+  .errors td, .errors tr { display: block; border: 0; padding: 1px 0; }
+  .errors td:first-child { width: auto; font-weight: 600; }
+  .errors tr { padding: 8px 0; } .errors tr + tr + tr { border-top: 1px solid var(--line); }
+  .errors tr:first-child { display: none; }
 }
 """
 
@@ -79,16 +83,19 @@ function tile(event) {
   }
   const box = add(card, "div");
   add(box, "span", "when", when(event));
-  if (event[SENTENCE]) add(box, "q", "", event[SENTENCE]).dir = "auto";
-  add(box, "p", "facts", data.queries[event[QUERY]]).dir = "auto";
+  add(box, "q", "", event[SENTENCE] || data.queries[event[QUERY]]).dir = "auto";
+  if (event[SENTENCE]) add(box, "p", "facts", data.queries[event[QUERY]]).dir = "auto";
   const where = add(box, "p", "facts where");
   add(where, "bdi", "", data.origins[event[ORIGIN]]);
   where.title = data.origins[event[ORIGIN]];
   const facts = ["confidence " + event[CONFIDENCE].toFixed(2)];
   if (data.cameras[event[CAMERA]]) facts.unshift(data.cameras[event[CAMERA]]);
   if (event[STATE]) facts.push(event[STATE]);
-  if (event[DATE] && event[START] !== null) facts.push(event[DATE]);
-  add(box, "p", "facts", facts.join(" \\u00b7 "));
+  const about = add(box, "p", "facts", facts.join(" \\u00b7 "));
+  if (event[DATE] && event[START] !== null) {
+    about.append(" \\u00b7 ");
+    add(about, "span", "date", event[DATE]);
+  }
   if (event[COMMAND]) {
     const details = add(box, "details");
     add(details, "summary", "", "Replay this stretch");

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,6 +14,7 @@ from stride_ros.events.database import EventLogError, has_log, open_for_reading,
 from stride_ros.events.index import mark
 from stride_ros.events.record import RETRACTED, Event
 from stride_ros.events.rows import COLUMNS, ID_SLACK, event_of
+from stride_ros.events.times import local_time
 from stride_ros.events.words import Term, expression, terms
 
 _Result = TypeVar("_Result")
@@ -46,6 +47,18 @@ class Search:
             raise ConfigError(f"The confidence cannot be {self.min_confidence}; use 0 to 1.")
         if self.limit is not None and self.limit < 0:
             raise ConfigError(f"The number of events cannot be {self.limit}; use 0 or more.")
+
+    def described(self) -> Iterator[str]:
+        """What is asked for besides the text, in words."""
+        for kind, names in (("camera", self.cameras), ("watch", self.watches), ("recording", self.origins)):
+            if names:
+                yield f"{kind} {' or '.join(names)}"
+        if self.since_ns is not None:
+            yield f"from {local_time(self.since_ns)} on"
+        if self.until_ns is not None:
+            yield f"until {local_time(self.until_ns)}"
+        if self.min_confidence > 0:
+            yield f"confidence at least {self.min_confidence:g}"
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Times as people write and read them."""
+"""Times as people write and read them: in the time zone of this machine, which is printed with them."""
 
 from __future__ import annotations
 
@@ -13,19 +13,21 @@ SECOND = 10**9  # ns
 _AGO = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+_ZONE = re.compile(r" *(?:UTC|Z|([+-]\d\d:\d\d))$")
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 def given_time(text: str, *, end_of_day: bool = False) -> int:
-    """The ns since 1970 of a date, a time (2026-11-01T14:30, with an offset or of here), or 15m, 2h, 7d ago.
+    """The ns since 1970 of a date, a time (2026-11-01T14:30), or 15m, 2h, 7d ago.
 
+    Without an offset, UTC or Z it is of this machine's time zone; what `local_time` prints is taken as well.
     A date alone is its first moment, or its last one at the `end_of_day`. ConfigError.
     """
     text = text.strip()
     if ago := _AGO.fullmatch(text):
         return time.time_ns() - round(float(ago[1]) * _UNITS[ago[2]] * SECOND)
     try:
-        moment = datetime.fromisoformat(text.removesuffix("Z") + ("+00:00" if text.endswith("Z") else ""))
+        moment = datetime.fromisoformat(_ZONE.sub(lambda zone: zone[1] or "+00:00", text))
         if end_of_day and _DATE.fullmatch(text):
             moment += timedelta(days=1)
             return _nanoseconds(moment) - 1
@@ -43,11 +45,16 @@ def _nanoseconds(moment: datetime) -> int:
 
 
 def local_time(stamp: int) -> str:
-    """A stamp (ns) as the date and time here, to a tenth of a second; what is not a date as seconds."""
+    """A stamp (ns) as the date and time here with the zone, in whole seconds; what is not a date as seconds.
+
+    The zone is an offset, such as +01:00, or UTC: abbreviations such as CST stand for several.
+    """
     moment = _moment(stamp)
     if moment is None:
         return f"{stamp / SECOND:.1f} s"
-    return f"{moment.astimezone():%Y-%m-%d %H:%M:%S}.{moment.microsecond // 100_000}"
+    here = moment.astimezone()
+    offset = f"{here:%z}"
+    return f"{here:%Y-%m-%d %H:%M:%S} {f'{offset[:3]}:{offset[3:5]}' if here.utcoffset() else 'UTC'}"
 
 
 def iso_time(stamp: int | None) -> str | None:

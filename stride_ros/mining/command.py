@@ -14,7 +14,7 @@ from stride_ros.qwen3_vl.checkpoint import BEYOND_EMBEDDED
 from stride_ros.replay import DEFAULT_MODEL
 from stride_ros.replay.command import add_decision_options, chosen_backend
 from stride_ros.terminal import Progress, say, tell_notes
-from stride_ros.text.wording import counted, escaped, plural
+from stride_ros.text.wording import counted, escaped, length_label, plural
 from stride_ros.user_files.paths import path_argument
 
 if TYPE_CHECKING:
@@ -191,7 +191,7 @@ def _pool(arguments: argparse.Namespace, settings: Settings, on_gpu: bool, small
 
 
 def _note(tally: Tally) -> str:
-    parts = [f"{tally.seconds / 3600:.2f} h of video"]
+    parts = [f"{length_label(tally.seconds)} of video"]
     if tally.spent > 1:
         parts.append(f"{tally.speed:.0f}x real time")
     if tally.failed:
@@ -222,8 +222,8 @@ def _tell(driver: Driver, output: Output, out: Path) -> None:
     say(f"{', '.join(parts)}.")
     if tally.mined and tally.seconds:
         speed = f"{tally.speed:.{1 if tally.speed < 10 else 0}f} times real time (after loading)"
-        say(f"{tally.seconds / 3600:.2f} h of video in {tally.spent:.0f} s, {speed}.")
-    say(f"{counted(output.events, 'event')}: {escaped(str(out / 'index.html'))}")
+        say(f"{length_label(tally.seconds)} of video in {length_label(tally.spent)}, {speed}.")
+    say(f"{output.summary}: {escaped(str(out / 'index.html'))}")
 
 
 def _problem(recording: Recording, problem: str) -> str:

@@ -20,8 +20,9 @@ from stride_ros.mining.journal import Entry, Journal
 from stride_ros.mining.settings import Settings
 from stride_ros.qwen3_vl.checkpoint import BEYOND_EMBEDDED
 from stride_ros.replay.event_sink import Found, write_found
+from stride_ros.terminal import one_line
 from stride_ros.text.order import natural
-from stride_ros.text.wording import counted
+from stride_ros.text.wording import counted, counted_found, length_label
 from stride_ros.user_files.output import make_folder, remove_unfinished, unwritable, write_whole
 
 EVENTS, RUNS, JOURNAL = "events.db", "runs", "mining.jsonl"
@@ -115,11 +116,11 @@ class Output:
         listed = [self.journal.entries.get(recording.place) for recording in wanted]
         errors = [(entry.origin, entry.problem) for entry in listed if entry is not None and entry.problem]
         done = [entry for entry in entries.values() if not entry.problem]
-        hours = sum(entry.seconds for entry in done) / 3600
         events = self._reader.find(Search(limit=None)).events
-        watched = ", ".join(dict.fromkeys(event.query for event in events)) or ", ".join(settings.queries)
-        seen = f"{counted(len(done), 'recording')}, {hours:.1f} h of video"
-        lead = f"{counted(len(events), 'event')} in {seen}."
+        queries = dict.fromkeys([*settings.queries, *(event.query for event in events)])
+        watched = "; ".join(one_line(query).rstrip(".") for query in queries)
+        length = length_label(sum(entry.seconds for entry in done))
+        lead = f"{self.summary} in {counted(len(done), 'recording')}, {length} of video."
 
         def place(origin: str) -> str:
             return entries[origin].place if origin in entries else origin
@@ -129,15 +130,17 @@ class Output:
             sorted(events, key=lambda event: (natural(event.origin), event.start_ns, event.key)),
             lambda event: self._reader.picture(event.key),
             title="What was found",
-            lead=f"{lead} Watched for: {watched}" if watched else lead,
+            lead=f"{lead} Watched for: {watched}." if watched else lead,
             errors=errors,
             command=replay_commands(self._reader.run, place),
         )
 
     @property
-    def events(self) -> int:
-        """Number of events that were found, without false alarms."""
-        return self._reader.find(Search(limit=0)).total
+    def summary(self) -> str:
+        """How many events were found and retracted, in words."""
+        found = self._reader.find(Search(limit=0)).total
+        retracted = self._reader.find(Search(limit=0, retracted=True)).total - found
+        return counted_found(found, retracted, "event")
 
     def _is_whole(self, entry: Entry) -> bool:
         return not entry.problem and entry.origin in self._logged and (self.folder / entry.file).is_file()

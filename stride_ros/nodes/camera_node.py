@@ -21,6 +21,7 @@ from stride_ros.nodes.qos import CAMERA_QOS, SPAN_QOS
 from stride_ros.nodes.runner import run
 from stride_ros.parameters.camera import TABLE
 from stride_ros.sources import FrameSource, open_source
+from stride_ros.sources.frames import until
 from stride_ros.text import topics
 from stride_ros.text.wording import counted, escaped
 
@@ -58,6 +59,7 @@ class CameraNode(Node):  # type: ignore[misc]  # untyped library
         self._stopping = threading.Event()
         self.finished = threading.Event()  # set when the source has ended, or failed
         self.published = 0
+        self.length = 0.0  # s from the first image that was published to the end of the newest one
         self.notes: list[str] = []  # what was left out of the source or odd about it
         self.get_logger().info(f"Playing {escaped(source.name)}.")
         self._thread = threading.Thread(target=self._play, args=(source,), name="stride-camera", daemon=True)
@@ -135,7 +137,7 @@ class CameraNode(Node):  # type: ignore[misc]  # untyped library
         speed, started = self.parameters["speed"], time.monotonic()
         truth = _Truth(source, self._next_span_id)
         period = 1.0 / self.parameters["rate"]
-        end = 0.0
+        end = newest = 0.0
         for frame in source.frames():
             if not source.live and self._stopping.wait(started + frame.time / speed - time.monotonic()):
                 break
@@ -153,7 +155,8 @@ class CameraNode(Node):  # type: ignore[misc]  # untyped library
             if self._truth is not None:
                 for span in truth.until(frame.time, header, origin):
                     self._truth.publish(span)
-            end = frame.time + period
+            self.length = until(frame.time, newest, period)
+            end, newest = frame.time + period, frame.time
         if self._truth is not None and not self._stopping.is_set():
             header = Header(stamp=to_time(origin + round(end * NANOSECONDS)))
             for span in truth.until(float("inf"), header, origin):

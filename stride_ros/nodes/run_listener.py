@@ -73,9 +73,9 @@ class Listener(Node):  # type: ignore[misc]  # untyped library
         answers = self.count_publishers(topics.COMMENTARY) > 0
         return not answers or all(span.said is not None for query in self._queries for span in query.spans)
 
-    def result(self, name: str) -> Run:
-        """The record so far."""
-        return self._recorder.run(name, period=1.0)
+    def result(self, name: str, seconds: float = 0.0) -> Run:
+        """The record so far; `seconds`: the length of what was played, where that is known."""
+        return self._recorder.run(name, seconds)
 
     def _on_frame(self, message: Image) -> None:
         self._last_heard = time.monotonic()

@@ -89,6 +89,14 @@ footer { color: var(--soft); font-size: 13px; margin-top: 36px; }
   .matches td[data-name]::before { content: attr(data-name) ": "; color: var(--soft); font-size: 13px; }
   .matches tr { border-bottom: 1px solid var(--line); padding: 8px 0; }
   .matches tr:first-child { display: none; } .matches tr:last-child { border: 0; }
+  .figures table, .figures tbody { display: block; } .figures th { display: none; }
+  .figures tr { display: grid; grid-template-columns: repeat(auto-fill, minmax(68px, 1fr)); gap: 2px 8px;
+    padding: 8px 0; border-bottom: 1px solid var(--line); }
+  .figures tr:first-child { display: none; } .figures tr:last-child { border: 0; }
+  .figures td { border: 0; padding: 0; } .figures td:empty { display: none; }
+  .figures td:first-child { grid-column: 1 / -1; font-weight: 600; overflow-wrap: anywhere; }
+  .figures td[data-name]::before { content: attr(data-name); display: block; color: var(--soft);
+    font-size: 12px; }
   td:first-child, td.times { white-space: normal; }
   .settings td { display: block; } .settings td:first-child { width: auto; border: 0; padding-bottom: 0;
     color: var(--soft); font-size: 13px; }

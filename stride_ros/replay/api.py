@@ -15,11 +15,11 @@ from stride_ros.process.collector import paused_collector
 from stride_ros.process.threads import AUTO, restored_threads
 from stride_ros.qwen3_vl.checkpoint import BEYOND_EMBEDDED, EMBEDDED
 from stride_ros.replay import DEFAULT_MODEL
+from stride_ros.replay.recorded_truth import truth_topic
 from stride_ros.replay.recording import Recording, open_recording
 from stride_ros.response.config import BackendConfig, ResponseConfig
 from stride_ros.runs.expectations import Expectations, Verdict, add_to, judge, read_expectations
 from stride_ros.runs.record import Run, Span
-from stride_ros.text.topics import GROUND_TRUTH
 
 if TYPE_CHECKING:
     from stride_ros.activation.model import ActivationModel
@@ -133,6 +133,7 @@ def replay(
             responder=speaker,
             output=output,
             events=sink,
+            truth=expectations is None,
         )
         run = Replayer(loaded, queries, config).replay(replaying, lambda done: progress(done, total))
         describe(
@@ -184,10 +185,13 @@ def describe(
     response: ResponseConfig | None,
 ) -> None:
     """Write into the record of a run what was played and what was set; default settings are left out."""
-    if model == EMBEDDED and f"/{GROUND_TRUTH}" not in recording.topics:  # which a world writes
+    truth = truth_topic(recording)
+    if model == EMBEDDED and not truth:  # which a world writes
         run.notes.append(BEYOND_EMBEDDED)
     run.responder = responder
     run.source = {"image topic": recording.image.topic, "start": start, "duration": duration, "clock": clock}
+    if any(query.expected for query in run.queries):
+        run.source["ground truth"] = truth
     run.settings = {
         "model": model,
         "responder": responder or "none",

@@ -190,7 +190,7 @@ def chosen_backend(arguments: argparse.Namespace, tuning: Tuning) -> BackendConf
 
 def _tell(result: Replay, seconds: float) -> None:
     from stride_ros.runs.expectations import TABLE_HANG
-    from stride_ros.text.wording import time_label
+    from stride_ros.text.wording import length_label, time_label
 
     style = Style(sys.stdout)
     for query, span in result.run.spans():
@@ -200,10 +200,9 @@ def _tell(result: Replay, seconds: float) -> None:
         state = "" if span.state == "offset" else f"({span.state})"
         say("  ".join(part for part in (f"{interval:>19}", about, state, said) if part), hang=21)
     speed = result.run.seconds / max(seconds, 1e-3)
-    spans = counted(len(result.spans()), "span")
-    length = time_label(result.run.seconds)
     digits = 1 if speed < 10 else 0
-    say(f"{spans} in {length}, replayed at {speed:.{digits}f} times real time (after loading).")
+    seen = f"{result.run.summary} in {length_label(result.run.seconds)} of video"
+    say(f"{seen}, replayed at {speed:.{digits}f} times real time (after loading).")
     tell_notes(result.run.notes)
     if result.verdict is not None:
         say(f"\n{result.table}", hang=TABLE_HANG)

@@ -30,6 +30,12 @@ class Recording(Protocol):
     def seconds(self) -> float:
         """Time of the last image in s from the first one."""
 
+    def until(self, newest: float) -> float:
+        """When the recording is over, if the newest image that was read is at `newest`; s from its first.
+
+        An image stays as long as one usually does, at most 1 s.
+        """
+
     @property
     def notes(self) -> Sequence[str]:
         """What was odd so far, a sentence each."""
@@ -55,6 +61,9 @@ class Recording(Protocol):
         other: Callable[[BagMessage], None] = lambda message: None,
     ) -> Iterator[tuple[Any, Reading]]:
         """The images between two log times (ns) with what counts as their stamps."""
+
+    def messages(self, topics: Sequence[str]) -> Iterator[BagMessage]:
+        """The messages on other topics, in the order of the log; damaged ones are left out."""
 
     def decode(self, message: Any) -> tuple[NDArray[np.uint8], str]:
         """An image as (H, W, 3) uint8 RGB, and its frame_id. Raises FrameError."""

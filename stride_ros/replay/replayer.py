@@ -21,7 +21,9 @@ from stride_ros.activation.watch_request import requests_for
 from stride_ros.bags.storage import BagMessage
 from stride_ros.errors import SourceError, StrideError
 from stride_ros.replay.answering import CommentaryRecorder, RespondingSink
+from stride_ros.replay.recorded_truth import add_recorded_truth
 from stride_ros.replay.run_sink import RunSink
+from stride_ros.text.wording import length_label
 
 if TYPE_CHECKING:
     from stride_ros.activation.clock import Reading
@@ -55,13 +57,16 @@ class Replaying:
         responder: ReplayResponder | None = None,
         output: BagOutput | None = None,
         events: EventSink | None = None,
+        truth: bool = True,
     ) -> None:
         """`rate`: frames a second taken; `clock`: stamps of the "header" or the "log"; `start` s after the
-        first image for `duration` s.
+        first image for `duration` s. `truth`: whether the run is to have the ground truth that the recording
+        may hold.
         """
         self.bag, self.name, self.seconds = bag, "", 0.0
-        self._period, self._start, self._output = 1.0 / rate, start, output
-        self._record = RunSink(queries)
+        self._start, self._duration, self._output = start, duration, output
+        self._newest = 0  # time of the newest image, due or not, as in `Reading`
+        self._record, self._truth, self._by_log = RunSink(queries), truth, clock == "log"
         sinks: list[DecisionSink[Frame]] = [self._record]
         recorders: list[CommentaryRecorder] = [self._record]
         for other in (output, events):
@@ -85,6 +90,7 @@ class Replaying:
         """
         for message, reading in self._images:
             self.seconds = self.bag.time(message.log_time) - self._start
+            self._newest = max(self._newest, reading.time)
             progress(self.seconds)
             if self._start > 0 and self._record.recorder.newest is None:  # times are those of the recording
                 self._record.recorder.begin = self.bag.time(message.log_time)
@@ -98,9 +104,18 @@ class Replaying:
         if self._responding is not None:
             self._responding.end()
         self._check()
-        run = self._record.recorder.run(self.bag.path.name, self._period)
+        run = self._record.recorder.run(self.bag.path.name, self._length())
         run.notes = [*self.bag.notes, *self.intake.notes.sentences()]
+        if self._truth:
+            add_recorded_truth(run, self.bag, self._record.recorder.seconds, by_log=self._by_log)
         return run
+
+    def _length(self) -> float:
+        """Length of the part in s, whatever the rate at which frames were taken."""
+        begin = self._record.recorder.begin
+        if self._duration is not None and self._start + self._duration < self.bag.seconds:
+            return self._start + self._duration - begin
+        return self.bag.until(begin + self._record.seconds(self._newest)) - begin
 
     def _copy(self, message: BagMessage) -> None:
         if self._output is not None:
@@ -111,9 +126,10 @@ class Replaying:
             return
         if reason := self.intake.notes.unusable:
             raise SourceError(f"No image on {self.bag.image.topic} can be used: {reason}")
+        length = length_label(self.bag.until(self.bag.seconds))
         raise SourceError(
             f"There is no image on {self.bag.image.topic} in the chosen part; change --start or --duration"
-            f" (the recording has {self.bag.seconds:.1f} s)." + "".join(f" {note}" for note in self.bag.notes)
+            f" (the recording is {length} long)." + "".join(f" {note}" for note in self.bag.notes)
         )
 
 

@@ -20,6 +20,10 @@ class RunSink(DecisionSink[Frame]):
         self._begin: int | None = None  # time of the first frame
         self._shift = 0  # ns from the clock's stamps to times
 
+    def seconds(self, time: int) -> float:
+        """Time of an image (ns since the stream's first one, see `Reading`) in s from the first frame."""
+        return 0.0 if self._begin is None else (time - self._begin) / 1e9
+
     def frame(self, stream: str, frame: Frame) -> None:
         """Record a frame; times continue where the clock was set."""
         reading = frame.reading

@@ -12,7 +12,7 @@ from stride_ros.activation.clock import Reading
 from stride_ros.activation.intake import Intake
 from stride_ros.bags.storage import EARLIEST, LATEST, BagMessage, Channel
 from stride_ros.bags.writer import START_STAMP
-from stride_ros.sources.frames import PACE, paced
+from stride_ros.sources.frames import MOST_STILL, PACE, paced
 from stride_ros.sources.pictures import Picture, ReadingLog
 from stride_ros.sources.video_file import VideoReader
 
@@ -45,6 +45,10 @@ class VideoRecording:
         """See `Recording`."""
         return self._reader.end
 
+    def until(self, newest: float) -> float:
+        """See `Recording`; not every picture is read."""
+        return max(newest, self._reader.end) + min(1.0 / self._reader.rate, MOST_STILL)
+
     @property
     def notes(self) -> Sequence[str]:
         """See `Recording`."""
@@ -76,6 +80,10 @@ class VideoRecording:
                 return
             if stamp >= start and (reading := intake.read(stamp, stamp)) is not None:
                 yield VideoFrame(stamp, picture), reading
+
+    def messages(self, topics: Sequence[str]) -> Iterator[BagMessage]:
+        """See `Recording`; a video has none."""
+        return iter(())
 
     def decode(self, message: VideoFrame) -> tuple[NDArray[np.uint8], str]:
         """See `Recording`."""

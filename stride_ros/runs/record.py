@@ -29,6 +29,7 @@ import numpy as np
 
 from stride_ros.imaging.picture_file import encode_jpeg
 from stride_ros.imaging.resize import resize
+from stride_ros.text.wording import counted_found
 from stride_ros.user_files.output import write_whole
 
 SCHEMA = "stride_ros/run/1"
@@ -116,7 +117,10 @@ class QueryRun:
 
 @dataclass
 class Run:
-    """One run of one or several queries over `seconds` of a stream, from `begin` (s) on."""
+    """One run of one or several queries over `seconds` of a stream, from `begin` (s) on.
+
+    The length goes from the first image to the end of the last one, which lasts as long as one usually does.
+    """
 
     name: str
     seconds: float
@@ -137,6 +141,21 @@ class Run:
         """Every span with its query, by onset."""
         every = [(query, span) for query in self.queries for span in query.spans]
         return sorted(every, key=lambda pair: (pair[1].onset, pair[0].query, pair[1].id))
+
+    @property
+    def found(self) -> int:
+        """Number of spans that were not retracted."""
+        return sum(span.state != RETRACTED for query in self.queries for span in query.spans)
+
+    @property
+    def retracted(self) -> int:
+        """Number of spans that were retracted as false alarms."""
+        return sum(len(query.spans) for query in self.queries) - self.found
+
+    @property
+    def summary(self) -> str:
+        """How many spans were found and, where there are any, retracted."""
+        return counted_found(self.found, self.retracted)
 
     def to_json(self, *, latencies: bool) -> str:
         """The run as JSON; without measured `latencies` the same decisions give the same bytes."""

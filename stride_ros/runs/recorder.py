@@ -116,9 +116,9 @@ class RunRecorder:
         """The span of a query with this id."""
         return next((span for span in reversed(self.queries[query].spans) if span.id == span_id), None)
 
-    def run(self, name: str, period: float) -> Run:
-        """The record so far; frames come every `period` s."""
-        length = self.duration() + period if self._frames else 0.0
+    def run(self, name: str, seconds: float = 0.0) -> Run:
+        """The record so far; `seconds`: the length of what was watched, where it goes on after that."""
+        length = max(self.duration(), seconds)
         run = Run(name, length, list(self.queries.values()), begin=self.begin)
         chosen = np.linspace(0, len(self._strip) - 1, min(STRIP, len(self._strip))).round().astype(int)
         run.strip = [self._strip[i] for i in chosen]

@@ -14,7 +14,7 @@ from stride_ros.runs.matching import match_spans
 from stride_ros.runs.record import OFFSET, OPEN, RETRACTED, Expected, QueryRun, Run, Span
 from stride_ros.runs.timeline import legend_html, timeline_svg
 from stride_ros.runs.timeline_png import write_timeline_png
-from stride_ros.text.wording import counted, plural, time_label
+from stride_ros.text.wording import counted, length_label, plural, time_label
 from stride_ros.user_files.output import make_folder, whole_file, write_whole
 
 
@@ -28,7 +28,7 @@ def write_report(run: Run, folder: str | Path) -> None:
 
 
 def _length(run: Run) -> str:
-    length = f"{time_label(run.seconds).removesuffix('.0')} min"
+    length = f"{length_label(run.seconds)} of video"
     return f"{length} from {time_label(run.begin).removesuffix('.0')} on" if run.begin else length
 
 
@@ -55,12 +55,10 @@ def _tiles(run: Run) -> Iterator[str]:
     answers = [span.said for span in spans if span.said is not None and span.said.status == "ok"]
     decisions = [t for query in run.queries for t in query.decision_seconds]
     delays = [answer.latency for answer in answers if answer.latency is not None]
-    found = sum(span.state != RETRACTED for span in spans)
-    yield tile_html(str(found), f"{plural(found, 'span')} found")
-    if retracted := sum(span.state == RETRACTED for span in spans):
-        yield tile_html(
-            str(retracted), plural(retracted, "retracted as a false alarm", "retracted as false alarms")
-        )
+    yield tile_html(str(run.found), f"{plural(run.found, 'span')} found")
+    if run.retracted:
+        alarms = plural(run.retracted, "retracted as a false alarm", "retracted as false alarms")
+        yield tile_html(str(run.retracted), alarms)
     if run.answers:
         yield tile_html(str(len(answers)), f"{plural(len(answers), 'sentence')} said")
     yield tile_html(f"{len(decisions):,}", plural(len(decisions), "decision"))
@@ -122,7 +120,11 @@ def _sentence(span: Span) -> str:
 
 def _truth(run: Run) -> str:
     cards = "".join(_matches(run, query) for query in run.queries if query.expected)
-    return f"<section><h2>Against the ground truth</h2>{cards}</section>" if cards else ""
+    if not cards:
+        return ""
+    topic = run.source.get("ground truth")
+    about = f'<p class="lead">As recorded on {shown(str(topic))}.</p>' if topic else ""
+    return f"<section><h2>Against the ground truth</h2>{about}{cards}</section>"
 
 
 def _matches(run: Run, query: QueryRun) -> str:
@@ -188,8 +190,8 @@ def _histogram(seconds: Sequence[float]) -> str:
     return (
         f'<svg class="histogram" role="img" aria-label="histogram of decision times">{bars}</svg>'
         f'<p class="facts ends"><span>{edges[0]:.0f} ms</span><span>{last}</span></p>'
-        f'<p class="facts">median {np.median(times):.0f} ms, slowest {times.max():.0f} ms,'
-        f" {counted(len(times), 'decision')}</p>"
+        f'<p class="facts">{counted(len(times), "decision")} by the time they took: median'
+        f" {np.median(times):.0f} ms, slowest {times.max():.0f} ms</p>"
     )
 
 

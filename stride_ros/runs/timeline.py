@@ -72,10 +72,10 @@ def _plot(chart: Chart, bottom: int) -> Iterator[str]:
         yield f'<line class="{kind}" x1="0" x2="100%" y1="{y:g}" y2="{y:g}"/>'
     yield _area(chart)
     yield from (_bar(bar, x) for bar in chart.bars)
-    top, end = (_row(0) - _GAP, _row(0)) if chart.crowded else (0, _row(0) + _ROW)
+    top = _row(0) - _GAP if chart.crowded else 0  # down to the bars, whose numbers stay readable
     for onset in chart.onsets:
         at = f"{x(onset)}%"
-        yield f'<line class="onset" x1="{at}" x2="{at}" y1="{top}" y2="{end}"/>'
+        yield f'<line class="onset" x1="{at}" x2="{at}" y1="{top}" y2="{_row(0)}"/>'
 
 
 def _tick_class(number: int, count: int) -> str | None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 PACE = 10.0  # Hz, at which a video is shown where nothing else is asked for
 _GRID = 1e-6  # s; a frame that is this much early is due
-_MOST_STILL = 1.0  # s that a picture may stay before it is shown again
+MOST_STILL = 1.0  # s that a picture may stay before it is shown again
 
 
 @dataclass(frozen=True)
@@ -53,11 +53,11 @@ def paced(pictures: Iterator[Picture], rate: float) -> Iterator[tuple[Picture, f
     only what changes, is shown again as often as pictures came before, at least once a second or at `rate`.
     """
     period = 1 / rate
-    due, shown, usual = 0.0, 0.0, _MOST_STILL
+    due, shown, usual = 0.0, 0.0, MOST_STILL
     held: Picture | None = None
     for picture in pictures:
         if held is not None:
-            step = max(period, min(usual, _MOST_STILL))
+            step = max(period, min(usual, MOST_STILL))
             while picture.time - shown > 1.5 * step:
                 shown += step
                 due = max(due + period, shown)
@@ -69,7 +69,7 @@ def paced(pictures: Iterator[Picture], rate: float) -> Iterator[tuple[Picture, f
         held = picture
     if held is None:
         return
-    step = max(period, min(usual, _MOST_STILL))
+    step = max(period, min(usual, MOST_STILL))
     while shown + step + _GRID < held.time + held.duration:
         shown += step
         yield held, shown
@@ -78,6 +78,14 @@ def paced(pictures: Iterator[Picture], rate: float) -> Iterator[tuple[Picture, f
 def _usual(before: float, step: float) -> float:
     """The usual step between pictures (s): follows shorter ones at once, and longer ones gradually."""
     return step if step <= before else min(step, before * 1.25)
+
+
+def until(time: float, before: float, period: float) -> float:
+    """When the frame at `time` is over, if it stays as long as the one at `before` did (s).
+
+    It stays for at least a `period`, and no longer than one may be shown for.
+    """
+    return time + min(max(time - before, period), MOST_STILL)
 
 
 def scaled(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:

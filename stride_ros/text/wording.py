@@ -44,6 +44,20 @@ def time_label(seconds: float) -> str:
     return f"{int(minutes)}:{rest:04.1f}"
 
 
+def length_label(seconds: float) -> str:
+    """A length of video as people say it: 6.5 s, 40 s, 2.1 min, 1.3 h."""
+    if seconds < 119.5:
+        return f"{max(seconds, 0.0):.{1 if seconds < 9.95 else 0}f}".removesuffix(".0") + " s"
+    minutes = round(seconds / 60, 1)
+    number, unit = (minutes, "min") if minutes < 60 else (seconds / 3600, "h")
+    return f"{number:,.1f}".removesuffix(".0") + f" {unit}"
+
+
+def counted_found(found: int, retracted: int, one: str = "span") -> str:
+    """How many spans were found, without those that were retracted, such as "8 spans (and 1 retracted)"."""
+    return f"{counted(found, one)} (and {retracted} retracted)" if retracted else counted(found, one)
+
+
 def of_camera(name: str, sentence: str) -> str:
     """Return a sentence about a camera, with its name where it has one."""
     return f"{name}: {sentence}" if name else sentence

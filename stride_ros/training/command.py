@@ -167,7 +167,7 @@ def run(arguments: argparse.Namespace) -> int:
         samples, windows, sentences, Sampling(arguments.fps, arguments.max_frames), arguments.seed
     )
     pairs = counted(len(recordings), "pair")
-    say(f"{counted(len(samples), 'sample')} from {pairs} of a query and a recording ({intake.summary()}).")
+    say(f"{counted(len(samples), 'sample')} from {pairs} of a query and a recording; {intake.summary()}.")
     metrics = train(model, tokenizer, dataset, _plan(arguments))
     broken = f", {counted(dataset.unreadable, 'video')} unreadable" if dataset.unreadable else ""
     loss = metrics.get("train_loss", 0.0)

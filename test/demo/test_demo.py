@@ -51,6 +51,15 @@ def test_it_prints_onsets_and_the_end_of_spans_with_times(demo):
     assert "\x1b" not in printed  # no colours in a pipe
 
 
+def test_the_length_is_told_as_it_was_announced(demo):
+    _, printed = demo
+    assert "the synthetic world, seed 5, 12 s at 3x real time" in printed
+    assert re.search(
+        r"^\d+ spans?( \(and \d+ retracted\))?, \d+ sentences? in 12 s of video\.$", printed, re.M
+    )
+    assert "in the place of an earlier one" not in printed
+
+
 def test_events_json_holds_spans_answers_and_ground_truth(demo):
     out, _ = demo
     document = json.loads((out / "events.json").read_text())
@@ -133,22 +142,47 @@ def test_ctrl_c_ends_early_and_still_writes_the_report(model, tmp_path, hears_ct
     assert (tmp_path / "report.html").is_file()
 
 
-def test_a_video_file_is_played_to_its_end(model, tmp_path):
+def test_a_video_file_is_played_to_its_end(tmp_path):
     from stride_ros.sources.world_bag import write_video
     from stride_ros.world import World
 
     write_video(World(seed=3, seconds=6, size=(160, 120)), tmp_path / "clip.mp4")
+    (tmp_path / "events.json").write_text("of an earlier run")
     process = start(
-        *("--source", tmp_path / "clip.mp4", "--model", model, "--no-responder"),
+        *("--source", tmp_path / "clip.mp4", "--no-responder"),
         *("--speed", 3, "--out", tmp_path, "--query", "Tell me when a hand is in view."),
     )
-    _, errors = process.communicate(timeout=90)
+    printed, errors = process.communicate(timeout=90)
     assert process.returncode == 0, errors
+    assert f"{tmp_path}, in the place of an earlier one (--out DIR keeps both)" in printed
+    assert "in 6.2 s of video" in printed  # the camera shows the picture at 6 s as long as those before it
+    assert (printed + errors).count("only knows the synthetic world") == 1
     document = json.loads((tmp_path / "events.json").read_text())
     assert document["source"]["name"] == "clip.mp4"
     assert document["queries"][0]["query"] == "Tell me when a hand is in view."
     assert document["queries"][0]["expected"] == []
     assert document["source"]["seconds"] == pytest.approx(6, abs=1.5)
+
+
+def test_a_recording_of_the_world_has_its_ground_truth(world_bag, tmp_path):
+    from stride_ros.world import World
+
+    world = World(seed=0, seconds=40, size=(96, 64), fps=5)
+    query = world.events[0].query
+    process = start(
+        *("--source", world_bag, "--seconds", 8, "--speed", 4, "--no-responder", "--no-report"),
+        *("--out", tmp_path, "--query", query),
+    )
+    printed, errors = process.communicate(timeout=90)
+    assert process.returncode == 0, errors
+    assert "only knows the synthetic world" not in printed + errors
+    document = json.loads((tmp_path / "events.json").read_text())
+    length = document["source"]["seconds"]
+    assert [(item["start"], item["end"]) for item in document["queries"][0]["expected"]] == [
+        (pytest.approx(event.start, abs=1e-3), pytest.approx(min(event.end, length), abs=1e-3))
+        for event in world.events_for(query)
+        if event.start < length
+    ]
 
 
 @pytest.mark.parametrize(

@@ -188,7 +188,9 @@ def test_this_machine_is_described(tmp_path, capsys):
     assert document["machine"]["device"] == "cpu"
     assert {library["name"] for library in document["machine"]["libraries"]} >= {"torch", "transformers"}
     assert 0 < document["bytes"]["free"] <= document["bytes"]["memory"]
-    assert "It fits." in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert re.search(r"device +CPU, [0-9.]+ GB of [0-9.]+ GB free", printed)
+    assert re.search(r"It fits\. [0-9.]+ GB are left\.", printed)
 
 
 @pytest.mark.parametrize(

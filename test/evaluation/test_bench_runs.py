@@ -29,6 +29,22 @@ def test_et_bench_runs_end_to_end(miniature, evaluate, tmp_path):
     assert not re.search(r'(src|href)="(?!data:)', page)  # it refers to nothing outside itself
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("width", "dark"), [(400, True), (500, False), (1200, True)])
+def test_every_figure_of_the_page_is_on_the_screen(miniature, evaluate, open_page, tmp_path, width, dark):
+    evaluate("et-bench", miniature("et-bench"), "--model", "stride-tiny")
+    page = open_page(tmp_path / "run" / "report.html", width, dark)
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    cells = "[...document.querySelectorAll('.figures td')].filter(cell => cell.textContent)"
+    beyond = "cell.getBoundingClientRect().right > cell.closest('.card').getBoundingClientRect().right"
+    assert page.evaluate(f"{cells}.length") > 20
+    assert page.evaluate(f"{cells}.filter(cell => {beyond}).map(cell => cell.textContent)") == []
+    unnamed = "!cell.dataset.name && cell.cellIndex && cell.closest('.figures')"
+    assert page.evaluate(f"{cells}.filter(cell => {unnamed}).length") == 0
+    contrast, text = page.faintest()
+    assert contrast >= 4.5, text
+
+
 def test_videos_that_are_watched_together_give_what_each_gives_alone(miniature, evaluate, tmp_path, items_of):
     root = miniature("et-bench")
     evaluate("et-bench", root, "--model", "stride-tiny", out="alone")

@@ -76,8 +76,8 @@ def numbers(find, *arguments):
 
 def test_an_answer_names_recording_time_and_picture(find):
     assert find('"opens the door" person', "--recording", "bags/a") == (
-        "2026-09-21 14:13:20.0  0.75  A person opens the door.\n"
-        "                       bags/a at 0:10.0 - 0:11.0; camera front; Tell me when the door opens.; "
+        "2026-09-21 14:13:20 UTC  0.75  A person opens the door.\n"
+        "                         bags/a at 0:10.0 - 0:11.0; camera front; Tell me when the door opens.; "
         "with a picture\n"
         "1 event.\n"
     )
@@ -236,11 +236,50 @@ def test_times_without_an_offset_are_those_of_here(monkeypatch):
     monkeypatch.setenv("TZ", "Asia/Tokyo")
     time.tzset()
     assert given_time("2026-11-01") == datetime(2026, 10, 31, 15, tzinfo=timezone.utc).timestamp() * SECOND
-    assert local_time(0) == "1970-01-01 09:00:00.0"
+    assert local_time(0) == "1970-01-01 09:00:00 +09:00"
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Tokyo", "America/St_Johns", "Europe/Berlin"])
+@pytest.mark.parametrize("stamp", [BASE, BASE + 100 * DAY, 0])
+def test_a_time_that_was_printed_can_be_asked_for(zone, stamp, monkeypatch):
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    printed = local_time(stamp)
+    assert printed.endswith(" UTC") is (zone == "UTC")
+    assert given_time(printed) == given_time(printed.replace(" +", "+").replace(" -", "-")) == stamp
+
+
+def test_the_terminal_the_page_and_what_is_asked_for_are_of_one_zone(find, tmp_path, monkeypatch):
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    options = ("--recording", "robot", "--since", "2026-09-21T23:13:20", "--report", str(tmp_path / "page"))
+    printed = find(*options)
+    begin = printed.splitlines()[0].partition("  ")[0]
+    assert begin == "2026-09-21 23:13:22 +09:00"
+    page = (tmp_path / "page" / "index.html").read_text()
+    assert f'"{begin}"' in page
+    assert "from 2026-09-21 23:13:20 +09:00 on" in page
+
+
+def test_the_page_of_a_search_says_what_was_asked_of_which_log(find, file, tmp_path):
+    options = ("person", "--recording", "bags/b", "--min-confidence", "0.6", "--retracted", "--limit", "1")
+    find(*options, "--report", str(tmp_path / "page"))
+    page = (tmp_path / "page" / "index.html").read_text()
+    assert f"<title>“person” in {file.name}</title>" in page
+    assert f"1 event in {file}, recording bags/b, confidence at least 0.6." in page
+    find("--report", str(tmp_path / "all"), "--limit", "2")
+    page = (tmp_path / "all" / "index.html").read_text()
+    assert f"<h1>Events in {file.name}</h1>" in page
+    assert f"The newest 2 of 5 events in {file}." in page
+
+
+def test_false_alarms_are_counted_apart(find):
+    assert find("--recording", "robot", "--retracted").endswith("1 event (and 1 retracted).\n")
+    assert find("--recording", "robot").endswith("1 event.\n")
 
 
 def test_stamps_that_are_no_dates_are_shown_all_the_same():
-    assert local_time(2**63 - 1) == "2262-04-11 23:47:16.8"
-    assert local_time(-(2**63)) == "1677-09-21 00:12:43.1"
+    assert local_time(2**63 - 1) == "2262-04-11 23:47:16 UTC"
+    assert local_time(-(2**63)) == "1677-09-21 00:12:43 UTC"
     assert iso_time(-5) == "1969-12-31T23:59:59.999999Z"
     assert iso_time(None) is None

@@ -162,6 +162,7 @@ def test_the_state_of_an_event_is_said(open_page, tmp_path):
     events = [
         event(0, end_ns=None, state=OPEN),
         event(1, state=RETRACTED),
+        event(3, state=OPEN),
         replace(event(2), camera="front", sentence=""),
     ]
     page = open_page(gallery(tmp_path, events, lambda event: None), 800)
@@ -169,7 +170,11 @@ def test_the_state_of_an_event_is_said(open_page, tmp_path):
     assert "0:00.0, still going on" in texts
     assert "retracted as a false alarm" in texts
     assert "front · confidence" in texts
-    assert texts.count("no picture") == 3
+    assert texts.count("no picture") == 4
+    assert texts.count("not seen to end") == 1, "not of the one that goes on"
+    said = page.evaluate("[...document.querySelectorAll('#tiles q')].map(e => e.textContent)")
+    assert said[2] == QUERIES[0], "the query stands where nothing was said"
+    assert page.evaluate("tiles.children[2].querySelectorAll('.facts').length") == 2
 
 
 def test_an_event_of_a_robot_has_its_date_and_its_length(open_page, tmp_path):
@@ -179,3 +184,46 @@ def test_an_event_of_a_robot_has_its_date_and_its_length(open_page, tmp_path):
     texts = page.evaluate("document.getElementById('tiles').innerText")
     assert "2023-11-14 22:13:20 UTC, 4.0 s" in texts
     assert "2023-11-14 22:13:20 UTC, still going on" in texts
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [320, 400, 500, 1200])
+def test_what_the_filters_say_is_not_clipped(open_page, width, tmp_path):
+    page = open_page(gallery(tmp_path, [event(0), event(1)]), width)
+    fields = page.evaluate("document.querySelectorAll('.bar select, .bar input').length")
+    room = """[...document.querySelectorAll('.bar select, .bar input')].map(field => {
+      const style = getComputedStyle(field), pen = document.createElement('canvas').getContext('2d');
+      pen.font = style.font;
+      const texts = field.id === 'text' ? [field.placeholder] : field.id === 'order'
+        ? [...field.options].map(option => option.text) : [field.options[0].text];
+      const arrow = field.id === 'text' ? 0 : 20;
+      const wide = Math.max(...texts.map(text => pen.measureText(text).width));
+      const edges = parseFloat(style.paddingLeft) + parseFloat(style.paddingRight) + arrow;
+      return field.clientWidth - edges - wide;
+    })"""
+    found = page.evaluate(room)
+    assert len(found) == fields == 4
+    assert min(found) >= 0, found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dark", [False, True])
+def test_every_text_of_a_page_can_be_told_from_what_is_behind_it(open_page, dark, tmp_path):
+    events = [event(0), event(1, state=RETRACTED), replace(event(2), sentence="")]
+    errors = [("a.mcap", "a.mcap cannot be read: it is empty.")]
+    command = "stride-ros replay {0.origin}".format
+    index = gallery(tmp_path, events, lambda event: None, errors=errors, command=command)
+    page = open_page(index, 500, dark)
+    page.evaluate("document.querySelectorAll('details').forEach(e => { e.open = true; })")
+    contrast, text = page.faintest()
+    assert contrast >= 4.5, text
+    placeholder = "getComputedStyle(find('text'), '::placeholder').color"
+    assert page.evaluate(placeholder) == page.evaluate("getComputedStyle(find('count')).color")
+
+
+def test_an_error_with_a_long_reason_leaves_the_name_in_one_piece(open_page, tmp_path):
+    errors = [("drives/monday/broken.mcap", "It cannot be read, " * 20)]
+    page = open_page(gallery(tmp_path, [event(0)], errors=errors), 1200)
+    cell = "document.querySelector('.errors td')"
+    lines = f"(() => {{ const r = document.createRange(); r.selectNodeContents({cell}); return "
+    assert page.evaluate(f"{lines}r.getClientRects().length; }})()") == 1

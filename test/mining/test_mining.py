@@ -5,6 +5,8 @@ import shutil
 
 import pytest
 
+from stride_ros.text.wording import counted_found
+
 pytestmark = pytest.mark.slow
 
 
@@ -35,6 +37,12 @@ def test_every_recording_comes_out_as_replay_has_it(drives, mine, replayed, resu
         for query in json.loads(replayed(path, tmp_path))["queries"]
     )
     assert spans == len(found.events) > 5
+    retracted = sum(event.state == "retracted" for event in found.events)
+    summary = counted_found(spans - retracted, retracted, "event")
+    assert f"\n{summary}: {tmp_path / 'out' / 'index.html'}\n" in printed
+    assert "\n2.8 min of video in " in printed
+    page = (tmp_path / "out" / "index.html").read_text()
+    assert f"{summary} in 7 recordings, 2.8 min of video. Watched for: Tell me when a " in page
     assert all(found.pictures.values())
 
 

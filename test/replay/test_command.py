@@ -76,7 +76,7 @@ def test_what_it_wrote_as_expectations_is_met(first, world_bag, checkpoint, caps
     assert again(world_bag, checkpoint, "--expect", first / "spans.yaml") == 0
     told = capsys.readouterr().out
     assert "Met." in told
-    assert "\n1 span in 0:41.0, replayed" in told
+    assert "\n1 span in 40 s of video, replayed" in told
 
 
 def robot(chat_server, **settings) -> str:

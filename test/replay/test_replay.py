@@ -107,6 +107,33 @@ def test_a_part_can_be_played(model, world_bag):
     assert result.run.seconds == pytest.approx(12.0, abs=0.3)
 
 
+@pytest.mark.parametrize("rate", [1.0, 2.0, 5.0])
+def test_the_length_is_that_of_the_recording_at_any_rate(model, world_bag, write_images, tmp_path, rate):
+    from stride_ros.sources.world_bag import write_video
+    from stride_ros.world import World
+
+    # A world has a picture at its end, too.
+    write_video(World(seed=3, seconds=6, size=(96, 64), fps=25), tmp_path / "clip.mp4")
+    write_video(World(seed=3, seconds=2.97, size=(96, 64), fps=30), tmp_path / "short.mp4")
+    lengths = {
+        world_bag: 40.2,  # 201 images at 5 Hz
+        write_images(steady(20, 1.0)): 20.0,
+        write_images(steady(20, 0.1)): 2.0,
+        write_images(steady(4, 3.0)): 10.0,  # the last one stands for a second
+        tmp_path / "clip.mp4": 6.04,
+        tmp_path / "short.mp4": 3.0,
+    }
+    for recording, length in lengths.items():
+        assert replay(recording, QUERY, model=model, rate=rate).run.seconds == pytest.approx(length, abs=1e-3)
+
+
+def test_the_length_of_a_part_is_what_was_asked_for(model, write_images):
+    recording = write_images(steady(40))
+    for start, duration, length in ((0, 3, 3), (2.2, 3, 2.7), (2.5, 6.25, 6.25), (15, 90, 5), (15, None, 5)):
+        result = replay(recording, QUERY, model=model, start=start, duration=duration)
+        assert result.run.seconds == pytest.approx(length), (start, duration)
+
+
 def test_times_of_a_part_are_those_of_the_recording(model, write_images, tmp_path):
     """So that one file of ground truth is right for every part."""
     from stride_ros.bags.writer import START_STAMP, BagWriter
@@ -381,3 +408,78 @@ def test_the_camera_can_play_a_bag(world_bag):
     frames = list(open_source(str(world_bag), rate=1.0, seconds=5.0).frames())
     assert [round(frame.time, 3) for frame in frames] == [0.0, 1.0, 2.0, 3.0, 4.0]
     assert frames[0].image.shape == (64, 96, 3)
+
+
+def truth(result):
+    return {q.query: [(e.start, e.end, e.text) for e in q.expected] for q in result.run.queries}
+
+
+def test_ground_truth_that_was_recorded_is_in_the_record_and_the_report(model, world_bag):
+    from stride_ros.runs.report import report_html
+    from stride_ros.world import World
+
+    world = World(seed=0, seconds=40, size=(96, 64), fps=5)
+    queries = [*world.queries[:2], "Tell me when a dog barks."]
+    for clock in ("header", "log"):
+        result = replay(world_bag, queries, model=model, clock=clock)
+        assert truth(result) == {
+            query: [
+                (pytest.approx(e.start, abs=1e-6), pytest.approx(e.end, abs=1e-6), e.text)
+                for e in world.events_for(query)
+            ]
+            for query in queries
+        }
+    assert result.verdict is None, "only --expect judges"
+    assert result.run.source["ground truth"] == "/ground_truth"
+    assert "As recorded on /ground_truth." in report_html(result.run)
+
+
+def test_recorded_ground_truth_is_cut_where_the_part_is(model, world_bag):
+    from stride_ros.world import World
+
+    world = World(seed=0, seconds=40, size=(96, 64), fps=5)
+    query = world.queries[0]
+    event = world.events_for(query)[0]
+    begin = np.ceil(event.start) + 1.0
+    part = replay(world_bag, query, model=model, start=begin, duration=2.0)
+    assert event.end > begin + 2.0
+    assert truth(part) == {query: [(begin, pytest.approx(begin + 2.0), event.text)]}
+
+
+def test_given_ground_truth_takes_the_place_of_the_recorded_one(model, world_bag):
+    from stride_ros.world import World
+
+    query = World(seed=0, seconds=40, size=(96, 64), fps=5).queries[0]
+    given = Expectations([ExpectedSpan(query, 3.0, 4.0)])
+    result = replay(world_bag, query, model=model, expect=given)
+    assert truth(result) == {query: [(3.0, 4.0, "")]}
+    assert "ground truth" not in result.run.source
+
+
+def test_a_recording_without_ground_truth_has_none(model, write_images):
+    result = replay(write_images(steady(20)), QUERY, model=model)
+    assert truth(result) == {QUERY: []}
+    assert "ground truth" not in result.run.source
+
+
+def test_damaged_and_unfinished_ground_truth_is_read_as_far_as_it_goes(model, tmp_path):
+    from stride_ros.bags import messages
+    from stride_ros.bags.storage import Channel
+    from stride_ros.bags.writer import START_STAMP, BagWriter
+
+    def span(number, state, start, end, query=QUERY):
+        begin, over = START_STAMP + round(start * 1e9), START_STAMP + round(end * 1e9)
+        usual = {"frame_id": "camera", "confidence": 1.0, "onset": begin}
+        return messages.span(number, state, query, start=begin, end=over, stamp=over, **usual)
+
+    with BagWriter(tmp_path / "bag") as bag:
+        for i in range(20):
+            stamp = START_STAMP + i * 10**9
+            bag.write("/cam", messages.image(np.full((48, 64, 3), 9 * i, np.uint8), stamp, "camera"), stamp)
+        bag.write("/front/ground_truth", span(1, 2, 2.0, 5.0), START_STAMP + 5 * 10**9)
+        channel = Channel(0, "/front/ground_truth", messages.SPAN, "cdr")
+        bag.copy(channel, b"\0\1\0\0cut", START_STAMP + 6 * 10**9)
+        bag.write("/front/ground_truth", span(2, 0, 15.5, 15.5), START_STAMP + 16 * 10**9)  # goes on
+    result = replay(tmp_path / "bag", QUERY.removesuffix("."), model=model)
+    assert truth(result) == {QUERY.removesuffix("."): [(2.0, 5.0, ""), (15.5, 20.0, "")]}
+    assert result.run.source["ground truth"] == "/front/ground_truth"

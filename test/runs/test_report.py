@@ -84,6 +84,12 @@ def test_json_says_everything_that_was_decided(run):
     assert len(document["latencies"]["decision"]) == 19
 
 
+def test_spans_that_were_retracted_are_counted_apart(run):
+    assert run.summary == "1 span (and 1 retracted)"
+    tiles = re.findall(r"<b>(.*?)</b><span>(.*?)</span>", report_html(run))
+    assert tiles[:2] == [("1", "span found"), ("1", "retracted as a false alarm")]
+
+
 class Page(HTMLParser):
     """Collects text and attributes; fails on tags that do not close."""
 
@@ -156,8 +162,11 @@ def test_the_timeline_is_a_picture_with_the_spans(run, tmp_path):
     write_report(run, tmp_path)
     picture = cv2.imread(str(tmp_path / "timeline.png"))
     assert picture.shape[1] > 1000
-    teal = (np.abs(picture.astype(int) - (136, 148, 13)).sum(2) < 12).sum()  # #0d9488 in BGR
-    assert teal > 500
+    teal = np.abs(picture.astype(int) - (136, 148, 13)).sum(2) < 12  # #0d9488 in BGR
+    assert teal.sum() > 500
+    red = np.abs(picture.astype(int) - (60, 18, 190)).sum(2) < 60  # #be123c
+    assert red.sum() > 100
+    assert not red[teal.sum(1) > 100].any(), "an onset ends above the span, whose number stays readable"
 
 
 def test_a_folder_that_cannot_be_written_is_named(run, tmp_path):
@@ -288,3 +297,32 @@ def test_the_page_fits_screens_of_any_width(run, open_page, width, tmp_path):
     ticks = f"{text.replace('svg text', 'h2 + .chart .tick')}.filter(r => r.width)"
     apart = f"{ticks}.every((r, i, all) => !i || r.left > all[i - 1].right)"
     assert evaluate(f"{ticks}.length >= 2 && {apart}") is True
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [400, 500, 1200])
+def test_no_onset_crosses_the_number_of_a_span(run, open_page, width, tmp_path):
+    onsets = (0.0, 0.2, 0.5, 0.9, 1.6)
+    run.queries[0].spans = [Span(i, 4.0 * i, 4.0 * i + 3, 4.0 * i + x, 0.9) for i, x in enumerate(onsets)]
+    write_report(run, tmp_path)
+    page = open_page(tmp_path / "report.html", width)
+    rectangles = "[...document.querySelectorAll('.plot {0}')].map(e => e.getBoundingClientRect())".format
+    assert page.evaluate(f"{rectangles('.id')}.filter(r => r.width).length") == len(onsets)
+    assert page.evaluate(f"{rectangles('.onset')}.length") == len(onsets)
+    crossed = "o.left < r.right && o.right > r.left && o.bottom > r.top"
+    crossings = f"{rectangles('.id')}.filter(r => {rectangles('.onset')}.some(o => {crossed})).length"
+    assert page.evaluate(crossings) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dark", [False, True])
+def test_every_text_can_be_told_from_what_is_behind_it(run, open_page, dark, tmp_path):
+    run.responder = "tiny"
+    run.queries[0].spans[1].said = None
+    write_report(run, tmp_path)
+    page = open_page(tmp_path / "report.html", 800, dark)
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == (
+        "rgb(16, 21, 27)" if dark else "rgb(246, 247, 249)"
+    )
+    contrast, text = page.faintest()
+    assert contrast >= 4.5, text

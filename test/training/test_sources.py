@@ -69,6 +69,26 @@ def test_the_first_seconds_of_a_bag_can_be_used_alone(bag, labels, intake):
     assert len(recording.events) == 1
 
 
+def test_labels_after_the_used_part_are_right_and_counted_without_a_line_each(bag, labels, intake):
+    path = labels(
+        f"- {{query: {RED}, start: 8, end: 18}}\n"
+        f"- {{query: {RED}, start: 20, end: 22}}\n"
+        f"- {{query: {RED}, start: 22, end: 23}}\n"
+        f"- {{query: {RED}, start: 500, end: 510}}\n"
+    )
+    (recording,) = labelled_recordings(BagVideo(bag, TOPIC, until=14.5), path, intake)
+    assert [(event.start, event.end) for event in recording.events] == [(8.0, 14.5)], "cut where it goes on"
+    assert intake.summary().startswith("1 used, 2 skipped (after the first 14.5 s), 1 skipped (the event")
+    (told,) = intake.messages
+    assert told.startswith(f"skipped {path}:4: the event lies outside the")
+
+
+def test_labels_that_are_all_after_the_used_part_are_told_so(bag, labels, intake):
+    path = labels(f"- {{query: {RED}, start: 20, end: 22}}\n")
+    with pytest.raises(SourceError, match=r"1 event of it begins after the first 14\.5 s, so use more"):
+        labelled_recordings(BagVideo(bag, TOPIC, until=14.5), path, intake)
+
+
 def test_wrong_labels_are_told_with_their_line_and_the_rest_is_used(bag, labels, intake):
     path = labels(
         f"- {{query: {RED}, start: 8.0, end: 14.0}}\n"

@@ -17,7 +17,7 @@ from stride_ros.pages.page import page, shown
 from stride_ros.runs.record import thumbnail
 from stride_ros.runs.report import flat, picture_html, settings_html, tile_html
 from stride_ros.text.foreign import visible
-from stride_ros.text.wording import counted, plural, time_label
+from stride_ros.text.wording import counted, length_label, plural, time_label
 from stride_ros.user_files.output import write_whole
 
 if TYPE_CHECKING:
@@ -97,8 +97,7 @@ def _tiles(items: int, judged: int, errors: int, seconds: float) -> Iterator[str
     yield tile_html(f"{items:,}", plural(items, "item"))
     yield tile_html(f"{judged:,}", "scored")
     yield tile_html(f"{errors:,}", plural(errors, "error"))
-    total = f"{seconds / 60:.1f} min" if seconds >= 60 else f"{seconds:.1f} s"
-    yield tile_html(total, "total time of all items")
+    yield tile_html(length_label(seconds), "total time of all items")
 
 
 def _comparison(score: Score, settings: Mapping[str, Any]) -> str:
@@ -118,8 +117,13 @@ def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def _rows(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     head = "".join(f"<th>{shown(name)}</th>" for name in headings)
-    body = "".join("<tr>" + "".join(f"<td>{shown(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    body = "".join(f"<tr>{''.join(map(_cell, headings, row))}</tr>" for row in rows)
     return f"<tr>{head}</tr>{body}"
+
+
+def _cell(heading: str, text: str) -> str:
+    name = f' data-name="{shown(heading)}"' if heading else ""  # for screens without room for a table
+    return f"<td{name}>{shown(text)}</td>"
 
 
 def _card(item: Judged) -> str:

@@ -19,8 +19,9 @@ CACHE_BYTES = 1 << 30  # of decoded images
 class BagVideo:
     """The images of one topic (see recording.Video); times in s from its first image, by header stamp.
 
-    `topic` None takes the only image topic. `until` (s) leaves out what follows. `notes` say what is odd
-    about the bag, `unusable` how many images were left out. SourceError when bag or topic cannot be used.
+    `topic` None takes the only image topic. `until` (s) leaves out what follows, of `whole` s. `notes` say
+    what is odd about the bag, `unusable` how many images were left out. SourceError when bag or topic cannot
+    be used.
     """
 
     def __init__(self, path: Path, topic: str | None = None, until: float | None = None) -> None:
@@ -45,7 +46,8 @@ class BagVideo:
         self._times = (np.array(times)[order] - min(times)) / 1e9
         self._logged = np.array(logged)[order]
         self._bad: dict[int, FrameError] = {}
-        self.start, self.end = 0.0, float(self._times[-1] if until is None else min(until, self._times[-1]))
+        self.whole = float(self._times[-1])
+        self.start, self.end = 0.0, self.whole if until is None else min(until, self.whole)
 
     def read(self, times: Sequence[float]) -> tuple[list[NDArray[np.uint8]], list[float]]:
         """The images nearest to `times` (s), each at most once; those that cannot be decoded are left out.

@@ -6,11 +6,13 @@ YAML: a list of `- {query: ..., start: ..., end: ..., text: ...}`, times in s fr
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stride_ros.errors import ConfigError, SourceError
 from stride_ros.text.foreign import visible
+from stride_ros.text.wording import counted, plural
 from stride_ros.training.samples import Event
 from stride_ros.training.sources.recording import TOLERANCE, Intake, Recording, Video, check_event
 from stride_ros.user_files.values import shown, spelling, text_of
@@ -26,9 +28,12 @@ def labelled_recordings(video: Video, labels: Path, intake: Intake) -> list[Reco
     """One recording for each query of a labels file.
 
     SourceError when nothing of the file is usable; a label that is wrong is left out and told with its line.
-    Two spellings of a query, such as with another case or without the full stop, are one query.
+    Two spellings of a query, such as with another case or without the full stop, are one query. Of a
+    recording whose first part is used, events that begin later are counted, and one that goes on is cut.
     """
+    whole = getattr(video, "whole", video.end)
     events: dict[str, list[Event]] = {}
+    later = 0
     first: dict[str, str] = {}  # spelling -> the query as it is written first
     for node in read_labels(labels):
         where = f"{labels}:{line_of(node)}"
@@ -37,18 +42,26 @@ def labelled_recordings(video: Video, labels: Path, intake: Intake) -> list[Reco
         except ConfigError as error:
             intake.skip(str(error).rstrip("."), where)
             continue
-        if event.start < video.start - TOLERANCE or event.end > video.end + TOLERANCE:
-            intake.skip(f"the event lies outside the {video.end:.1f} s that are used", where)
+        if event.start < video.start - TOLERANCE or event.end > whole + TOLERANCE:
+            intake.skip(f"the event lies outside the {whole:.1f} s of the recording", where)
             continue
+        if video.end < whole and event.start >= video.end:
+            intake.leave(f"after the first {video.end:g} s")
+            later += 1
+            continue
+        if video.end < whole and event.end > video.end:
+            event = replace(event, end=video.end)
         asked = first.setdefault(spelling(query), query)
         if asked != query:  # as two queries, each would teach that the other's events are none
             intake.report(f"{where}: taken as another spelling of the query {shown(asked)}")
         events.setdefault(asked, []).append(event)
         intake.used += 1
     if not events:
-        raise SourceError(
-            f"The labels file {labels} has no usable label; see the messages above and correct it."
-        )
+        remedy = "see the messages above and correct it"
+        if later:
+            remedy = f"{counted(later, 'event')} of it {plural(later, 'begins', 'begin')} after the first"
+            remedy += f" {video.end:g} s, so use more of the recording"
+        raise SourceError(f"The labels file {labels} has no usable label; {remedy}.")
     return [
         Recording(video, (query,), tuple(sorted(found, key=lambda event: event.start)))
         for query, found in events.items()

@@ -66,6 +66,10 @@ class Intake:
         self.skipped[reason] += 1
         self.report(f"skipped {where}: {reason}")
 
+    def leave(self, reason: str) -> None:
+        """Count one item that is right and not wanted; only the summary tells it."""
+        self.skipped[reason] += 1
+
     def summary(self) -> str:
         """One line with the counts."""
         parts = [f"{self.used} used"] + [

@@ -16,8 +16,8 @@ from stride_ros.sources.video_file import VideoReader
 class VideoFile:
     """One video file (see recording.Video); times in s from its first picture, decoded as where it is played.
 
-    `until` (s) leaves out what follows. `notes` say what is odd about the file, `unusable` what could not be
-    decoded. SourceError when it cannot be read.
+    `until` (s) leaves out what follows, of `whole` s. `notes` say what is odd about the file, `unusable` what
+    could not be decoded. SourceError when it cannot be read.
     """
 
     def __init__(self, path: Path, until: float | None = None) -> None:
@@ -29,8 +29,8 @@ class VideoFile:
         self._reader = VideoReader(self.name)
         self._log = ReadingLog(self.name)
         self.notes = self._reader.notes
-        end = self._reader.end
-        self.start, self.end = 0.0, end if until is None else min(until, end)
+        self.whole = self._reader.end
+        self.start, self.end = 0.0, self.whole if until is None else min(until, self.whole)
 
     def read(self, times: Sequence[float]) -> tuple[list[NDArray[np.uint8]], list[float]]:
         """The pictures that are shown at `times` (s, ascending), each with its own time; one that stays is
