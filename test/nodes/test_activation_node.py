@@ -230,7 +230,7 @@ def test_images_without_a_stamp_use_the_receive_time_with_one_warning(watched: W
 
         watched.wait(matching, "the frame: the responder matches frames and spans by stamp")
     assert watched.graph.call(Trigger, "/activation/reset").success
-    watched.wait(lambda: any("a reset was asked for" in log.msg for log in logs), "a later line of the log")
+    watched.wait(lambda: any("a reset was requested" in log.msg for log in logs), "a later line of the log")
     assert sum("was used" in log.msg for log in logs) == 1
 
 

@@ -54,6 +54,6 @@ def test_without_a_place_for_the_log_the_node_starts(
     process.send_signal(signal.SIGINT)
     assert process.wait(120) == 0, process.log.read_text()
     said = process.log.read_text()
-    assert "No log is kept in a file (" in said
+    assert "The log cannot be written to a file (" in said
     assert "set ROS_LOG_DIR or ROS_HOME to a writable folder." in said
     assert "Traceback" not in said

@@ -229,7 +229,7 @@ def test_the_log_is_for_its_user_alone_and_stands_in_roses_home(graph, tmp_path,
     path.rename(tmp_path / "other.db")
     path.symlink_to(tmp_path / "other.db")
     assert not graph.transition("event_log", "configure")
-    assert "is a link, which is not followed" in node.last_error
+    assert "is a symbolic link, which is not followed" in node.last_error
 
 
 def test_a_pose_comes_from_tf_also_when_that_is_late(log, monkeypatch):

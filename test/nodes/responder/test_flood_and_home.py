@@ -74,7 +74,7 @@ def test_without_a_home_the_node_goes_on(stage, chat_server, monkeypatch, tmp_pa
     stage.frames(0, 1, 2)
     stage.span(1, ONSET, 1.0, 2.0)
     assert stage.finals(1)[1].status == OK
-    remedy = "has no home folder: set ROS_HOME to a writable folder."
+    remedy = "has no home folder; set ROS_HOME to a writable folder."
     stage.graph.wait(lambda: [log for log in list(logs) if log.msg.endswith(remedy)], "the warning")
     assert list(tmp_path.iterdir()) == []
 
