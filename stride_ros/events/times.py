@@ -1,4 +1,4 @@
-"""Times as people write and read them."""
+"""Parse and format times for people."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 def given_time(text: str, *, end_of_day: bool = False) -> int:
-    """The ns since 1970 of a date, a time (2026-11-01T14:30, with an offset or of here), or 15m, 2h, 7d ago.
+    """Convert a date, a time (2026-11-01T14:30, with offset or local) or an age (2h, 7d) to ns since 1970.
 
-    A date alone is its first moment, or its last one at the `end_of_day`. ConfigError.
+    A date alone is its first moment, or its last one with `end_of_day`. Raises ConfigError.
     """
     text = text.strip()
     if ago := _AGO.fullmatch(text):
@@ -43,7 +43,7 @@ def _nanoseconds(moment: datetime) -> int:
 
 
 def local_time(stamp: int) -> str:
-    """A stamp (ns) as the date and time here, to a tenth of a second; what is not a date as seconds."""
+    """A stamp (ns) as local date and time, to a tenth of a second; one that is not a date as seconds."""
     moment = _moment(stamp)
     if moment is None:
         return f"{stamp / SECOND:.1f} s"
@@ -51,7 +51,7 @@ def local_time(stamp: int) -> str:
 
 
 def iso_time(stamp: int | None) -> str | None:
-    """A stamp (ns) as ISO 8601 in UTC; None where it is None or no date."""
+    """A stamp (ns) as ISO 8601 in UTC; None if it is None or not a date."""
     moment = None if stamp is None else _moment(stamp)
     return None if moment is None else f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond:06d}Z"
 
@@ -64,5 +64,5 @@ def _moment(stamp: int) -> datetime | None:
 
 
 def in_recording(stamp: int, first: int | None) -> str:
-    """A stamp as minutes and seconds from the first image of its recording; empty where that is not known."""
+    """A stamp as minutes and seconds from the first image of its recording; empty if that is unknown."""
     return "" if first is None else time_label((stamp - first) / SECOND)

@@ -187,9 +187,9 @@ def test_a_responder_says_what_happens_as_in_replay(drives, mine, results, check
     ("words", "reason"),
     [
         (("nowhere",), "There is no recording"),
-        (("empty",), "holds no recording"),
+        (("empty",), "contains no recordings"),
         (("drives/*.none",), "Nothing matches"),
-        (("nothing.txt",), "lists no recording"),
+        (("nothing.txt",), "lists no recordings"),
         (("drives", "--out", "drives/monday/out"), "inside drives"),
         (("drives", "--out", "drives"), "inside drives"),
         (("drives", "--workers", "0"), "from 1 on"),

@@ -118,7 +118,7 @@ def test_a_search_is_narrowed_and_bounded(log):
 
 @pytest.mark.parametrize(
     ("fields", "sentence"),
-    [({"text": "***"}, "There is no word in"), ({"min_confidence": 2.0}, "The confidence cannot be 2.0")],
+    [({"text": "***"}, "There are no words in"), ({"min_confidence": 2.0}, "The confidence cannot be 2.0")],
 )
 def test_a_search_that_makes_no_sense_is_refused_with_the_reason(log, fields, sentence):
     from stride_ros.srv import FindEvents
