@@ -1,4 +1,4 @@
-"""When the images of a recording come, in seconds as a person sees it."""
+"""The times of a recording's images, in seconds as perceived by people."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from stride_ros.bags.storage import EARLIEST, LATEST
 
 
 class Timeline:
-    """The log times of all images; a clock that was set between two of them does not count as time."""
+    """The log times of all images; a change of the clock between two of them does not count as time."""
 
     def __init__(self, log_times: Sequence[NDArray[np.int64]]) -> None:
         """`log_times`: ns, in any order; at least one."""
@@ -21,7 +21,9 @@ class Timeline:
         steps = np.diff(self._log_times.astype(np.float64))
         sane = (steps >= 0) & (steps <= LONGEST_PAUSE)
         usual = float(np.median(steps[sane])) if sane.any() else float(NANOSECONDS)
-        exact = np.where(sane, np.diff(self._log_times), round(usual))  # no pause: it counts as a usual one
+        exact = np.where(
+            sane, np.diff(self._log_times), round(usual)
+        )  # not a pause: count it as a usual step
         self._times = np.concatenate([np.zeros(1, np.int64), np.cumsum(exact, dtype=np.int64)])
 
     @property
@@ -36,11 +38,11 @@ class Timeline:
 
     @property
     def seconds(self) -> float:
-        """Time of the last image in s from the first one."""
+        """Time of the last image (s) since the first one."""
         return float(self._times[-1]) / 1e9
 
     def part(self, start: float = 0.0, duration: float | None = None) -> tuple[int, int]:
-        """The log times (ns) between which a part lies, in s from the first image; all without limits."""
+        """Convert a part, in s from the first image, to its first and last log time (ns); default: all."""
         first = np.searchsorted(self._times, round(start * 1e9))
         begin = EARLIEST if start <= 0 else self._log_times[first] if first < len(self._times) else LATEST
         stop = LATEST
@@ -50,6 +52,6 @@ class Timeline:
         return int(begin), int(stop)
 
     def time(self, log_time: int) -> float:
-        """A log time (ns) in s from the first image."""
+        """Convert a log time (ns) to s from the first image."""
         index = min(int(np.searchsorted(self._log_times, log_time)), len(self._times) - 1)
         return float(self._times[index]) / 1e9

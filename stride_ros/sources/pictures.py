@@ -71,8 +71,7 @@ class ReadingLog:
         if self.late:
             was = "was" if self.late == 1 else "were"
             notes.append(
-                f"{self.name}: {counted(self.late, 'picture')} came out of order or twice and {was} "
-                "skipped."
+                f"{self.name}: {counted(self.late, 'picture')} came out of order or twice and {was} skipped."
             )
         return [*notes, *([self.ending] if self.ending else [])]
 

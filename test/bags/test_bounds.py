@@ -140,7 +140,7 @@ def test_a_topic_without_pictures_is_refused_soon(forge, tmp_path, monkeypatch, 
     monkeypatch.setattr("stride_ros.bags.patience.MOST_BARREN", 3000)
     ((_, whole),) = forge.images(1, ros1=storage == "ros1")
     path = of_messages(forge, tmp_path, storage, [(forge.START + i, junk(kind, whole)) for i in range(3100)])
-    told = r"More than 3,000 messages in a row on .*no picture that can be used: An"
+    told = r"More than 3,000 messages in a row on .*no usable picture: An"
     with BagReader(path) as bag, pytest.raises(SourceError, match=told):
         list(bag.frames(10.0))
 

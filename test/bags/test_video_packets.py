@@ -258,7 +258,7 @@ def test_a_codec_that_is_not_known_is_named(forge, tmp_path) -> None:
     path = forge.mcap(
         tmp_path / "a.mcap", [forge.Topic(TOPIC, FFMPEG, "cdr", "ros2msg", text.encode(), messages)]
     )
-    with pytest.raises(SourceError, match="encoding 'hal9000' is not known; record it as h264, h265"):
+    with pytest.raises(SourceError, match="encoding 'hal9000' is not supported; record it as h264, h265"):
         list(open_source(str(path)).frames())
 
 

@@ -193,9 +193,7 @@ def test_parquet_has_the_same_table(find, tmp_path):
 def test_parquet_without_its_package_is_one_sentence(find, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     told = find("--parquet", str(tmp_path / "out.parquet"), code=2)
-    assert told.endswith(
-        "needs the package 'pyarrow'; install it with: pip install pyarrow, or use --csv.\n"
-    )
+    assert told.endswith("needs the package 'pyarrow'; install it with: pip install pyarrow, or use --csv.\n")
     assert not (tmp_path / "out.parquet").exists()
 
 
