@@ -1,4 +1,4 @@
-"""A labels file: what happens in one recording, written by hand.
+"""Read a labels file: the events of one recording, written by hand.
 
 YAML: a list of `- {query: ..., start: ..., end: ..., text: ...}`, times in s from the first image, `text`
 (what to say) optional.
@@ -25,11 +25,11 @@ FIELDS = ("query", "start", "end", "text")
 def labelled_recordings(video: Video, labels: Path, intake: Intake) -> list[Recording]:
     """One recording for each query of a labels file.
 
-    SourceError when nothing of the file is usable; a label that is wrong is left out and told with its line.
-    Two spellings of a query, such as with another case or without the full stop, are one query.
+    SourceError if nothing in the file is usable; invalid labels are left out and logged with their lines. Two
+    spellings of a query, such as with another case or without the full stop, are one query.
     """
     events: dict[str, list[Event]] = {}
-    first: dict[str, str] = {}  # spelling -> the query as it is written first
+    first: dict[str, str] = {}  # spelling -> the query as first written
     for node in read_labels(labels):
         where = f"{labels}:{line_of(node)}"
         try:
@@ -38,16 +38,16 @@ def labelled_recordings(video: Video, labels: Path, intake: Intake) -> list[Reco
             intake.skip(str(error).rstrip("."), where)
             continue
         if event.start < video.start - TOLERANCE or event.end > video.end + TOLERANCE:
-            intake.skip(f"the event lies outside the {video.end:.1f} s that are used", where)
+            intake.skip(f"the event is outside the {video.end:.1f} s that are used", where)
             continue
         asked = first.setdefault(spelling(query), query)
-        if asked != query:  # as two queries, each would teach that the other's events are none
+        if asked != query:  # as two queries, each would teach that the other's events do not count
             intake.report(f"{where}: taken as another spelling of the query {shown(asked)}")
         events.setdefault(asked, []).append(event)
         intake.used += 1
     if not events:
         raise SourceError(
-            f"The labels file {labels} has no usable label; see the messages above and correct it."
+            f"The labels file {labels} has no usable labels; see the messages above and correct it."
         )
     return [
         Recording(video, (query,), tuple(sorted(found, key=lambda event: event.start)))
@@ -56,8 +56,9 @@ def labelled_recordings(video: Video, labels: Path, intake: Intake) -> list[Reco
 
 
 def read_labels(path: Path) -> list[yaml.Node]:
-    """The items of a labels file, not yet read. SourceError when it cannot be read or is not a list,
-    ConfigError when it is not YAML.
+    """The unparsed items of a labels file.
+
+    SourceError if it cannot be read or is not a list, ConfigError if it is not YAML.
     """
     root = read_yaml(path, f"The labels file {path}")
     if root is None:
