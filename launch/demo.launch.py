@@ -1,4 +1,4 @@
-"""See it work without a camera: a synthetic camera or a video file, both nodes, the small checkpoint."""
+"""Try it without a camera: a synthetic camera or a video file, both nodes, the small checkpoint."""
 
 from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, OpaqueFunction
 from launch.launch_description_sources import PythonLaunchDescriptionSource
@@ -26,7 +26,7 @@ ARGUMENTS = [
         "empty: as in params_file (world).",
     ),
     DeclareLaunchArgument(
-        "query", default_value="", description="What to be told about; empty: as in params_file."
+        "query", default_value="", description="What to watch for; empty: as in params_file."
     ),
     DeclareLaunchArgument(
         "model",
@@ -37,18 +37,20 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         "responder_model",
         default_value="",
-        description="Image-text model that speaks: directory, Hugging Face repository or stride-tiny; "
-        "empty: as in params_file (stride-tiny).",
+        description="Image-text model that describes events: directory, Hugging Face repository or "
+        "stride-tiny; empty: as in params_file (stride-tiny).",
     ),
-    DeclareLaunchArgument("namespace", default_value=topics.NAMESPACE, description="Namespace of all names."),
     DeclareLaunchArgument(
-        "show", default_value="true", choices=["true", "false"], description="Print what is seen and said."
+        "namespace", default_value=topics.NAMESPACE, description="Namespace of all nodes and topics."
+    ),
+    DeclareLaunchArgument(
+        "show", default_value="true", choices=["true", "false"], description="Print spans and commentary."
     ),
 ]
 
 
 def camera(context: LaunchContext) -> list:
-    """Return the camera node; the arguments of stride.launch.py are known by now."""
+    """Return the camera node; by now, the arguments of stride.launch.py are known."""
     full = f"{arguments.namespace(context).rstrip('/')}/camera"
     given = arguments.given_parameters(context, {"source": "source"})
     if arguments.text(context, "use_sim_time"):

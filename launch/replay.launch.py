@@ -1,6 +1,6 @@
-"""Play a bag to the nodes in its own time (/clock) and record what they say. Needs `ros2 bag`.
+"""Play a bag to the nodes in its own time (/clock) and record their results. Needs `ros2 bag`.
 
-Offline, without a graph and faster: `stride-ros replay BAG`, which gives the same spans.
+`stride-ros replay BAG` gives the same spans offline, without a graph and faster.
 """
 
 import asyncio
@@ -35,8 +35,8 @@ from stride_ros.text import topics
 
 SHARE = FindPackageShare("stride_ros")
 LAST_WORDS = 10.0  # s for the last sentences after the bag has ended
-ANSWER = 2.0  # s to wait for a node's answer before it is asked again
-PASSED_ON = {  # arguments of stride.launch.py, with what stands here
+ANSWER = 2.0  # s to wait for a node's answer before asking again
+PASSED_ON = {  # arguments of stride.launch.py, with their defaults here
     "params_file": PathJoinSubstitution([SHARE, "config", "stride.yaml"]),
     "namespace": topics.NAMESPACE,
     "image_topic": topics.CAMERA,
@@ -50,17 +50,17 @@ PASSED_ON = {  # arguments of stride.launch.py, with what stands here
     "log_level": "info",
 }
 DESCRIPTIONS = {
-    "params_file": "Parameters of the nodes (YAML); the arguments below win where they are given.",
-    "namespace": "Namespace of all names.",
+    "params_file": "Parameters of the nodes (YAML); arguments below that are given take precedence.",
+    "namespace": "Namespace of all nodes and topics.",
     "image_topic": "Image topic of the bag.",
     "image_transport": "raw: image_topic; compressed: image_topic/compressed; empty: as in params_file.",
-    "query": "What to be told about; empty: as in params_file.",
+    "query": "What to watch for; empty: as in params_file.",
     "model": "STRIDE checkpoint; empty: as in params_file.",
-    "responder_model": "Image-text model that speaks; empty: as in params_file.",
+    "responder_model": "Image-text model that describes events; empty: as in params_file.",
     "device": "Where both models run; empty: as in params_file.",
     "use_responder": "Start the responder; false publishes spans only.",
-    "show": "Print what is seen and said.",
-    "log_level": "Least severe messages of the nodes to log.",
+    "show": "Print spans and commentary.",
+    "log_level": "Minimum severity of log messages.",
 }
 CHOICES = {
     "image_transport": ["", "raw", "compressed"],
@@ -70,7 +70,7 @@ CHOICES = {
 }
 ARGUMENTS = [
     DeclareLaunchArgument("bag", description="The bag to play: a folder or a file."),
-    DeclareLaunchArgument("rate", default_value="1.0", description="How much faster than real time to play."),
+    DeclareLaunchArgument("rate", default_value="1.0", description="Speed as a multiple of real time."),
     DeclareLaunchArgument(
         "record", default_value="", description="Bag to record the results into; empty: record nothing."
     ),
@@ -88,23 +88,23 @@ class Ready(Event):
 
 
 def check(context: LaunchContext) -> None:
-    """Raise what is wrong with the arguments before anything is started."""
+    """Check the arguments before anything is started."""
     if importlib.util.find_spec("ros2bag") is None:
         raise SourceError(
-            "`ros2 bag` is not installed: install rosbag2 of your ROS distribution, or replay without it: "
+            "`ros2 bag` is not installed; install rosbag2 for your ROS distribution, or replay without it: "
             "stride-ros replay BAG."
         )
     bag, record = (Path(arguments.text(context, name)).expanduser() for name in ("bag", "record"))
     if not bag.exists():
         raise SourceError(f"There is no bag '{bag}'; give the path of a folder or a file.")
     if arguments.text(context, "record") and record.exists():
-        raise SourceError(f"'{record}' exists; give record a path that is not there yet.")
+        raise SourceError(f"'{record}' already exists; set record to a path that does not exist.")
     if arguments.number(context, "rate", "a factor") == 0.0:
-        raise ConfigError("rate cannot be 0; give a factor, such as 1.0.")
+        raise ConfigError("rate cannot be 0; use a factor such as 1.0.")
 
 
 async def wait_until_active(context: LaunchContext) -> None:
-    """Ask the activation node for its state until it is active. A transition event might be missed."""
+    """Ask the activation node for its state until it is active, since a transition event might be missed."""
     name = f"{arguments.namespace(context).rstrip('/')}/activation"
     client = own_node(context).create_client(GetState, f"{name}/get_state")
     try:
@@ -120,11 +120,11 @@ async def wait_until_active(context: LaunchContext) -> None:
                     return
             await asyncio.sleep(0.2)
     except asyncio.CancelledError:
-        return  # launch takes a cancelled coroutine for a failure, which a shutdown is not
+        return  # launch treats a cancelled coroutine as a failure, but a shutdown is not one
 
 
 def when_the_bag_ended(event: ProcessExited, context: LaunchContext) -> list | None:
-    """Wait for the last words and shut down; a player that fails ends the launch with an error."""
+    """Wait for the last sentences and shut down; a failed player ends the launch with an error."""
     WhenItEnds("`ros2 bag play`", shutdown=True)(event, context)
     if context.is_shutdown:
         return None

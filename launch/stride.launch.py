@@ -21,12 +21,12 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         "params_file",
         default_value=PathJoinSubstitution([FindPackageShare("stride_ros"), "config", "stride.yaml"]),
-        description="Parameters of the nodes (YAML); the arguments below win where they are given.",
+        description="Parameters of the nodes (YAML); arguments below that are given take precedence.",
     ),
     DeclareLaunchArgument(
         "namespace",
         default_value=topics.NAMESPACE,
-        description="Namespace of all names; one for each camera.",
+        description="Namespace of all nodes and topics.",
     ),
     DeclareLaunchArgument(
         "image_topic", default_value=topics.CAMERA, description="Camera topic (sensor_msgs/Image)."
@@ -46,7 +46,7 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         "query",
         default_value="",
-        description="What to be told about, in natural language; empty: as in params_file.",
+        description="What to watch for, in natural language; empty: as in params_file.",
     ),
     DeclareLaunchArgument(
         "model",
@@ -57,8 +57,8 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         "responder_model",
         default_value="",
-        description="Image-text model that speaks: stride-tiny, directory or Hugging Face repository; "
-        f"empty: as in params_file ({default_of(responder.TABLE, 'model')}).",
+        description="Image-text model that describes events: stride-tiny, directory or Hugging Face "
+        f"repository; empty: as in params_file ({default_of(responder.TABLE, 'model')}).",
     ),
     DeclareLaunchArgument(
         "device",
@@ -80,8 +80,8 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         "event_log",
         default_value="false",
-        description="Keep what is found: true (as params_file says, or in $ROS_HOME/stride_ros/events.db) or "
-        "the path of a file.",
+        description="Store events: true (as in params_file, or in $ROS_HOME/stride_ros/events.db) or the "
+        "path of a file.",
     ),
     DeclareLaunchArgument(
         "use_sim_time",
@@ -100,35 +100,35 @@ ARGUMENTS = [
         "respawn",
         default_value="false",
         choices=BOOLEAN,
-        description="Start a node again when its process has ended; it configures and activates itself.",
+        description="Restart a node when its process has ended; it configures and activates itself.",
     ),
     DeclareLaunchArgument(
-        "respawn_delay", default_value="2.0", description="Seconds until a node is started again."
+        "respawn_delay", default_value="2.0", description="Seconds until a node is restarted."
     ),
     DeclareLaunchArgument(
         "on_failure",
         default_value="shutdown",
         choices=["shutdown", "keep"],
         description="When a node cannot start or dies: shutdown ends the launch with exit code 1, keep "
-        "goes on with the others. With respawn:=true only a wrong parameter counts.",
+        "continues with the others. With respawn:=true only a wrong parameter counts.",
     ),
     DeclareLaunchArgument(
         "show",
         default_value="false",
         choices=BOOLEAN,
-        description="Print what is seen and said.",
+        description="Print spans and commentary.",
     ),
     DeclareLaunchArgument(
         "log_level",
         default_value="info",
         choices=["debug", "info", "warn", "error", "fatal"],
-        description="Least severe messages of the nodes to log.",
+        description="Minimum severity of log messages.",
     ),
 ]
 
 
 class Nodes:
-    """Makes the nodes from the arguments; any error is raised before the first of them starts."""
+    """Creates the nodes from the arguments; errors are raised before the first node starts."""
 
     def __init__(self, context: LaunchContext) -> None:
         self._context = context
@@ -139,7 +139,7 @@ class Nodes:
         self._shutdown = arguments.text(context, "on_failure") == "shutdown"
 
     def make(self, name: str, given: dict, remappings: list[tuple[str, str]]) -> Node:
-        """Return a node with the parameters `given` on top of those of the file."""
+        """Return a node with the parameters `given`, which override those of the file."""
         full = f"{self.namespace.rstrip('/')}/{name}"
         for parameter in ("use_sim_time", "autostart"):
             if arguments.text(self._context, parameter):
@@ -147,7 +147,7 @@ class Nodes:
         if stray := self._file.stray(full):
             arguments.warn(
                 f"No section of {self._file.path} is for {full}: '{stray.lstrip('/')}' is another node; "
-                f"write /**/{name} for the node in any namespace."
+                f"write /**/{name} to match the node in any namespace."
             )
         return Node(
             package="stride_ros",
@@ -166,13 +166,13 @@ class Nodes:
 
 
 def bring_up(context: LaunchContext) -> list:
-    """Return the nodes that the arguments ask for."""
+    """Return the nodes that the arguments request."""
     nodes = Nodes(context)
     use_responder = arguments.flag(context, "use_responder")
     watched = {"model": "model", "device": "device", "query": "query", "image_transport": "image_transport"}
     given = arguments.given_parameters(context, watched)
     if "query" in given:
-        given["queries"] = [""]  # those of the file give way
+        given["queries"] = [""]  # these override those of the file
     if use_responder:
         given["wait_for_responder"] = arguments.number(context, "wait_for_responder", "seconds")
     cameras = arguments.cameras(context, nodes.namespace)

@@ -50,7 +50,7 @@ def test_a_message_that_grows_beyond_measure_is_left_out(forge, tmp_path):
 
 def test_a_file_is_not_unpacked_over_and_over(tmp_path, whole):
     (tmp_path / "x.mcap.zst").write_bytes(zstd(whole.read_bytes(), 500))
-    with pytest.raises(SourceError, match="compressed more than 3 times over"):
+    with pytest.raises(SourceError, match="compressed more than 3 times"):
         BagReader(tmp_path / "x.mcap.zst")
 
 

@@ -265,7 +265,7 @@ def test_a_codec_that_is_not_known_is_named(forge, tmp_path) -> None:
 def test_packets_that_hold_no_video_end_in_a_sentence(forge, tmp_path) -> None:
     noise = np.random.default_rng(0)
     packets = [(i, b"\0\0\0\1\x67" + noise.bytes(200)) for i in range(12)]
-    with pytest.raises(SourceError, match=r"No image on .* can be used: it holds no"):
+    with pytest.raises(SourceError, match=r"No image on .* can be used: it contains no"):
         list(open_source(str(record(tmp_path / "a", forge, "h264", packets=packets))).frames())
 
 
