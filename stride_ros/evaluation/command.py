@@ -80,7 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"--seconds {arguments.seconds} is out of range; use 1 to 3600.")
     for file in (arguments.json, arguments.report):
         if file is not None and not file.absolute().parent.is_dir():
-            raise SourceError(f"Folder {file.absolute().parent} does not exist; make it first.")
+            raise SourceError(f"Folder {file.absolute().parent} does not exist; create it first.")
     rivals = [_rival(text) for text in arguments.rival]
     tuning = _tuning(arguments)
     from stride_ros.activation.model import ActivationModel

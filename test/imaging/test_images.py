@@ -190,8 +190,8 @@ def test_encodings_are_known_in_other_spellings(spelt: str) -> None:
     ("change", "sentence"),
     [
         ({"encoding": ""}, "no encoding"),
-        ({"encoding": "hal9000"}, "'hal9000' is not known"),
-        ({"encoding": "bayer_rggb12"}, "not known"),
+        ({"encoding": "hal9000"}, "'hal9000' is not supported"),
+        ({"encoding": "bayer_rggb12"}, "not supported"),
         ({"encoding": "16UC1"}, "depth"),
         ({"encoding": "32FC1"}, "depth"),
         ({"width": 0}, "no pixels"),

@@ -192,7 +192,7 @@ def test_a_responder_says_what_happens_as_in_replay(drives, mine, results, check
         (("nothing.txt",), "lists no recordings"),
         (("drives", "--out", "drives/monday/out"), "inside drives"),
         (("drives", "--out", "drives"), "inside drives"),
-        (("drives", "--workers", "0"), "from 1 on"),
+        (("drives", "--workers", "0"), "of at least 1"),
         (("drives", "--rate", "0"), "--rate must be above 0"),
         (("drives", "--model", "nowhere"), "There is no checkpoint directory"),
         (("drives", "--query", "\t"), "query"),

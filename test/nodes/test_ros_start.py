@@ -33,7 +33,7 @@ def test_arguments_that_ros_does_not_know_are_one_sentence(processes: Any, argum
     said = process.log.read_text().splitlines()
     assert "Traceback" not in "\n".join(said)
     assert said[-1].startswith("ROS does not know these arguments (")
-    assert said[-1].endswith(": correct what follows --ros-args.")
+    assert said[-1].endswith("; correct what follows --ros-args.")
     assert said[-1].isprintable()
 
 

@@ -250,7 +250,7 @@ def test_an_agent_is_told_what_happens_and_what_it_got_wrong(mission: Any, robot
         ("describe", {"question": "What?", "last": -1}, "0 to 600"),
         ("describe", {"question": "What?", "lens": "wide"}, "no argument lens"),
         ("describe", {"question": "What?", "camera": ["front"]}, "use a string"),
-        ("wait_for_event", {"query": "Say so.", "cameras": "front"}, "use a list of texts"),
+        ("wait_for_event", {"query": "Say so.", "cameras": "front"}, "use a list of strings"),
         ("wait_for_event", {"query": "Say so.", "cameras": ["front"] * 65}, "at most 64"),
         ("wait_for_event", {"query": THAT, "until": "later"}, "onset or offset"),
         ("wait_for_event", {"query": " "}, "empty"),
