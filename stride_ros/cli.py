@@ -62,7 +62,7 @@ def build_parser() -> argparse.ArgumentParser:
     """The parser of the whole command line."""
     parser = _Parser(
         prog="stride-ros",
-        description="Decide when something you asked for happens in a robot's video, and say what it is.",
+        description="Detect when something that you asked for happens in a robot's video, and describe it.",
     )
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for module in COMMANDS:

@@ -144,7 +144,7 @@ def stale(layout: Layout) -> str | None:
     for package in (layout.venv / "lib" / version / "site-packages").glob("ros_rclpy-*.dist-info"):
         installed = package.name.removeprefix("ros_rclpy-").removesuffix(".dist-info")
         if layout.sourced or not re.search(rf"^ros-rclpy.*=={re.escape(installed)}$", pins.read_text(), re.M):
-            return f"rclpy {installed} is there, which is not ROS 2 {layout.distro}"
+            return f"rclpy {installed} is installed, which is not that of ROS 2 {layout.distro}"
     return None
 
 

@@ -250,11 +250,15 @@ def size(text: str) -> tuple[int, int]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", type=size, help="WIDTHxHEIGHT of one camera instead of all cases")
-    parser.add_argument("--rate", type=float, default=60.0, help="its images a second (default: %(default)s)")
+    parser.add_argument(
+        "--rate", type=float, default=60.0, help="its images per second (default: %(default)s)"
+    )
     parser.add_argument("--transport", choices=("raw", "compressed"), default="raw")
     choices = ("best_effort", "reliable")
-    parser.add_argument("--camera", choices=choices, default="reliable", help="what it offers")
-    parser.add_argument("--node", choices=choices, default="", help="what the node asks for, if not the same")
+    parser.add_argument("--camera", choices=choices, default="reliable", help="QoS that it offers")
+    parser.add_argument(
+        "--node", choices=choices, default="", help="QoS that the node requests, if not the same"
+    )
     parser.add_argument("--seconds", type=float, default=20.0, help="for each case (default: %(default)s)")
     parser.add_argument("--model", default=EMBEDDED, help="checkpoint (default: %(default)s)")
     arguments = parser.parse_args()

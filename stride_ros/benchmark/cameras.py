@@ -96,10 +96,10 @@ class InterleavedArm:
 
 @dataclass
 class Comparison:
-    """Decisions of two arms, in pairs.
+    """Compares the decisions of two arms, in pairs.
 
-    decisions: compared ones; ties: watches that went on with other labels from a near-tie on, and are left
-    out from there; differ: decisions whose labels differ for no such reason.
+    decisions: number compared; ties: watches that had other labels after a near-tie, and are left out from
+    there; differ: decisions whose labels differ for another reason.
     """
 
     decisions: int = 0
@@ -111,7 +111,7 @@ class Comparison:
         return len(self.apart)
 
     def add(self, one: Sequence[ActivationUpdate], other: Sequence[ActivationUpdate]) -> None:
-        """The decisions of one tick, by camera and query."""
+        """Add the decisions of one tick, by camera and query."""
         for index, (a, b) in enumerate(zip(one, other, strict=True)):
             if index in self.apart:
                 continue
@@ -130,12 +130,12 @@ def _is_near_tie(update: ActivationUpdate) -> bool:
 
 
 def _rounds(settings: Settings) -> tuple[int, int]:
-    """How many rounds, and ticks of each."""
+    """The number of rounds, and of ticks in each."""
     return -(-settings.ticks // TURN), min(TURN, settings.ticks)
 
 
 def ticks_of(settings: Settings) -> int:
-    """How often `measure_cameras` calls `step`."""
+    """The number of times that `measure_cameras` calls `step`."""
     rounds, length = _rounds(settings)
     return settings.frames + WARM_UP + rounds * length
 
@@ -143,7 +143,7 @@ def ticks_of(settings: Settings) -> int:
 def measure_cameras(
     model: ActivationModel, settings: Settings, cameras: int, step: Callable[[], None]
 ) -> dict[str, Any]:
-    """Everything the report says, as JSON values. `step` is called after each tick of both.
+    """Measure; return the report as JSON values. `step` is called after each tick of both.
 
     Keys: cameras, queries (of each); rounds, each of as many `ticks` of both arms; batched and interleaved
     with cpu_ms and wall_ms (median over rounds, a tick of all cameras), ticks_per_second (of wall time),

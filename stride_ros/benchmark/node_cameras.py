@@ -192,7 +192,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cameras", type=int, default=4, choices=range(1, len(NAMES) + 1), metavar="N")
     parser.add_argument("--size", type=size, default=(640, 480), help="WIDTHxHEIGHT (default: 640x480)")
-    parser.add_argument("--rate", type=float, default=10.0, help="images a second (default: %(default)s)")
+    parser.add_argument("--rate", type=float, default=10.0, help="images per second (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=60.0, help="for each setup (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=1, help="of both setups (default: %(default)s)")
     parser.add_argument("--model", default=EMBEDDED, help="checkpoint (default: %(default)s)")

@@ -132,7 +132,7 @@ class Motion:
     def watch(
         self, frames: Sequence[Image], times: Sequence[float], queries: Sequence[str]
     ) -> list[Detection]:
-        """See Detector; every query is told the same."""
+        """See Detector; every query gets the same result."""
         moving = [False]
         for before, after in pairwise(frames):
             change = np.abs(after[::4, ::4].astype(np.int16) - before[::4, ::4]).mean()
@@ -150,7 +150,7 @@ class FixedInterval:
     def watch(
         self, frames: Sequence[Image], times: Sequence[float], queries: Sequence[str]
     ) -> list[Detection]:
-        """See Detector; every query is told the same."""
+        """See Detector; every query gets the same result."""
         return [runs_of([time % self._period < self._period / 2 for time in times], times)] * len(queries)
 
 

@@ -118,22 +118,22 @@ def _nobody(node: Node, topic: str, kind: str, settings: InputSettings) -> str:
     if kind == COMPRESSED and base.endswith("/compressed"):
         name = base.removesuffix("/compressed")
         return (
-            "nobody publishes it: with image_transport compressed, '/compressed' is added to the name, which "
-            f"ends in it already; {settings.topic(name)}"
+            "it has no publishers: with image_transport compressed, '/compressed' is added to the name, which"
+            f" ends in it already; {settings.topic(name)}"
         )
     if kind == COMPRESSED and is_compressed and publishers_of(node, base, RAW):
-        return f"nobody publishes it, but {base} carries {RAW}; {settings.transport('raw')}"
+        return f"it has no publishers, but {base} carries {RAW}; {settings.transport('raw')}"
     if kind == COMPRESSED and is_compressed and publishers_of(node, base, COMPRESSED):
-        return f"nobody publishes it, but {_plain_compressed(base, settings)}"
+        return f"it has no publishers, but {_plain_compressed(base, settings)}"
     if kind == RAW and publishers_of(node, topics.compressed(topic), COMPRESSED):
         found = topics.compressed(topic)
-        return f"nobody publishes it, but {found} is there; {settings.transport('compressed')}"
+        return f"it has no publishers, but {found} is there; {settings.transport('compressed')}"
     remedy = f"{settings.check_topic} and that the camera runs in the same ROS_DOMAIN_ID"
     if others := _topics_with(node, kind):
         remedy = (
             f"{settings.check_topic}: {_listed(others)} {'carries' if len(others) == 1 else 'carry'} {kind}"
         )
-    return f"nobody publishes it; {remedy}"
+    return f"it has no publishers; {remedy}"
 
 
 def _other_type(node: Node, topic: str, kind: str, found: str, settings: InputSettings) -> str:

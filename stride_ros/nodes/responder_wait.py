@@ -47,7 +47,7 @@ class ResponderWait:
             return
         else:
             self._node.get_logger().warning(
-                f"No responder appeared within {self._limit:.0f} s: deciding without one. If there is none, "
+                f"No responder appeared within {self._limit:.0f} s; deciding without one. If there is none, "
                 "set wait_for_responder to 0."
             )
         self.destroy()

@@ -39,7 +39,7 @@ class StreamMemory:
             streams = f"the streams of {len(sizes)} cameras take" if len(sizes) > 1 else "the stream takes"
             self._log(
                 f"With images of {each}, {queries} and {frames} in context, "
-                f"{streams} at most {limit / _MB:.1f} MB beside the model."
+                f"{streams} at most {limit / _MB:.1f} MB in addition to the model."
             )
 
     def forget(self) -> None:

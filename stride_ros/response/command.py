@@ -106,7 +106,7 @@ def run(arguments: argparse.Namespace) -> int:
     say(
         f"{counted(len(request.frames), 'frame')}; first text after {answer['first_text_s']:.2f} s, "
         f"{counted(answer['tokens'], 'token')} in {answer['seconds']:.2f} s "
-        f"({answer['tokens_per_second']:.1f} a second)",
+        f"({answer['tokens_per_second']:.1f} per second)",
         stream=sys.stderr,
     )
     if arguments.json:

@@ -32,13 +32,13 @@ from stride_ros.world.vocabulary import (
 
 SLIDE_SECONDS = 1.2  # an object needs this long from the edge of the picture to its place
 CARRY_SECONDS = 1.2  # a hand needs this long from the edge of the picture to the table
-LEAD_SECONDS = 0.7  # a hand with a thing in it is seen this long before the thing touches the table
+LEAD_SECONDS = 0.7  # a hand with a thing is visible this long before the thing touches the table
 GRIP_SECONDS = 0.8  # a hand rests at an object this long before it lifts it or lets go
 HANDLE_SECONDS = 2.6  # a hand stays in view this long after it has put a thing down
 SWITCH_SECONDS = 0.3  # the light fades over this long
-WAIT_SECONDS = (3.0, 6.0)  # how long a hand is at a thing before it takes it, or leaves it after all
+WAIT_SECONDS = (3.0, 6.0)  # how long a hand is at a thing before it takes or leaves it
 TAKE_SECONDS = 3.2  # a hand that takes a thing away lifts it out of the picture over this long
-TAKE_LEAD_SECONDS = 2.2  # and is seen with it this long
+TAKE_LEAD_SECONDS = 2.2  # and is visible with it for this long
 LANES = (-0.62, 0.0, 0.62)  # middle of each lane, in half picture widths from the centre
 
 

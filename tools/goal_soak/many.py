@@ -145,9 +145,7 @@ class Clients:
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.goals: list[dict[str, Any]] = []
-        self.answers = Counter[
-            str
-        ]()  # number of results by how often they came
+        self.answers = Counter[str]()  # number of results by how often they came
         self.killed = 0
         self._options, self._rng = options, random.Random(options.seed)
         self._running: list[subprocess.Popen[str]] = []
