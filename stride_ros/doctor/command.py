@@ -216,7 +216,7 @@ def _print(document: dict[str, Any], plan: Plan) -> None:
     if document["fits"]:
         say("It fits.", "green")
         return
-    say(f"It does not fit: {_size(sizes['needed'] - sizes['free'])} more are needed.", "red")
+    say(f"It does not fit: {_size(sizes['needed'] - sizes['free'])} more is needed.", "red")
     for settings in document["settings"]:
         say(f"  It fits with {', '.join(f'{name} {value}' for name, value in settings.items())}.", hang=2)
     if any(settings.get("responder") == "none" for settings in document["settings"]):

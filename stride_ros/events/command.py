@@ -61,7 +61,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         "--limit",
         type=int,
         metavar="N",
-        help=f"maximum number of events; 0: all (default {_LIMIT}, for written files all)",
+        help=f"maximum number of events; 0: all (default {_LIMIT}, or all when writing files)",
     )
     results = parser.add_argument_group("results")
     results.add_argument("--json", action="store_true", help="print JSON")

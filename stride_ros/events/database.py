@@ -202,7 +202,7 @@ def _refuse_network(path: Path) -> None:
     if kind.startswith(_NETWORK):
         raise EventLogError(
             f"{path} is on a network file system ({kind}), where SQLite's write-ahead log does not work; "
-            "choose a local disk, and copy the file there when it is complete."
+            "choose a local disk, and copy the file from there when it is complete."
         )
 
 

@@ -63,7 +63,7 @@ class RayPool:
         if room < 1:
             self.close()
             raise ConfigError(
-                f"A worker needs {gpus:g} GPUs but the cluster has {total.get('GPU', 0.0):g}; use another"
+                f"A worker needs {gpus:g} GPUs, but the cluster has {total.get('GPU', 0.0):g}; use another"
                 " --gpus-per-worker."
             )
         self.size = max(1, min(size or int(room), int(room), most))

@@ -51,7 +51,7 @@ class Calibration:
         model = content.get("distortion_model", "plumb_bob")
         if not isinstance(model, str) or model not in _COEFFICIENTS:
             raise _bad(
-                url, f"has the distortion_model {model!r} which is not one of {', '.join(_COEFFICIENTS)}"
+                url, f"has the distortion_model {model!r}, which is not one of {', '.join(_COEFFICIENTS)}"
             )
         keys = (*_MATRICES, ("distortion_coefficients", "d", _COEFFICIENTS[model]))
         matrices = {field: _numbers(url, content, key, counts) for key, field, counts in keys}

@@ -167,7 +167,7 @@ class ResponderNode(ManagedNode):
         folder = state_folder()
         if folder is None:
             self._tell_problem(
-                "Which events were answered is forgotten at exit, since this user has no home folder; set "
+                "The record of answered events is lost at exit, since this user has no home folder; set "
                 "ROS_HOME to a writable folder."
             )
             return KnownOnsets()

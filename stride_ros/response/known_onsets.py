@@ -148,7 +148,7 @@ class KnownOnsets:
             if not stat.S_ISREG(ledger.path.lstat().st_mode):
                 remedy = "remove it"
         self.problem = as_reason(
-            f"Which events were answered is forgotten at exit, since {ledger.path} cannot be written "
+            f"The record of answered events is lost at exit, since {ledger.path} cannot be written "
             f"({error.strerror or error}): {remedy}."
         )
 

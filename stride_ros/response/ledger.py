@@ -82,7 +82,7 @@ class Ledger:
     def _check_folder(self) -> None:
         folder = self.path.parent.lstat()
         if stat.S_ISLNK(folder.st_mode) and folder.st_uid not in (0, os.geteuid()):
-            raise OSError(0, "its folder is a symbolic link of another user")
+            raise OSError(0, "its folder is another user's symbolic link")
 
     def _open(self, flags: int) -> int:
         self._check_folder()

@@ -217,4 +217,4 @@ def _packets(container: InputContainer, stream: VideoStream, log: ReadingLog) ->
         first = min(first, max(0.0, last - claimed))
     if not log.ending and claimed - (last - first) > max(_MARGIN, 0.02 * claimed) and last > first:
         held = f"holds {last - first:.1f} s of the {claimed:.1f} s that it claims"
-        log.ending = f"{log.name} {held}; it may be cut off; copy it again."
+        log.ending = f"{log.name} {held}; it may be cut off, so copy it again."

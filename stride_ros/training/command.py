@@ -222,7 +222,8 @@ def _check(arguments: argparse.Namespace) -> None:
             raise ConfigError(f"--data {arguments.data} needs --{name.replace('_', '-')}; give it.")
     if arguments.fps <= 0 or arguments.max_frames < 2 or arguments.clips < 1:
         raise ConfigError(
-            "--fps, --max-frames or --clips is too small; use above 0, at least 2, and at least 1."
+            "--fps, --max-frames or --clips is too small; use above 0, at least 2 and at least 1, "
+            "respectively."
         )
 
 

@@ -60,7 +60,7 @@ def write_page(
         cards = "".join(map(_card, worst))
         sections.append(f'<section><h2>Worst items</h2><div class="spans">{cards}</div></section>')
     sections += [_errors(errors), settings_html(list(flat(settings)))]
-    sections.append("<footer>Times are in the videos. Made by stride_ros.</footer>")
+    sections.append("<footer>Times are those of the videos. Made by stride_ros.</footer>")
     write_whole(path, page(f"stride_ros: {title}", "\n".join(part for part in sections if part)))
 
 
