@@ -46,7 +46,7 @@ def test_an_unusable_home_is_told_and_the_node_goes_on(stage, chat_server, tmp_p
     assert stage.finals(1)[1].status == OK
 
     def said() -> list[str]:
-        return [log.msg for log in list(logs) if "forgotten at exit" in log.msg]
+        return [log.msg for log in list(logs) if "lost at exit" in log.msg]
 
     (sentence,) = stage.graph.wait(said, "the warning")
     assert str(blocked) in sentence
