@@ -65,8 +65,7 @@ class AskItem:
 
 @dataclass(frozen=True)
 class Shown:
-    """What of a window is shown: frames per second, maximum number of frames, maximum length of the "
-    "longer side (px)."""
+    """What is shown of a window: frames per second, and the maximum number and size of frames (px)."""
 
     config: ResponseConfig
     rate: float = 1.0
