@@ -181,7 +181,7 @@ def _count(raw: Mapping[str, Any], key: str, default: int | None, least: int = 1
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if type(value) is not int or value < least:
-        raise ValueError(f"{key} is {_short(value)}, not a whole number from {least}")
+        raise ValueError(f"{key} is {_short(value)}, not a whole number of at least {least}")
     if value > _LARGEST:
         raise ValueError(f"{key} is {_short(value)}, above {_LARGEST}")
     return value
