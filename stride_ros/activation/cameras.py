@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from stride_ros.activation.sampling import NANOSECONDS, REORDER_TOLERANCE_NS
 
 _TOLERANCE = NANOSECONDS // 2  # a stamp this far from what a clock should show may still belong to that clock
-_PATIENCE = 5 * NANOSECONDS  # and three periods: without images for so long, the followed camera is dropped
+_PATIENCE = 5 * NANOSECONDS  # plus three periods; without images for longer, the followed camera is dropped
 _MAX_CAMERAS = 4
 _USUAL_STEP = 1.5  # a step between a camera's stamps of up to this many times the previous one skips no image
 
