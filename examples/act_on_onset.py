@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Drive forward while an event goes on; stop when it ends, was a false alarm, or no decisions come any more.
+"""Drive forward during an event; stop when it ends, was a false alarm, or decisions stop coming.
 
     python3 act_on_onset.py --ros-args -r __ns:=/stride -r cmd_vel:=/cmd_vel -p speed:=0.1
 
-It acts on nothing old: not on what was published before it subscribed, nor on an ONSET whose newest frame is
-older than `max_age`. Only an ONSET starts it; an UPDATE may belong to an event that began long ago.
+It does not act on old messages: neither those published before it subscribed, nor an ONSET whose newest frame
+is older than `max_age`. Only an ONSET starts it; an UPDATE may belong to an event that began long ago.
 """
 
 import signal
@@ -22,14 +22,14 @@ from rclpy.signals import SignalHandlerOptions
 from rclpy.time import Time
 from stride_ros.msg import ActivationSpan, ActivationWindow
 
-# Spans are published transient local, for those who want the history. Volatile leaves it out.
+# Spans are published transient local, for subscribers that want the history. Volatile leaves it out.
 LIVE = QoSProfile(
     depth=10, reliability=QoSReliabilityPolicy.RELIABLE, durability=QoSDurabilityPolicy.VOLATILE
 )
 
 
 class ActOnOnset(Node):
-    """Publishes `cmd_vel` while spans that it saw begin are open."""
+    """Publishes `cmd_vel` while spans whose ONSET it received are open."""
 
     def __init__(self, **node_options) -> None:
         super().__init__("act_on_onset", **node_options)
@@ -42,12 +42,13 @@ class ActOnOnset(Node):
         self._cmd_vel = self.create_publisher(Twist, "cmd_vel", 1)
         self.create_subscription(ActivationSpan, "activation/span", self._on_span, LIVE)
         self.create_subscription(ActivationWindow, "activation/window", self._on_window, LIVE)
-        # On the steady clock: motors go on when the wall clock is set or simulated time stands still.
+        # On the steady clock, since motors keep running when the wall clock is set or simulated time stands
+        # still.
         self.create_timer(0.1, self._drive, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def _on_span(self, span: ActivationSpan) -> None:
         if span.state == ActivationSpan.ONSET and self._is_new(span):
-            # Other upper bits mean a new life of the node: the spans of the one before get no OFFSET.
+            # Other upper bits mean that the node restarted: earlier spans get no OFFSET.
             self._open = {number for number in self._open if number >> 21 == span.span_id >> 21}
             self._open.add(span.span_id)
             self._heard = time.monotonic()
@@ -70,7 +71,7 @@ class ActOnOnset(Node):
     def _drive(self) -> None:
         if self._open and time.monotonic() - self._heard > self._timeout:
             self.get_logger().warning(
-                f"No decision for {self._timeout:.1f} s: stopping until the next ONSET."
+                f"No decision for {self._timeout:.1f} s; stopping until the next ONSET."
             )
             self._open.clear()
         if self._open:
@@ -82,12 +83,12 @@ class ActOnOnset(Node):
             self.stop()
 
     def stop(self) -> None:
-        """Command zero speed, once: others may want to drive now."""
+        """Command zero speed once, since other nodes may want to drive now."""
         self._driving = False
         self._cmd_vel.publish(Twist())
 
     def destroy_node(self) -> None:
-        """Leave the robot standing, whatever ends the node."""
+        """Stop the robot, whatever ends the node."""
         if self._driving and self.context.ok():
             self.stop()
             self._cmd_vel.wait_for_all_acked(Duration(seconds=2.0))

@@ -3,7 +3,7 @@
 
     python3 patrol.py --ros-args -r __ns:=/stride -r cmd_vel:=/cmd_vel -p turn:=0.2
 
-Needs the activation node and the responder. Whatever fails, it stops.
+Needs the activation node and the responder. It stops on any failure.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ from stride_ros.client import Canceled, ClientError, Robot, TimedOut
 
 
 class Patrol(Node):
-    """Publishes `cmd_vel` ten times a second, and at once when it changes; the mission has its own thread."""
+    """Publishes `cmd_vel` ten times a second and immediately on changes; the mission has its own thread."""
 
     def __init__(self, **node_options) -> None:
         super().__init__("patrol", **node_options)
@@ -31,14 +31,15 @@ class Patrol(Node):
         self._patience = self.declare_parameter("patience", 60.0).value  # s that a person may stay
         self._turning = False
         self._commands = self.create_publisher(Twist, "cmd_vel", 10)
-        # On the steady clock: motors go on when the wall clock is set or simulated time stands still.
+        # On the steady clock, since motors keep running when the wall clock is set or simulated time stands
+        # still.
         self.create_timer(0.1, self._command, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self._robot = Robot(self.get_namespace(), context=self.context)
         self._mission = threading.Thread(target=self._run, daemon=True)
         self._mission.start()
 
     def destroy_node(self) -> None:
-        """End the mission, whose goals are canceled, and stop."""
+        """End the mission, canceling its goals, and stop."""
         self._robot.close()
         self._mission.join()
         self._command()
@@ -46,7 +47,7 @@ class Patrol(Node):
 
     def _run(self) -> None:
         try:
-            # Renewed while this process lives; a watch of our own is there between two goals as well.
+            # Renewed while this process lives; our own watch also exists between two goals.
             with self._robot.watch(self._query) as person:
                 while True:
                     self._meet(person.id)
@@ -58,23 +59,23 @@ class Patrol(Node):
             self._drive(turning=False)
 
     def _meet(self, watch: str) -> None:
-        """Turn until somebody comes, and wait until they have gone."""
+        """Turn until a person comes, and wait until they have left."""
         self._drive(turning=True)
-        # Hours, since nobody may come; look_back loses nobody who came between two goals.
+        # Hours, since there may be no visitors; with look_back, none is missed between two goals.
         self._robot.wait_for(watch=watch, look_back=2.0, timeout=36000.0).result()
         self._drive(turning=False)
         try:
             self.get_logger().info(self._robot.describe(self._question, last=3.0).result().text)
         except Canceled:
             raise
-        except ClientError as error:  # the model failed: go on without an answer
+        except ClientError as error:  # the model failed: continue without an answer
             self.get_logger().warning(f"No answer: {error}")
-        with contextlib.suppress(TimedOut):  # a false alarm never ends, and some people stay
+        with contextlib.suppress(TimedOut):  # a false alarm never ends, and some people do not leave
             self._robot.wait_for(watch=watch, until="offset", look_back=10.0, timeout=self._patience).result()
 
     def _drive(self, *, turning: bool) -> None:
         self._turning = turning
-        self._command()  # a robot that is to stop does not wait for the timer
+        self._command()  # stopping must not wait for the timer
 
     def _command(self) -> None:
         command = Twist()

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Say each commentary aloud with any text-to-speech command, and be silent when it was a false alarm.
+"""Say each commentary aloud with any text-to-speech command, and stop if it was a false alarm.
 
     python3 speak.py --ros-args -r __ns:=/stride -p command:="espeak-ng -v en"
 
-The text goes to the command's standard input, or where the command has the word {text}, as in
-"spd-say --wait -- {text}". No shell reads it. One utterance at a time: what has waited longer than `max_wait`
-is dropped, and a command that takes longer than `timeout` is ended. What was published before the node
-subscribed is not said.
+The text goes to the command's standard input, or in place of {text} in the command, as in "spd-say --wait --
+{text}". It is not passed to a shell. There is one utterance at a time: a text that has waited longer than
+`max_wait` is dropped, and a command that takes longer than `timeout` is ended. Commentary published before
+the node subscribed is not spoken.
 """
 
 import collections
@@ -43,15 +43,15 @@ class Speaker(Node):
         self._timeout = self.declare_parameter("timeout", 60.0).value  # s
         try:
             self._command = shlex.split(command)
-        except ValueError:  # a quotation mark without its partner
+        except ValueError:  # an unbalanced quotation mark
             self._command = []
         if not self._command or shutil.which(self._command[0]) is None:
             super().destroy_node()
             raise ValueError(
-                f"The command '{command}' was not found: install it, or set the parameter command."
+                f"The command '{command}' was not found; install it, or set the parameter command."
             )
         self._waiting: collections.deque[tuple[int, str, float]] = collections.deque()
-        # Topics have no common order: a span's RETRACTED may arrive before its commentary does.
+        # Topics have no common order: a span's RETRACTED may arrive before its commentary.
         self._retracted: collections.deque[int] = collections.deque(maxlen=100)
         self._speech: subprocess.Popen | None = None
         self._span_id, self._since = 0, 0.0
@@ -75,7 +75,7 @@ class Speaker(Node):
             self._speak()
 
     def _speak(self) -> None:
-        """Start the next utterance when the one before is over."""
+        """Start the next utterance when the previous one is over."""
         if self._speech is not None:
             if self._speech.poll() is None and time.monotonic() - self._since < self._timeout:
                 return
@@ -98,15 +98,15 @@ class Speaker(Node):
             return
 
     def _start(self, text: str) -> "subprocess.Popen":
-        # A text that begins with a dash must not become an option.
+        # A text that begins with a dash must not be read as an option.
         argument = f" {text}" if text.startswith("-") else text
         words = [word.replace("{text}", argument) for word in self._command]
-        # A file, as a pipe would block on a command that does not read.
+        # A file, since a pipe would block if the command does not read it.
         with tempfile.TemporaryFile() as text_file:
             if not any("{text}" in word for word in self._command):
                 text_file.write(f"{text}\n".encode())
                 text_file.seek(0)
-            # A session of its own, so that what the command starts can be ended with it.
+            # A separate session, so that processes started by the command can be ended with it.
             return subprocess.Popen(words, stdin=text_file, start_new_session=True)
 
     def silence(self) -> None:
@@ -117,7 +117,7 @@ class Speaker(Node):
         self._speech = None
 
     def destroy_node(self) -> None:
-        """Be silent, whatever ends the node."""
+        """Stop speaking, whatever ends the node."""
         self.silence()
         super().destroy_node()
 

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""A behaviour of py_trees that waits for an event, and a tree that greets whoever comes.
+"""A py_trees behaviour that waits for an event, and a tree that greets visitors.
 
     python3 -m pip install py_trees
     python3 wait_for_event_behaviour.py
 
-RUNNING while it waits, SUCCESS when the event has come, FAILURE where it has not in time or cannot. A branch
-of higher priority that takes over cancels the goal.
+It is RUNNING while it waits, SUCCESS when the event has come, and FAILURE if it did not come in time or the
+request failed. A branch of higher priority that takes over cancels the goal.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from stride_ros.client import ClientError, Pending, Robot
 
 
 class WaitForEvent(py_trees.behaviour.Behaviour):
-    """Waits as `Robot.wait_for` does, whose arguments it takes; the event is `event` then."""
+    """Waits like `Robot.wait_for`, whose arguments it takes; the result is in `event`."""
 
     def __init__(self, name: str, robot: Robot, *args: Any, **kwargs: Any) -> None:
         super().__init__(name)
@@ -33,7 +33,7 @@ class WaitForEvent(py_trees.behaviour.Behaviour):
         self._pending = self._robot.wait_for(*self._args, **self._kwargs)
 
     def update(self) -> py_trees.common.Status:
-        """Look, without waiting."""
+        """Check the goal without blocking."""
         if not self._pending.done():
             return py_trees.common.Status.RUNNING
         try:
@@ -44,7 +44,7 @@ class WaitForEvent(py_trees.behaviour.Behaviour):
         return py_trees.common.Status.SUCCESS
 
     def terminate(self, new_status: py_trees.common.Status) -> None:
-        """Cancel the goal where another branch takes over."""
+        """Cancel the goal if another branch takes over."""
         if new_status == py_trees.common.Status.INVALID and self._pending is not None:
             self._pending.cancel()
 

@@ -2,5 +2,5 @@
 
 from pkgutil import extend_path
 
-# The messages are generated into the build, the modules live in the source tree: both are this package.
+# Messages are generated into the build and modules are in the source tree: both belong to this package.
 __path__ = extend_path(__path__, __name__)

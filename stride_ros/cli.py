@@ -27,7 +27,7 @@ from stride_ros.terminal import say, wrapped
 from stride_ros.text.wording import escaped
 from stride_ros.user_files.output import FULL
 
-COMMANDS = (  # modules with add_parser, in the order of --help
+COMMANDS = (  # modules with add_parser, in the order in --help
     "stride_ros.demo.command",
     "stride_ros.replay.command",
     "stride_ros.mining.command",
@@ -44,7 +44,7 @@ COMMANDS = (  # modules with add_parser, in the order of --help
 
 
 class _Parser(argparse.ArgumentParser):
-    """Fits narrow terminals: argparse breaks no group of options, however long, and no error."""
+    """A parser for narrow terminals: argparse itself does not wrap long groups of options or errors."""
 
     def format_usage(self) -> str:
         return _fitted(super().format_usage())
@@ -62,7 +62,7 @@ def build_parser() -> argparse.ArgumentParser:
     """The parser of the whole command line."""
     parser = _Parser(
         prog="stride-ros",
-        description="Decide when something you asked for happens in a robot's video, and say what it is.",
+        description="Detect when something that you asked for happens in a robot's video, and describe it.",
     )
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for module in COMMANDS:
@@ -72,7 +72,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _is_there(module: str) -> bool:
-    """Whether there is such a module; one whose package is missing as well is told when it is imported."""
+    """Whether the module exists; if its package is missing as well, importing it reports that."""
     try:
         return find_spec(module) is not None
     except ModuleNotFoundError:
@@ -86,23 +86,23 @@ def _imported(module: str) -> ModuleType:
         if not (error.name or "").startswith("stride_ros."):
             raise
         raise ConfigError(
-            f"{error.name} is not in the installation; build again, with `make setup` or `colcon build`."
+            f"{error.name} is not installed; rebuild with `make setup` or `colcon build`."
         ) from error
 
 
 def _fitted(text: str) -> str:
-    width = max(shutil.get_terminal_size().columns, 20)  # as argparse finds it
+    width = max(shutil.get_terminal_size().columns, 20)  # as in argparse
     lines = (wrapped(line, width, len(line) - len(line.lstrip()) + 1) for line in text.splitlines())
     return "\n".join(itertools.chain.from_iterable(lines)) + "\n"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns 0, 1 for a failed expectation, 2 for bad input (one sentence on stderr)."""
+    """Run one command; return 0, 1 for a failed expectation, 2 for bad input (one sentence on stderr)."""
     prepare_process()
-    atexit.register(gc.freeze)  # else the interpreter looks through all modules once more before it ends
+    atexit.register(gc.freeze)  # otherwise the interpreter traverses all modules once more at exit
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            # A query in Chinese must not end a run on a terminal that is set up for ASCII.
+            # A query in Chinese must not end a run on an ASCII terminal.
             stream.reconfigure(errors="backslashreplace")
     try:
         parser = build_parser()
@@ -124,18 +124,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         say(f"stride-ros {arguments.command}: stopped.", stream=sys.stderr)
         return 130
-    except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
+    except BrokenPipeError:  # the reader of a pipe, such as head, has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
         if error.errno not in FULL:
             raise
-        # Where it was the output that has no room, what is left in the buffer must not fail again.
+        # If the output's disk is full, the rest of the buffer must not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         place = error.filename or "the output or temporary files"
         say(
-            f"stride-ros {arguments.command}: there is no room for {place} ({error.strerror}); "
-            "free some space.",
+            f"stride-ros {arguments.command}: there is no space left for {place} ({error.strerror}); free "
+            "some space.",
             stream=sys.stderr,
         )
         return 2

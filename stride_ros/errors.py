@@ -8,10 +8,10 @@ from stride_ros.text.wording import escaped
 
 
 class StrideError(Exception):
-    """Base of every error that bad input or a missing resource causes."""
+    """Base class of errors caused by bad input or a missing resource."""
 
     def __str__(self) -> str:
-        """The sentence; control characters of what it quotes are escapes."""
+        """The sentence, with control characters in quoted text escaped."""
         return escaped(super().__str__())
 
 
@@ -36,13 +36,13 @@ class KeyFrameError(FrameError):
 
 
 class TimeError(StrideError, ValueError):
-    """A frame's time does not increase; the session must be reset to go on."""
+    """A frame's time does not increase; the session must be reset to continue."""
 
 
 class CapacityError(StrideError):
     """A stream or a watch does not fit into the memory that an engine may take.
 
-    names: of the streams. needed, free: bytes.
+    names: names of the streams. needed, free: bytes.
     """
 
     def __init__(self, names: Sequence[str], needed: int, free: int) -> None:
@@ -64,8 +64,8 @@ class BackendError(StrideError):
 
 
 def causes(error: BaseException | None) -> Iterator[BaseException]:
-    """The error and what led to it, newest first; libraries wrap what really happened several times."""
-    for _ in range(20):  # a chain may be a circle
+    """The error and its causes, newest first, since libraries wrap the real error several times."""
+    for _ in range(20):  # a chain may be circular
         if error is None:
             return
         yield error

@@ -1,4 +1,4 @@
-"""What the commands print: lines that fit the terminal, colours, and a progress bar on stderr."""
+"""The output of commands: lines that fit the terminal, colours, and a progress bar on stderr."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from stride_ros.text.wording import escaped, plural
 _CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "blue": "34", "cyan": "36"}
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _USUAL_COLUMNS = 80
-_BAR = 24  # columns of a whole progress bar
+_BAR = 24  # columns of a full progress bar
 
 
 def columns(stream: TextIO) -> int | None:
-    """Width of the terminal that the stream is, or None when it is none; COLUMNS has the last word."""
+    """Width of a stream's terminal, or None if it is not a terminal; COLUMNS takes precedence."""
     if not stream.isatty():
         return None
     wanted = os.environ.get("COLUMNS", "")
@@ -33,7 +33,7 @@ def columns(stream: TextIO) -> int | None:
 
 
 def display_width(text: str) -> int:
-    """Columns that a text takes: two for wide characters, none for combining ones and colours."""
+    """Number of columns of a text: two for wide characters, none for combining ones and colours."""
     return sum(map(_cell, _COLOUR.sub("", text)))
 
 
@@ -46,7 +46,7 @@ def _cell(character: str) -> int:
 
 
 def wrapped(text: str, width: int, hang: int = 0, *, tear: bool = False) -> list[str]:
-    """The text in lines of at most `width` columns, broken at spaces or beside wide characters.
+    """The text in lines of up to `width` columns, broken at spaces or next to wide characters.
 
     What goes on in a further line is indented by `hang`, at most a third of the width, and so is a text that
     begins with `hang` spaces. A word that is longer than a line, such as a path, stays whole and can be
@@ -74,13 +74,13 @@ def wrapped(text: str, width: int, hang: int = 0, *, tear: bool = False) -> list
 
 
 def _pieces(text: str, longest: int = 0) -> Iterator[str]:
-    """Runs of spaces, and what must not be torn apart: words (of `longest` characters), wide characters."""
+    """Runs of spaces, and unbreakable pieces: words (up to `longest` characters), wide characters."""
     for word in re.findall(r" +|[^ ]+", text):
         start = 0
         for i in range(1, len(word)):
             before, here = _cell(word[i - 1]), _cell(word[i])
             torn = longest and i - start >= longest
-            # A joiner holds emoji together.
+            # A joiner connects emoji.
             if torn or (here and word[i - 1] != "\u200d" and 2 in (before, here)):
                 yield word[start:i]
                 start = i
@@ -88,10 +88,9 @@ def _pieces(text: str, longest: int = 0) -> Iterator[str]:
 
 
 def say(text: str, *styles: str, stream: TextIO | None = None, hang: int = 0) -> None:
-    """Print a text, wrapped and in the named styles where the stream (stdout) is a terminal.
+    """Print a text, wrapped and in the named styles if the stream (stdout) is a terminal.
 
-    Characters that would steer the terminal are shown as escapes, whoever wrote them; colours of `Style` may
-    be used.
+    Characters that would control the terminal are shown as escapes; colours of `Style` may be used.
     """
     stream = stream or sys.stdout
     width = columns(stream)
@@ -106,7 +105,7 @@ def _split(text: str) -> list[str]:
 
 
 def printable(text: str) -> str:
-    """The text with what would steer a terminal as escapes; it keeps its lines."""
+    """The text with terminal control characters escaped, keeping its lines."""
     return "\n".join(escaped(line.replace("\t", " ")) for line in text.split("\n"))
 
 
@@ -116,7 +115,7 @@ def one_line(text: str) -> str:
 
 
 class Style:
-    """Colours a text for one stream; plain when the stream is not a terminal or NO_COLOR is set."""
+    """Colours text for a stream; plain if the stream is not a terminal or NO_COLOR is set."""
 
     def __init__(self, stream: TextIO) -> None:
         self.enabled = _steers(stream) and "NO_COLOR" not in os.environ
@@ -136,8 +135,8 @@ def _steers(stream: TextIO) -> bool:
 class Progress:
     """A progress bar with time left and a note; drawn only on a terminal, at most ten times a second.
 
-    `total` and the amounts given to `update` are in `unit` (s of video, or a noun such as "frame"); a
-    total of 0 is one that is not known.
+    `total` and the amounts given to `update` are in `unit` (s of video, or a noun such as "frame"); a total
+    of 0 means unknown.
     """
 
     def __init__(self, label: str, total: float, unit: str = "s", stream: TextIO | None = None) -> None:
@@ -159,7 +158,7 @@ class Progress:
         self._write(self._line(done, now - self._begun, note, width))
 
     def announce(self, text: str) -> None:
-        """Show a text in the place of the bar until there is one, such as what is waited for."""
+        """Show a text, such as what is being waited for, until there is a bar."""
         if self.enabled:
             self._write(escaped(text))
 
@@ -179,7 +178,7 @@ class Progress:
         self.clear()
 
     def _line(self, done: float, spent: float, note: str, width: int) -> str:
-        """The longest form that fits: the bar shrinks first, then parts go, the note last."""
+        """The longest form that fits: first the bar shrinks, then parts are left out, the note last."""
         unit = self._unit if self._unit == "s" else plural(round(self.total or done), self._unit)
         if self.total <= 0:
             line = f"{self._label} {done:.0f} {unit}{note}"
@@ -208,7 +207,7 @@ class Progress:
 
     def _write(self, text: str) -> None:
         width = (columns(self._stream) or _USUAL_COLUMNS) - 1
-        if display_width(text) > width:  # one line is all there is room for
+        if display_width(text) > width:  # there is only room for one line
             while text and display_width(text) > width - 1:
                 text = text[:-1]
             text += "…"
@@ -218,6 +217,6 @@ class Progress:
 
 
 def tell_notes(notes: Iterable[str]) -> None:
-    """Print what was odd about an input on stderr, a line each."""
+    """Print what was odd about an input on stderr, one line each."""
     for note in notes:
         say(f"Note: {note}", "yellow", stream=sys.stderr, hang=6)

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Set up everything `make demo` and `make test` need, and do nothing when nothing changed.
+"""Set up everything that `make demo` and `make test` need; do nothing if nothing has changed.
 
-The work is in setup_steps.py. This file can be read by Python versions that cannot read the others, so that
-one that is too old gets a sentence instead of a traceback.
+The work is in setup_steps.py. Old Python versions that cannot parse the other files can parse this one, so
+that they give a clear error instead of a traceback.
 """
 
 import os
@@ -13,7 +13,7 @@ TOOLS = os.path.dirname(os.path.abspath(__file__))
 
 
 def remedy_for_old_python():
-    """Which Python to use instead, among those of this machine."""
+    """Return the Python to use instead, among those on this machine."""
     for minor in (12, 13, 11, 14, 10):
         name = "python3.%d" % minor  # noqa: UP031
         search = ["sh", os.path.join(TOOLS, "find_python.sh"), name]

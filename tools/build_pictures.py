@@ -1,13 +1,13 @@
-"""Build pictures of every kind, the costly ones too, and decode them within the limits of a robot.
+"""Build pictures of every kind, including costly ones, and decode them within the limits of a robot.
 
     python tools/build_pictures.py --count 2000 --seed 1
 
 JPEG (baseline and progressive, up to hundreds of scans), PNG (all depths, interlaced, in many chunks), TIFF
-(all compressions of Pillow, strips of a row), WebP (lossy, lossless, animated) and BMP, of one pixel to 64
-million, some with a header that claims more. Each is read in a process of its own, as a picture that arrives
-in a message is. A fault is a picture that costs more than `CPU_LIMIT` s of processor time or `MEMORY_LIMIT`
-bytes beside the file. It is printed with its number; `--only NUMBER` builds and reads that one. Exit code 1
-when there was a fault.
+(all compressions of Pillow, strips of a row), WebP (lossy, lossless, animated) and BMP, with one pixel to 64
+million, some with a header that claims more. Each is read in a separate process, like a picture from a
+message. A fault is a picture that costs more than `CPU_LIMIT` s of processor time or `MEMORY_LIMIT` bytes in
+addition to the file. It is printed with its number; `--only NUMBER` builds and reads only that one. Exit code
+1 means that there was a fault.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ Picture = tuple[str, bytes]
 
 
 def pixels(chance: random.Random, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """(H, W, 3) uint8: flat, blocks, or noise that no coder can shorten."""
+    """(H, W, 3) uint8: flat, blocks, or incompressible noise."""
     width, height = size
     kind = chance.choice(("flat", "blocks", "noise"))
     if kind == "flat":
@@ -66,7 +66,7 @@ def pixels(chance: random.Random, size: tuple[int, int]) -> NDArray[np.uint8]:
 
 
 def build(chance: random.Random, most: int = 64_000_000) -> Picture:
-    """A picture's kind and file; `most` pixels."""
+    """Build a picture with up to `most` pixels; return its kind and file."""
     maker: Callable[[random.Random, tuple[int, int]], Picture] = chance.choice(
         (jpeg, jpeg, png, png, tiff, webp, bmp)
     )
@@ -139,7 +139,7 @@ def saved(image: Any, kind: str, **options: Any) -> bytes:
 
 
 def png(chance: random.Random, size: tuple[int, int]) -> Picture:
-    """Written here, as no library writes the odd ones: interlaced, in chunks of a few bytes, with bombs."""
+    """Write a PNG file here, since no library writes the odd ones: interlaced, in tiny chunks, with bombs."""
     mode = chance.choice(list(PNG_TYPES))
     depth, colour = PNG_TYPES[mode]
     channels = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour]
@@ -215,7 +215,7 @@ def tiff(chance: random.Random, size: tuple[int, int]) -> Picture:
     compression = "group4" if mode == "1" and len(compressions) > 1 else chance.choice(compressions)
     options: dict[str, Any] = {"compression": compression}
     if chance.random() < 0.3:
-        options["strip_size"] = 1  # bytes: a row a strip
+        options["strip_size"] = 1  # bytes: one row per strip
     if chance.random() < 0.1 and size[0] * size[1] < 1_000_000:
         options |= {"save_all": True, "append_images": [image] * 20}
     notes = f"TIFF {size[0]}x{size[1]} {mode} {compression}" + (
@@ -223,7 +223,7 @@ def tiff(chance: random.Random, size: tuple[int, int]) -> Picture:
     )
     try:
         return notes, saved(image, "TIFF", **options)
-    except (OSError, ValueError, KeyError, RuntimeError):  # a pair that Pillow does not write
+    except (OSError, ValueError, KeyError, RuntimeError):  # a combination that Pillow does not write
         return notes + " raw", saved(image.convert("RGB"), "TIFF")
 
 
@@ -266,7 +266,7 @@ def bmp(chance: random.Random, size: tuple[int, int]) -> Picture:
 
 
 def decode() -> None:
-    """Read the files whose names come on stdin, each in a process of its own; a line on stdout for each."""
+    """Read the files named on stdin, each in a separate process; print a line on stdout for each."""
     import cv2
     from PIL import Image
 
@@ -314,8 +314,10 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--first", type=int, default=0, help="number of the first picture")
     parser.add_argument("--only", type=int, help="one picture")
-    parser.add_argument("--cpu-limit", type=float, default=CPU_LIMIT, help="s of a picture (default 2)")
-    parser.add_argument("--pixels", type=int, default=64_000_000, help="of a picture at most")
+    parser.add_argument(
+        "--cpu-limit", type=float, default=CPU_LIMIT, help="maximum s per picture (default 2)"
+    )
+    parser.add_argument("--pixels", type=int, default=64_000_000, help="maximum number of pixels per picture")
     parser.add_argument("--decoder", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.decoder:

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Ask an advisory database about each version that the locks name, and print what is known of it.
+"""Query an advisory database for each version in the lock files, and print known advisories.
 
-The database speaks OSV's protocol (https://google.github.io/osv.dev/api/). Exit code 0: nothing is known; 1:
-there are advisories; 2: it could not be asked, so that nothing is known either way.
+The database uses OSV's protocol (https://google.github.io/osv.dev/api/). Exit code 0: no advisories; 1: there
+are advisories; 2: the database could not be queried.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from locked_install import canonical, read_lock
 
 ROOT = Path(__file__).resolve().parent.parent
 DATABASE = "https://api.osv.dev"
-BATCH = 500  # versions of one request; the database takes 1000
+BATCH = 500  # versions per request; the database allows 1000
 TIMEOUT = 30.0  # s
 
 
@@ -35,9 +35,9 @@ def pinned(files: list[Path]) -> list[tuple[str, str]]:
 
 
 def advisories(url: str, pins: list[tuple[str, str]]) -> dict[tuple[str, str], list[str]]:
-    """The ids of what is known of each version, for those of which something is.
+    """The ids of known advisories, for each version that has any.
 
-    Raises OSError or ValueError when the database does not answer.
+    Raises OSError or ValueError if the database does not answer.
     """
     found = {}
     for start in range(0, len(pins), BATCH):
@@ -59,14 +59,14 @@ def ask(url: str, question: dict[str, Any]) -> dict[str, Any]:
     with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
         value = json.load(answer)
     if not isinstance(value, dict):
-        raise ValueError("it answered with something else than a list of results")
+        raise ValueError("it answered with something other than a list of results")
     return value
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("locks", nargs="*", type=Path, help="default: requirements-lock-*.txt")
-    parser.add_argument("--url", default=DATABASE, help=f"of the database (default {DATABASE})")
+    parser.add_argument("--url", default=DATABASE, help=f"URL of the database (default {DATABASE})")
     arguments = parser.parse_args()
     pins = pinned(arguments.locks or sorted(ROOT.glob("requirements-lock-*.txt")))
     try:
@@ -80,7 +80,7 @@ def main() -> int:
     for (name, version), ids in found.items():
         print(f"{name} {version}: {', '.join(ids)}")
     print(
-        f"{len(pins)} version{'s' if len(pins) != 1 else ''} checked, advisories are known of {len(found)}."
+        f"{len(pins)} version{'s' if len(pins) != 1 else ''} checked; there are advisories for {len(found)}."
     )
     return 1 if found else 0
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Find what some supported ROS 2 distribution lacks or does differently: Humble, Jazzy, Kilted, Lyrical.
+"""Find API uses that differ between the supported ROS 2 distributions: Humble, Jazzy, Kilted, Lyrical.
 
 python tools/check_ros_api.py [FILE OR FOLDER ...]     exit 1 and one line for each finding
 """
@@ -95,7 +95,7 @@ def _call(node: ast.Call) -> Iterator[tuple[int, str]]:
 
 
 def _try(node: ast.Try) -> Iterator[tuple[int, str]]:
-    """A spin ends with either exception, which one depends on the distribution."""
+    """Check the exceptions of a spin: which of the two ends it depends on the distribution."""
     spins = any(_called(call).startswith("spin") for statement in node.body for call in ast.walk(statement))
     caught = " ".join(ast.unparse(handler.type) for handler in node.handlers if handler.type)
     if spins and "KeyboardInterrupt" in caught and "ExternalShutdownException" not in caught:
@@ -111,11 +111,11 @@ def _lifecycle(node: ast.ClassDef) -> Iterator[tuple[int, str]]:
             if f"super().{method.name}" not in calls:
                 yield method.lineno, f"{method.name} must call super().{method.name}"
         if isinstance(method, ast.FunctionDef) and method.name.startswith("on_") and _bare(method):
-            yield method.lineno, f"{method.name} swallows exceptions without a word on most distros; wrap it"
+            yield method.lineno, f"{method.name} swallows exceptions silently on most distros; wrap it"
 
 
 def _bare(method: ast.FunctionDef) -> bool:
-    """Whether a lifecycle callback does its work unprotected: neither `try` nor one of the wrappers."""
+    """Whether a lifecycle callback is unprotected: it has neither `try` nor one of the wrappers."""
     source = ast.unparse(method)
     return "try:" not in source and "self._attempt(" not in source and "self._release(" not in source
 

@@ -1,11 +1,11 @@
-"""Read recordings and videos with other readers and with ours, and count the images that each reads.
+"""Read recordings and videos with other readers and ours, and count the images that each reads.
 
     python tools/compare_readers.py FOLDER [FOLDER ...] --markdown table.md --json table.json
 
-Every recording and video below the folders is read by `rosbags`, by `mcap`, by PyAV (which is FFmpeg) and by
-stride_ros, each in a process of its own. The others' counts are messages on image topics, or decoded pictures
-of a video; ours are pictures, and beside them what was refused or skipped and told. Exit code 1 when another
-reader has more images of a file than we read, refused and skipped together.
+Every recording and video in the folders is read by `rosbags`, `mcap`, PyAV (which is FFmpeg) and stride_ros,
+each in a separate process. The others' counts are messages on image topics, or decoded pictures of a video;
+ours are pictures, with the number refused or skipped with a note. Exit code 1 means that another reader has
+more images of a file than ours read, refused and skipped together.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from stride_ros.bags.storage import ros_type  # noqa: E402
 from stride_ros.bags.types import IMAGE_TYPES  # noqa: E402
 from stride_ros.errors import StrideError  # noqa: E402
 
-TIME_LIMIT = 120.0  # s a file and reader
+TIME_LIMIT = 120.0  # s per file and reader
 VIDEOS = (
     ".mp4",
     ".m4v",
@@ -64,7 +64,7 @@ def with_rosbags(path: Path) -> dict[str, Any]:
 
 
 def with_mcap(path: Path) -> dict[str, Any]:
-    """Messages on image topics that `mcap` reads; it does not look into them."""
+    """Messages on image topics that `mcap` reads, without deserialising them."""
     from mcap.reader import make_reader
 
     files = [file for file in storage_files(path) if file.name.endswith(".mcap")] if path.is_dir() else [path]
@@ -95,7 +95,7 @@ def with_pyav(path: Path) -> dict[str, Any]:
 
 
 def with_us(path: Path) -> dict[str, Any]:
-    """Pictures that stride_ros reads, and those that it leaves out and tells of."""
+    """Pictures that stride_ros reads, and those that it leaves out with a note."""
     if path.suffix.lower() in VIDEOS:
         from stride_ros.sources.pictures import ReadingLog
         from stride_ros.sources.video_file import VideoReader
@@ -140,7 +140,7 @@ READERS: dict[str, Callable[[Path], dict[str, Any]]] = {
 
 
 def work(name: str, path: Path) -> None:
-    """Read a file here, and print what came of it."""
+    """Read a file in this process, and print the result."""
     try:
         found = READERS[name](path)
     except StrideError as error:
@@ -152,7 +152,7 @@ def work(name: str, path: Path) -> None:
 
 
 def read(name: str, path: Path) -> dict[str, Any]:
-    """The same in a process of its own."""
+    """Read a file in a separate process."""
     is_video = path.suffix.lower() in VIDEOS
     if (name == "PyAV" and not is_video) or (name in ("rosbags", "mcap") and is_video):
         return {"other": True}
@@ -188,7 +188,7 @@ def _base(file: Path) -> str:
 
 
 def cell(found: dict[str, Any]) -> str:
-    """What a reader made of a file, in short."""
+    """The result of a reader for a file, in short."""
     if "other" in found:
         return ""
     if "error" in found:
@@ -197,14 +197,14 @@ def cell(found: dict[str, Any]) -> str:
 
 
 def is_less(row: dict[str, Any]) -> bool:
-    """Whether another reader has images of a file that we neither read nor tell of."""
+    """Whether another reader has images of a file that ours neither reads nor notes."""
     ours = row["stride_ros"]
     most = max(row[name].get("images", 0) for name in READERS if name != "stride_ros")
     return bool(most > ours.get("images", 0) + ours.get("told", 0))
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """All rows as Markdown; the files of a folder with the same outcome are one line."""
+    """All rows as Markdown; files in a folder with the same result share a line."""
     lines: dict[tuple[str, ...], list[str]] = {}
     for row in rows:
         folder, _, name = row["file"].rpartition("/")
@@ -221,7 +221,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("folders", type=Path, nargs="*", metavar="FOLDER")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table here")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all that was found here")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all results here")
     parser.add_argument("--worker", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.worker is not None:

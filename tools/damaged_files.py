@@ -1,7 +1,7 @@
-"""Small files of every kind that readers of this package meet, each with one damaged at random.
+"""Make small files of every kind that this package reads, with one damaged at random per case.
 
-Recordings, the JSON and tokenizer of a checkpoint, and the YAML and JSON that users write. A case is made
-from a seed and its number.
+They are recordings, the JSON and tokenizer of a checkpoint, and the YAML and JSON that users write. A case
+depends on a seed and its number.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Read = Callable[[Path], object]
 
 @dataclass(frozen=True)
 class Base:
-    """Files (by name in a folder) of which one is damaged, and what reads `entry`, a name in that folder."""
+    """Files by name, one of which is damaged, and the function that reads `entry`, one of the names."""
 
     name: str
     files: Mapping[str, bytes]
@@ -72,7 +72,7 @@ def recordings() -> list[Base]:
 
 
 def chunked(plain: bytes, compression: str) -> bytes:
-    """The messages of an MCAP file in small chunks, by the writer of `mcap`."""
+    """The messages of an MCAP file in small chunks, written with `mcap`."""
     from mcap.reader import make_reader
     from mcap.writer import CompressionType, Writer
 
@@ -89,7 +89,7 @@ def chunked(plain: bytes, compression: str) -> bytes:
 
 
 def ros1() -> bytes:
-    """A bag of ROS 1, by the writer of `rosbags`."""
+    """A ROS 1 bag, written with `rosbags`."""
     import numpy as np
     from rosbags.rosbag1 import Writer
     from rosbags.typesys import Stores, get_typestore
@@ -117,7 +117,7 @@ def picture(number: int) -> Any:
 
 
 def read_bag(path: Path) -> None:
-    """Read all of a recording as the commands do."""
+    """Read a whole recording as the commands do."""
     from stride_ros.sources import open_source
 
     source = open_source(str(path), rate=100.0)
@@ -150,7 +150,7 @@ def checkpoints() -> list[Base]:
 
 
 def shortened(tokenizer: bytes) -> bytes:
-    """A tokenizer with its first tokens only, so that damage meets its structure."""
+    """A tokenizer with only its first tokens, so that damage hits its structure."""
     content = json.loads(tokenizer)
     model = content["model"]
     model["vocab"] = {token: i for token, i in model["vocab"].items() if i < 300}
@@ -159,13 +159,13 @@ def shortened(tokenizer: bytes) -> bytes:
 
 
 class Minute:
-    """Stands for a recording that labels belong to."""
+    """Stands in for the recording of labels."""
 
     name, start, end = "a minute", 0.0, 60.0
 
 
 def user_files() -> list[Base]:
-    """Files that users write or hand on."""
+    """Files that users write or pass on."""
     from stride_ros.parameters.tuning import read_tuning
     from stride_ros.runs.difference import differences, read_run
     from stride_ros.runs.expectations import add_to, judge, read_expectations
@@ -245,12 +245,12 @@ def damage(data: bytes, chance: random.Random) -> bytes:
 
 
 def bases() -> list[Base]:
-    """All of them, each as often as it is to be chosen."""
+    """All base files, each as often as it should be chosen."""
     return [base for base in (*recordings(), *checkpoints(), *user_files()) for _ in range(base.share)]
 
 
 def prepare(number: int, seed: int, chosen: list[Base], folder: Path) -> tuple[Base, Path]:
-    """Write the files of a case; returns what is read and where."""
+    """Write the files of a case; return what to read and where."""
     chance = random.Random(f"{seed}:{number}")
     base = chance.choice(chosen)
     wrong = chance.choice(base.damaged)

@@ -1,6 +1,6 @@
-"""Answers of model servers, damaged at random: event by event, byte by byte, cut in bytes and in time.
+"""Make randomly damaged answers of model servers: by event, by byte, cut in bytes and in time.
 
-They are made from the tables of `test/response/test_server_families.py`, each from a seed and its number.
+They are made from the tables in `test/response/test_server_families.py`, each from a seed and its number.
 """
 
 from __future__ import annotations
@@ -58,9 +58,9 @@ HEADS = {
 
 @dataclass
 class Stream:
-    """One answer as it is sent: `parts` with the pause (s) after each, and how it ends.
+    """One answer to send: `parts` with the pause (s) after each, and how it ends.
 
-    `end`: `close` (as HTTP wants it), `break`, `open`, or a key of TAILS, which is sent for ever.
+    `end`: `close` (as HTTP requires), `break`, `open`, or a key of TAILS, which is sent endlessly.
     """
 
     parts: list[tuple[bytes, float]]
@@ -75,7 +75,7 @@ class Stream:
 
 @dataclass
 class Case:
-    """What one server sends, answer by answer."""
+    """The answers that one server sends."""
 
     number: int
     streams: list[Stream] = field(default_factory=list)
@@ -88,7 +88,7 @@ class Case:
 
 
 class Maker:
-    """Makes the cases, each from the seed and its number alone."""
+    """Makes the cases, each only from the seed and its number."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
@@ -122,7 +122,7 @@ class Maker:
 
 
 def body_of(parts: list[bytes | None]) -> bytes:
-    """What is sent after the head."""
+    """The body to send."""
     return b"".join(part for part in parts if part is not None).partition(b"\r\n\r\n")[2]
 
 
@@ -158,7 +158,7 @@ def change(body: bytes, chance: random.Random, notes: list[str]) -> bytes:
 
 
 def change_json(piece: bytes, chance: random.Random, notes: list[str]) -> bytes:
-    """One change inside of an event's JSON; `piece` where it has none."""
+    """One change inside an event's JSON; `piece` if it has none."""
     start = piece.find(b"{")
     try:
         value, end = json.JSONDecoder().raw_decode(piece[start:].decode())
@@ -204,7 +204,7 @@ def change_json(piece: bytes, chance: random.Random, notes: list[str]) -> bytes:
 
 
 def respell(body: bytes, chance: random.Random, notes: list[str]) -> bytes:
-    """The same in another spelling: line ends, a byte order mark, Unicode for escapes."""
+    """Spell the same differently: line ends, a byte order mark, Unicode for escapes."""
     if chance.random() < 0.25:
         body = re.sub(rb"\r\n|\r|\n", chance.choice((b"\n", b"\r\n", b"\r")), body)
         notes.append("line ends")
@@ -227,7 +227,7 @@ def damage(body: bytes, chance: random.Random) -> bytes:
 
 
 def cut(body: bytes, chance: random.Random) -> list[tuple[bytes, float]]:
-    """The bytes in random parts with random pauses; none where a slow machine would make them an end."""
+    """Split the bytes into random parts with random pauses, but none that could be taken for an end."""
     sizes = chance.choice(((1, 2, 3), (1, 7, 50), (50, 1000), (1 << 20,)))
     ended = re.search(rb'(finish|done)_reason": *(["{])(?!")|"done": *true', body)
     calm = len(body) if ended is None else ended.start()

@@ -4,8 +4,8 @@
 python tools/draw_layers.py            write the file
 python tools/draw_layers.py --check    exit 1 if it is out of date
 
-The layers are those of the contract in pyproject.toml, the arrows are the imports in the code, those inside
-functions included and those for type checkers left out, as `lint-imports` counts them.
+The layers are those of the contract in pyproject.toml; the arrows are the imports in the code, including
+those inside functions but not those for type checkers, as counted by `lint-imports`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = "stride_ros"
 PAGE = ROOT / "docs" / "architecture.md"
 MARKS = ("<!-- layers -->", "<!-- end of layers -->")
-# Helpers that every layer uses: arrows to them would hide the others.
+# Helpers that every layer uses, whose arrows would hide the others.
 HELPERS = ("user_files", "process", "terminal", "errors", "text")
 
 Arrows = dict[str, set[str]]
@@ -41,7 +41,7 @@ def layers() -> list[list[str]]:
 
 
 def arrows(names: list[str]) -> Arrows:
-    """Which of these packages each of them imports somewhere."""
+    """Which of these packages each of them imports."""
     sys.path.insert(0, str(ROOT))
     graph = grimp.build_graph(PACKAGE, exclude_type_checking_imports=True, cache_dir=None)
     found: Arrows = {name: set() for name in names}
@@ -54,7 +54,7 @@ def arrows(names: list[str]) -> Arrows:
 
 
 def without_detours(found: Arrows) -> Arrows:
-    """The arrows that no longer way already implies."""
+    """The arrows that no longer path implies."""
 
     def reached(start: str) -> set[str]:
         return found[start].union(*(reached(end) for end in found[start]))
@@ -71,7 +71,7 @@ def subject(name: str) -> str:
     path = folder / "__init__.py" if folder.is_dir() else folder.with_suffix(".py")
     text = ast.get_docstring(ast.parse(path.read_text()))
     if not text:
-        raise SystemExit(f"{path.relative_to(ROOT)} has no docstring; say in a sentence what it holds.")
+        raise SystemExit(f"{path.relative_to(ROOT)} has no docstring; describe its content in a sentence.")
     return re.split(r"(?<=\.)\s|\n\n", text, maxsplit=1)[0].replace("\n", " ")
 
 
@@ -87,7 +87,7 @@ def table(levels: list[list[str]], found: Arrows) -> str:
 
 
 def picture(levels: list[list[str]], found: Arrows) -> str:
-    """A mermaid chart of all but the helpers; an arrow that others imply is left out."""
+    """A mermaid chart of all packages except helpers, without arrows that others imply."""
     names = [name for level in levels for name in level if name not in HELPERS]
     shown = without_detours({name: found[name] & set(names) for name in names})
     lines = ["```mermaid", "flowchart TD"]
@@ -98,7 +98,7 @@ def picture(levels: list[list[str]], found: Arrows) -> str:
 
 
 def page(text: str) -> str:
-    """Return the page with its section between the marks renewed."""
+    """Return the page with the section between the markers updated."""
     levels = layers()
     found = arrows([name for level in levels for name in level])
     section = "\n\n".join([MARKS[0], picture(levels, found), table(levels, found), MARKS[1]])

@@ -1,13 +1,13 @@
-"""Damage the answers of model servers at random: nothing is lost, doubled or held for ever.
+"""Damage the answers of model servers at random, and check that nothing is lost, doubled or held forever.
 
     python tools/fuzz_streams.py --count 5000 --seed 1
 
 The answers in `test/response/test_server_families.py` are changed event by event and byte by byte, cut in
-bytes and in time, and sent over real connections to the responder's backend and scheduler. What these tell is
-held against `test/response/reference_reader.py`, which reads the whole body at once and shares no code with
-the package. A fault is a text that differs, a wrong status, an answer with no final or two, one that outlasts
-its limits, or an error that is not a sentence. It is printed with its number; `--only NUMBER` runs that case
-alone and prints what was sent. Exit code 1 when there was a fault.
+bytes and in time, and sent over real connections to the responder's backend and scheduler. The results are
+compared with `test/response/reference_reader.py`, which reads the whole body at once and shares no code with
+the package. A fault is a different text, a wrong status, an answer with no final or two, one that exceeds its
+limits, or an error that is not a sentence. It is printed with its number; `--only NUMBER` runs only that case
+and prints what was sent. Exit code 1 means that there was a fault.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ from stride_ros.response.config import ResponseConfig  # noqa: E402
 from stride_ros.response.openai_compatible import OpenAICompatibleBackend  # noqa: E402
 from stride_ros.response.scheduler import Answer, AnswerScheduler, AnswerStatus, Job  # noqa: E402
 
-SHORT, LONG = 3.0, 30.0  # s without text: where the connection stays open, and elsewhere
+SHORT, LONG = 3.0, 30.0  # s without text: if the connection stays open, and otherwise
 CONNECT = 5.0  # s
-ACTS = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029]")  # what a line of a log must not hold
+ACTS = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029]")  # characters that a log line must not contain
 
 
 class Asker:
-    """Asks for one case's answers and says what is wrong with what is told."""
+    """Requests one case's answers and reports what is wrong with them."""
 
     def __init__(self, server: Server, case: Case, grace: float, quiet: float = SHORT) -> None:
         self.server, self.case, self.grace = server, case, grace
@@ -106,21 +106,21 @@ class Asker:
         if "failed with" in final.error:
             faults.append(final.error)
         if stream.end == "text" and not expected.stopped:
-            return faults  # how much of it is told depends on when it is cut
+            return faults  # how much is reported depends on when it is cut
         whole = final.status is AnswerStatus.OK
         if (final.text, whole) != (expected.text, expected.whole):
             faults.append(
                 f"told {final.text!r} {final.status.name} ({final.error}), expected {expected.text!r} "
                 f"{'OK' if expected.whole else 'ERROR'}"
             )
-        words = re.match(r"[ -;=-~]{0,20}", expected.said.strip())  # of a page, the title is told
+        words = re.match(r"[ -;=-~]{0,20}", expected.said.strip())  # for a page, the title is reported
         if not faults and words and " ".join(words[0].split()).rstrip(".: ") not in final.error:
             faults.append(f"the server's words {expected.said!r} are not in {final.error!r}")
         return faults
 
 
 def expect(stream: Stream, opened: bool | None, retries: int) -> tuple[reference_reader.Reading, bool | None]:
-    """What is right, and what is known of the server after it."""
+    """The correct results, and what is known about the server after them."""
     closed = stream.end == "close"
     body = stream.body + 2 * TAILS.get(stream.end, b"")
     reading = reference_reader.read(body, closed=closed, opened=opened)
@@ -135,7 +135,7 @@ REQUEST = ResponseRequest(
 
 
 def check_reference() -> list[str]:
-    """The reference reads the undamaged answers as their tests expect them."""
+    """Check that the reference reads the undamaged answers as their tests expect."""
     wrong = []
     for name, parts in families.ANSWERS.items():
         if body := body_of(parts):
@@ -156,7 +156,7 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0, help="number of the first case")
     parser.add_argument("--workers", type=int, default=6, help="cases at a time (default 6)")
     parser.add_argument(
-        "--grace", type=float, default=10.0, help="s beyond its limits that an answer may take"
+        "--grace", type=float, default=10.0, help="s by which an answer may exceed its limits"
     )
     parser.add_argument("--only", type=int, help="one case, with what is sent")
     arguments = parser.parse_args()
@@ -171,7 +171,7 @@ def main() -> int:
         case = maker.make(number)
         asker = Asker(server, case, arguments.grace)
         found = asker.ask()
-        if found and case.lasts:  # once more with time for a busy machine
+        if found and case.lasts:  # repeat with more time, for a busy machine
             asker = Asker(server, case, arguments.grace, quiet=4 * SHORT)
             found = asker.ask()
         tally["cases"] += 1

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Install requirements.txt for the Python that runs this, without replacing what a robot brings along.
+"""Install requirements.txt for the Python that runs this, without replacing packages of the robot.
 
-PyTorch (on a Jetson the only build that sees its GPU), NumPy (cv_bridge is compiled for one) and OpenCV stay
-as they are where they can be imported, whoever installed them. A PyTorch that is missing comes as the build
-for this machine's GPU, or for the CPU where there is none.
+PyTorch (on a Jetson the only build that can use its GPU), NumPy (cv_bridge is compiled for one version) and
+OpenCV are kept if they can be imported, however they were installed. A missing PyTorch is installed as the
+build for this machine's GPU, or for the CPU if there is none.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ try:
 except ImportError:
     name = f"python{sys.version_info.major}.{sys.version_info.minor}"
     raise SystemExit(
-        f"{sys.executable} has no pip: work in a virtual environment, "
-        f"made by `{name} -m venv --system-site-packages .venv`."
+        f"{sys.executable} has no pip: use a virtual environment, made with `{name} -m venv "
+        "--system-site-packages .venv`."
     ) from None
 
 from locked_install import NotInTheLock, locked_install, read_lock
@@ -37,12 +37,12 @@ PROBE_TIMEOUT = 60.0  # s; an index that cannot be reached fails at once or neve
 
 
 class CannotInstall(Exception):
-    """Installing would break this machine or cannot work; the message says what to do."""
+    """Installing would break this machine or cannot work; the message has the remedy."""
 
 
 @dataclass(frozen=True)
 class Present:
-    """A module that can be imported: its version as it says itself, where it lies, what it computes on."""
+    """An importable module: its stated version, its path, and its CUDA version."""
 
     version: str
     path: str
@@ -50,7 +50,7 @@ class Present:
 
 
 def importable(module: str) -> Present | None:
-    """The module as this Python imports it, in a process of its own; None when that fails."""
+    """Import a module in a separate process of this Python; None if that fails."""
     code = (
         f"import json, {module} as m; cuda = getattr(getattr(m, 'version', None), 'cuda', None); "
         "print(json.dumps([str(m.__version__), m.__file__, cuda]))"
@@ -68,9 +68,9 @@ def read_requirements(*files: Path) -> list[Requirement]:
 
 
 def keep_what_is_there(requirements: list[Requirement]) -> tuple[list[Requirement], list[str], list[str]]:
-    """(what is left to install, constraints for pip, a line about each package that is kept).
+    """Return the requirements left to install, constraints for pip, and a line about each kept package.
 
-    Errors: `CannotInstall` when such a package is too old, so that pip would replace or hide it.
+    Raises `CannotInstall` if such a package is too old, so that pip would replace or hide it.
     """
     left, constraints, notes = [], [], []
     for requirement in requirements:
@@ -84,16 +84,16 @@ def keep_what_is_there(requirements: list[Requirement]) -> tuple[list[Requiremen
         if not requirement.specifier.contains(present.version, prereleases=True):
             raise CannotInstall(
                 f"{what} does not fit, {module}{requirement.specifier} is needed: "
-                "install another version the way this one was installed, or remove it."
+                "install another version in the same way as this one, or remove it."
             )
         notes.append(f"kept: {what}")
-        if module == "cv2":  # any of its distributions will do, and Debian's is unknown to pip
+        if module == "cv2":  # any of its distributions is fine, and pip does not know Debian's
             continue
         try:
             constraints.append(f"{requirement.name}=={importlib.metadata.version(requirement.name)}")
         except importlib.metadata.PackageNotFoundError:
             raise CannotInstall(
-                f"{what} is unknown to pip, which would install another: install it as a wheel."
+                f"{what} is unknown to pip, which would install another one: install it as a wheel."
             ) from None
         left.append(requirement)
     return left, constraints, notes
@@ -108,7 +108,7 @@ def satisfied(requirement: Requirement) -> bool:
 
 
 def find_uv() -> list[str] | None:
-    """The command uv, installed from where pip installs when it is missing; None when it cannot be had."""
+    """The command uv, installed with pip if it is missing; None if that fails."""
     here = Path(sys.executable).with_name("uv")
     if here.exists():
         return [str(here)]
@@ -119,10 +119,10 @@ def find_uv() -> list[str] | None:
 
 
 def install_torch(requirement: Requirement, constraints: list[str], backend: str) -> str:
-    """Install the build of PyTorch for this machine and say which way it came.
+    """Install the build of PyTorch for this machine, and return where it came from.
 
-    uv knows PyTorch's own indexes and which of them fits the GPU and its driver. Where they cannot be
-    reached, PyTorch is left to pip: as good, but on PyPI the build for x86-64 holds all of CUDA.
+    uv knows PyTorch's own indexes and which of them fits the GPU and its driver. If they cannot be reached,
+    PyTorch is left to pip, which works as well, but PyPI's build for x86-64 contains all of CUDA.
     """
     if JETSON.exists() and backend == "auto":
         raise CannotInstall(
@@ -150,7 +150,7 @@ def install_torch(requirement: Requirement, constraints: list[str], backend: str
 
 
 def pinned(lock: Path | None, requirement: Requirement) -> Requirement:
-    """The version that a lock file chooses for a requirement, else the requirement."""
+    """A requirement with the version from a lock file, if there is one."""
     exact = (item for item in read_requirements(*([lock] if lock else [])) if item.name == requirement.name)
     return next(exact, requirement)
 
@@ -190,14 +190,16 @@ def install(options: argparse.Namespace) -> None:
 def main() -> int:
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
-    parser.add_argument("--dev", action="store_true", help="also what building and testing needs")
-    parser.add_argument("--lock", type=Path, help="install exactly these versions, whatever is there already")
+    parser.add_argument("--dev", action="store_true", help="also what building and testing need")
+    parser.add_argument(
+        "--lock", type=Path, help="install exactly these versions, whatever is already installed"
+    )
     parser.add_argument(
         "--torch-backend",
         default=os.environ.get("UV_TORCH_BACKEND", "auto"),
-        help="build of PyTorch where it is missing: auto (default), cpu, cu130 or another name that uv knows",
+        help="build of PyTorch if it is missing: auto (default), cpu, cu130 or another name that uv knows",
     )
-    parser.add_argument("--dry-run", action="store_true", help="only print what pip would be told")
+    parser.add_argument("--dry-run", action="store_true", help="only print the arguments for pip")
     try:
         install(parser.parse_args())
     except (CannotInstall, NotInTheLock) as error:

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Write requirements-lock-<distro>.txt: exact versions and hashes for Python 3.10 to 3.14 that CI installs.
+"""Write requirements-lock-<distro>.txt: the versions and hashes that CI installs, for Python 3.10 to 3.14.
 
-What a lock says already stays where the ranges allow it. Arguments are passed on to `uv pip compile`:
---upgrade for the newest of all, -P torch==2.13.0 for one package.
+Locked versions are kept if the ranges allow them. Arguments are passed on to `uv pip compile`: --upgrade for
+the newest versions, -P torch==2.13.0 for one package.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ DISTROS = ("jazzy", "kilted")
 
 
 def lock(distro: str, arguments: list[str]) -> int:
-    """Resolve the requirements of one ROS 2 distribution; the exit status of uv."""
+    """Resolve the requirements for one ROS 2 distribution; return the exit status of uv."""
     files = ["requirements.txt", "requirements-dev.txt", f"requirements-ros-{distro}.txt"]
     command = [sys.executable, "-m", "uv", "pip", "compile", "--quiet"]
     command += ["--universal", "--python-version", "3.10", "--no-annotate", "--generate-hashes"]

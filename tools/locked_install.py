@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""`locked_install.py --lock LOCK [as for pip install]` installs the files that a lock names, and no others.
+"""`locked_install.py --lock LOCK [as for pip install]`: install only the files that a lock names.
 
-pip takes hashes for all requirements or for none, and then no ranges. Therefore what is to be installed is
-resolved first, with the lock's versions as constraints, and the resulting list is installed with the lock's
-hashes. What is installed already stays, wherever it came from. A build of PyTorch for a CPU or GPU (such as
-2.13.0+cpu) is another file than the package index's, which the lock names: it is installed by its version.
+pip needs hashes for all requirements or for none, and does not allow ranges with them. Therefore the
+requirements are resolved first, with the lock's versions as constraints, and the resulting list is installed
+with the lock's hashes. Installed packages are kept, wherever they came from. A build of PyTorch for a CPU or
+GPU (such as 2.13.0+cpu) is a different file from the package index's, which the lock names; it is installed
+by version.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
-BUILDS = {"torch"}  # packages of which other indexes have builds of their own, by their local version
-OLDEST_PIP = 22, 2  # that can say what it would install
+BUILDS = {"torch"}  # packages with other builds in other indexes, by their local version
+OLDEST_PIP = 22, 2  # that can report what it would install
 
 
 @dataclass
@@ -30,7 +31,7 @@ class Lock:
 
 
 class NotInTheLock(Exception):
-    """The lock does not hold what would be installed; the message says what to do."""
+    """The lock lacks something that would be installed; the message has the remedy."""
 
 
 def canonical(name: str) -> str:
@@ -38,7 +39,7 @@ def canonical(name: str) -> str:
 
 
 def read_lock(path: Path) -> Lock:
-    """A file as `uv pip compile` writes it, with or without hashes."""
+    """Read a file written by `uv pip compile`, with or without hashes."""
     lock = Lock()
     for line in path.read_text().replace("\\\n", " ").splitlines():
         pin, *hashes = re.split(r"\s+--hash=", line.partition("#")[0].strip())
@@ -52,7 +53,7 @@ def read_lock(path: Path) -> Lock:
 
 
 def resolved(report: str, lock: Lock) -> tuple[list[str], list[str]]:
-    """What pip's report would install: lines with hashes, and builds that the lock cannot know."""
+    """What pip would install by its report: lines with hashes, and builds that are not in the lock."""
     lines, builds = [], []
     for item in json.loads(report)["install"]:
         name, version = canonical(item["metadata"]["name"]), item["metadata"]["version"]
@@ -62,13 +63,13 @@ def resolved(report: str, lock: Lock) -> tuple[list[str], list[str]]:
             lines.append(" ".join([f"{name}=={version}", *(f"--hash={each}" for each in hashes)]))
         else:
             raise NotInTheLock(
-                f"the lock has no hashes of {name} {version}: run `make lock` and look at what changes."
+                f"the lock has no hashes for {name} {version}: run `make lock` and review the changes."
             )
     return lines, builds
 
 
 def locked_install(path: Path, arguments: list[str]) -> int:
-    """Install what `arguments` ask pip for; the exit status of pip. Raises NotInTheLock."""
+    """Install what `arguments` request from pip; return pip's exit status. Raises NotInTheLock."""
     import pip
 
     lock = read_lock(path)

@@ -1,4 +1,4 @@
-"""Whether this machine can be set up at all: found out before anything is downloaded."""
+"""Check whether this machine can be set up, before anything is downloaded."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ROS_HOME = Path("/opt/ros")
 
 @dataclass(frozen=True)
 class Machine:
-    """What decides whether the set-up can work: the interpreter, the machine and its tools."""
+    """The facts that decide whether the set-up can work: the interpreter, the machine and its tools."""
 
     version: tuple[int, int]
     implementation: str = "CPython"
@@ -34,7 +34,7 @@ class Machine:
 
     @classmethod
     def here(cls) -> Machine:
-        """The machine and the interpreter that run this."""
+        """The machine and the interpreter that are running this."""
         name, libc_version = platform.libc_ver()
         headers = Path(sysconfig.get_paths()["include"], "Python.h")
         compilers = (os.environ.get("CXX", "").partition(" ")[0] or "c++", "g++", "clang++")
@@ -56,9 +56,10 @@ class Machine:
 
 
 def obstacle(machine: Machine, sourced: bool) -> str | None:
-    """Why the set-up cannot work here, with the remedy, in a sentence; None when it can.
+    """A sentence on why the set-up cannot work here, with the remedy; None if it can.
 
-    `sourced`: a ROS 2 distribution is sourced, so that the wheels and what they ask for are not needed.
+    `sourced`: whether a ROS 2 distribution is sourced, so that the wheels and their requirements are not
+    needed.
     """
     if machine.version < OLDEST:
         return f"Python {machine.python} is too old, 3.10 to 3.14 work: use `make PYTHON=python3.12 demo`"
@@ -89,7 +90,7 @@ def _no_wheels(machine: Machine) -> str | None:
 
 
 def _ros_instead(machine: Machine) -> str:
-    """The way that works without wheels."""
+    """The remedy without wheels."""
     if machine.installed_ros:
         return f"source the ROS 2 that is installed (`. {machine.installed_ros[-1]}`) and run make again"
     return (
@@ -99,7 +100,7 @@ def _ros_instead(machine: Machine) -> str:
 
 
 def _missing_tools(machine: Machine) -> str | None:
-    """Which parts of the operating system the set-up lacks, with the command that installs them."""
+    """The operating system packages that the set-up lacks, with the command to install them."""
     prefix = f"python{machine.python}"
     needed = [
         (machine.venv, f"the venv module of Python {machine.python}", f"{prefix}-venv"),
@@ -115,7 +116,7 @@ def _missing_tools(machine: Machine) -> str | None:
 
 
 def sourced_python(prefixes: list[str]) -> str | None:
-    """The Python version (3.12, say) that a sourced distribution's rclpy is for; None without rclpy."""
+    """The Python version, such as 3.12, of a sourced distribution's rclpy; None without rclpy."""
     for prefix in prefixes:
         for lib in ("lib", "local/lib"):
             for package in sorted(Path(prefix, lib).glob("python3.*/*-packages/rclpy/__init__.py")):
@@ -124,14 +125,14 @@ def sourced_python(prefixes: list[str]) -> str | None:
 
 
 def sourced_obstacle(distro: str, prefixes: list[str]) -> str | None:
-    """Why this interpreter cannot use the sourced distribution; None when it imports its rclpy."""
+    """Why this interpreter cannot use the sourced distribution; None if it can import its rclpy."""
     attempt = subprocess.run([sys.executable, "-c", "import rclpy"], capture_output=True, text=True)
     if attempt.returncode == 0:
         return None
     version = ".".join(map(str, sys.version_info[:2]))
     wanted = sourced_python(prefixes)
     if wanted and wanted != version:
-        # The system's own also finds the packages that the distribution's installer put beside it.
+        # The system's Python also finds the packages that the distribution's installer added.
         system = Path(f"/usr/bin/python{wanted}")
         return (
             f"ROS 2 {distro}, which is sourced, is for Python {wanted} and this is {version}: "

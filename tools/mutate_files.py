@@ -1,11 +1,11 @@
-"""Damage small files at random and read them: every reader must use them or end in one sentence.
+"""Damage small files at random and read them: every reader must use them or fail with one sentence.
 
     python tools/mutate_files.py --count 100000 --seed 1 --workers 2
 
-The files of `damaged_files.py` are cut, flipped, spliced and lengthened. A fault is an error that is no
-sentence of ours, a process that ends, more than `CPU_LIMIT` s of processor time, or more than `MEMORY_LIMIT`
-bytes above what the libraries take. A fault is printed with the number of its case; `--only NUMBER` reads
-that case alone, with the traceback. Exit code 1 when there was a fault.
+The files of `damaged_files.py` are cut, flipped, spliced and lengthened. A fault is an error other than a
+sentence of this package, a process that ends, more than `CPU_LIMIT` s of processor time, or more than
+`MEMORY_LIMIT` bytes beyond what the libraries use. A fault is printed with the number of its case; `--only
+NUMBER` reads only that case, with the traceback. Exit code 1 means that there was a fault.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ from damaged_files import bases, prepare  # noqa: E402
 
 from stride_ros.errors import StrideError  # noqa: E402
 
-CPU_LIMIT, WALL_LIMIT = 5.0, 60.0  # s of a case; the machine may be busy
-MEMORY_LIMIT = 2**30  # bytes of a case
+CPU_LIMIT, WALL_LIMIT = 5.0, 60.0  # s per case; the machine may be busy
+MEMORY_LIMIT = 2**30  # bytes per case
 LONGEST_SENTENCE = 2000  # characters
 
 
 def work(begin: int, stop: int, seed: int, show: bool) -> None:
-    """Read cases in this process; each outcome is a line on stdout, and its number on the line before."""
+    """Read cases in this process; print each result as a line on stdout, after a line with its number."""
     import faulthandler
 
     import cv2
     import numpy
-    import transformers.models.auto.tokenization_auto  # takes what would count as a case's memory
+    import transformers.models.auto.tokenization_auto  # its memory must not count as a case's
 
     logging.disable(logging.CRITICAL)
     cv2.setNumThreads(1)
@@ -95,7 +95,7 @@ def work(begin: int, stop: int, seed: int, show: bool) -> None:
 def watch(
     begin: int, stop: int, arguments: argparse.Namespace, tally: Counter[str], faults: list[str]
 ) -> None:
-    """Have cases read by processes of their own, a further one after each that ends by itself."""
+    """Read cases in separate processes, starting a new one after each that ends by itself."""
     until = arguments.until
     while begin < stop and (not until or time.monotonic() < until):
         command = [sys.executable, __file__, "--worker", str(begin), str(stop), "--seed", str(arguments.seed)]
@@ -113,7 +113,7 @@ def watch(
                 try:
                     found = json.loads(line)
                 except ValueError:
-                    continue  # what a library prints
+                    continue  # output of a library
                 if "broken" in found:
                     faults.append(f"the undamaged {found['broken']}: {found['said']}")
                     continue
@@ -148,9 +148,11 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=200, help="cases to read (default 200)")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--first", type=int, default=0, help="number of the first case")
-    parser.add_argument("--minutes", type=float, default=0.0, help="stop after so long (default: never)")
+    parser.add_argument(
+        "--minutes", type=float, default=0.0, help="seconds after which to stop (default: never)"
+    )
     parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--only", type=int, help="one case, here")
+    parser.add_argument("--only", type=int, help="only one case, in this process")
     parser.add_argument("--worker", type=int, nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.only is not None:

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Run every command of README.md, CONTRIBUTING.md and docs/ once, in order, and print what failed.
+"""Run all commands in README.md, CONTRIBUTING.md and docs/ once, in order, and print failures.
 
 python tools/run_documented_commands.py                  in a new folder that looks like the repository
 python tools/run_documented_commands.py --list           only say what would run, and why the rest would not
 python tools/run_documented_commands.py --only replay    those with this pattern in the command or place
 
-What needs a GPU, a network, a robot, ros2 or long is left out, with the reason. Of every `stride-ros` command
-that does not run the options are checked all the same. Exit code 1 if a command failed.
+Commands that need a GPU, a network, a robot, ros2 or a long time are skipped, with the reason. The options of
+skipped `stride-ros` commands are checked anyway. Exit code 1 if a command failed.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ from stride_ros.cli import build_parser  # noqa: E402
 FENCE = re.compile(r"^```(bash|console)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 INDENTED = re.compile(r"(?<=\n\n)(?:    \S.*\n)+")
 PROGRAMS = r"(?:stride-ros|python3?|accelerate|colcon|rosdep|rosdoc2|ros2|STRIDE_\w+=)"
-# The first that is found in a command says why it is not run.
+# The first pattern that a command matches gives the reason why it is not run.
 SKIPPED = {
     r"^(sudo|git clone|docker) |python3 -m venv": "changes the machine, or needs a network",
     r"^(rosdep|colcon|rosdoc2|rviz2|ros2) |^python src/": "needs a ROS distribution that is sourced",
-    r"^export ": "is for what follows it, which is not run",
+    r"^export ": "only prepares the following command, which is not run",
     r"^examples/|examples/speak": "runs until it is stopped; test/nodes/examples runs it",
     r"^make (setup|lint|test)|pytest": "CI runs it, or a part of what CI runs",
     r"VIDEO|FOLDER|\[--|PREDICTIONS| \.\.\.|\.\./before": "is a form to fill in, or needs files of your own",
@@ -48,7 +48,7 @@ SKIPPED = {
     r"stride-ros (train|benchmark)|drive_bag|stride_ros\.(benchmark|training)|quality": "takes long",
 }
 ALSO_RIGHT = {r"stride-ros doctor$": 1}  # exit codes: the models may not fit into this machine
-PREPARED = (  # what the pages take as given; drives/lobby and my_robot.yaml are somebody's own
+PREPARED = (  # files that the pages assume; drives/lobby and my_robot.yaml are the reader's own
     "stride-ros world --video video.mp4 --seed 5 --seconds 12",
     "stride-ros world --bag drives/lobby --seed 5 --seconds 12",
     "sed s,interlive/STRIDE-2B,stride-tiny, config/stride.yaml > my_robot.yaml",
@@ -57,23 +57,23 @@ PREPARED = (  # what the pages take as given; drives/lobby and my_robot.yaml are
 
 @dataclass(frozen=True)
 class Command:
-    """One command, with where it stands; a line that ends in a backslash goes on."""
+    """One command with its location; a line that ends in a backslash continues."""
 
     place: str
     text: str
 
     @property
     def reason(self) -> str:
-        """Why it is not run; empty if it is."""
+        """Why it is not run, or empty."""
         return next((why for pattern, why in SKIPPED.items() if re.search(pattern, self.text)), "")
 
     def succeeds(self, code: int) -> bool:
-        """Whether this exit code is right."""
+        """Whether this exit code is correct."""
         return code == 0 or any(code == one and re.search(at, self.text) for at, one in ALSO_RIGHT.items())
 
     @property
     def arguments(self) -> list[str] | None:
-        """The arguments of a `stride-ros` command that is no form to fill in."""
+        """The arguments of a `stride-ros` command that is not a template."""
         words = shlex.split(self.text, comments=True)
         if not words or Path(words[0]).name != "stride-ros" or re.search(r"\[--| \.\.\.", self.text):
             return None
@@ -85,12 +85,12 @@ def pages() -> list[Path]:
 
 
 def commands(page: Path) -> Iterator[Command]:
-    """The commands of a page in order, from fences of bash and console and from indented blocks."""
+    """The commands of a page, in order, from bash and console fences and indented blocks."""
     text = page.read_text()
     found = []
     for fence in FENCE.finditer(text):
         body = fence.group(2)
-        if fence.group(1) == "console":  # commands and what they print
+        if fence.group(1) == "console":  # commands and their output
             body = "".join(line[2:] if line.startswith("$ ") else "\n" for line in body.splitlines(True))
         found.append((fence.start(2), body))
     outside = re.sub(
@@ -109,7 +109,7 @@ def commands(page: Path) -> Iterator[Command]:
 
 
 def wrong_options(arguments: Sequence[str]) -> str:
-    """What the command line says of options that it does not know, in one line; empty if it knows all."""
+    """The error of the command line about unknown options, in one line, or empty."""
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
@@ -127,7 +127,7 @@ def prepare(folder: Path) -> None:
 
 
 def run(text: str, folder: Path, seconds: float) -> tuple[int, str]:
-    """The exit code of a command and the end of what it printed; 124 when it took too long."""
+    """Run a command; return its exit code and the end of its output; 124 for a timeout."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     started = subprocess.Popen(
         ["bash", "-c", text],
@@ -151,7 +151,9 @@ def run(text: str, folder: Path, seconds: float) -> tuple[int, str]:
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--list", action="store_true", help="run nothing")
-    parser.add_argument("--only", default="", metavar="REGEX", help="those whose place or text has this")
+    parser.add_argument(
+        "--only", default="", metavar="REGEX", help="only those whose location or text contains this"
+    )
     parser.add_argument("--timeout", type=float, default=600.0, help="seconds for each command (default 600)")
     options = parser.parse_args(argv)
     chosen = [

@@ -1,7 +1,7 @@
-"""The steps of the set-up: a virtual environment, what is installed into it, and a colcon build.
+"""The steps of the set-up: a virtual environment, its packages, and a colcon build.
 
-ROS 2 comes from Python wheels, or the ROS distribution that is sourced is used. Uses the standard library
-only. Each finished step leaves a stamp, so that a failed run goes on where it stopped.
+ROS 2 comes from Python wheels, unless a ROS distribution is sourced. This uses only the standard library.
+Each finished step leaves a stamp, so that a failed run continues where it stopped.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ BUILD_FILES = ("package.xml", "CMakeLists.txt", "action/*.action", "msg/*.msg", 
 
 
 class StepFailed(Exception):
-    """A step of the set-up failed; the message says how to go on."""
+    """A step of the set-up failed; the message has the remedy."""
 
 
 class Layout:
-    """Where things go: Jazzy or a sourced ROS in .venv, the other wheel distribution beside it."""
+    """The folders: Jazzy or a sourced ROS in .venv, the other wheel distribution next to it."""
 
     def __init__(self) -> None:
-        # What an activated environment of our own exports is not a sourced distribution.
+        # The exports of an activated environment of ours are not a sourced distribution.
         self.prefixes = [
             prefix
             for prefix in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep)
@@ -65,7 +65,7 @@ def say(text: str) -> None:
 
 
 def run(layout: Layout, command: Iterable[str | Path], env: dict[str, str] | None = None) -> None:
-    """Run a command with its output in the log; show lines that begin with *, or the end when it fails."""
+    """Run a command with its output in the log; show lines that begin with *, or the end if it fails."""
     words = [str(word) for word in command]
     before = layout.log.stat().st_size if layout.log.exists() else 0
     with layout.log.open("a") as log:
@@ -82,7 +82,7 @@ def run(layout: Layout, command: Iterable[str | Path], env: dict[str, str] | Non
 
 
 def wait_showing_progress(layout: Layout, process: subprocess.Popen[bytes]) -> int:
-    """Wait for a command; on a terminal show the seconds and the newest line of its log meanwhile."""
+    """Wait for a command; on a terminal, show the seconds and the newest line of its log."""
     started = time.monotonic()
     try:
         while True:
@@ -101,7 +101,7 @@ def wait_showing_progress(layout: Layout, process: subprocess.Popen[bytes]) -> i
 
 
 def newest_line(log: str) -> str:
-    """The newest line of a log that tells how a command gets on: not its own, nor colcon's usual warnings."""
+    """The newest line of a log that shows progress, without our own lines and colcon's usual warnings."""
     lines = (line.strip() for line in reversed(log.splitlines()))
     return next((line for line in lines if line and not line.startswith("$") and "WARNING:" not in line), "")
 
@@ -119,7 +119,7 @@ def contents(*patterns: str) -> bytes:
 
 def make_venv(layout: Layout) -> None:
     if reason := stale(layout):
-        say(f"{reason}: everything is made anew")
+        say(f"{reason}: setting up everything again")
         for folder in (layout.venv, layout.build / "stride_ros", layout.install / "stride_ros"):
             if folder.exists():
                 shutil.rmtree(folder)
@@ -132,7 +132,7 @@ def make_venv(layout: Layout) -> None:
 
 
 def stale(layout: Layout) -> str | None:
-    """Why what is there was made for something else, so that adding to it would mix the two; else None."""
+    """Why the existing environment was made for something else and cannot be extended; otherwise None."""
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     others = [path.name for path in (layout.venv / "lib").glob("python3.*") if path.name != version]
     if others:
@@ -144,17 +144,17 @@ def stale(layout: Layout) -> str | None:
     for package in (layout.venv / "lib" / version / "site-packages").glob("ros_rclpy-*.dist-info"):
         installed = package.name.removeprefix("ros_rclpy-").removesuffix(".dist-info")
         if layout.sourced or not re.search(rf"^ros-rclpy.*=={re.escape(installed)}$", pins.read_text(), re.M):
-            return f"rclpy {installed} is there, which is not ROS 2 {layout.distro}"
+            return f"rclpy {installed} is installed, which is not that of ROS 2 {layout.distro}"
     return None
 
 
 def kind(layout: Layout) -> str:
-    """All that an environment cannot change later."""
+    """Everything that cannot change later in an environment."""
     return f"{layout.distro} {layout.sourced} {sys.version_info[:2]} {sys.base_prefix} {ROOT}"
 
 
 def install_requirements(layout: Layout) -> None:
-    """Exactly the locked versions; on a sourced distribution what fits to the packages of the system."""
+    """Install the locked versions; on a sourced distribution, what fits the system's packages."""
     command = [layout.python, ROOT / "tools" / "install_requirements.py", "--dev"]
     run(layout, command if layout.sourced else [*command, "--lock", layout.lock])
 
@@ -168,9 +168,9 @@ def install_ros(layout: Layout) -> None:
 
 
 def rewrite_wheel_paths(layout: Layout) -> None:
-    """Point the wheels' CMake files at this interpreter: they name folders of the machine that made them.
+    """Point the wheels' CMake files at this interpreter; they name folders of the machine that built them.
 
-    That is /opt/python/cp312-cp312/include/python3.12, say, and where that Python has NumPy.
+    For example /opt/python/cp312-cp312/include/python3.12, and the location of NumPy in that Python.
     """
     query = "import sysconfig, numpy; print(sysconfig.get_paths()['include']); print(numpy.get_include())"
     answer = subprocess.run([layout.python, "-c", query], check=True, capture_output=True, text=True)
@@ -189,7 +189,7 @@ def rewrite_wheel_paths(layout: Layout) -> None:
 
 
 def write_environment(layout: Layout) -> None:
-    """Let .venv/bin/python find ROS and the built messages with nothing sourced."""
+    """Make .venv/bin/python find ROS and the built messages without sourcing anything."""
     site = layout.site_packages()
     source = (ROOT / "tools" / "venv_environment.py").read_text()
     prefix = layout.install / "stride_ros"
@@ -211,7 +211,7 @@ def build(layout: Layout) -> None:
         env.update(AMENT_PREFIX_PATH=str(layout.venv), CMAKE_PREFIX_PATH=str(layout.venv))
         env["LD_LIBRARY_PATH"] = str(layout.venv / "lib")
         env.pop("PYTHONPATH", None)
-    # Names that disappeared from the source tree would stay behind as dangling links.
+    # Files removed from the source tree would otherwise remain as dangling links.
     shutil.rmtree(layout.install / "stride_ros" / "share" / "stride_ros", ignore_errors=True)
     shutil.rmtree(layout.install / "stride_ros" / "lib" / "stride_ros", ignore_errors=True)
     command = [layout.python, "-m", "colcon", "--log-base", layout.build / "log", "build"]
@@ -226,14 +226,14 @@ def linked_names() -> str:
 
 
 def steps(layout: Layout) -> list[tuple[str, str, Callable[[Layout], None]]]:
-    """(description, digest of all it depends on, action) in order."""
+    """Return (description, digest of its dependencies, action) of each step, in order."""
     lock = b"" if layout.sourced else layout.lock.read_bytes()
     requirements = contents("requirements.txt", "requirements-dev.txt") + lock
     origin = "use the sourced" if layout.sourced else "install"
     ros = contents(f"requirements-ros-{layout.distro}.txt")
     environment = contents("tools/venv_environment.py", "tools/setup_steps.py")
     return [
-        ("make the virtual environment", digest(kind(layout)), make_venv),
+        ("create the virtual environment", digest(kind(layout)), make_venv),
         ("install the requirements (PyTorch and others)", digest(requirements), install_requirements),
         (f"{origin} ROS 2 {layout.distro}", digest(ros), install_ros),
         ("write the environment", digest(environment), write_environment),
@@ -242,11 +242,11 @@ def steps(layout: Layout) -> list[tuple[str, str, Callable[[Layout], None]]]:
 
 
 def take_steps(layout: Layout) -> None:
-    """Take each step whose stamp does not say that it is done."""
+    """Take each step whose stamp does not mark it as done."""
     value = ""
     for number, (name, inputs, action) in enumerate(steps(layout), start=1):
         stamp = layout.stamps / str(number)
-        value = digest(inputs, value)  # so that a changed step renews all later ones
+        value = digest(inputs, value)  # so that a changed step repeats all later ones
         if stamp.exists() and stamp.read_text() == value:
             continue
         started = time.monotonic()
@@ -264,7 +264,7 @@ def take_steps(layout: Layout) -> None:
 
 
 def check(layout: Layout) -> None:
-    """Errors: `StepFailed` when this machine or this Python cannot do it; nothing was changed then."""
+    """Raise `StepFailed` if this machine or this Python cannot be used, before anything is changed."""
     found = obstacle(Machine.here(), sourced=bool(layout.sourced))
     if found is None and layout.sourced:
         found = sourced_obstacle(layout.sourced, layout.prefixes)
@@ -274,8 +274,8 @@ def check(layout: Layout) -> None:
 
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description="Set up everything that `make demo` and `make test` need.")
-    parser.add_argument("--check", action="store_true", help="only find out whether this machine can do it")
-    parser.add_argument("--chosen", action="store_true", help="use this Python later too, when none is named")
+    parser.add_argument("--check", action="store_true", help="only check whether this machine is suitable")
+    parser.add_argument("--chosen", action="store_true", help="also use this Python later, if none is named")
     options = parser.parse_args(arguments)
     try:
         layout = Layout()

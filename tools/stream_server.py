@@ -12,7 +12,7 @@ from damaged_streams import HEADS, TAILS, Case, Stream
 
 
 class Server:
-    """Sends each case's streams, one a request; which case is asked for stands in the path."""
+    """Sends each case's streams, one per request; the path names the case."""
 
     def __init__(self) -> None:
         self.cases: dict[int, Case] = {}
@@ -41,7 +41,7 @@ class Server:
                 again = self._send(connection, case.streams[case.current])
 
     def _send(self, connection: socket.socket, stream: Stream) -> bool:
-        """Send an answer; returns whether the connection can be used again."""
+        """Send an answer; return whether the connection can be reused."""
         chunked = stream.head == "chunked"
         size = len(stream.body) + (0 if stream.end == "close" else 1 << 30)
         kind = "text/event-stream" if b"data" in stream.body else "application/json"
@@ -66,7 +66,7 @@ class Server:
 
 
 def _receive(connection: socket.socket, until: bytes = b"") -> bytes:
-    """Some bytes, or all up to `until` and more. Raises OSError when the client has hung up."""
+    """Receive some bytes, or all up to `until` and more. Raises OSError if the client has hung up."""
     data = b""
     while not data or until not in data:
         more = connection.recv(65536)

@@ -1,6 +1,6 @@
-"""Gives a virtual environment's interpreter the ROS environment, with nothing sourced.
+"""Give a virtual environment's interpreter the ROS environment without sourcing anything.
 
-tools/bootstrap.py copies this file into the virtual environment and appends a call of `enter`.
+tools/bootstrap.py copies this file into the virtual environment and appends a call to `enter`.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from pathlib import Path
 
 
 def enter(workspace: str, wheels: bool) -> None:
-    """Put the built workspace, and ROS where it comes from wheels, on all search paths.
+    """Put the built workspace, and ROS if it comes from wheels, on all search paths.
 
-    The loader reads LD_LIBRARY_PATH when a process starts, so the interpreter restarts itself once when
-    that variable lacks our folders.
+    The loader reads LD_LIBRARY_PATH when a process starts, so the interpreter restarts itself once if that
+    variable lacks our folders.
     """
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     modules = Path(workspace, "lib", version, "site-packages")
@@ -33,7 +33,7 @@ def enter(workspace: str, wheels: bool) -> None:
 
 
 def _prepend(variable: str, values: list[str]) -> bool:
-    """Put the values that are missing in front of a search path; True when any was missing."""
+    """Prepend missing values to a search path; True if any was missing."""
     present = [part for part in os.environ.get(variable, "").split(os.pathsep) if part]
     missing = [value for value in values if value not in present]
     if missing:

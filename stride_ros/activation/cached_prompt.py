@@ -1,10 +1,10 @@
-"""The cached prompt of one watch: a frame pair is appended once, and a pass runs changed slots only.
+"""The cached prompt of one watch: each frame pair is appended once, and a pass runs only changed slots.
 
 There are two caches: the active one, and an upcoming one that begins where the context will begin after the
-next shift. Both take the same encoded pairs, the upcoming one at an even pace behind, so that a shift is a
-swap and costs nothing. A cache takes memory as it fills and gives it back when its prompt starts over: both
-together take most just before a shift, when the active one is full and the upcoming one holds what will be
-left. Encoded pairs are shared with the other watches of the stream.
+next shift. Both take the same encoded pairs. The upcoming one catches up at an even pace, so that a shift is
+only a swap and costs nothing. A cache takes memory as it fills and frees it when its prompt starts over.
+Together they take the most memory just before a shift, when the active one is full and the upcoming one holds
+what will remain. Encoded pairs are shared with the other watches of the stream.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from stride_ros.qwen3_vl.decoder import TokenBlock
 class CachedPrompt:
     """Keeps the prompt of a live stream in caches. See `PromptPasses`.
 
-    recorder: of slot passes; left out, it is that of the model's device, if there is one and the
-    configuration wants CUDA graphs.
+    recorder: records slot passes; by default that of the model's device, if it has one and the configuration
+    enables CUDA graphs.
     """
 
     encoded = True
@@ -77,17 +77,17 @@ class CachedPrompt:
         return self._pairs
 
     def memory_limit(self, tokens: int) -> int:
-        """Bytes just before a shift: of a full prompt, and of what will be left of it."""
+        """Bytes just before a shift: those of a full prompt, and of the part that will remain."""
         prefix, seconds = self._active, self._context.seconds
         return prefix.bytes_for(tokens, seconds) + prefix.bytes_for(tokens, seconds, self._kept)
 
     def shift(self) -> None:
-        """Swap the caches; what is missing from the new active one is appended with the next pair."""
+        """Swap the caches; what the new active one still lacks is appended with the next pair."""
         self._active, self._upcoming = self._upcoming, self._active
         self._upcoming.restart(self._context.next_start)
 
     def advance(self, pair: FramePair | None) -> list[TokenBlock]:
-        """See `PromptPasses`: both caches take their share."""
+        """See `PromptPasses`: both caches take the pair."""
         provisional = None
         if pair is not None:
             if pair.provisional:
@@ -109,11 +109,11 @@ class CachedPrompt:
             self._first_pair += 2
 
     def fill(self) -> list[TokenBlock]:
-        """Nothing is left until a decision."""
+        """Return no blocks: nothing is deferred until a decision."""
         return []
 
     def ask(self, request: SlotPass) -> TokenBlock | None:
-        """See `PromptPasses`: a recorded pass runs all slots, an ordinary one those that differ."""
+        """See `PromptPasses`: a recorded pass runs all slots, an ordinary one only those that differ."""
         return self._active.ask(request, whole=self.recordings is not None)
 
     def answer(self, values: Probabilities | None) -> Probabilities:
@@ -121,7 +121,7 @@ class CachedPrompt:
         return self._active.answer(values)
 
     def _catch_up(self) -> list[TokenBlock]:
-        """Appends to the upcoming prompt: an even share of what it will need by the next shift."""
+        """Append to the upcoming prompt an even share of what it will need by the next shift."""
         context, prefix = self._context, self._upcoming
         needed = (context.start + context.max_frames - prefix.next_frame) // 2
         share = -(-needed // (context.frames_to_shift + 1))

@@ -1,4 +1,4 @@
-"""Tell the images of several cameras on one topic apart by their clocks, and follow one of them."""
+"""Tell apart the images of several cameras on one topic by their clocks, and follow one of the cameras."""
 
 from __future__ import annotations
 
@@ -6,33 +6,33 @@ from dataclasses import dataclass
 
 from stride_ros.activation.sampling import NANOSECONDS, REORDER_TOLERANCE_NS
 
-_TOLERANCE = NANOSECONDS // 2  # a stamp this far from what a clock should show may still be of that clock
-_PATIENCE = 5 * NANOSECONDS  # a camera that is followed and shows nothing so long, and three periods, is left
+_TOLERANCE = NANOSECONDS // 2  # a stamp this far from what a clock should show may still belong to that clock
+_PATIENCE = 5 * NANOSECONDS  # plus three periods; without images for longer, the followed camera is dropped
 _MAX_CAMERAS = 4
-_USUAL_STEP = 1.5  # a step of a camera's stamps that is at most so many times the one before leaves none out
+_USUAL_STEP = 1.5  # a step between a camera's stamps of up to this many times the previous one skips no image
 
 
 @dataclass
 class _Camera:
     stamp: int  # ns, of its newest image
     received: int  # ns
-    period: int = 0  # ns between the receptions of the newest two
+    period: int = 0  # ns between receiving the newest two
     step: int = 0  # ns between their stamps; 0: not known
-    is_beside: bool = False  # whether it kept its pace while another one showed something
+    is_beside: bool = False  # whether it kept its pace while another camera sent images
 
     def distance(self, stamp: int, received: int) -> int:
-        """How far (ns) a stamp is from what this camera's clock should show at the reception."""
+        """Distance (ns) of a stamp from what this camera's clock should show at the time of receipt."""
         return abs((stamp - self.stamp) - (received - self.received))
 
     def may_show(self, stamp: int, received: int) -> bool:
         # A bag may be played faster or slower than in real time, and images may be held up. The start of a
-        # bag that loops is further away than this: it went back by what it took to play.
+        # looping bag is further away than this: it is back by the bag's whole length.
         return self.distance(stamp, received) < _TOLERANCE + (received - self.received)
 
     def show(self, stamp: int, received: int, beside: bool) -> None:
-        """Take its next image; `beside`: the image before was of another clock."""
+        """Take this camera's next image; `beside`: the previous image came from another clock."""
         step = stamp - self.stamp
-        # A single wrong stamp stands in place of an image of this camera, which then makes a longer step.
+        # A single wrong stamp takes the place of one of this camera's images, whose next step is then longer.
         if beside and 0 < step <= _USUAL_STEP * self.step:
             self.is_beside = True
         self.period, self.step = received - self.received, max(step, 0)
@@ -40,24 +40,24 @@ class _Camera:
 
 
 class Cameras:
-    """Says which images belong to the camera that is followed; all of them while there is one clock.
+    """Decides which images belong to the followed camera: all of them while there is only one clock.
 
-    Time that goes back once is a bag that loops or a clock that was set, and a stamp out of line is a wrong
-    one. Two clocks that each keep their own pace while the other one shows something are two cameras:
-    restarting with each image would decide nothing. No recording says who sent a message, nor does the
-    middleware in Python, hence the stamps.
+    Time that goes back once means a looping bag or a clock that was set, and a single stamp out of line is a
+    wrong one. Two clocks that each keep their own pace while images of the other arrive are two cameras:
+    restarting with each image would never reach a decision. Neither recordings nor the middleware's Python
+    API tell who sent a message, so only the stamps remain.
     """
 
     def __init__(self) -> None:
         self._cameras: list[_Camera] = []
-        self._last: _Camera | None = None  # whose image came last
+        self._last: _Camera | None = None  # the camera of the last image
         self._followed: _Camera | None = None
         self._newest: int | None = None  # stamp of the newest image used since time went back
-        self.is_switch = False  # whether the image that was accepted last is another camera's than before
+        self.is_switch = False  # whether the last accepted image came from another camera than the one before
 
     @property
     def differ(self) -> bool:
-        """Whether images of several clocks arrive, of which one is followed."""
+        """Whether images from several clocks arrive, of which one is followed."""
         return self._followed is not None
 
     def reset(self) -> None:
@@ -65,7 +65,7 @@ class Cameras:
         self._cameras, self._last, self._followed, self._newest = [], None, None, None
 
     def is_back(self, stamp: int) -> bool:
-        """Whether a stamp (ns) is older than the newest used one by more than images get out of order."""
+        """Whether a stamp (ns) is older than the newest used one by more than reordering explains."""
         return self._newest is not None and stamp - self._newest <= -REORDER_TOLERANCE_NS
 
     def accepts(self, stamp: int, received: int) -> bool:
@@ -79,7 +79,7 @@ class Cameras:
         camera = self._camera_of(stamp, received, went_back and followed is None)
         self._last = camera
         if followed is None and sum(known.is_beside for known in self._cameras) >= 2:
-            # Stamps that agree with the rest of the robot are worth more than others.
+            # Prefer stamps that agree with the rest of the robot.
             followed = min(self._cameras, key=lambda known: abs(known.stamp - received))
             self._followed = followed
             self.is_switch = camera is followed and camera is not before
@@ -89,7 +89,7 @@ class Cameras:
         return True
 
     def _camera_of(self, stamp: int, received: int, is_other: bool) -> _Camera:
-        """The camera that an image belongs to. `is_other`: not the last image's."""
+        """The camera that an image belongs to. `is_other`: not that of the last image."""
         known = [camera for camera in self._cameras if not (is_other and camera is self._last)]
         known = [camera for camera in known if camera.may_show(stamp, received)]
         if not known:

@@ -1,4 +1,4 @@
-"""Settings of the activation stage, checked when they are made: a bad value fails early and by name."""
+"""Settings of the activation stage, checked on construction: a bad value fails early and by name."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SPAN_MODES = ("hull", "runs")
 ODD_FRAMES = ("repeat", "wait")
 POSITION_SCHEMES = ("mrope", "flat")
 
-# Settings that fix the cached prompt and how passes over it run; they cannot change under a running stream.
+# Settings that shape the cached prompt and its passes; they cannot change while a stream is running.
 STRUCTURAL = ("max_frames", "drop_frames", "odd_frame", "position_scheme", "frame_max_tokens", "cuda_graphs")
 
 
@@ -38,7 +38,7 @@ def _require_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
 
 
 class _Unset(int):
-    """A number that nobody gave: it follows other settings, also in a copy made by `dataclasses.replace`."""
+    """A number that was not given: it follows other settings, also in a `dataclasses.replace` copy."""
 
 
 _DROP_FRAMES = _Unset(64)  # half of max_frames
@@ -46,10 +46,10 @@ _DROP_FRAMES = _Unset(64)  # half of max_frames
 
 @dataclass(frozen=True)
 class TriggerConfig:
-    """When an open span becomes an onset, what a robot acts on.
+    """When an open span becomes an onset, the event that a robot acts on.
 
     min_active_seconds: consecutive active time the span needs (s); gamma in arXiv 2603.27593.
-    min_confidence: mean P(active) over the span's slots that is needed, 0 to 1.
+    min_confidence: mean P(active) over its slots that the span needs, 0 to 1.
     """
 
     min_active_seconds: float = 1.0
@@ -62,25 +62,23 @@ class TriggerConfig:
 
 @dataclass(frozen=True)
 class ActivationConfig:
-    """How a session denoises its window, forms spans and keeps its context; ConfigError on a bad value.
+    """How a session denoises its window, forms spans and keeps its context.
 
-    unmasking_steps: denoising steps over a fresh window.
-    confidence_threshold: c; a slot keeps its last label when |P(active) - label| < 1 - c; None: never.
-    selection: slots that a step unmasks: `topk` the most confident, `pool` drawn from twice as many.
-    seed: of the draws of `pool`.
-    span_mode: `hull` one span from the first to the last active slot, `runs` one per run of active slots.
-    max_gap: runs closer than this are bridged (s, `runs` only).
-    margin_seconds: a span whose end lies this far behind the newest frame is over (s).
-    multi_event: go on after a span is over; False stops the session there, until it is reset.
-    max_triggers: maximum number of further denoisings at one time; one follows each completed span.
-    max_frames: frames in context.
-    drop_frames: how many of the oldest frames leave when it is full, rounded up to whole pairs; unless given
-        half of `max_frames` (in whole pairs, 2 at least).
-    decide_every: frames per decision.
-    odd_frame: without a complete pair `repeat` the last frame, or `wait` for its partner.
-    position_scheme: `mrope` as the model is trained, `flat` for weights trained with plain token indices.
-    frame_max_tokens: maximum number of prompt tokens for a frame pair; a checkpoint's own limit counts too.
-    cuda_graphs: on a CUDA device, capture slot passes as CUDA graphs; without effect elsewhere.
+    Raises ConfigError on a bad value.
+
+    unmasking_steps: denoising steps over a fresh window. confidence_threshold: c; a slot keeps its last label
+    when |P(active) - label| < 1 - c; None: never. selection: slots that a step unmasks: `topk` the most
+    confident, `pool` drawn from twice as many. seed: of the draws of `pool`. span_mode: `hull` one span from
+    the first to the last active slot, `runs` one per run of active slots. max_gap: runs closer than this are
+    bridged (s, `runs` only). margin_seconds: a span that ended this long before the newest frame is over (s).
+    multi_event: continue after a span is over; False stops the session there, until it is reset.
+    max_triggers: maximum number of further denoisings per decision; one follows each completed span.
+    max_frames: frames in context. drop_frames: how many of the oldest frames leave when it is full, rounded
+    up to whole pairs; by default half of `max_frames` (in whole pairs, at least 2 frames). decide_every:
+    frames per decision. odd_frame: without a complete pair `repeat` the last frame, or `wait` for its
+    partner. position_scheme: `mrope` as the model is trained, `flat` for weights trained with plain token
+    indices. frame_max_tokens: maximum number of prompt tokens for a frame pair; a checkpoint's own limit
+    counts too. cuda_graphs: on a CUDA device, capture slot passes as CUDA graphs; no effect elsewhere.
     """
 
     unmasking_steps: int = 8
@@ -130,11 +128,11 @@ class ActivationConfig:
 
     @property
     def dropped_per_shift(self) -> int:
-        """Frames that leave the context at a shift: drop_frames rounded up to whole pairs."""
+        """Number of frames that leave the context at a shift: drop_frames rounded up to whole pairs."""
         return self.drop_frames + self.drop_frames % 2
 
     def live_changes(self, other: ActivationConfig) -> dict[str, Any]:
-        """The fields of `other` that differ; ConfigError if one cannot change under a running stream."""
+        """The fields of `other` that differ; ConfigError if one cannot change while a stream is running."""
         changed = {f.name: getattr(other, f.name) for f in fields(self)}
         changed = {name: value for name, value in changed.items() if value != getattr(self, name)}
         for name in STRUCTURAL:

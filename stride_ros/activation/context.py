@@ -1,4 +1,4 @@
-"""Which frames are in context, and when the oldest of them leave."""
+"""Which frames are in context, and when the oldest leave."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections import deque
 
 
 class Context:
-    """Times of the frames in context. Frames are counted from the beginning of the stream.
+    """Times of the frames in context; frames are counted from the beginning of the stream.
 
     start: index of the context's first frame, always the first of a pair; max_frames, drop_frames: how many
-    fit, and how many of the oldest leave when one more comes; seconds: that they cover, as far as memory is
-    reckoned; left out, a second a frame.
+    fit, and how many of the oldest leave when one more comes; seconds: the time they cover, for the memory
+    estimate; by default one second per frame.
     """
 
     def __init__(self, max_frames: int, drop_frames: int, seconds: float | None = None) -> None:
@@ -37,7 +37,7 @@ class Context:
         return self._times[frame - self.start]
 
     def add(self, time: float) -> bool:
-        """Take in a new frame's time (s). True when the oldest frames had to leave for it: a shift."""
+        """Add a new frame's time (s). True when the oldest frames had to leave for it, which is a shift."""
         self._times.append(time)
         if len(self) <= self.max_frames:
             return False

@@ -1,9 +1,10 @@
-"""The prompt of one watch on a whole recording: nothing is encoded or appended before a decision needs it.
+"""The prompt of one watch on a whole recording: a pair is encoded and appended when a decision needs it.
 
-A live stream spreads the work that prepares the next window (`CachedPrompt`), so that no tick is late. In a
-recording nobody waits, and that preparation is work for a window which may never be decided on. So there is
-one cache; after a shift it starts over, and the next decision appends what is in context then. That never
-takes more than two caches do: a window that is decided on costs the same pairs, any other nothing.
+A live stream spreads the work that prepares the next window (`CachedPrompt`), so that no tick is late. With a
+recording nothing has to be on time, and that preparation may be for a window that is never decided on. So
+there is one cache; after a shift it starts over, and the next decision appends what is in context then. This
+never takes more work than two caches do: a window that is decided on costs the same pairs, and any other
+costs nothing.
 """
 
 from __future__ import annotations
@@ -22,12 +23,14 @@ from stride_ros.activation.prefix import Pair, Prefix
 from stride_ros.qwen3_vl.decoder import TokenBlock
 from stride_ros.qwen3_vl.patches import CELL
 
-_TOKENS_AT_ONCE = 1024  # of a block; on a CPU larger ones are not quicker, and take more memory
+_TOKENS_AT_ONCE = 1024  # tokens of a block; on a CPU larger ones are not faster, and take more memory
 
 
 def prompts_for(model: ActivationModel, config: ActivationConfig) -> PromptFactory:
-    """How to run whole recordings: work is deferred, unless there is a decision for each frame and its passes
-    are replayed from recordings, which this does not do.
+    """Choose how to run whole recordings.
+
+    Work is deferred, unless there is a decision for each frame and its passes are replayed from recordings,
+    which a deferred prompt does not do.
     """
     recorded = model.recorder is not None and config.cuda_graphs
     return CachedPrompt if recorded and config.decide_every == 1 else DeferredPrompt
@@ -57,28 +60,28 @@ class DeferredPrompt:
 
     @property
     def kept_pairs(self) -> Sequence[FramePair]:
-        """Pairs in context that are still needed; other watches of the stream may keep the same ones."""
+        """Pairs in context that are still needed; other watches of the stream may keep the same pairs."""
         return self._pairs
 
     def memory_limit(self, tokens: int) -> int:
-        """Bytes of a full prompt, and of the pixels of pairs that are not encoded yet."""
+        """Bytes of a full prompt, and of the pixels of pairs that are not yet encoded."""
         pixels = self._most * 2 * tokens * CELL * CELL * 3
         return self._prefix.bytes_for(tokens, self._context.seconds) + pixels
 
     def shift(self) -> None:
-        """Start over: every time and position in the prompt is another one."""
+        """Start over, since every time and position in the prompt changes."""
         self._prefix.restart(self._context.start)
         self._forget(self._context.start)
 
     def advance(self, pair: FramePair | None) -> list[TokenBlock]:
-        """Take in a pair; no work until a decision needs it."""
+        """Take in a pair; it is not processed until a decision needs it."""
         self._provisional = pair if pair is not None and pair.provisional else None
         if pair is not None and not pair.provisional:
             self._pairs.append(pair)
         return []
 
     def settle(self) -> None:
-        """Nothing was run."""
+        """Do nothing, since nothing was run."""
 
     @property
     def waiting(self) -> list[FramePair]:
@@ -92,7 +95,7 @@ class DeferredPrompt:
         some: list[Pair] = []
         tokens = 0
         for pair in self._missing():
-            assert pair.features is not None, "pairs that wait are encoded before they are appended"
+            assert pair.features is not None, "waiting pairs are encoded before they are appended"
             size = pair.features.rows * pair.features.columns
             if some and (tokens + size > _TOKENS_AT_ONCE or pair.provisional):
                 blocks.append(self._prefix.append(some, origin))
@@ -114,7 +117,7 @@ class DeferredPrompt:
         return self._prefix.answer(values)
 
     def _missing(self) -> list[FramePair]:
-        """The pairs that are not appended yet."""
+        """The pairs that are not yet appended."""
         first = (self._prefix.next_frame - self._first_pair) // 2
         pairs = list(self._pairs)[first:]
         return pairs if self._provisional is None else [*pairs, self._provisional]

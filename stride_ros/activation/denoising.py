@@ -1,7 +1,7 @@
 """Masked diffusion over the slots of one decision: retention, schedule, and what a step unmasks.
 
-`denoise` is a generator that asks for passes and is sent their result, so that one loop can run it for one
-query, run many queries in step, or run it against another way to compute the same pass.
+`denoise` is a generator that yields requests for passes and is sent their results, so that one loop can run
+it for one query, run many queries in step, or compare it with another way to compute the same pass.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ Probabilities = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class SlotPass:
-    """A request for P(active) of the masked slots, or of all seen ones, given these labels.
+    """A request for P(active) of the masked slots, or of all seen slots, given these labels.
 
-    labels: (W,) 0 inactive, 1 active, 2 masked; needed: slots from this index on need no answer. budgets: a
-    request for as many passes, which each unmask that many slots as `reveal` does, and go on from there.
+    labels: (W,) 0 inactive, 1 active, 2 masked; needed: slots from this index on need no answer. budgets:
+    with budgets, a request for as many passes; each unmasks that many slots as `reveal` does, and the next
+    one continues from there.
     """
 
     labels: Labels
@@ -31,15 +32,18 @@ class SlotPass:
     budgets: tuple[int, ...] = ()
 
 
-# P(active) (W,); (passes, W) for a request with budgets, or None where its passes are to be asked for one by
+# P(active) (W,); (passes, W) for a request with budgets, or None where its passes must be requested one by
 # one.
 Answer = Probabilities | None
 
 
 @dataclass(frozen=True)
 class Denoised:
-    """Outcome of one diffusion. labels (W,) 0 or 1; probabilities (W,) P(active) from the pass that decided
-    each slot, 0 where no pass did; passes: how many were run."""
+    """Outcome of one diffusion.
+
+    labels: (W,) 0 or 1; probabilities: (W,) P(active) from the pass that decided each slot, 0 where none did;
+    passes: how many were run.
+    """
 
     labels: Labels
     probabilities: Probabilities
@@ -57,13 +61,13 @@ def denoise(
     """Denoise one window as in STRIDE (arXiv 2603.27593, the sections on inference).
 
     completed_until: end of the last completed span (s), -inf if none. history: the previous decision, None to
-    denoise everything afresh. at_once: ask for all steps with one request, where what they unmask follows
-    from P(active) alone. Yields passes, wants P(active) (W,) for each, returns the outcome.
+    denoise everything afresh. at_once: request all steps at once, where what they unmask follows from
+    P(active) alone. Yields passes, expects P(active) (W,) for each, returns the outcome.
     """
     labels = window.initial_labels(completed_until)
     decided = np.zeros(len(labels), dtype=np.float32)
     passes = 0
-    known: list[Probabilities] = []  # of the next steps
+    known: list[Probabilities] = []  # answers for the next steps
     at_once = at_once and config.selection == "topk"
     masked = int((labels == MASKED).sum())
     if masked and history is not None and config.confidence_threshold is not None:
@@ -72,7 +76,7 @@ def denoise(
         passes += 1
         retain(labels, decided, baseline, history.consensus(window), config.confidence_threshold)
         left = int((labels == MASKED).sum())
-        if at_once and left == masked:  # it is the first step, too
+        if at_once and left == masked:  # it is also the first step
             known.append(baseline)
         masked = left
     budgets = _budgets(schedule(window.seen_count, config.unmasking_steps), masked)
@@ -92,7 +96,7 @@ def denoise(
 
 
 def _budgets(schedule: Sequence[int], masked: int) -> tuple[int, ...]:
-    """How many slots each pass unmasks, without steps that have nothing to do."""
+    """How many slots each pass unmasks, leaving out steps with nothing to do."""
     budgets = []
     for budget in schedule:
         if budget and masked:
@@ -109,7 +113,7 @@ def reveal(
     selection: str = "topk",
     rng: np.random.Generator | None = None,
 ) -> None:
-    """Give `budget` of the masked slots their label. Changes `labels` and `decided` in place."""
+    """Give `budget` of the masked slots their labels; changes `labels` and `decided` in place."""
     masked = (labels == MASKED).nonzero()[0]
     slots = masked[select(probabilities[masked], budget, selection, rng)]
     labels[slots] = np.where(probabilities[slots] > 0.5, ACTIVE, INACTIVE)
@@ -119,7 +123,7 @@ def reveal(
 def retain(
     labels: Labels, decided: Probabilities, baseline: Probabilities, agreed: Labels, threshold: float
 ) -> None:
-    """Give slots back their agreed label of the previous decision where the baseline pass is near it.
+    """Restore the agreed label of the previous decision in slots where the baseline pass is close to it.
 
     Changes `labels` and `decided` in place.
     """
@@ -138,9 +142,9 @@ def schedule(slots: int, steps: int) -> list[int]:
 def select(
     probabilities: Probabilities, count: int, selection: str, rng: np.random.Generator | None
 ) -> NDArray[np.int64]:
-    """Indices of the `count` slots to unmask among the masked ones, whose P(active) is given.
+    """Indices of the `count` slots to unmask among the masked ones, given their P(active).
 
-    `topk`: the most confident, ties to the earlier slot. `pool`: drawn evenly from twice as many of the most
+    `topk`: the most confident; of equals, the earlier slot. `pool`: drawn uniformly from the `2 * count` most
     confident.
     """
     confidence = np.maximum(probabilities, 1 - probabilities)

@@ -1,4 +1,4 @@
-"""The engine: owns a model and serves all streams and watches of it together, one batch a push."""
+"""The engine: owns a model and serves all its streams and watches together, with one batch per push."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from stride_ros.qwen3_vl.decoder import TokenBlock
 
 
 class PushError(StrideError):
-    """Some streams' frames could not be used; the other streams were served.
+    """Frames of some streams could not be used; the other streams were served.
 
     errors: FrameError, TimeError or CapacityError by stream; updates: the decisions of the others.
     """
@@ -32,9 +32,9 @@ class PushError(StrideError):
 
 
 class ActivationEngine:
-    """All streams and watches of one model. Not thread-safe.
+    """Serves all streams and watches of one model. Not thread-safe.
 
-    Each watch decides as a session of its own would: the same labels, whatever else the engine serves.
+    Each watch decides as it would in a session by itself: the same labels, whatever else the engine serves.
     Frames, appends and passes of one push run as one batch.
 
     memory_limit: bytes for the state of all streams and watches, None for no limit; the weights are the
@@ -75,7 +75,7 @@ class ActivationEngine:
 
     @property
     def resolution(self) -> float:
-        """Seconds of a slot."""
+        """Duration of a slot in seconds."""
         return self.model.resolution
 
     @property
@@ -85,17 +85,18 @@ class ActivationEngine:
 
     @property
     def memory_bytes(self) -> int:
-        """Bytes of the state: keys and values of all watches, and the pairs that are kept."""
+        """Bytes of the state: keys and values of all watches, and the stored pairs."""
         return self.memory.bytes
 
     def open_stream(self, name: str, size: tuple[int, int] | None = None) -> Stream:
-        """A new stream of frames.
+        """Open a new stream of frames.
 
-        size: (height, width) of its frames in px, if known; else memory is reckoned for the largest. Raises
-        ConfigError for a name that is taken, CapacityError when it does not fit into the engine's memory.
+        size: (height, width) of its frames in px, if known; otherwise memory is estimated for the largest.
+        Raises ConfigError for a name that is taken, CapacityError when it does not fit into the engine's
+        memory.
         """
         if name in self._streams:
-            raise ConfigError(f"There already is a stream {name}; use another name.")
+            raise ConfigError(f"There is already a stream named {name}; use another name.")
         stream = Stream(self, name, size)
         self.memory.admit({stream: ()})
         self._streams[name] = stream
@@ -104,7 +105,7 @@ class ActivationEngine:
     def update_config(self, config: ActivationConfig) -> None:
         """Apply thresholds, steps, trigger and span settings from the next decision on.
 
-        ConfigError, and nothing changed, for a setting that shapes the cached prompts.
+        Raises ConfigError, and changes nothing, for a setting that shapes the cached prompts.
         """
         self.check_trigger(config.trigger)
         if "seed" in self._config.live_changes(config):
@@ -114,16 +115,16 @@ class ActivationEngine:
         self._config = self._work.config = config
 
     def push(self, frames: Mapping[Stream, tuple[Any, float]]) -> tuple[ActivationUpdate, ...]:
-        """Take in the newest frame of each of these streams; the decisions that they lead to.
+        """Take in the newest frame of each of these streams; return the decisions that they lead to.
 
         A frame is (H, W, 3) uint8 RGB, at least 32 x 32 pixels, and its time s, later than the previous one
         of its stream. There is no decision between two that are `decide_every` frames apart, nor, with
         odd_frame `wait`, before a pair is complete. Updates are in the order in which streams and watches
         were opened.
 
-        A frame that cannot be used changes nothing of its stream. The others are served, then PushError says
-        which; a push of one stream raises the plain FrameError, TimeError or CapacityError. After any other
-        error, such as a full GPU, reset the streams.
+        A frame that cannot be used leaves its stream unchanged. The other streams are served, then PushError
+        names those that failed; a push of one stream raises the plain FrameError, TimeError or CapacityError.
+        After any other error, such as a full GPU, reset the streams.
         """
         begin = clock.perf_counter()
         errors: dict[Stream, StrideError] = {}
@@ -153,10 +154,10 @@ class ActivationEngine:
         return updates
 
     def catch_up(self) -> bool:
-        """Let a watch that looks back take in one more frame of what is in context, while no other one waits.
+        """Let a watch that looks back take in one more frame of the context, while no other watch waits.
 
-        False if there was nothing to do. It decides from the stream's next frame on. Each push does a share
-        of this, too, as far as its decisions leave time for it.
+        False if there was nothing to do. The watch decides from the stream's next frame on. Each push also
+        does some of this work, as far as its decisions leave time.
         """
         before = dict(self._work.timings)
         did = self._late.step(self.streams, self._config)
@@ -192,16 +193,16 @@ class ActivationEngine:
     ) -> int:
         """Maximum number of bytes that a stream with watches for these queries takes, however long it runs.
 
-        size: (height, width) of its frames in px; None for the largest that the model is shown. seconds: that
-        the frames in context cover; left out, a second a frame. The prompt says the time of each pair, so
-        that longer times take a token or two more.
+        size: (height, width) of its frames in px; None for the largest that the model is shown. seconds: the
+        time that the frames in context cover; by default one second per frame. The prompt states the time of
+        each pair, so longer times take a token or two more.
         """
         return self.memory.most(size, queries, seconds)
 
     # For streams
 
     def check_trigger(self, trigger: TriggerConfig) -> None:
-        """ConfigError for a trigger that the model's window cannot meet."""
+        """Raise ConfigError for a trigger that the model's window cannot meet."""
         wanted, covered = trigger.min_active_seconds, self.model.past * self.model.resolution
         if wanted > covered:
             raise ConfigError(
@@ -210,14 +211,16 @@ class ActivationEngine:
             )
 
     def forget(self, stream: Stream) -> None:
-        """A stream was closed."""
+        """Remove a stream that was closed."""
         self._streams.pop(stream.name, None)
 
     # One push
 
     def _advance(self, taken: Mapping[Stream, FramePair | None]) -> tuple[list[Job], list[TokenBlock]]:
-        """Take in frames: encode, append; the watches that are to decide, and the blocks that are to run with
-        their first pass: what is read for both is then read once.
+        """Take in frames: encode them and append what cannot wait.
+
+        Returns the watches that are due to decide, and the blocks to run with their first pass: what both
+        read is then read once.
         """
         given: dict[Stream, FramePair] = {stream: pair for stream, pair in taken.items() if pair is not None}
         for stream, newest in ((stream, stream.newest) for stream in taken):
@@ -256,14 +259,14 @@ class ActivationEngine:
             if watch.is_due(stream.usable(watch), self._config) and stream.usable(watch) > watch.context.start
         ]
         recorded = any(watch.passes.recordings is not None for watch in served)
-        if not jobs or recorded:  # recordings read what was appended
+        if not jobs or recorded:  # recorded passes read what was appended
             self._work.run(blocks, served)
             return jobs, []
         self._work.run((), served)
         return jobs, blocks
 
     def _encode_for(self, given: Mapping[Stream, FramePair]) -> dict[Stream, FramePair]:
-        """The pairs, with features where a watch that is there needs them: one batch for each size."""
+        """The pairs, with features where a watch needs them now: one batch for each size."""
         wanting = [stream for stream in given if _need_features(w for w in stream.watches if w.begun)]
         encoded = self._work.encode([given[stream] for stream in wanting])
         return {**given, **dict(zip(wanting, encoded, strict=True))}

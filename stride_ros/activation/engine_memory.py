@@ -1,4 +1,4 @@
-"""What an engine's streams and watches take in memory now, what they may take, and what its limit admits."""
+"""How much memory an engine's streams and watches take, how much they can take, and what its limit admits."""
 
 from __future__ import annotations
 
@@ -18,17 +18,15 @@ if TYPE_CHECKING:
 
 
 class EngineMemory:
-    """The memory of one engine's state; the weights are the model's. `limit`: bytes, None for no limit."""
+    """The memory of one engine's state, without the model's weights. `limit`: bytes, None for no limit."""
 
     def __init__(self, engine: ActivationEngine, limit: int | None) -> None:
         self._engine, self._limit = engine, limit
 
     @property
     def bytes(self) -> int:
-        """Bytes of the state: keys and values of all watches, pages that wait for some, and the pairs that
-        are kept.
-        """
-        sizes: dict[int, int] = {}  # several watches keep the same pairs
+        """Bytes of the state: keys and values of all watches, free pages of their pools, and stored pairs."""
+        sizes: dict[int, int] = {}  # several watches share pairs
         total = 0
         pools: dict[PagePool, None] = {}
         for stream in self._engine.streams:
@@ -51,14 +49,14 @@ class EngineMemory:
         engine, config = self._engine, self._engine.config
         tokens = self._tokens(size)
         pair = engine.model.feature_bytes(tokens)
-        if not queries:  # nobody needs features, so pixels are kept
+        if not queries:  # no watch needs features, so pixels are kept
             pair = max(pair, 2 * tokens * CELL * CELL * 3)
         empty = Context(config.max_frames, config.dropped_per_shift, seconds)
         prompts = (engine.prompts(engine.model, query, config, empty) for query in queries)
         return config.max_frames // 2 * pair + sum(prompt.memory_limit(tokens) for prompt in prompts)
 
     def admit(self, wanted: Mapping[Stream, Sequence[str]]) -> None:
-        """CapacityError unless these streams, with watches for these queries each, fit beside the others."""
+        """Raise CapacityError unless these streams, with watches for these queries, fit beside the others."""
         if self._limit is None:
             return
         others = {s: s.queries for s in self._engine.streams if s not in wanted}
@@ -71,9 +69,9 @@ class EngineMemory:
             raise CapacityError([stream.name for stream in wanted], needed, max(0, free))
 
     def admit_frame(self, stream: Stream, size: tuple[int, int], time: float) -> None:
-        """A frame larger than the stream was opened for, or much later, has to fit as well.
+        """Check that a frame fits that is larger than the stream was opened for, or much later.
 
-        size: px of the model; time: s. CapacityError, and nothing has changed then.
+        size: px of the model; time: s. Raises CapacityError, and changes nothing then.
         """
         if self._limit is None:
             return
@@ -83,7 +81,7 @@ class EngineMemory:
             return
         if larger:
             stream.size = size
-        while covered > stream.seconds:  # with a digit more
+        while covered > stream.seconds:  # with one more digit
             stream.seconds *= 10
         try:
             self.admit({stream: stream.queries})

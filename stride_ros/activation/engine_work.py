@@ -1,4 +1,4 @@
-"""What an engine runs on its model: vision, appends and passes, each as one batch, and what they took."""
+"""What an engine runs on its model: vision, appends and passes, each as one batch, with their timings."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from stride_ros.activation.watch import ActivationUpdate, Decision, Watch
 from stride_ros.qwen3_vl.decoder import TokenBlock, joined
 
 _ENCODED_AT_ONCE = 8  # frame pairs; more only costs memory
-_TOKENS_AT_ONCE = 2048  # of what was left until a decision; on a CPU more only costs memory
+_TOKENS_AT_ONCE = 2048  # tokens of deferred work; on a CPU more only costs memory
 
-Job = tuple[Stream, Watch]  # a watch that is to decide
+Job = tuple[Stream, Watch]  # a watch that is due to decide
 
 
 class EngineWork:
-    """Runs batches for whatever streams and watches they are of.
+    """Runs batches for any streams and watches.
 
-    `config` is the engine's. `ran`: tokens that were run, for the engine to set back. `timings`: seconds
-    since the last decision, by kind.
+    `config` is the engine's. `ran`: tokens that were run, reset by the engine. `timings`: seconds since the
+    last decision, by kind.
     """
 
     def __init__(self, model: ActivationModel, config: ActivationConfig) -> None:
@@ -36,7 +36,7 @@ class EngineWork:
         self._model = model
 
     def encode(self, pairs: Sequence[FramePair]) -> list[FramePair]:
-        """The pairs with their features: a batch for each size of frames."""
+        """The pairs with their features: one batch for each frame size."""
         begin = clock.perf_counter()
         sizes: dict[tuple[int, ...], list[int]] = {}
         for index, pair in enumerate(pairs):
@@ -54,9 +54,7 @@ class EngineWork:
         return encoded
 
     def _fill(self, watches: Sequence[Watch]) -> list[TokenBlock]:
-        """Do what was left until a decision of these watches, but for the last blocks, which are returned:
-        they run with the first pass.
-        """
+        """Do the deferred work of these watches; return the last blocks, which run with the first pass."""
         begin = clock.perf_counter()
         waiting = list({id(pair): pair for watch in watches for pair in watch.passes.waiting}.values())
         for pair, encoded in zip(waiting, self.encode(waiting), strict=True):
@@ -73,7 +71,7 @@ class EngineWork:
         return portion
 
     def run(self, blocks: Sequence[TokenBlock], watches: Iterable[Watch]) -> None:
-        """Append the blocks, which are of these watches."""
+        """Append these watches' blocks."""
         begin = clock.perf_counter()
         if blocks:
             self._model.append(blocks)
@@ -82,8 +80,9 @@ class EngineWork:
         self.add_time("append", clock.perf_counter() - begin)
 
     def decide(self, jobs: Sequence[Job], appends: Sequence[TokenBlock] = ()) -> tuple[ActivationUpdate, ...]:
-        """Run the decisions in step, so that each pass serves all that still need one, the first with the
-        blocks of `appends`.
+        """Run the decisions in step, so that each pass serves all that still need one.
+
+        The blocks of `appends` run with the first pass.
         """
         appends = [*appends, *self._fill([watch for _, watch in jobs])]
         begin, appended = clock.perf_counter(), self.timings.get("append", 0.0)
@@ -107,7 +106,7 @@ class EngineWork:
         for index in range(len(decisions)):
             resume(index, None)
         while requests:
-            # Single passes first, which are baselines: then the steps of all watches run together.
+            # Single passes, which are baselines, come first: then the steps of all watches run together.
             first = [i for i in requests if not requests[i].budgets] or list(requests)
             asked = {i: (jobs[i][1], requests[i]) for i in first}
             for index, answer in self._pass(asked, appends).items():
@@ -121,8 +120,9 @@ class EngineWork:
     def _pass(
         self, asked: Mapping[int, tuple[Watch, SlotPass]], appends: Sequence[TokenBlock]
     ) -> dict[int, Answer]:
-        """One pass over the slots of all these watches, or as many as they ask for at once, behind what is
-        appended: the answer to each.
+        """Run one pass over the slots of these watches, or all that they request at once, after `appends`.
+
+        Returns the answer to each.
         """
         blocks: dict[int, TokenBlock] = {}
         rows: dict[int, tuple[RecordedPasses, SlotRows]] = {}
@@ -154,11 +154,12 @@ class EngineWork:
     def _report(
         self, timings: dict[str, float], jobs: Sequence[Job], seconds: float, appended: float
     ) -> None:
-        """Fill in what was spent since the previous decision; `seconds` in this one, `appended` of them on
-        appends.
+        """Add the time spent since the previous decision.
+
+        `seconds` were spent in this one, `appended` of them on appends.
         """
         inside: dict[str, float] = {}
-        for _, watch in jobs:  # a prompt may encode and append when it is asked, too
+        for _, watch in jobs:  # a prompt may also encode and append when asked
             for name, value in watch.passes.timings.items():
                 inside[name] = inside.get(name, 0.0) + value
             watch.passes.timings.clear()

@@ -1,11 +1,11 @@
 """Slot passes of several watches whose shapes and addresses never change, so that they can be captured.
 
-All slots of all watches run in every pass. Labels, positions, lengths of prompts and the table of their pages
-come from one device buffer that is filled before, and the keys and values of slots go into no cache. So what
-is captured once serves any watches, as many or fewer, whose prompts have as many pages or fewer.
+All slots of all watches run in every pass. Labels, positions, prompt lengths and the page table come from one
+device buffer that is filled beforehand, and the keys and values of slots are not cached. So one capture
+serves any watches, up to their number at capture, whose prompts have up to the same number of pages.
 
-A pass ends with what a denoising step does: it unmasks the most confident slots. The next one goes on from
-there, so that the host waits once for all steps.
+A pass ends as a denoising step does: it unmasks the most confident slots. The next pass continues from there,
+so that the host waits only once for all steps.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ _HIDDEN = HIDDEN
 
 @dataclass(frozen=True, eq=False)
 class SlotRows:
-    """What one watch has run: passes over all its slots, behind its prompt in a cache in pages.
+    """What one watch runs: passes over all its slots, after its prompt in a paged cache.
 
-    block: all slots as an ordinary pass takes them; labels (W,): of them; budgets: how many slots to unmask
-    after each pass; empty for one pass and nothing unmasked.
+    block: all slots as an ordinary pass takes them; labels (W,): their labels; budgets: how many slots to
+    unmask after each pass; empty for one pass that unmasks nothing.
     """
 
     block: TokenBlock
@@ -48,7 +48,7 @@ class SlotRows:
 
     @property
     def pages(self) -> int:
-        """That the prompt reaches into."""
+        """The number of pages that the prompt occupies."""
         return -(-self.block.start // self.cache.part)
 
     @property
@@ -58,10 +58,10 @@ class SlotRows:
 
 
 class FixedPass:
-    """Passes over the slots of up to `watches` watches, of whose prompts each has up to `pages` pages.
+    """Passes over the slots of up to `watches` watches, each with a prompt of up to `pages` pages.
 
-    head (2, hidden): rows of the output head, of inactive and active; slot_ids (3,): of the labels; window:
-    W, which the prompt has `copies` times; attention: to the pages.
+    head (2, hidden): rows of the output head for inactive and active; slot_ids (3,): token ids of the labels;
+    window: W, which the prompt holds `copies` times; attention: reads the pages.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class FixedPass:
             "lengths": (watches,),
             "positions": (watches,),
             "table": (watches, pages),
-            "budgets": (window, watches),  # by pass: no more of them unmask anything than there are slots
+            "budgets": (window, watches),  # by pass: at most one pass per slot can unmask anything
             "step": (1,),
         }
         numbers = [math.prod(size) for size in sizes.values()]
@@ -100,16 +100,16 @@ class FixedPass:
         self._steps = torch.arange(self._slots, device=device)
         self._earlier = torch.ones((window, window), dtype=torch.bool, device=device).tril(-1)
         padded = torch.arange(-(-self._slots // ALIGNED) * ALIGNED, device=device)
-        # Slots see those before them and themselves, (slots, slots and what fills them up).
+        # Slots see themselves and those before them: (slots, slots with padding).
         self._later = (padded > self._steps[:, None]).to(decoder.dtype) * _HIDDEN
 
     @property
     def dtype(self) -> torch.dtype:
-        """The number type that the pass is computed in."""
+        """The number type in which the pass is computed."""
         return self._decoder.dtype
 
     def fill(self, rows: Sequence[SlotRows]) -> None:
-        """Say what the next passes run; places beyond these watches hold an empty prompt."""
+        """Set what the next passes run; places beyond these watches hold an empty prompt."""
         host = self._rows
         for part in host.values():
             part.fill(0)
@@ -123,17 +123,17 @@ class FixedPass:
         self._inputs.copy_(self._filled, non_blocking=True)  # done when `answers` returns
 
     def relabelled(self, row: SlotRows, labels: Labels) -> SlotRows:
-        """The same watch with other labels, half of its slots to be unmasked."""
+        """The same watch with other labels and half of its slots to unmask."""
         ids = np.tile(self._ids[labels], self._copies)
         return SlotRows(replace(row.block, ids=ids), labels, (self._window // 2,))
 
     def answers(self, passes: int) -> NDArray[np.float32]:
-        """P(active) (passes, watches, W) of the passes since `fill`; waits for them."""
+        """Wait for the passes since `fill`; return their P(active) (passes, watches, W)."""
         values: NDArray[np.float32] = self._answers[:passes].cpu().numpy().copy()
         return values
 
     def labels(self) -> NDArray[np.int64]:
-        """Labels (watches, W) after the passes since `fill`; waits for them."""
+        """Wait for the passes since `fill`; return the labels (watches, W) after them."""
         values: NDArray[np.int64] = self._device["labels"].cpu().numpy().copy()
         return values
 
@@ -142,12 +142,12 @@ class FixedPass:
         self._answers.fill_(math.nan)
 
     def run(self) -> None:
-        """The next pass over what was filled in, and what it unmasks."""
+        """Run the next pass over what was filled in, and unmask its slots."""
         device, step = self._device, self._device["step"]
         probabilities = self._pass(device["labels"], device["positions"], device["lengths"], device["table"])
         self._answers.index_copy_(0, step, probabilities[None])
         self._unmask(device["labels"], probabilities, device["budgets"].index_select(0, step)[0])
-        step.add_(1).clamp_(max=self._window - 1)  # warm-ups may be more than there are slots
+        step.add_(1).clamp_(max=self._window - 1)  # warm-ups may outnumber the slots
 
     def _pass(
         self, labels: torch.Tensor, position: torch.Tensor, lengths: torch.Tensor, table: torch.Tensor
@@ -162,7 +162,7 @@ class FixedPass:
         for index, layer in enumerate(decoder.layers):
             heads, keys_values = layer.project(x, cos, sin)
             q = heads[0].view(-1, watches, n, heads.shape[-1])
-            if index == len(decoder.layers) - 1:  # all keys and values are there: on with what is wanted
+            if index == len(decoder.layers) - 1:  # all keys and values are there: go on with the wanted rows
                 wanted = self._window  # only the last copy answers
                 x = x.view(watches, n, -1)[:, n - wanted :].flatten(0, 1)
                 q = q[:, :, n - wanted :]
@@ -174,8 +174,10 @@ class FixedPass:
     def _attend(
         self, layer: int, q: torch.Tensor, own: torch.Tensor, table: torch.Tensor, lengths: torch.Tensor
     ) -> torch.Tensor:
-        """Attention (watches * n, heads * size) of q (watches, heads, n, size), the last slots of each, to
-        the prompts and to the keys, then values, of all slots (watches, 2 * kv heads, slots, size).
+        """Attention of each watch's last slots to its prompt and its slots: (watches * n, heads * size).
+
+        q: (watches, heads, n, size) of the last slots; kv: keys, then values, of all slots (watches, 2 * kv
+        heads, slots, size).
         """
         watches, heads, n, size = q.shape
         kv_heads = own.shape[1] // 2
@@ -191,8 +193,9 @@ class FixedPass:
         return merged.permute(0, 3, 1, 2, 4).reshape(watches * n, heads * size)
 
     def _unmask(self, labels: torch.Tensor, probabilities: torch.Tensor, budgets: torch.Tensor) -> None:
-        """Give the most confident masked slots (watches, W) their labels, `budgets` (watches,) of each, as
-        `denoising.select` does with `topk`: the earlier of equals first.
+        """Unmask the most confident slots of each watch (watches, W), `budgets` (watches,) of them.
+
+        As in `denoising.select` with `topk`, the earlier of equals comes first.
         """
         masked = labels == MASKED
         confidence = torch.where(masked, torch.maximum(probabilities, 1 - probabilities), -1.0)

@@ -2,8 +2,8 @@
 
     image -> Intake (stamp, clock, sampler) -> FramePath (decode, gaps, decisions) -> DecisionSink
 
-It exists once. A node drives it from a worker's thread and publishes, a replay drives it from a recording and
-writes down: what differs is the sink. All times are ns.
+There is only this one path. A node drives it from a worker thread and publishes the results; a replay drives
+it from a recording and records them. They differ only in the sink. All times are in ns.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Frame:
-    """A frame on its path: its image (H, W, 3) uint8 RGB, and what counts as its stamp."""
+    """A frame on its path: its image (H, W, 3) uint8 RGB, and how its stamp was read."""
 
     reading: Reading
     image: np.ndarray
@@ -46,25 +46,25 @@ FrameT_contra = TypeVar("FrameT_contra", bound=Frame, contravariant=True)
 
 
 class DecisionSink(Protocol[FrameT_contra]):
-    """Takes what comes out of the path; a sink that derives from this overrides what it wants.
+    """Takes what comes out of the path; subclasses override the methods they need.
 
     `stream` is the name of the camera's stream.
     """
 
     def frame(self, stream: str, frame: FrameT_contra) -> None:
-        """A frame is about to be decided on: whoever answers must have it before its decisions."""
+        """A frame is about to be decided on; a responder must have it before its decisions."""
         return None
 
     def decision(self, stream: str, frame: FrameT_contra, decision: Decision) -> None:
-        """One watch's decision on that frame, with the changes of its spans."""
+        """One watch has decided on that frame; the decision has the changes of its spans."""
         return None
 
     def decided(self, stream: str, frame: FrameT_contra, decisions: Sequence[Decision]) -> None:
-        """All decisions on that frame have been handed over; none where none was due."""
+        """All decisions on that frame, if any were due, have been handed over."""
         return None
 
     def events(self, stream: str, frame: FrameT_contra, events: Sequence[StampedEvent]) -> None:
-        """Spans ended because the stream restarts; `frame` is the last one before."""
+        """Spans ended because the stream restarts; `frame` is the last one before that."""
         return None
 
     def rejected(self, stream: str, error: Exception) -> None:
@@ -77,24 +77,24 @@ class DecisionSink(Protocol[FrameT_contra]):
 
 
 class _Lane(Generic[FrameT]):
-    """One camera's frames on their path."""
+    """The state of one camera's frames on the path."""
 
     def __init__(self, notes: StreamNotes) -> None:
         self.notes = notes
         self.begin: int | None = None  # time of the first frame
-        self.offset = 0.0  # s, what that time is called in notes
+        self.offset = 0.0  # s, the time that notes give for that frame
         self.last: FrameT | None = None
 
     @property
     def seconds(self) -> float:
-        """Time of the newest frame from the first one, counted on where the clock was set."""
+        """Seconds from the first frame to the newest, continuing where the clock was set."""
         if self.last is None or self.begin is None:
             return self.offset
         return self.offset + (self.last.reading.time - self.begin) / 1e9
 
 
 class FramePath(Generic[FrameT]):
-    """Takes due frames of all cameras to an engine and what is decided to a sink. Not thread-safe."""
+    """Takes due frames of all cameras to an engine, and its decisions to a sink. Not thread-safe."""
 
     def __init__(
         self,
@@ -103,34 +103,34 @@ class FramePath(Generic[FrameT]):
         sink: DecisionSink[FrameT],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`notes`: by camera, those that its intake has. `clock`: the time now (s), for costs."""
+        """`notes`: by camera, those of its intake. `clock`: returns the time now (s), to measure costs."""
         self.engine = engine
         self.sizes: dict[str, tuple[int, int]] = {}  # height, width of the newest frame taken in, by camera
         self._sink, self._clock = sink, clock
         self._lanes: dict[str, _Lane[FrameT]] = {name: _Lane(notes[name]) for name in engine.cameras}
 
     def replace(self, engine: StampedEngine) -> None:
-        """Show the frames to this engine of the same cameras from now on."""
+        """Show frames to this engine from now on; it has the same cameras."""
         self.engine = engine
         self.sizes.clear()
 
     def open(self, camera: str, notes: StreamNotes) -> None:
-        """Take frames of one more camera from now on; see `StampedEngine.open`."""
+        """Accept frames of one more camera from now on; see `StampedEngine.open`."""
         self.engine.open(camera)
         self._lanes[camera] = _Lane(notes)
 
     def leave(self, camera: str) -> None:
-        """End one camera's stream, and be done with it."""
+        """End one camera's stream and forget the camera."""
         self._end(camera, self.engine.close(camera))
         del self._lanes[camera]
         self.sizes.pop(camera, None)
 
     def count_from(self, camera: str, seconds: float) -> None:
-        """Let notes count times from this one, where a recording is not shown from its beginning."""
+        """Let notes count times from this one, for a recording that is not shown from its beginning."""
         self._lanes[camera].offset = seconds
 
     def apply(self, requests: Sequence[WatchRequest], config: ActivationConfig) -> None:
-        """Take over live changes before the next frames; watches that stay go on.
+        """Apply live changes before the next frames; watches that stay continue.
 
         Raises QueryError, ConfigError, CapacityError; nothing has changed then.
         """
@@ -138,15 +138,15 @@ class FramePath(Generic[FrameT]):
             self._end(camera, events)
 
     def jumped(self, camera: str, reading: Reading) -> None:
-        """The clock was set before the image that is taken next: what was open is over."""
-        self._note(camera, f"{reading.jump}: restarted, and times continue from there")
+        """End what was open: the clock was set before the next image."""
+        self._note(camera, f"{reading.jump}: the stream restarted, and times continue from there")
         self.restart(camera)
 
     def take(self, due: Mapping[str, Callable[[], FrameT]]) -> dict[str, float]:
-        """Take due frames, one of each of these cameras, each made by a call, which may fail for itself.
+        """Take due frames, one of each of these cameras; each is made by a call that may fail by itself.
 
-        They are decided on together. Returns what it took to make each one (s). What is raised, such as by a
-        full GPU, leaves the streams in any state.
+        They are decided on together. Returns the time taken to make each one (s). After an exception, such as
+        that of a full GPU, the streams are in an undefined state.
         """
         frames: dict[str, FrameT] = {}
         costs: dict[str, float] = {}
@@ -157,7 +157,7 @@ class FramePath(Generic[FrameT]):
             except FrameError as error:
                 self._reject(camera, error)
                 continue
-            except Exception as error:  # whatever is wrong with one camera's image
+            except Exception as error:  # one camera's image may fail in any way
                 self._reject(
                     camera, FrameError(f"It could not be decoded ({type(error).__name__}: {error}).")
                 )
@@ -165,7 +165,7 @@ class FramePath(Generic[FrameT]):
             finally:
                 costs[camera] = self._clock() - begin
             if (gap := self.engine.lost_sight(camera, frame.stamp)) is not None:
-                self._note(camera, f"no images for {gap:.1f} s, longer than the window: restarted")
+                self._note(camera, f"no images for {gap:.1f} s, longer than the window: the stream restarted")
                 self.restart(camera)
             lane = self._lanes[camera]
             if lane.begin is None:
@@ -177,11 +177,11 @@ class FramePath(Generic[FrameT]):
         return costs
 
     def restart(self, camera: str) -> None:
-        """Forget a camera's stream; published spans that go on are ended."""
+        """Restart a camera's stream; its open published spans end."""
         self._end(camera, self.engine.restart(camera))
 
     def abandon(self) -> None:
-        """End what is open of an engine that an error may have left in any state; `replace` it then."""
+        """End open spans of an engine that an error left in an undefined state; `replace` it then."""
         for camera in self._lanes:
             self._end(camera, self.engine.abandon(camera))
 

@@ -1,8 +1,8 @@
-"""Slot passes recorded once and replayed: on a GPU as CUDA graphs, which start hundreds of kernels at once.
+"""Slot passes that are recorded once and replayed: CUDA graphs, which launch hundreds of kernels at once.
 
-A recording serves all watches of a model, whichever they are: it is made when more of them or longer prompts
-than before are to be decided on together, checked against ordinary passes, and used from then on. When
-recording fails, or the check, passes are run the ordinary way for good.
+A recording serves any watches of a model. It is made when more watches or longer prompts than before are
+decided on together, checked against ordinary passes, and used from then on. If recording or the check fails,
+all passes run the ordinary way from then on.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from stride_ros.activation.window import Labels
 from stride_ros.qwen3_vl.decoder import TokenBlock
 from stride_ros.qwen3_vl.paged_cache import PageAttention
 
-_MOST_WATCHES = 32  # of a recording
+_MOST_WATCHES = 32  # maximum number of watches in one recording
 
 Ordinary = Callable[[Sequence[TokenBlock]], list[NDArray[np.float32]]]
-# For so many watches, whose prompts have so many pages.
+# Arguments: the number of watches, and the number of pages of each prompt.
 MakeFixed = Callable[[int, int], FixedPass]
 
 
 @dataclass
 class _Recording:
-    """One recording; checked: pages of the longest prompt that it was checked with."""
+    """One recording; checked: pages of the longest prompt it was checked with."""
 
     fixed: FixedPass
     replay: Callable[[], None]
@@ -39,14 +39,15 @@ class _Recording:
 
 
 class RecordedPasses:
-    """The recordings of slot passes over the pages of one pool, for all watches of a model together.
+    """The recordings of slot passes over the pages of one pool, shared by all watches of a model.
 
-    There is one for 1, 2, 4, 8, ... watches and for few numbers of pages: what comes and goes in between is
-    served by what there is. Each is checked before it is used, and when prompts have become twice as long.
+    There is one for 1, 2, 4, 8, ... watches and for a few numbers of pages; numbers in between are served by
+    the next larger one. Each is checked before its first use, and again when prompts have become twice as
+    long.
 
-    make_fixed: makes a pass to record; attention: that it reads pages with; ordinary: runs blocks without
-    recordings, P(active) (wanted,) of each; relied: is told whether that attention gives what it should, so
-    that others can use it.
+    make_fixed: makes a pass to record; attention: the attention with which it reads pages; ordinary: runs
+    blocks without recordings and returns P(active) (wanted,) of each; relied: is told whether that attention
+    is correct, so that others can use it.
     """
 
     def __init__(
@@ -65,7 +66,7 @@ class RecordedPasses:
 
     @property
     def count(self) -> int:
-        """How many recordings there are to use."""
+        """Number of recordings in use."""
         return len(self._recordings) if self.usable else 0
 
     @property
@@ -74,8 +75,10 @@ class RecordedPasses:
 
     @torch.inference_mode()
     def run(self, rows: Sequence[SlotRows]) -> list[NDArray[np.float32]] | None:
-        """P(active) (passes, W) of each watch, from as many passes as it has budgets, one without; None when
-        recordings are of no use. The host waits once for up to 32 watches.
+        """P(active) (passes, W) of each watch; None when recordings cannot be used.
+
+        A watch gets as many passes as it has budgets, or one without budgets. The host waits once for up to
+        32 watches.
         """
         found: list[NDArray[np.float32]] = []
         for first in range(0, len(rows), _MOST_WATCHES):
@@ -88,7 +91,7 @@ class RecordedPasses:
         return found
 
     def _run(self, rows: Sequence[SlotRows]) -> NDArray[np.float32] | None:
-        """P(active) (passes, places, W), of which these watches have the first."""
+        """P(active) (passes, places, W); these watches have the first places."""
         if self._attention.generation != self._generation:
             self._generation = self._attention.generation
             self._recordings.clear()
@@ -102,7 +105,7 @@ class RecordedPasses:
             if not self._check(recording.fixed, recording.replay, rows):
                 return None
             recording.checked = used
-            self._reliable |= used > 1  # several pages are attended to rightly
+            self._reliable |= used > 1  # attention over several pages is correct
             self._relied(self._attention if self._reliable else None)
         recording.fixed.fill(rows)
         passes = max(row.passes for row in rows)
@@ -111,26 +114,27 @@ class RecordedPasses:
         return recording.fixed.answers(passes)
 
     def _record(self, key: tuple[int, int], rows: Sequence[SlotRows]) -> bool:
-        """Record; False, and no recording is used any more, when that fails."""
+        """Make a recording; on failure return False and use no recordings any more."""
         try:
             fixed = self._make_fixed(*key)
             fixed.fill(rows)
             self._recordings[key] = _Recording(fixed, self._recorder.record(fixed.run))
-        except Exception as error:  # whatever it is: passes can do without
+        except Exception as error:  # whatever the cause: passes work without recordings
             self._give_up(f"capturing one failed ({reason(error)})")
             return False
         return True
 
     def _check(self, fixed: FixedPass, replay: Callable[[], None], rows: Sequence[SlotRows]) -> bool:
-        """Compare with ordinary passes over the same prompts; False, and no recording is used any more, if
-        something is wrong. First over any labels, as slots that are all masked would hide a lot.
+        """Compare with ordinary passes over the same prompts; on failure return False and drop recordings.
+
+        The first comparison uses arbitrary labels, since slots that are all masked would hide many errors.
         """
-        self._relied(None)  # ordinary passes are not to use what is checked
+        self._relied(None)  # ordinary passes must not use what is being checked
         rng = np.random.default_rng(len(rows))
         mixed = [fixed.relabelled(row, rng.integers(0, 3, len(row.labels), np.uint8)) for row in rows]
         for checked in (mixed, rows):
             try:
-                fixed.erase()  # nothing is left of what was run before: a replay has to do all by itself
+                fixed.erase()  # nothing of earlier runs is left: a replay must do everything by itself
                 fixed.fill(checked)
                 replay()
                 (answers,) = fixed.answers(1)
@@ -140,7 +144,7 @@ class RecordedPasses:
                 return False
             expected = np.stack(self._ordinary([row.block for row in checked]))
             difference = float(np.abs(answers[: len(rows)] - expected).max())
-            if not difference <= TOLERANCE[fixed.dtype]:  # also when it is NaN
+            if not difference <= TOLERANCE[fixed.dtype]:  # also true for NaN
                 self._give_up(f"a replay was off by {difference:.3g} in P(active)")
                 return False
             if any((labels[i] != _unmasked(row, answers[i])).any() for i, row in enumerate(checked)):
@@ -155,8 +159,9 @@ class RecordedPasses:
 
 
 def replayed(asked: Mapping[int, tuple[RecordedPasses, SlotRows]]) -> dict[int, Probabilities]:
-    """P(active) (W,) of each of these watches, (passes, W) with budgets; without those whose passes cannot be
-    replayed. Those of one model run together.
+    """P(active) (W,) of each of these watches, (passes, W) with budgets.
+
+    Watches whose passes cannot be replayed are left out. Those of one model run together.
     """
     found: dict[int, Probabilities] = {}
     for recorded in dict.fromkeys(recorded for recorded, _ in asked.values()):
@@ -167,7 +172,7 @@ def replayed(asked: Mapping[int, tuple[RecordedPasses, SlotRows]]) -> dict[int, 
 
 
 def _rounded(count: int) -> int:
-    """The least of 1, 2, 3, 4, 6, 8, 12, 16, ... that is as large."""
+    """The smallest of 1, 2, 3, 4, 6, 8, 12, 16, ... that is not below the number."""
     power = 1 << max(0, count - 1).bit_length()
     return power * 3 // 4 if power >= 4 and count <= power * 3 // 4 else power
 

@@ -1,11 +1,11 @@
-"""Names that outsiders see: ids of watches, and the 64-bit ids of spans in messages. Needs no ROS."""
+"""Public ids: those of watches, and the 64-bit ids of spans in messages. Does not need ROS."""
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
 
-UNNAMED = ""  # name of a node's only camera, where it has none
+UNNAMED = ""  # name of a node's only camera if it has no name
 _NUMBER_BITS = 21  # 32 + 21 = 53: such ids are exact in JavaScript and in SQLite
 _PREFIX_BITS = 32
 MAX_NUMBER = (1 << _NUMBER_BITS) - 1
@@ -19,15 +19,15 @@ def watch_ids(queries: Sequence[str]) -> tuple[str, ...]:
 
 
 def span_number(span_id: int) -> int:
-    """Return the part of a message's span id that people are shown: a count from 1."""
+    """Return the part of a message's span id that is shown to people: a count from 1."""
     return span_id & MAX_NUMBER
 
 
 class SpanIds:
-    """Ids for the spans that one life of a node counts from 1: unlike those of any other life.
+    """Ids for the spans that a node counts from 1 after each start, unlike those of any other start.
 
     The upper bits are random rather than a time or a counter on disk, so that neither a wrong clock nor a
-    read-only disk makes two lives alike. They change when the count no longer fits the lower bits.
+    read-only disk can make two starts share ids. They change when the count no longer fits the lower bits.
     """
 
     def __init__(self) -> None:
@@ -43,7 +43,7 @@ class SpanIds:
         return self._prefixes[overflows] << _NUMBER_BITS | (number + 1)
 
     def _new_prefix(self) -> int:
-        """A prefix that was not used before; 0 is that of replays, whose ids are the same on each run."""
+        """A prefix that was not used before; 0 is for replays, whose ids are the same in each run."""
         while True:
             prefix = secrets.randbits(_PREFIX_BITS)
             if prefix and prefix not in self._prefixes:

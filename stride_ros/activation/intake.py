@@ -1,7 +1,7 @@
 """The first part of a frame's path: judge the stamp of each image, and choose the frames that are due.
 
-It needs the stamps alone, so that only what is due is ever decoded. A node runs it where images arrive, a
-replay where it reads them; the frames it chooses go on in `stride_ros.activation.frame_path`.
+It needs only the stamps, so that only due images are ever decoded. A node runs it where images arrive, a
+replay where it reads them; `stride_ros.activation.frame_path` takes the frames it chooses.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from stride_ros.errors import FrameError
 
 
 def cdr_stamp(data: bytes) -> int:
-    """The header's stamp (ns) of a serialised image, read without deserialising it; FrameError if cut off."""
+    """The header stamp (ns) of a serialised image, read without deserialising it; FrameError if cut off."""
     try:
-        # Four bytes of encapsulation, of which the second tells the byte order, then the stamp.
+        # Four bytes of encapsulation, the second of which gives the byte order, then the stamp.
         seconds, nanoseconds = struct.unpack_from("<iI" if data[1] & 1 else ">iI", data, 4)
     except (struct.error, IndexError) as error:
         raise FrameError("An image message is cut off; check its publisher or recorder.") from error
@@ -25,17 +25,17 @@ def cdr_stamp(data: bytes) -> int:
 
 
 class Intake:
-    """The images of one stream, in the order in which they were received."""
+    """Takes the images of one stream, in the order in which they were received."""
 
     def __init__(self, rate: float, notes: StreamNotes | None = None) -> None:
-        """`rate`: frames a second to choose, which may be set at any time; `notes`: told what is odd."""
+        """`rate`: frames to choose per second, may be set at any time; `notes`: records what is odd."""
         self.notes = notes or StreamNotes()
         self._sampler = Sampler(rate)
         self._clock = ImageClock()
 
     @property
     def rate(self) -> float:
-        """Frames a second to choose."""
+        """Frames to choose per second."""
         return self._sampler.rate
 
     @rate.setter
@@ -44,16 +44,16 @@ class Intake:
 
     @property
     def cameras_differ(self) -> bool:
-        """Whether images of several clocks arrive, of which one is followed."""
+        """Whether images from several clocks arrive, of which one is followed."""
         return self._clock.cameras_differ
 
     def reset(self) -> None:
-        """Take the next image as the first one."""
+        """Treat the next image as the first one."""
         self._clock.reset()
         self._sampler.reset()
 
     def is_back(self, stamp: int) -> bool:
-        """Whether a stamp (ns) is older than those before by more than images get out of order."""
+        """Whether a stamp (ns) is older than those before by more than reordering explains."""
         return self._clock.is_back(stamp)
 
     def read(self, stamp: int, received: int) -> Reading | None:

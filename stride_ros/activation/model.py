@@ -30,7 +30,7 @@ from stride_ros.qwen3_vl.weights import WeightFiles
 
 
 class _CountedWeights:
-    """Passes tensors on and adds up their bytes."""
+    """Passes tensors through and adds up their bytes."""
 
     def __init__(self, weights: Weights) -> None:
         self._weights = weights
@@ -46,13 +46,13 @@ class _CountedWeights:
 
 
 class ActivationModel:
-    """A Qwen3-VL trained for STRIDE. Holds weights only; a session holds the state of a stream.
+    """A Qwen3-VL model trained for STRIDE. It holds weights only; a session holds the state of a stream.
 
-    window: slots (W); resolution: seconds of a slot; past: slots that end at or before the newest frame;
-    memory_bytes: bytes of the weights; threads: of the CPU, None for PyTorch's own setting; recorder: of slot
-    passes, None where they are not recorded; paged: whether keys and values are kept in `pages`, as on a GPU,
-    or each prompt has a stretch of addresses to itself; uploads_pixels: whether frames are cut into patches
-    and brought to numbers from -1 to 1 on the device, and not by the host.
+    window: slots (W); resolution: seconds per slot; past: slots that end at or before the newest frame;
+    memory_bytes: bytes of the weights; threads: CPU threads, None for PyTorch's own setting; recorder:
+    records slot passes, None where they are not recorded; paged: whether keys and values are kept in `pages`,
+    as on a GPU, or each prompt has its own contiguous memory; uploads_pixels: whether frames are cut into
+    patches and scaled to -1 to 1 on the device instead of on the host.
     """
 
     def __init__(
@@ -98,13 +98,13 @@ class ActivationModel:
         """Load a checkpoint.
 
         source: a directory, `stride-tiny` (the embedded one) or a Hugging Face repo id. device: auto, cpu,
-        cuda or cuda:N. dtype: auto, float32, bfloat16 or float16. threads: of the CPU, 0 for as many as a
-        model of this size is worth, None to leave PyTorch's setting alone. Only safetensors are read and no
-        code of the checkpoint runs. Raises CheckpointError (missing, gated, damaged, quantised, not finite,
-        other architecture, no slot tokens) and ConfigError.
+        cuda or cuda:N. dtype: auto, float32, bfloat16 or float16. threads: CPU threads, 0 for as many as suit
+        a model of this size, None to keep PyTorch's setting. Only safetensors are read, and no code of the
+        checkpoint runs. Raises CheckpointError (missing, gated, damaged, quantised, not finite, other
+        architecture, no slot tokens) and ConfigError.
         """
         if threads is not None:
-            use_threads(threads or 1)  # to read the weights in; how many they are is not known yet
+            use_threads(threads or 1)  # to read the weights with; their size is not known yet
         chosen_device = choose_device(device)
         chosen_dtype = choose_dtype(dtype, chosen_device)
         folder = checkpoint.find(source)
@@ -123,7 +123,7 @@ class ActivationModel:
         return model
 
     def new_cache(self, paged: bool | None = None) -> KVCache:
-        """An empty cache for one prompt; paged: None for what the model's device is good at."""
+        """An empty cache for one prompt; paged: None for what suits the model's device."""
         if self.paged if paged is None else paged:
             return self.pages.new_cache()
         return StretchCache(self.architecture.text, self.dtype)
@@ -146,13 +146,13 @@ class ActivationModel:
 
     @torch.inference_mode()
     def append(self, blocks: Sequence[TokenBlock]) -> None:
-        """Run token blocks, to have their keys and values in their caches."""
+        """Run token blocks, so that their keys and values are in their caches."""
         use_threads(self.threads)
         self._decoder.forward(blocks)
 
     @torch.inference_mode()
     def slot_probabilities(self, blocks: Sequence[TokenBlock]) -> list[NDArray[np.float32]]:
-        """Run blocks of slots; P(active) (wanted,) of each, from the head rows of the two labels."""
+        """Run blocks of slots; return P(active) (wanted,) of each, from the head rows of the two labels."""
         use_threads(self.threads)
         hidden = self._decoder.forward(blocks)
         logits = torch.mm(hidden[0] if len(hidden) == 1 else torch.cat(hidden), self._head.t()).float()
@@ -161,14 +161,14 @@ class ActivationModel:
         return [active[end - block.wanted : end] for block, end in zip(blocks, ends, strict=True)]
 
     def recorded_vision(self, recorder: Recorder) -> RecordedVision:
-        """Vision of fixed shapes, recorded and replayed: one object for all who use this recorder."""
+        """Vision of fixed shapes, recorded and replayed: one object for all users of this recorder."""
         if recorder not in self._recorded_vision:
             vision = RecordedVision(recorder, self._vision, self.dtype, self.encode)
             self._recorded_vision[recorder] = vision
         return self._recorded_vision[recorder]
 
     def recorded_passes(self, recorder: Recorder) -> RecordedPasses:
-        """Slot passes of fixed shape, recorded and replayed: one object for all who use this recorder."""
+        """Slot passes of fixed shapes, recorded and replayed: one object for all users of this recorder."""
         if recorder not in self._recorded:
             attention = page_attention(self.pages)
 

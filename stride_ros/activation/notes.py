@@ -1,4 +1,4 @@
-"""What was odd about a stream of images, in sentences: the node logs them, a replay lists them."""
+"""Sentences about what was odd in a stream of images: the node logs them, a replay lists them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _MAX_OCCASIONS = 1000  # a node may run for years
 
 
 class StreamNotes:
-    """Counts images that are unlike the others and keeps what happened to the stream.
+    """Counts odd images and records what happened to the stream.
 
     One thread may read the stamps while another decodes.
     """
@@ -20,9 +20,9 @@ class StreamNotes:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._counts: Counter[str] = Counter()
-        self._told: set[str] = set()  # kinds
+        self._told: set[str] = set()  # kinds that were reported
         self._occasions: list[str] = []
-        self._more = 0  # occasions beyond those
+        self._more = 0  # further occurrences
         self._images = 0
         self.unusable: Exception | None = None  # the first reason why an image could not be used
 
@@ -32,15 +32,15 @@ class StreamNotes:
         return self._images
 
     def count(self, kind: str) -> int:
-        """Number of images of a kind: unusable, crowded, abandoned, late, missing, timeless, odd or
-        foreign.
+        """Number of images of a kind.
 
-        "early" are those unusable ones that came before a video's key frame.
+        Kinds are unusable, crowded, abandoned, late, missing, timeless, odd and foreign; "early" are the
+        unusable images that came before a video's key frame.
         """
         return self._counts[kind]
 
     def received(self) -> None:
-        """An image came."""
+        """Count an image that arrived."""
         with self._lock:
             self._images += 1
 
@@ -54,31 +54,31 @@ class StreamNotes:
             self._counts["odd"] += reading.odd - reading.confirmed
 
     def late(self) -> None:
-        """An image came out of order, or a second time."""
+        """Count an image that arrived out of order, or a second time."""
         with self._lock:
             self._counts["late"] += 1
 
     def reject(self, error: Exception) -> None:
-        """An image cannot be used."""
+        """Count an image that cannot be used."""
         with self._lock:
             self._counts["unusable"] += 1
             self._counts["early"] += isinstance(error, KeyFrameError)
             self.unusable = self.unusable or error
 
     def crowded(self, count: int) -> None:
-        """Images came faster than they could be decoded."""
+        """Count images that came faster than they could be decoded."""
         with self._lock:
             self._images += count
             self._counts["crowded"] += count
 
     def abandoned(self, count: int) -> None:
-        """Images were on their way through a video's decoder when watching ended or restarted."""
+        """Count images that were still in a video decoder when watching ended or restarted."""
         with self._lock:
             self._images += count
             self._counts["abandoned"] += count
 
     def happened(self, sentence: str) -> None:
-        """Keep what happened to the stream as a whole."""
+        """Record what happened to the stream as a whole."""
         with self._lock:
             if len(self._occasions) < _MAX_OCCASIONS:
                 self._occasions.append(sentence)
@@ -86,7 +86,7 @@ class StreamNotes:
                 self._more += 1
 
     def sentences(self) -> list[str]:
-        """Everything: what happened, in order, and one sentence for each kind of image."""
+        """All sentences: what happened, in order, and one for each kind of image."""
         with self._lock:
             more = [f"The stream restarted {self._more} more times."] if self._more else []
             happened = [*self._occasions, *more]
@@ -103,7 +103,7 @@ class StreamNotes:
             return [self._sentence(kind) for kind in _KINDS if kind not in _USED and self._counts[kind]]
 
     def news(self) -> list[str]:
-        """The sentences about kinds of images that are seen for the first time since this was asked last."""
+        """The sentences about kinds of images that were first seen since the last call."""
         with self._lock:
             found = [kind for kind in _KINDS if self._counts[kind] and kind not in self._told]
             self._told.update(found)
@@ -145,4 +145,4 @@ _KINDS = {  # the rest of a sentence about one image, and about several
     ),
     "foreign": (f"was {_FOREIGN}", f"were {_FOREIGN}"),
 }
-_USED = ("missing", "odd")  # the kinds whose images are used
+_USED = ("missing", "odd")  # kinds of images that are used nevertheless

@@ -1,4 +1,4 @@
-"""What the engine asks of the prompt of one watch, whichever way its passes are run."""
+"""The interface between the engine and the prompt of one watch, however its passes are run."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from stride_ros.qwen3_vl.vision import PairFeatures
 
 @dataclass(eq=False)
 class FramePair:
-    """Two prepared frames (H, W, 3) uint8 of one size, their times (s); a provisional one repeats one.
+    """Two prepared frames (H, W, 3) uint8 of one size, and their times (s); a provisional pair repeats one.
 
-    features: the encoded pair, None where no prompt of the stream needs it, or none yet.
+    features: the encoded pair, None while no prompt of the stream needs it.
     """
 
     images: tuple[NDArray[np.uint8], NDArray[np.uint8]]
@@ -33,7 +33,7 @@ class FramePair:
     features: PairFeatures | None = None
 
     def encode_as(self, features: PairFeatures) -> None:
-        """Its features, for all that keep this pair; its pixels are needed no more."""
+        """Set the features for all holders of this pair, and drop its pixels, which are no longer needed."""
         nothing = np.empty((0, 0, 3), np.uint8)
         self.images, self.features = (nothing, nothing), features
 
@@ -41,8 +41,8 @@ class FramePair:
 class PromptPasses(Protocol):
     """The prompt of one watch: takes in its frame pairs, and runs passes over the slots behind it.
 
-    encoded: whether pairs must come with their features. timings: seconds that it spent by itself on `vision`
-    and `append`, outside of the batches of the engine, since it was last cleared.
+    encoded: whether pairs must come with their features. timings: seconds that it spent on `vision` and
+    `append` outside the engine's batches, since it was last cleared.
     """
 
     encoded: bool
@@ -50,52 +50,55 @@ class PromptPasses(Protocol):
 
     @property
     def recordings(self) -> RecordedPasses | None:
-        """What passes are to be run by, once blocks of `advance` have been run; None where the engine runs
-        them in its batch. They take what `ask` returns, which then is a block of all slots.
+        """The recordings that run its passes, or None where the engine runs them in its batch.
+
+        They run after the blocks of `advance`, and take what `ask` returns, which is then a block of all
+        slots.
         """
 
     @property
     def pages(self) -> PagePool | None:
-        """The pages that it shares with others, if that is how it keeps keys and values."""
+        """The pool of pages that it shares with others, if its keys and values are paged."""
 
     @property
     def memory_bytes(self) -> int:
-        """Bytes of the state but for the encoded pairs."""
+        """Bytes of the state without the encoded pairs."""
 
     @property
     def kept_pairs(self) -> Sequence[Pair | FramePair]:
-        """Pairs that are still needed; other watches of the stream may keep the same ones."""
+        """Pairs that are still needed; other watches of the stream may keep the same pairs."""
 
     def memory_limit(self, tokens: int) -> int:
-        """Bytes of the state for a full context of frame pairs of that many tokens each."""
+        """Bytes of the state for a full context of frame pairs with that many tokens each."""
 
     def shift(self) -> None:
-        """The context has just lost its oldest frames."""
+        """Handle a shift: the context has just lost its oldest frames."""
 
     def advance(self, pair: FramePair | None) -> list[TokenBlock]:
-        """Take in the next pair, or a provisional one that the next replaces; called at every frame.
+        """Take in the next pair, or a provisional one that the next pair replaces; called for every frame.
 
         Returns the blocks that the engine has to run, in order.
         """
 
     def settle(self) -> None:
-        """The blocks of `advance` were run, or will be with the next pass where none are recorded."""
+        """Note that the blocks of `advance` were run, or will run with the next pass if none are recorded."""
 
     @property
     def waiting(self) -> Sequence[FramePair]:
-        """Pairs that `fill` appends and that must be encoded before."""
+        """Pairs that `fill` appends and that must be encoded before it."""
 
     def fill(self) -> list[TokenBlock]:
-        """Before a decision: the blocks that the engine has to run, in order, of what was left until now."""
+        """The blocks of deferred work that the engine has to run, in order, before a decision."""
 
     def ask(self, request: SlotPass) -> TokenBlock | None:
-        """The block of a pass over the slots; None when what has been run answers it."""
+        """The block of a pass over the slots; None when it is answered by what has already run."""
 
     def answer(self, values: Probabilities | None) -> Probabilities:
-        """P(active) (W,) from the values of the block of `ask`; stale beyond the needed slots. Of several
-        passes, as they are.
+        """P(active) (W,) from the values of the block of `ask`; stale beyond the needed slots.
+
+        Values of several passes are returned unchanged.
         """
 
 
-# From the model, a query, the configuration and the watch's context, which is still empty.
+# Called with the model, a query, the configuration and the watch's context, which is still empty.
 PromptFactory = Callable[[ActivationModel, str, ActivationConfig, Context], PromptPasses]

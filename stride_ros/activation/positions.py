@@ -1,4 +1,4 @@
-"""Where the tokens of a frame pair stand for the rotary embedding of Qwen3-VL."""
+"""Positions of the tokens of a frame pair for the rotary embedding of Qwen3-VL."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 def pair_positions(count: int, rows: int, columns: int, position: int) -> tuple[NDArray[np.int64], int]:
     """Positions (3, count) of the ids of one frame pair that starts at `position`, and the position after it.
 
-    The ids are text, then rows * columns video tokens, then one that ends them (Qwen3-VL's multimodal rotary
-    scheme).
+    The ids are text, then rows * columns video tokens, then one that ends the vision part (Qwen3-VL's
+    multimodal rotary scheme).
     """
     steps, after = _steps(count, rows, columns)
     return steps + position, after + position
@@ -20,7 +20,7 @@ def pair_positions(count: int, rows: int, columns: int, position: int) -> tuple[
 
 @lru_cache(maxsize=64)
 def _steps(count: int, rows: int, columns: int) -> tuple[NDArray[np.int64], int]:
-    """The same of a pair that starts at 0: pairs of one camera differ in their start only."""
+    """The positions of a pair that starts at 0: pairs of one camera differ only in their start."""
     corner = count - rows * columns - 1
     after = corner + max(rows, columns)
     text = np.tile(np.arange(corner), (3, 1))

@@ -1,6 +1,6 @@
-"""The cached prompt of one query: what has been appended, and passes over the slots behind it.
+"""The cached prompt of one query: what has been appended, and passes over the slots after it.
 
-Slots are written behind the end of the prefix and overwritten by the next pass or pair; the prefix is never
+Slots are written after the end of the prefix and overwritten by the next pass or pair; the prefix is never
 copied.
 """
 
@@ -31,10 +31,10 @@ class Pair:
 
 
 class Prefix:
-    """The prompt of one query from one context start on, in one cache.
+    """The prompt of one query in one cache, from one start of the context.
 
-    start: index of the context's first frame in the stream; pairs: how many are appended; length: tokens of
-    those.
+    start: index of the context's first frame in the stream; pairs: number of appended pairs; length: their
+    tokens.
     """
 
     def __init__(
@@ -47,15 +47,15 @@ class Prefix:
         self.restart(0)
 
     def restart(self, start: int) -> None:
-        """Forget the prompt, give its memory back, and begin again at frame `start`."""
+        """Forget the prompt, free its memory, and begin again at frame `start`."""
         self._cache.release()
         self.start, self.pairs = start, 0
-        self.length = self._position = 0  # of the pairs that stay
-        self._end = self._end_position = 0  # with a provisional pair behind them
-        # Ids of the slots whose keys and values are behind the end.
+        self.length = self._position = 0  # after the pairs that stay
+        self._end = self._end_position = 0  # after a provisional pair, too
+        # Ids of the slots whose keys and values are stored after the end.
         self._slots: Ids = np.empty(0, dtype=np.int64)
         self._answers = np.zeros(self._model.window, dtype=np.float32)
-        self._answered = slice(0)  # the slots that the last block asked for answers
+        self._answered = slice(0)  # the slots for which the last block gives answers
 
     @property
     def memory_bytes(self) -> int:
@@ -64,11 +64,11 @@ class Prefix:
 
     @property
     def next_frame(self) -> int:
-        """Index in the stream of the first frame that is not appended."""
+        """Index in the stream of the first frame that is not yet appended."""
         return self.start + 2 * self.pairs
 
     def append(self, pairs: Sequence[Pair], origin: float, keep: bool = True) -> TokenBlock:
-        """The block that appends `pairs`; the prefix counts it as done, so it must be run.
+        """Return the block that appends `pairs`; the prefix counts it as done, so it must be run.
 
         origin: time of the context's first frame (s). keep: False for a provisional pair, which the next
         append replaces.
@@ -106,15 +106,16 @@ class Prefix:
         return block
 
     def bytes_for(self, pair_tokens: int, seconds: float, pairs: int | None = None) -> int:
-        """Bytes of keys and values of `pairs` frame pairs of `pair_tokens` video tokens each, within
-        `seconds`; pairs None: a full context and the slots behind it.
+        """Bytes of keys and values of `pairs` frame pairs, of `pair_tokens` video tokens each, in `seconds`.
+
+        pairs: None for a full context and the slots after it.
         """
         room = self._tokens_for(pair_tokens, seconds)
         tokens = room if pairs is None else self._prompt_tokens(pair_tokens, seconds, pairs)
         return self._cache.bytes_for(tokens, room)
 
     def _tokens_for(self, pair_tokens: int, seconds: float) -> int:
-        """Tokens of a full context and its slots, so that a cache of that size need not grow."""
+        """Tokens of a full context and its slots: a cache of that size need not grow."""
         slots = self._copies * self._model.window
         return self._prompt_tokens(pair_tokens, seconds, self._max_pairs) + slots
 
@@ -130,23 +131,23 @@ class Prefix:
         return opening + (pairs - 1) * pair
 
     def forget_slots(self) -> None:
-        """Let the next pass run over all slots."""
+        """Make the next pass run over all slots."""
         self._slots = self._slots[:0]
 
     def _pair_positions(
         self, count: int, features: PairFeatures, index: int, position: int
     ) -> tuple[NDArray[np.int64], int]:
-        """Positions (3, count) of a pair's ids, and the one after it. The last id ends the vision part."""
+        """Positions (3, count) of a pair's ids, and the next one; the last id ends the vision part."""
         if self._scheme == "flat":
             return np.tile(np.arange(index, index + count), (3, 1)), index + count
         return pair_positions(count, features.rows, features.columns, position)
 
     def ask(self, request: SlotPass, whole: bool = False) -> TokenBlock | None:
-        """The block that a pass has to run: from the first slot that differs from the cached ones on.
+        """Return the block that a pass has to run: from the first slot that differs from the cached ones.
 
         Slots attend to earlier ones only, so an unchanged beginning keeps its keys, values and answers. None
-        when the last pass has answered it all. whole: a block of all slots, if any at all. With budgets it is
-        the first of several passes, whose answers are not kept.
+        when the last pass has answered everything. whole: return a block of all slots, if any. With budgets
+        it is the first of several passes, whose answers are not kept.
         """
         if request.budgets:
             self.forget_slots()
@@ -169,8 +170,9 @@ class Prefix:
         return TokenBlock(self._cache, self._end + first, slots[first:needed], positions, wanted=wanted)
 
     def answer(self, values: Probabilities | None) -> Probabilities:
-        """P(active) (W,) after a pass, from the values of `ask`'s block; stale beyond the needed slots. After
-        several passes, the values themselves (passes, W).
+        """P(active) (W,) after a pass, from the values of `ask`'s block; stale beyond the needed slots.
+
+        After several passes, the values themselves (passes, W).
         """
         if values is not None and values.ndim > 1:
             return values
@@ -181,5 +183,5 @@ class Prefix:
 
 
 def _joined(parts: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
-    """The parts behind one another on their last axis."""
+    """The parts concatenated along their last axis."""
     return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-1)

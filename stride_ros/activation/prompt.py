@@ -14,16 +14,15 @@ from stride_ros.qwen3_vl.tokenizer import panics_told
 
 MAX_QUERY_TOKENS = 1024
 VISION_START, VIDEO_PAD, VISION_END = "<|vision_start|>", "<|video_pad|>", "<|vision_end|>"
-# Training and the published code hand times to the processor as frame indices at this rate and divide them
-# again; the last bit of the float that survives this decides how a tie such as 0.35 is rounded to one
-# decimal.
+# Training and the published code pass times to the processor as frame indices at this rate, which divides
+# them again; the last bit of the resulting float decides how a tie such as 0.35 is rounded to one decimal.
 _INDEX_RATE = 100
 
 Ids = NDArray[np.int64]
 
 
 def pair_time(first: float, second: float, origin: float) -> str:
-    """The time of a frame pair as the prompt says it, e.g. `<0.5 seconds>`.
+    """The time of a frame pair as the prompt states it, e.g. `<0.5 seconds>`.
 
     first, second, origin: times of the two frames and of the context's first frame (s).
     """
@@ -41,7 +40,7 @@ class Prompt:
         missing = [token for token in (VISION_START, VIDEO_PAD, VISION_END) if token not in vocabulary]
         if missing:
             raise CheckpointError(
-                f"The tokenizer lacks {', '.join(missing)}; use the tokenizer of a Qwen3-VL."
+                f"The tokenizer lacks {', '.join(missing)}; use the tokenizer of a Qwen3-VL model."
             )
         self.slot_ids: Ids = np.array([vocabulary[token] for token in SLOT_TOKENS], dtype=np.int64)
         self.video_id = vocabulary[VIDEO_PAD]
@@ -55,7 +54,7 @@ class Prompt:
         return ids
 
     def check_query(self, query: Any) -> str:
-        """The query, unchanged. QueryError when it is empty, too long or holds the model's special tokens."""
+        """Return the query; QueryError if it is empty, too long or contains special tokens of the model."""
         if not isinstance(query, str) or not query.strip():
             raise QueryError(
                 "The query is empty; say what to watch for, e.g. 'Tell me when a person enters.'."
@@ -77,21 +76,22 @@ class Prompt:
         before, placeholder, after = text.partition(VISION_START + VIDEO_PAD + VISION_END)
         if not placeholder:
             raise CheckpointError(
-                "The chat template places no video in a user turn; use the template of a Qwen3-VL."
+                "The chat template places no video in a user turn; use the template of a Qwen3-VL model."
             )
         return before, after
 
     def pair(self, time: str, tokens: int, query: str | None = None) -> Ids:
-        """Ids of a frame pair of `tokens` video tokens; with `query`, of the prompt up to its first pair.
+        """Ids of a frame pair with `tokens` video tokens; with `query`, of the prompt up to its first pair.
 
-        The query and the first time belong together, since the tokenizer may join characters across them.
+        The query and the first time are encoded together, since the tokenizer may merge characters across
+        them.
         """
         return self._pair_ids(time if query is None else self._around_video(query)[0] + time, tokens)
 
     def _make_pair(self, text: str, tokens: int) -> Ids:
         vision = [self._vision_start, *[self.video_id] * tokens, self._vision_end]
         ids: Ids = np.array(self._tokenize(text) + vision, dtype=np.int64)
-        ids.flags.writeable = False  # whoever asks for the same gets it
+        ids.flags.writeable = False  # the same request returns the same array
         return ids
 
     def ending(self, query: str) -> Ids:

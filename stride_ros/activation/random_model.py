@@ -1,4 +1,4 @@
-"""Activation models with random weights and chosen sizes: for benchmarks, which care about shapes only."""
+"""Activation models with random weights and chosen sizes, for benchmarks, where only shapes matter."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from stride_ros.qwen3_vl.device import choose_device, choose_dtype
 
 
 class RandomWeights:
-    """Tensors drawn from a seed: norms pass values on, the rest keeps the scale of its input."""
+    """Tensors drawn from a seed: norms pass values through, other layers keep the scale of their input."""
 
     def __init__(self, seed: int, device: torch.device, dtype: torch.dtype) -> None:
         self._generator = torch.Generator(device).manual_seed(seed)
         self._device, self._dtype = device, dtype
 
     def has(self, name: str) -> bool:
-        """Every tensor exists, so the output head is not tied to the embeddings."""
+        """Return True: every tensor exists, so the output head is not tied to the embeddings."""
         return True
 
     def tensor(self, name: str, *shape: int) -> torch.Tensor:
-        """A tensor of this shape; it depends on the seed and on which tensors were drawn before."""
+        """A tensor of this shape, which depends on the seed and on the tensors drawn before it."""
         if "norm" in name and name.endswith("weight"):
             return torch.ones(shape, device=self._device, dtype=self._dtype)
         if name.endswith("bias"):
@@ -44,10 +44,10 @@ def random_model(
     dtype: str = "auto",
     threads: int | None = None,
 ) -> ActivationModel:
-    """A model of this architecture with random weights and a tokenizer that has the prompt's special tokens.
+    """A model of this architecture with random weights and a tokenizer with the prompt's special tokens.
 
-    device, dtype and threads as in ActivationModel.load. The same seed gives the same model on the same kind
-    of device.
+    device, dtype and threads are as in ActivationModel.load. The same seed gives the same model on the same
+    kind of device.
     """
     chosen = choose_device(device)
     weights = RandomWeights(seed, chosen, choose_dtype(dtype, chosen))

@@ -1,4 +1,4 @@
-"""Frame pairs encoded by recordings, which start the vision tower's hundreds of kernels at once."""
+"""Encode frame pairs with recordings, which launch the vision tower's hundreds of kernels at once."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from stride_ros.activation.recorder import TOLERANCE, Recorder, give_up, reason
 from stride_ros.qwen3_vl.patches import CELL
 from stride_ros.qwen3_vl.vision import PairFeatures, VisionTower, patches_of
 
-_MOST_PAIRS = 8  # of a recording
-_MOST_RECORDINGS = 8  # for sizes and numbers of pairs; what is beyond is encoded the ordinary way
+_MOST_PAIRS = 8  # maximum number of pairs in one recording
+_MOST_RECORDINGS = 8  # for sizes and numbers of pairs; any others are encoded the ordinary way
 
 FramePairs = Sequence[tuple[NDArray[np.uint8], NDArray[np.uint8]]]
 
 
 class _FixedVision:
-    """Encodes `count` pairs of frames of one size, which are uploaded before; places beyond are not used."""
+    """Encodes up to `count` pairs of frames of one size, which are uploaded first."""
 
     def __init__(self, tower: VisionTower, count: int, height: int, width: int, dtype: torch.dtype) -> None:
         self._tower, self._dtype = tower, dtype
         self._rows, self._columns = height // CELL, width // CELL
-        # What the tower has computed for this size must stay for as long as a recording reads it.
+        # What the tower has computed for this size must stay as long as a recording reads it.
         self._grid = tower.grid(self._rows, self._columns)
         device = self._grid[0].device
         size = (count, 2, height, width, 3)
@@ -35,9 +35,9 @@ class _FixedVision:
         self._found: list[torch.Tensor] = []
 
     def fill(self, pairs: FramePairs) -> None:
-        """Say what is encoded next."""
+        """Set the pairs to encode next."""
         if self._copied is not None:
-            self._copied.synchronize()  # the pixels of the pairs before, which were uploaded long ago
+            self._copied.synchronize()  # the previous pairs' pixels, which were uploaded long ago
         np.stack(pairs, out=self._filled.numpy()[: len(pairs)])
         self._pixels.copy_(self._filled, non_blocking=True)
         if self._copied is not None:
@@ -49,7 +49,7 @@ class _FixedVision:
         self._found = self._tower.features(patches, self._rows, self._columns)
 
     def features(self, count: int) -> list[PairFeatures]:
-        """Of the first pairs that were encoded last, with memory of their own."""
+        """Features of the first pairs of the last run, as copies."""
         mine = [found[: count * self._rows * self._columns].clone() for found in self._found]
         return self._tower.of_pairs(mine, self._rows, self._columns)
 
@@ -57,7 +57,7 @@ class _FixedVision:
 class RecordedVision:
     """The recordings of one vision tower, for frame sizes and 1, 2, 4 or 8 pairs.
 
-    ordinary: encodes without them. Each recording is checked against that before it is used.
+    ordinary: encodes without recordings; each recording is checked against it before it is used.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class RecordedVision:
             return fixed.features(len(pairs))
 
     def _record(self, key: tuple[int, int, int], pairs: FramePairs) -> list[PairFeatures]:
-        """Record and check; no recording is used any more if something is wrong with it."""
+        """Make and check a recording; on failure no recordings are used any more."""
         expected = self._ordinary(pairs)
         try:
             fixed = _FixedVision(self._tower, *key, self._dtype)
@@ -98,13 +98,13 @@ class RecordedVision:
             fixed.fill(pairs)
             replay()
             found = fixed.features(len(pairs))
-        except Exception as error:  # whatever it is: it works without
+        except Exception as error:  # whatever the cause: encoding works without recordings
             give_up(self._recorder, f"capturing the vision tower failed ({reason(error)})")
             return expected
         for ours, theirs in zip(found, expected, strict=True):
             for mine, other in zip(ours.all, theirs.all, strict=True):
                 most = float((mine - other).abs().max() / (1 + other.abs().max()))
-                if not most <= TOLERANCE[self._dtype]:  # also when it is NaN
+                if not most <= TOLERANCE[self._dtype]:  # also true for NaN
                     give_up(self._recorder, f"a replay of the vision tower was off by {most:.3g}")
                     return expected
         self._recordings[key] = fixed, replay

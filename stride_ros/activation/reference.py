@@ -1,7 +1,7 @@
-"""Two slow ways to run the same passes, to check the cached prompts against and to measure them by.
+"""Two slow ways to run the same passes, as references for the results and the speed of the cached prompts.
 
 `RecomputedPrompt` runs the whole prompt, frames and slots, for every pass. `RebuiltPrompt` encodes and
-prefills the context anew for every decision and keeps it cached for the decision's passes, as the published
+prefills the context again for every decision and keeps it cached for the decision's passes, as the published
 evaluation code does.
 """
 
@@ -26,7 +26,7 @@ _ENCODED_AT_ONCE = 8  # pairs; more only costs memory
 
 
 class _FrameKeeper:
-    """Keeps the frames in context, as the prompts here start from pixels each time."""
+    """Keeps the frames in context, since the prompts here start from pixels each time."""
 
     encoded = False
     recordings: RecordedPasses | None = None
@@ -45,7 +45,7 @@ class _FrameKeeper:
         self._prefix = Prefix(model, query, config.position_scheme, (config.max_frames + 1) // 2)
         self._pairs: deque[FramePair] = deque()
         self._provisional: FramePair | None = None
-        self._encoded: list[Pair] | None = None  # the pairs in context, once a decision has needed them
+        self._encoded: list[Pair] | None = None  # the pairs in context, once a decision needed them
         self._start = 0  # index in the stream of the first frame in self._pairs
         self.timings: dict[str, float] = {}
 
@@ -55,7 +55,7 @@ class _FrameKeeper:
         return sum(image.nbytes for pair in self._pairs for image in pair.images) + self._prefix.memory_bytes
 
     def memory_limit(self, tokens: int) -> int:
-        """Bytes of keys and values for a full context of pairs of that many tokens, and of their pixels."""
+        """Bytes of keys and values for a full context of pairs with that many tokens, and of their pixels."""
         pixels = self._context.max_frames * tokens * CELL * CELL * 3
         return self._prefix.bytes_for(tokens, self._context.seconds) + pixels
 
@@ -66,7 +66,7 @@ class _FrameKeeper:
             self._start += 2
 
     def advance(self, pair: FramePair | None) -> list[TokenBlock]:
-        """Take in the next pair, or a provisional one; no work until a decision needs it."""
+        """Take in the next pair, or a provisional one; it is not processed until a decision needs it."""
         if pair is not None and not pair.provisional:
             self._pairs.append(pair)
         self._provisional = pair if pair is not None and pair.provisional else None
@@ -74,10 +74,10 @@ class _FrameKeeper:
         return []
 
     def settle(self) -> None:
-        """Nothing was run."""
+        """Do nothing, since nothing was run."""
 
     def fill(self) -> list[TokenBlock]:
-        """Nothing is left until a decision."""
+        """Return no blocks: nothing is deferred until a decision."""
         return []
 
     def answer(self, values: Probabilities | None) -> Probabilities:
@@ -103,7 +103,7 @@ class _FrameKeeper:
 
 
 class RecomputedPrompt(_FrameKeeper):
-    """A full forward over the whole prompt for every pass; vision once for every decision."""
+    """Runs a full forward over the whole prompt for every pass, and vision once for every decision."""
 
     def ask(self, request: SlotPass) -> TokenBlock | None:
         """One block of frames and slots."""
@@ -116,7 +116,7 @@ class RecomputedPrompt(_FrameKeeper):
 
 
 class RebuiltPrompt(_FrameKeeper):
-    """The prompt is prefilled for every decision; its passes share the cache and run over all slots."""
+    """Prefills the prompt for every decision, whose passes share the cache and run over all slots."""
 
     def ask(self, request: SlotPass) -> TokenBlock | None:
         """One block of all slots, after a prefill if it is the decision's first."""

@@ -6,7 +6,7 @@ from enum import Enum, auto
 
 NANOSECONDS = 1_000_000_000
 
-# Frames older than the newest by less than this came out of order; by more, time itself went back.
+# A frame that is older than the newest one by less than this is out of order; by more, time itself went back.
 REORDER_TOLERANCE_NS = NANOSECONDS // 5
 
 
@@ -21,12 +21,12 @@ class Verdict(Enum):
 class Sampler:
     """Keep, for each due time on a grid of 1 / rate seconds, the frame nearest to it.
 
-    The grid makes a 10 Hz or 29.97 Hz camera yield exactly `rate` frames a second on average; it restarts
-    at a frame that comes more than a period too late.
+    With the grid, a 10 Hz or 29.97 Hz camera yields exactly `rate` frames per second on average. The grid
+    restarts at a frame that is more than a period late.
     """
 
     def __init__(self, rate: float) -> None:
-        """`rate`: frames a second to keep."""
+        """`rate`: frames to keep per second."""
         self.rate = rate
         self.reset()
 
@@ -37,7 +37,7 @@ class Sampler:
         self._interval = 0  # between input frames, ns; 0: not known
 
     def is_back(self, stamp: int) -> bool:
-        """Whether `offer` would say BACKWARD of a frame with this stamp in ns."""
+        """Whether `offer` would return BACKWARD for a frame with this stamp in ns."""
         return self._newest is not None and stamp - self._newest <= -REORDER_TOLERANCE_NS
 
     def offer(self, stamp: int) -> Verdict:
@@ -52,9 +52,10 @@ class Sampler:
         if step < 0:
             return Verdict.BACKWARD if self.is_back(stamp) else Verdict.LATE
         self._newest = stamp
-        # Follows a faster input at once and a slower one gradually: a lost frame makes no slow camera.
+        # Follows a faster input at once and a slower one gradually: one lost frame does not mean a slow
+        # camera.
         self._interval = min(step, self._interval * 5 // 4 or step)
-        # Half an input interval early is nearer to the due time than the next frame will be.
+        # A frame up to half an input interval early is nearer to the due time than the next frame will be.
         slack = min(self._interval, period // 2) // 2
         if stamp + slack < self._due:
             return Verdict.SKIP

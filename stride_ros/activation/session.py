@@ -18,8 +18,8 @@ __all__ = ["ActivationSession", "ActivationUpdate"]
 class ActivationSession:
     """Watches one stream of frames for one query: an engine with one stream and one watch. Not thread-safe.
 
-    Deterministic: the same frames, times, configuration and seed give the same updates. prompts: for other
-    ways to run the same passes. Raises QueryError and ConfigError.
+    Deterministic: the same frames, times, configuration and seed give the same updates. prompts: makes the
+    prompt, for other ways to run the same passes. Raises QueryError and ConfigError.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class ActivationSession:
 
     @property
     def resolution(self) -> float:
-        """Seconds of a slot."""
+        """Duration of a slot in seconds."""
         return self._engine.resolution
 
     @property
@@ -58,37 +58,37 @@ class ActivationSession:
 
     @property
     def memory_bytes(self) -> int:
-        """Bytes of the session's state; the weights are the model's."""
+        """Bytes of the session's state, without the model's weights."""
         return self._engine.memory_bytes
 
     def memory_limit(self, height: int, width: int) -> int:
-        """Bytes the session's state takes at most with camera frames of this size, however long it runs."""
+        """Maximum bytes of the session's state with camera frames of this size, however long it runs."""
         return self._engine.memory_for((height, width), [self.query])
 
     @property
     def finished(self) -> bool:
-        """Whether the one event has been found (only with multi_event off); further frames change nothing."""
+        """Whether the one event is over (only with multi_event off); further frames then change nothing."""
         return self._watch.finished
 
     def push(self, frame: Any, time: float) -> ActivationUpdate | None:
-        """Take in a frame (H, W, 3) uint8 RGB at `time` (s); the decision it leads to, if any.
+        """Take in a frame (H, W, 3) uint8 RGB at `time` (s); return the decision it leads to, if any.
 
         None between decisions, while waiting for a pair, and when finished. Raises FrameError (not such an
-        image, or under 32 pixels) and TimeError (not later than the frame before); the session is then as it
-        was before.
+        image, or under 32 pixels) and TimeError (not later than the previous frame), which leave the session
+        unchanged.
         """
         return None if self.finished else _only(self._engine.push({self._stream: (frame, time)}))
 
     def decide(self) -> ActivationUpdate | None:
-        """Decide on the frames so far, whatever `decide_every` says; None without a usable frame."""
+        """Decide on the frames so far, regardless of `decide_every`; None without a usable frame."""
         return _only(self._stream.decide())
 
     def close(self) -> tuple[SpanEvent, ...]:
-        """End the stream: an open published span is over (OFFSET). The session is then like a new one."""
+        """End the stream; return the OFFSET of an open published span. The session is then like a new one."""
         return self.reset()
 
     def reset(self) -> tuple[SpanEvent, ...]:
-        """Forget the stream, e.g. when time has jumped; the OFFSET of an open published span."""
+        """Forget the stream, e.g. after a jump in time; return the OFFSET of an open published span."""
         return self._stream.reset()
 
     def set_query(self, query: str) -> tuple[SpanEvent, ...]:
@@ -104,7 +104,7 @@ class ActivationSession:
     def update_config(self, config: ActivationConfig) -> None:
         """Apply thresholds, steps, trigger and span settings at the next decision.
 
-        ConfigError, and nothing changed, for a setting that shapes the cached prompt.
+        Raises ConfigError, and changes nothing, for a setting that shapes the cached prompt.
         """
         self._engine.update_config(config)
 

@@ -1,4 +1,4 @@
-"""Several sinks as one."""
+"""Use several sinks as one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from stride_ros.activation.stamped_stream import Decision, StampedEvent
 
 
 class Sinks(DecisionSink[FrameT]):
-    """Hands everything to each sink, in their order."""
+    """Passes everything to each sink, in order."""
 
     def __init__(self, *sinks: DecisionSink[FrameT]) -> None:
         self._sinks = sinks
@@ -46,7 +46,7 @@ class Sinks(DecisionSink[FrameT]):
 
 
 class SinksByStream(DecisionSink[FrameT], dict[str, DecisionSink[FrameT]]):
-    """Hands what is about a stream to the sink of its name."""
+    """Passes what concerns a stream to the sink with its name."""
 
     def frame(self, stream: str, frame: FrameT) -> None:
         """See `DecisionSink`."""

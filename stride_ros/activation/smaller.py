@@ -1,4 +1,4 @@
-"""Settings with which a stream takes less memory, from the least loss to the greatest."""
+"""Settings with which a stream takes less memory, from the smallest loss to the largest."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _TOKENS = (160, 96)
 
 
 def smaller_settings(config: ActivationConfig) -> Iterator[tuple[dict[str, int], ActivationConfig]]:
-    """Changes of `max_frames` and `frame_max_tokens`, and the configuration that each of them makes."""
+    """Changes of `max_frames` and `frame_max_tokens`, each with the resulting configuration."""
     for tokens in (config.frame_max_tokens, *_TOKENS):
         for frames in (config.max_frames, *_FRAMES):
             if frames > config.max_frames or tokens > config.frame_max_tokens:

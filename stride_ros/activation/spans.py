@@ -1,4 +1,4 @@
-"""From slot labels to spans, from spans to events: extraction, tracking over decisions, and the trigger."""
+"""From slot labels to spans, and from spans to events: extraction, tracking over decisions, the trigger."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ ENDS = (SpanState.OFFSET, SpanState.RETRACTED)
 class SpanEvent:
     """A published change of a span.
 
-    span_id counts from 1 in a session; start, end and time in session time (s), time being that of the newest
-    frame the decision saw; a span that is on from the start begins with its first slot, before the first
-    frame; confidence: mean P(active) over the span's slots. Per id: one ONSET first, then UPDATEs,
+    span_id counts from 1 in a session; start, end and time are in session time (s), time being that of the
+    newest frame the decision saw; a span that is active from the start begins with its first slot, before the
+    first frame; confidence: mean P(active) over the span's slots. Each id has one ONSET first, then UPDATEs,
     then one OFFSET or RETRACTED.
     """
 
@@ -62,7 +62,7 @@ class Span:
     published: tuple[float, float] | None = None
 
     def continues(self, earlier: Span) -> None:
-        """Be the same span as an earlier one: keep its start, its id and what it was seen to do."""
+        """Continue an earlier span: keep its start, longest activity, id and last event."""
         self.start = min(self.start, earlier.start)
         self.active_seconds = max(self.active_seconds, earlier.active_seconds)
         self.span_id, self.published = earlier.span_id, earlier.published
@@ -104,7 +104,7 @@ def _groups(
 
 
 class SpanTracker:
-    """Follows spans from decision to decision, as the authors' evaluation of STRIDE does (arXiv 2603.27593).
+    """Follows spans from decision to decision, as the STRIDE authors' evaluation does (arXiv 2603.27593).
 
     Attributes: open_spans, not over yet, in order; completed_until, end of the latest completed span (s),
     -inf if none.
@@ -119,8 +119,8 @@ class SpanTracker:
     ) -> tuple[list[Span], list[Span]]:
         """Take the spans found at `now` (s) in a window whose first slot in view is at `first_seen` (s).
 
-        An open span goes on in a found one that starts before it ends. Otherwise it was a false alarm if it
-        should still be in view, and is over if it has left the view. A found span is over when it ends more
+        An open span continues in a found one that starts before it ends. Otherwise it was a false alarm if it
+        should still be in view, and is over if it has left the view. A found span is over when it ended more
         than `margin` seconds ago. Returns the spans completed now and those retracted.
         """
         completed, retracted = [], []
@@ -142,14 +142,14 @@ class SpanTracker:
 
 
 def _continuation(span: Span, found: Sequence[Span]) -> Span | None:
-    """The found span an open one goes on in: the first that overlaps it, else the last that may."""
+    """The found span that continues an open one: the first that overlaps it, else the last that may."""
     candidates = [other for other in found if other.start <= span.end]
     overlapping = [other for other in candidates if other.end >= span.start]
     return overlapping[0] if overlapping else candidates[-1] if candidates else None
 
 
 class SpanPublisher:
-    """Turns tracked spans into events: a span has an id, and is published, once it meets the trigger."""
+    """Turns tracked spans into events: a span gets an id and is published once it meets the trigger."""
 
     def __init__(self, query: str, ids: Iterator[int]) -> None:
         self._query = query
@@ -163,7 +163,7 @@ class SpanPublisher:
         trigger: TriggerConfig,
         time: float,
     ) -> list[SpanEvent]:
-        """Events of one decision at `time` (s), in the order in which they are to be published."""
+        """Events of one decision at `time` (s), in the order in which to publish them."""
         events = [self._event(SpanState.RETRACTED, span, time) for span in retracted if span.span_id]
         for span in completed:
             events += self._onset(span, trigger, time)
@@ -176,7 +176,7 @@ class SpanPublisher:
         return events
 
     def finish(self, spans: Sequence[Span], time: float) -> list[SpanEvent]:
-        """The OFFSET of each published span, for spans that are over or whose stream is."""
+        """The OFFSET of each published span, for spans that are over or whose stream has ended."""
         return [self._event(SpanState.OFFSET, span, time) for span in spans if span.span_id]
 
     def _onset(self, span: Span, trigger: TriggerConfig, time: float) -> list[SpanEvent]:

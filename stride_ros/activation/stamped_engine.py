@@ -1,4 +1,4 @@
-"""The stamped streams of all cameras on one engine: what they watch for, and what frames come to."""
+"""The stamped streams of all cameras on one engine: their watches, and the decisions on their frames."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 
     from stride_ros.activation.model import ActivationModel
 
-_UNKNOWN_SIZE = (CELL, CELL)  # px; the first frame is admitted as it is, and not as the largest that may come
+_UNKNOWN_SIZE = (CELL, CELL)  # px; the first frame is admitted at its own size, not as the largest possible
 
 
 @dataclass(frozen=True)
 class Pushed:
-    """What a batch of frames comes to, by camera.
+    """The results of a batch of frames, by camera.
 
     decisions: one for each watch, none where none was due. errors: FrameError, TimeError, or CapacityError
-    where the memory limit allows no frames of this size; such a frame has changed nothing.
+    where the memory limit does not allow frames of this size; such a frame changes nothing.
     """
 
     decisions: dict[str, list[Decision]]
@@ -40,7 +40,7 @@ class Pushed:
 class StampedEngine:
     """Watches on the streams of one or several cameras; span ids are unique throughout.
 
-    A front of an engine, with stamps in ns instead of times in s. Not thread-safe.
+    A wrapper around an engine that takes stamps in ns instead of times in s. Not thread-safe.
     """
 
     def __init__(
@@ -55,10 +55,10 @@ class StampedEngine:
         memory_limit: int | None = None,
         prompts: PromptFactory = CachedPrompt,
     ) -> None:
-        """`first_id`: the id of the first span. `look_back`: keep what watches that look back need.
+        """`first_id`: id of the first span. `look_back`: keep the features that watches that look back need.
 
-        `memory_limit`: bytes that the state may take; None: no limit. `prompts`: how prompts are run, for
-        whole recordings `prompts_for`. Raises QueryError, ConfigError, CapacityError.
+        `memory_limit`: bytes that the state may take; None: no limit. `prompts`: how prompts are run; for
+        whole recordings, what `prompts_for` returns. Raises QueryError, ConfigError, CapacityError.
         """
         self._engine = ActivationEngine(model, config, memory_limit, keep_features=look_back, prompts=prompts)
         ids = itertools.count(first_id)
@@ -77,13 +77,13 @@ class StampedEngine:
         return tuple(self._streams)
 
     def open(self, camera: str) -> None:
-        """Begin with one more camera; its span ids count from 1, whatever the others' have come to.
+        """Add a camera; its span ids count from 1, whatever ids the others have reached.
 
-        A recording goes through an engine with others as it would alone. Raises ConfigError for a name that
-        is taken, CapacityError.
+        So a recording gets the same ids beside others as it would alone. Raises ConfigError for a name that
+        is taken, and CapacityError.
         """
         if camera in self._streams:
-            raise ConfigError(f"There already is a camera {camera}; use another name.")
+            raise ConfigError(f"There is already a camera named {camera}; use another name.")
         stream = self._engine.open_stream(camera or "camera", _UNKNOWN_SIZE)
         stamped = StampedStream(stream, itertools.count(1))
         try:
@@ -94,7 +94,7 @@ class StampedEngine:
         self._streams[camera] = stamped
 
     def close(self, camera: str) -> list[StampedEvent]:
-        """Be done with a camera; published spans that go on are ended."""
+        """Remove a camera; its open published spans end."""
         stamped = self._streams.pop(camera)
         events = stamped.restart()
         stamped.stream.close()
@@ -102,7 +102,7 @@ class StampedEngine:
 
     @property
     def requests(self) -> tuple[WatchRequest, ...]:
-        """What is watched for."""
+        """The requests that are being watched for."""
         return self._requests
 
     @property
@@ -111,7 +111,7 @@ class StampedEngine:
 
     @property
     def readiness(self) -> dict[str, bool]:
-        """By id of each watch that has begun on a camera: whether it decides on all on which it has begun.
+        """By id of each watch that has begun on a camera: whether it decides on all cameras it has begun on.
 
         See `StampedStream.readiness`.
         """
@@ -127,24 +127,24 @@ class StampedEngine:
         return self._engine.memory_bytes
 
     def most_bytes(self, sizes: Mapping[str, tuple[int, int]]) -> int:
-        """Bytes that the state takes at most with frames of this height and width (px), by camera."""
+        """Maximum bytes of the state with frames of this height and width (px), by camera."""
         return sum(
             self._engine.memory_for(size, [request.query for request in self._streams[name].requests])
             for name, size in sizes.items()
         )
 
     def context_frames(self, camera: str) -> int:
-        """Frames in the context of a camera's stream now."""
+        """Number of frames in the context of a camera's stream now."""
         return self._streams[camera].stream.context_frames
 
     def apply(
         self, requests: Sequence[WatchRequest], config: ActivationConfig
     ) -> dict[str, list[StampedEvent]]:
-        """Take over live changes before the next frames; the ends of spans that this leads to, by camera.
+        """Apply live changes before the next frames; return the ends of spans that this causes, by camera.
 
-        A watch that stays goes on as it is; one with another query is another one. A new one begins with the
-        next pair of frames, or catches up if it looks back. Raises QueryError, ConfigError, CapacityError;
-        nothing has changed then.
+        A watch that stays continues unchanged; one with another query counts as another watch. A new watch
+        begins with the next pair of frames, or catches up if it looks back. Raises QueryError, ConfigError or
+        CapacityError, and changes nothing then.
         """
         wanted = tuple(requests)
         if wanted != self._requests:
@@ -154,9 +154,9 @@ class StampedEngine:
         return self._set(wanted) if wanted != self._requests else {}
 
     def lost_sight(self, camera: str, stamp_ns: int) -> float | None:
-        """Seconds without a frame before this stamp, if nothing of the window will remain, else None.
+        """Seconds without a frame before this stamp if nothing of the window remains, otherwise None.
 
-        Whatever was open then has long ended.
+        Anything that was open then ended long ago.
         """
         gap = self._streams[camera].gap(stamp_ns)
         return gap if gap is not None and gap > self.window_seconds else None
@@ -164,7 +164,7 @@ class StampedEngine:
     def push(self, frames: Mapping[str, tuple[np.ndarray, int]]) -> Pushed:
         """Show each of these cameras one frame, (height, width, 3) uint8 RGB, with its stamp in ns.
 
-        After an error that is raised, such as by a full GPU, the streams are of no more use.
+        After an exception, such as that of a full GPU, the streams can no longer be used.
         """
         streams = {self._streams[name].stream: name for name in frames}
         given = {
@@ -177,7 +177,7 @@ class StampedEngine:
         except PushError as error:
             updates = error.updates
             errors = {streams[stream]: reason for stream, reason in error.errors.items()}
-        except (FrameError, TimeError, CapacityError) as error:  # of the only one
+        except (FrameError, TimeError, CapacityError) as error:  # the only camera's
             updates, errors = (), dict.fromkeys(frames, error)
         decisions: dict[str, list[Decision]] = {name: [] for name in frames if name not in errors}
         for name in decisions:
@@ -189,15 +189,15 @@ class StampedEngine:
         return Pushed(decisions, errors)
 
     def catch_up(self) -> bool:
-        """Between frames: let watches that look back take in a little; False if nothing was to do."""
+        """Let watches that look back take in a little, between frames; False if there was nothing to do."""
         return self._engine.catch_up()
 
     def restart(self, camera: str) -> list[StampedEvent]:
-        """Forget a camera's stream; published spans that go on are ended."""
+        """Restart a camera's stream; its open published spans end."""
         return self._streams[camera].restart()
 
     def abandon(self, camera: str) -> list[StampedEvent]:
-        """End what is open without asking the stream, which an error may have left in any state."""
+        """End open spans without the stream, which an error may have left in an undefined state."""
         return self._streams[camera].abandon()
 
     def _check(self, requests: Sequence[WatchRequest]) -> None:
@@ -215,9 +215,9 @@ class StampedEngine:
         )
 
     def _set(self, requests: tuple[WatchRequest, ...]) -> dict[str, list[StampedEvent]]:
-        """Watch for these, which were checked; the ends of what was open for others."""
+        """Watch for these checked requests; return the ends of spans that were open for others."""
         own = {name: [request for request in requests if request.covers(name)] for name in self._streams}
-        # All cameras give up first what they need no more: there may be no memory for both.
+        # First, all cameras free what they no longer need: there may not be enough memory for both.
         ended = {name: stream.drop_others(own[name]) for name, stream in self._streams.items()}
         for name, stream in self._streams.items():
             stream.watch(own[name])

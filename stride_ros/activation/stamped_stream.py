@@ -1,4 +1,4 @@
-"""From stamped frames to spans on the clock of the stamps: one camera's stream, its origin, its restarts."""
+"""One camera's stream, its origin and its restarts: from stamped frames to spans on the stamps' clock."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 class StampedEvent:
     """A span event of a watch with its start, end and onset in ns on the clock of the image stamps.
 
-    The model's first slots end at the first frame and so begin before it; `start_ns` and `end_ns` do not: an
-    event cannot begin before there was anything to see. `onset_ns` is the stamp of the newest frame of the
-    decision that published the span. `respond`: whether the responder is to speak about it.
+    The model's first slots end at the first frame, so they begin before it; `start_ns` and `end_ns` do not,
+    since an event cannot begin before there was anything to see. `onset_ns` is the stamp of the newest frame
+    of the decision that published the span. `respond`: whether the responder is to speak about it.
     """
 
     event: SpanEvent
@@ -36,7 +36,7 @@ class StampedEvent:
 class Decision:
     """One decision for one watch, with its span events on the clock of the image stamps.
 
-    `span`: the newest event of the published span that goes on.
+    `span`: the newest event of the open published span.
     """
 
     watch: str
@@ -47,16 +47,16 @@ class Decision:
 
 @dataclass
 class _Watched:
-    """A watch of the stream, as it was asked for."""
+    """A watch of the stream, with its request."""
 
     request: WatchRequest
     watch: Watch
-    since: float = 0.0  # s of the stream; spans that began before it do not count
+    since: float = 0.0  # stream time (s); spans that began before it do not count
 
 
 @dataclass(frozen=True)
 class _Open:
-    """A published span that goes on: its newest event, its onset (ns) and its watch."""
+    """An open published span: its newest event, its onset (ns) and its watch."""
 
     event: SpanEvent
     onset_ns: int
@@ -64,26 +64,26 @@ class _Open:
 
 
 class StampedStream:
-    """Several watches on a stream that may stop, jump and restart; made by `StampedEngine`."""
+    """Several watches on a stream that can stop, jump and restart; created by `StampedEngine`."""
 
     def __init__(self, stream: Stream, ids: Iterator[int]) -> None:
-        """`ids`: numbers for spans, unique among all streams."""
+        """`ids`: ids for spans, unique among all streams."""
         self.stream = stream
         self._watched: dict[str, _Watched] = {}  # by id of the watch
         self._ids = ids
-        self._numbers: dict[tuple[str, int], int] = {}  # ids of open spans by watch and its own count
+        self._numbers: dict[tuple[str, int], int] = {}  # ids of open spans, by watch and its count
         self._origin: int | None = None
         self._newest = 0
         self._open: dict[int, _Open] = {}  # by span id
 
     @property
     def requests(self) -> tuple[WatchRequest, ...]:
-        """What is watched for."""
+        """The requests that are being watched for."""
         return tuple(watched.request for watched in self._watched.values())
 
     @property
     def readiness(self) -> dict[str, bool]:
-        """By id of each watch that has begun: whether it decides from the next frame on, at the latest.
+        """By id of each watch that has begun: whether it decides from the next frame at the latest.
 
         One that looks back may first have to catch up.
         """
@@ -98,7 +98,7 @@ class StampedStream:
         return None if self._origin is None else (stamp_ns - self._newest) / NANOSECONDS
 
     def restart(self) -> list[StampedEvent]:
-        """Forget the stream; published spans that go on are ended."""
+        """Restart the stream; open published spans end."""
         self.stream.reset()
         events = self.abandon()
         self._origin = None
@@ -107,30 +107,30 @@ class StampedStream:
         return events
 
     def abandon(self) -> list[StampedEvent]:
-        """End what is open without asking the stream, which an error may have left in any state."""
+        """End open spans without the stream, which an error may have left in an undefined state."""
         return [self._end(number) for number in list(self._open)]
 
     # For its engine
 
     def time(self, stamp_ns: int) -> float:
         """The stream's time (s) of a frame with this stamp."""
-        # Seconds since an origin near by: floats of seconds since 1970 are too coarse for the model's times.
+        # Seconds since a nearby origin: floats of seconds since 1970 are too coarse for the model's times.
         origin = stamp_ns if self._origin is None else self._origin
         return (stamp_ns - origin) / NANOSECONDS
 
     def took(self, stamp_ns: int) -> None:
-        """The stream has taken in a frame with this stamp."""
+        """Note that the stream has taken in a frame with this stamp."""
         self._origin = stamp_ns if self._origin is None else self._origin
         self._newest = stamp_ns
 
     def decision(self, update: ActivationUpdate) -> Decision:
-        """What an update of this stream comes to."""
+        """Turn an update of this stream into a decision."""
         events = [stamped for event in update.events if (stamped := self._stamped(update.watch, event))]
         span = next((span.event for span in self._open.values() if span.request.id == update.watch), None)
         return Decision(update.watch, update, events, span)
 
     def drop_others(self, requests: Sequence[WatchRequest]) -> list[StampedEvent]:
-        """Keep the watches that a request means; the ends of what was open for the others."""
+        """Keep the watches that are still requested; return the ends of spans open for the others."""
         wanted = {request.identity for request in requests}
         ended: list[StampedEvent] = []
         for name, watched in list(self._watched.items()):
@@ -139,13 +139,13 @@ class StampedStream:
                 del self._watched[name]
                 owned = [number for number, span in self._open.items() if span.request.id == name]
                 ended += [self._end(number) for number in owned]
-        if not self._watched:  # nobody's decisions depend on the frames so far: begin with the next one
+        if not self._watched:  # no decision depends on the frames so far: begin with the next one
             self.stream.reset()
             self._origin = None
         return ended
 
     def watch(self, requests: Sequence[WatchRequest]) -> None:
-        """Watch for these, which were checked; those with the id of one that is kept change only it."""
+        """Watch for these checked requests; one with the id of a kept watch only changes that watch."""
         kept, self._watched = self._watched, {}
         for request in requests:
             watched = kept.get(request.id) or self._new(request)
@@ -159,7 +159,7 @@ class StampedStream:
         return _Watched(request, watch, max(0.0, now - request.look_back) if back else 0.0)
 
     def _stamped(self, watch: str, event: SpanEvent) -> StampedEvent | None:
-        """Number an event, and remember what is open; None for a span that does not count."""
+        """Give an event its id, and remember open spans; None for a span that does not count."""
         key = (watch, event.span_id)
         watched = self._watched[watch]
         if key not in self._numbers:
@@ -177,7 +177,7 @@ class StampedStream:
         return self._stamp(span)
 
     def _end(self, number: int) -> StampedEvent:
-        """The end of an open span, as far as it was seen."""
+        """The OFFSET of an open span, with the last end that was seen."""
         span = self._open.pop(number)
         self._numbers = {key: value for key, value in self._numbers.items() if value != number}
         return self._stamp(replace(span, event=replace(span.event, state=SpanState.OFFSET)))

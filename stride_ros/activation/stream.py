@@ -28,7 +28,7 @@ Image = NDArray[np.uint8]
 
 
 class Stream:
-    """The frames of one camera; made by `ActivationEngine.open_stream`.
+    """The frames of one camera; created by `ActivationEngine.open_stream`.
 
     name: unique in its engine. Adding or removing a watch leaves the others as they are.
     """
@@ -46,7 +46,7 @@ class Stream:
 
     @property
     def context_frames(self) -> int:
-        """Frames in context now, for a watch that has been there for long enough."""
+        """Number of frames in context now, for a watch that has run for long enough."""
         return len(self._context)
 
     @property
@@ -66,9 +66,10 @@ class Stream:
         """Watch for something from the stream's next frame pair on.
 
         trigger: None for that of the configuration. id: unique on this stream; None to make one from the
-        query. look_back: decide on what is in context, too, as soon as the watch has caught up (`ready`).
-        Raises QueryError for a query that cannot be used, ConfigError for an id that is taken or a trigger
-        that the model's window cannot meet, CapacityError when it does not fit into the engine's memory.
+        query. look_back: also decide on what is already in context, as soon as the watch has caught up
+        (`ready`). Raises QueryError for a query that cannot be used, ConfigError for an id that is taken or a
+        trigger that the model's window cannot meet, CapacityError when it does not fit into the engine's
+        memory.
         """
         engine = self._engine
         checked = engine.model.prompt.check_query(query)
@@ -86,16 +87,16 @@ class Stream:
         return watch
 
     def unwatch(self, watch: Watch) -> tuple[SpanEvent, ...]:
-        """Stop watching; the OFFSET of its open spans. ConfigError for a watch of another stream."""
+        """Stop a watch; return the OFFSET of its open spans. ConfigError for a watch of another stream."""
         if self._watches.get(watch.id) is not watch:
-            raise ConfigError(f"The stream {self.name} has no such watch as {watch.id}.")
+            raise ConfigError(f"The stream {self.name} has no watch {watch.id}.")
         del self._watches[watch.id]
         events = tuple(watch.end_spans(self._newest))
-        watch.begin(self._engine.config)  # who keeps it does not keep its memory
+        watch.begin(self._engine.config)  # a caller that keeps the watch does not keep its memory
         return events
 
     def reset(self) -> tuple[SpanEvent, ...]:
-        """Forget the frames, e.g. when time has jumped; the OFFSET of every open published span."""
+        """Forget the frames, e.g. after a jump in time; return the OFFSET of every open published span."""
         events = [event for watch in self.watches for event in watch.end_spans(self._newest)]
         for watch in self.watches:
             watch.begin(self._engine.config)
@@ -103,16 +104,16 @@ class Stream:
         return tuple(events)
 
     def close(self) -> tuple[SpanEvent, ...]:
-        """Leave the engine; the OFFSET of every open published span."""
+        """Leave the engine; return the OFFSET of every open published span."""
         events = [event for watch in self.watches for event in self.unwatch(watch)]
         self.begin()
         self._engine.forget(self)
         return tuple(events)
 
     def decide(self) -> tuple[ActivationUpdate, ...]:
-        """Decide on the frames so far, whatever `decide_every` says: at the end, or to ask again.
+        """Decide on the frames so far, regardless of `decide_every`: at the end, or to ask again.
 
-        No decision without a usable frame: with odd_frame `wait` that takes a pair.
+        There is no decision without a usable frame; with odd_frame `wait`, that takes a complete pair.
         """
         return self._engine.decide(self)
 
@@ -122,15 +123,15 @@ class Stream:
         """Restart without frames."""
         config = self._engine.config
         self._context = Context(config.max_frames, config.dropped_per_shift)
-        self.seconds = self._context.seconds  # that the context covers, as far as memory is reckoned
+        self.seconds = self._context.seconds  # that the context covers, for the memory estimate
         self._kept: deque[FramePair] = deque()  # the pairs in context, for watches that look back
         self._first_kept = 0
-        self._half: tuple[Image, float] | None = None  # a frame that waits for its partner
+        self._half: tuple[Image, float] | None = None  # a frame that is waiting for its partner
         self._newest = -math.inf
 
     @property
     def half(self) -> tuple[Image, float] | None:
-        """The frame that waits for its partner, and its time."""
+        """The frame that is waiting for its partner, and its time."""
         return self._half
 
     def covered(self, time: float) -> float:
@@ -139,7 +140,7 @@ class Stream:
 
     @property
     def queries(self) -> list[str]:
-        """What its watches are for."""
+        """The queries of its watches."""
         return [watch.query for watch in self.watches]
 
     @property
@@ -148,13 +149,13 @@ class Stream:
         return self._kept
 
     def prepare(self, frame: Any, time: Any) -> tuple[Image, float]:
-        """The frame as the model takes it, and its time as a number. FrameError, TimeError."""
+        """Return the frame as the model takes it and its time as a number; FrameError, TimeError."""
         checked = self._check_time(time)
         size = (self._half[0].shape[0], self._half[0].shape[1]) if self._half else None
         return patches.prepare(frame, self._engine.frame_max_tokens, size), checked
 
     def take(self, image: Image, time: float) -> FramePair | None:
-        """Take in a prepared frame; the pair that it completes."""
+        """Take in a prepared frame; return the pair that it completes."""
         self._newest = time
         if self._half is None:
             for watch in self.watches:
@@ -176,13 +177,13 @@ class Stream:
             self._kept.append(pair)
 
     def provisional(self) -> FramePair:
-        """The frame that waits, repeated."""
+        """A provisional pair that repeats the waiting frame."""
         assert self._half is not None
         image, time = self._half
         return FramePair((image, image), (time, time), provisional=True)
 
     def usable(self, watch: Watch) -> int:
-        """Frames of a watch that a decision may use now."""
+        """Number of frames that a decision of this watch may use now."""
         waits = self._half is not None and self._engine.config.odd_frame == "wait"
         return watch.frames - (waits and watch.ready)
 
@@ -207,6 +208,6 @@ class Stream:
 
 
 def without_images(pair: FramePair) -> FramePair:
-    """An encoded pair without its pixels, which nobody needs any more."""
+    """An encoded pair without its pixels, which are no longer needed."""
     nothing = np.empty((0, 0, 3), np.uint8)
     return replace(pair, images=(nothing, nothing))

@@ -1,4 +1,4 @@
-"""Waiting for an event of a watch: which spans count, and how a wait ends. Needs no ROS."""
+"""Waiting for an event of a watch: which spans count, and how a wait ends. Does not need ROS."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Outcome(IntEnum):
 
 @dataclass(frozen=True)
 class Sighting(Generic[MessageT]):
-    """What was published about a span: its state, and its start and end in ns on the clock of the images."""
+    """What was published about a span: its state, and its start and end (ns, on the clock of the images)."""
 
     watch: str
     camera: str
@@ -48,7 +48,7 @@ class Sighting(Generic[MessageT]):
 
     @property
     def is_open(self) -> bool:
-        """Whether the event goes on."""
+        """Whether the event is still going on."""
         return self.state not in ENDS
 
 
@@ -56,11 +56,11 @@ class Sighting(Generic[MessageT]):
 class WaitTerms:
     """What ends a wait.
 
-    watch, query: the watch, which another query makes another one. accept_open: for an onset, an event that
-    is already going on counts. since: by camera, ns on the clock of its images; events that began, or for an
-    offset ended, from then on count, too, and all of a camera that has shown nothing so far; None: only what
-    is published from now on. deadline: ns on the node's clock. want_commentary: go on until the final
-    Commentary of the event is there.
+    watch, query: identify the watch; with another query it is another watch. accept_open: for an onset, an
+    event that is already going on counts. since: by camera, ns on the clock of its images; events that began
+    (for an offset: ended) since then also count, and so do all events of a camera that has shown nothing so
+    far; None: only events published from now on. deadline: ns on the node's clock. want_commentary: continue
+    until the final Commentary of the event is there.
     """
 
     watch: str
@@ -73,13 +73,13 @@ class WaitTerms:
 
 
 class SpanHistory(Generic[MessageT]):
-    """The newest state of the last spans of each watch. Not thread-safe."""
+    """Keeps the newest state of the last spans of each watch. Not thread-safe."""
 
     def __init__(self) -> None:
         self._spans: dict[str, dict[int, Sighting[MessageT]]] = {}  # by watch and span id, oldest first
 
     def record(self, sighting: Sighting[MessageT]) -> None:
-        """Take in a change of a span; one that was retracted never was."""
+        """Record a change of a span; a retracted span is forgotten."""
         spans = self._spans.setdefault(sighting.watch, {})
         if sighting.state is SpanState.RETRACTED:
             spans.pop(sighting.span_id, None)
@@ -98,7 +98,7 @@ class SpanHistory(Generic[MessageT]):
         ]
 
     def is_open(self, watch: str, query: str, camera: str) -> bool:
-        """Whether an event of this watch goes on on this camera."""
+        """Whether an event of this watch is going on on this camera."""
         return any(span.is_open for span in self.of(watch, query, camera))
 
     def keep_only(self, watches: Iterable[str]) -> None:
@@ -116,7 +116,7 @@ class SpanHistory(Generic[MessageT]):
 
 
 class Wait(Generic[MessageT]):
-    """One wait. `found`: the event that ends it, in its newest state; of several, the last one."""
+    """One wait. `found`: the newest state of the event that ends it; of several events, the last one."""
 
     def __init__(self, terms: WaitTerms) -> None:
         self.terms = terms
@@ -127,16 +127,16 @@ class Wait(Generic[MessageT]):
         self.terms = replace(self.terms, deadline=self.terms.deadline + by)
 
     def recall(self, spans: Sequence[Sighting[MessageT]]) -> None:
-        """Take in spans of the watch, each in its newest state, that were there before the wait began.
+        """Take in spans of the watch from before the wait began, each in its newest state.
 
-        What a watch finds in its first decision was there as well.
+        What a watch finds in its first decision also counts as from before.
         """
         for span in spans:
             if self._was_awaited(span):
                 self.found = span
 
     def see(self, sighting: Sighting[MessageT]) -> None:
-        """Take in a change that is published while this waits."""
+        """Take in a change that is published during the wait."""
         terms = self.terms
         if (sighting.watch, sighting.query) != (terms.watch, terms.query):
             return

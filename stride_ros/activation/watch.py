@@ -1,4 +1,4 @@
-"""One query that is watched for on one stream: what it remembers, and how it decides."""
+"""One query that is watched for on one stream: its state, and how it decides."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from stride_ros.activation.spans import Span, SpanEvent, SpanPublisher, SpanTrac
 from stride_ros.activation.window import History, Labels, SlotWindow
 from stride_ros.qwen3_vl.decoder import TokenBlock
 
-UNSEEN = 255  # label of a slot before the first frame, in what a decision reports
+UNSEEN = 255  # label that decisions report for a slot before the first frame
 
 Decision = Generator[SlotPass, Answer, "ActivationUpdate"]
 
@@ -29,13 +29,13 @@ Decision = Generator[SlotPass, Answer, "ActivationUpdate"]
 class ActivationUpdate:
     """One decision for one watch.
 
-    time: of the newest frame it saw (s). labels (W,): 0 inactive, 1 active, 255 unseen. probabilities (W,):
-    P(active) from the pass that decided the slot, 0 where no pass did. slot_starts (W,): s, stream time.
-    resolution: s a slot. steps: passes over the window, the baseline included. events: published changes of
-    spans, in order. timings: seconds for `preprocess`, `vision`, `append` (its share by tokens of the pass
-    that it ran with), `denoise` and `total`, since the engine's previous decision, of all streams and watches
-    together. passes: the labels after each diffusion at this time; there are several after a completed span.
-    query, stream, watch: what it is about, and the names of the stream and of the watch.
+    time: time of the newest frame it saw (s). labels (W,): 0 inactive, 1 active, 255 unseen. probabilities
+    (W,): P(active) from the pass that decided the slot, 0 where no pass did. slot_starts (W,): s, stream
+    time. resolution: seconds per slot. steps: passes over the window, including the baseline. events:
+    published changes of spans, in order. timings: seconds for `preprocess`, `vision`, `append` (its share, by
+    tokens, of the pass that it ran with), `denoise` and `total`, since the engine's previous decision, of all
+    streams and watches together. passes: the labels after each diffusion at this time; there are several
+    after a completed span. query, stream, watch: the query, and the names of the stream and the watch.
     """
 
     time: float
@@ -59,10 +59,10 @@ class ActivationUpdate:
 
 
 class Watch:
-    """A query with an id and a trigger on one stream; made by `Stream.watch`.
+    """A query with an id and a trigger on one stream; created by `Stream.watch`.
 
     id: unique on its stream; query; trigger; finished: whether its one event is over (only with multi_event
-    off); ready: whether it decides, which a watch that looks back does once it has caught up.
+    off); ready: whether it decides; a watch that looks back does so once it has caught up.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Watch:
         self.begin(config)
 
     def begin(self, config: ActivationConfig) -> None:
-        """Restart; span ids go on."""
+        """Restart; span ids continue."""
         self.context = Context(config.max_frames, config.dropped_per_shift)
         self.passes = self._prompts(self._model, self.query, config, self.context)
         self._tracker = SpanTracker()
@@ -90,21 +90,21 @@ class Watch:
         self.draw_from(config.seed)
         self.finished = False
         self.frames = 0  # since its beginning
-        self.decided = 0  # of them, at its last decision
+        self.decided = 0  # frames at its last decision
         self.provisional = False  # whether the newest frame is in the prompt as a provisional pair
         self.begun = False  # with the stream's next pair
-        self.catching_up = False  # it looks back, and has not taken in all frames of the stream yet
-        self.backlog: deque[tuple[float, FramePair | None]] = deque()  # frames that it has still to take in
+        self.catching_up = False  # it looks back, and has not yet taken in all frames of the stream
+        self.backlog: deque[tuple[float, FramePair | None]] = deque()  # frames that it still has to take in
 
     def look_back(self, pairs: Iterable[FramePair], config: ActivationConfig) -> None:
-        """Restart, to take in first what is in the stream's context."""
+        """Restart, and first take in what is in the stream's context."""
         self.begin(config)
         self.begun = self.catching_up = True
         for pair in pairs:
             self.fall_behind(pair)
 
     def fall_behind(self, pair: FramePair) -> None:
-        """Remember a pair to take in later: at its first frame there is a time only."""
+        """Remember a pair to take in later; at its first frame only the time is known."""
         self.backlog += zip(pair.times, (None, pair), strict=True)
 
     @property
@@ -113,16 +113,16 @@ class Watch:
         return self.begun and not self.catching_up
 
     def count_on(self, earlier: Watch) -> None:
-        """Number spans from where an earlier watch has stopped; before the first decision."""
+        """Continue the span ids of an earlier watch; call this before the first decision."""
         self._ids = earlier._ids
         self._publisher = SpanPublisher(self.query, self._ids)
 
     def draw_from(self, seed: int) -> None:
-        """Seed its random draws; they depend on its id, and not on its neighbours."""
+        """Seed its random draws, which depend on its id and not on other watches."""
         self._rng = np.random.default_rng([seed, zlib.crc32(self.id.encode())])
 
     def add(self, time: float) -> bool:
-        """There is a new frame (s); whether the oldest ones left the context for it."""
+        """Add a new frame's time (s); return whether the oldest frames left the context for it."""
         self.frames += 1
         self.provisional = False
         shifted = self.context.add(time)
@@ -131,12 +131,12 @@ class Watch:
         return shifted
 
     def take(self, pair: FramePair | None) -> list[TokenBlock]:
-        """The newest frame completes a pair, is a provisional one, or waits (None); the blocks to run."""
+        """Take in the pair of the newest frame, None while the frame waits; return the blocks to run."""
         self.provisional = pair is not None and pair.provisional
         return self.passes.advance(pair)
 
     def is_due(self, usable: int, config: ActivationConfig) -> bool:
-        """Whether it decides at the newest frame, of which `usable` may be used."""
+        """Whether it decides at the newest frame, when `usable` frames may be used."""
         if self.finished or not self.ready or self.frames % config.decide_every:
             return False
         return config.odd_frame == "repeat" or usable != self.decided
@@ -148,8 +148,11 @@ class Watch:
     def decide(
         self, usable: int, config: ActivationConfig, now: float, timings: dict[str, float]
     ) -> Decision:
-        """Decide on the first `usable` frames: denoise, find spans, track them, and once more after each
-        completed span. `now`: time of the newest of them (s).
+        """Decide on the first `usable` frames.
+
+        Denoises, finds and tracks spans, and repeats that after each completed span.
+
+        `now`: time of the newest of them (s).
         """
         model = self._model
         origin = self.context.time(self.context.start)
@@ -183,7 +186,8 @@ class Watch:
                 break
             if not config.multi_event:
                 self.finished = True
-                # The one event is over: what was found beside it only goes on if it is already announced.
+                # The one event is over: other spans that were found continue only if they are already
+                # published.
                 self._tracker.open_spans = [span for span in self._tracker.open_spans if span.span_id]
                 break
         trigger = self.trigger or config.trigger

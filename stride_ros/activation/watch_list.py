@@ -1,4 +1,4 @@
-"""Who wants to be told about what: the watches of a node, whoever asked for them. Needs no ROS."""
+"""All watches of a node, from parameters, services and goals. Does not need ROS."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Source(IntEnum):
 
 
 class Refusal(IntEnum):
-    """Why a watch is not added or removed; the values are those of stride_ros/srv/AddWatch."""
+    """Why a watch was not added or removed; the values are those of stride_ros/srv/AddWatch."""
 
     UNKNOWN = 1
     INVALID = 2
@@ -46,7 +46,7 @@ class Refusal(IntEnum):
 class WatchError(StrideError):
     """A watch cannot be added, for the reason in `code`.
 
-    needed, free: bytes, where memory is the reason; would_fit: settings with which it would fit then.
+    needed, free: bytes, if memory is the reason; would_fit: settings with which it would fit.
     """
 
     def __init__(
@@ -58,9 +58,9 @@ class WatchError(StrideError):
 
 @dataclass(frozen=True)
 class WatchSpec:
-    """What to watch for, field by field as in stride_ros/msg/WatchSpec; durations are ns.
+    """What to watch for, field by field as in stride_ros/msg/WatchSpec; durations are in ns.
 
-    min_active_seconds (s) and min_confidence (0 to 1) are None where the node's parameters decide.
+    min_active_seconds (s) and min_confidence (0 to 1) are None to use the node's parameters.
     """
 
     query: str
@@ -74,7 +74,7 @@ class WatchSpec:
     owner: str = ""
 
     def trigger(self, default: TriggerConfig) -> TriggerConfig:
-        """The trigger, with the parameters' values where it has none of its own."""
+        """The trigger, with the parameters' values where the specification has none."""
         return TriggerConfig(
             default.min_active_seconds if self.min_active_seconds is None else self.min_active_seconds,
             default.min_confidence if self.min_confidence is None else self.min_confidence,
@@ -83,10 +83,10 @@ class WatchSpec:
 
 @dataclass(frozen=True)
 class WatchEntry:
-    """A watch in the list. since and expires: ns on the node's clock; 0 never expires.
+    """A watch in the list. since, expires: ns on the node's clock; 0 never expires.
 
-    problem: reason and remedy where the model that is loaded now cannot watch for it. number: tells it from
-    an earlier watch of its id.
+    problem: reason and remedy if the loaded model cannot watch for it. number: distinguishes it from an
+    earlier watch with the same id.
     """
 
     spec: WatchSpec
@@ -98,10 +98,10 @@ class WatchEntry:
 
 
 class WatchList:
-    """The watches of services and goals, beside those of the parameters. Safe to share between threads."""
+    """The watches of parameters, services and goals. Safe to share between threads."""
 
     def __init__(self, now: Callable[[], int], cameras: Sequence[str] = ()) -> None:
-        """`now()`: ns on the node's clock. `cameras`: names, none where the only one has none."""
+        """`now()`: ns on the node's clock. `cameras`: their names, empty if the only camera is unnamed."""
         self._now, self._cameras = now, tuple(cameras)
         self._lock = threading.RLock()
         self._entries: dict[str, WatchEntry] = {}  # by id, oldest first
@@ -112,7 +112,7 @@ class WatchList:
     # Parameters and the query topic
 
     def own(self, queries: Sequence[str], source: Source) -> None:
-        """The queries of the parameters, and who set them last."""
+        """Set the queries of the parameters, and who set them last."""
         with self._lock:
             known = {(entry.spec.id, entry.spec.query): entry for entry in self._owned}
             owned = []
@@ -127,7 +127,7 @@ class WatchList:
     # Services and goals
 
     def check_with(self, check: Callable[[WatchSpec], None] | None) -> None:
-        """Let every watch be checked with the loaded model: `check` raises a StrideError; None: no model."""
+        """Check every watch with the loaded model: `check` raises a StrideError; None: no model is loaded."""
         with self._lock:
             self._check = check
             self._entries = {
@@ -143,10 +143,10 @@ class WatchList:
         source: Source = Source.SERVICE,
         admit: Callable[[Sequence[WatchSpec], WatchSpec], None] = lambda others, spec: None,
     ) -> str:
-        """Add a watch, or renew the lifetime of the same one, which then belongs to `source`; its id.
+        """Add a watch, or renew the lifetime of the same one, which then belongs to `source`; return its id.
 
-        `limit`: maximum number of those of services and goals. `admit(others, spec)`: raises WatchError where
-        there is no memory for a watch beside the others. Raises WatchError, and nothing has changed then.
+        `limit`: maximum number of watches of services and goals. `admit(others, spec)`: raises WatchError if
+        there is no memory for a watch beside the others. Raises WatchError, and changes nothing then.
         """
         with self._lock:
             self.expire()
@@ -156,12 +156,12 @@ class WatchList:
             if known is not None and not same and not replace_other:
                 raise WatchError(
                     Refusal.ID_TAKEN,
-                    f"There already is another watch {spec.id}; set replace, or choose another id.",
+                    f"There is already another watch {spec.id}; set replace, or choose another id.",
                 )
             if known is None and len(self._entries) >= limit:
                 raise WatchError(
                     Refusal.LIMIT,
-                    f"There already are {len(self._entries)} watches; remove one, or raise the parameter "
+                    f"There are already {len(self._entries)} watches; remove one, or raise the parameter "
                     "max_watches.",
                 )
             if not same:
@@ -178,7 +178,7 @@ class WatchList:
             return spec.id
 
     def remove(self, id: str, *, source: Source | None = None) -> bool:
-        """Drop a watch that was added; False if there is none of this id, or none of this source."""
+        """Remove an added watch; False if there is none with this id or from this source."""
         with self._lock:
             self.expire()
             entry = self._entries.get(id)
@@ -188,11 +188,11 @@ class WatchList:
             return True
 
     def resolved(self, spec: WatchSpec) -> WatchSpec:
-        """A specification with its cameras as entries have them; WatchError for one that is not there."""
+        """The specification with its cameras as in entries; WatchError for an unknown camera."""
         return replace(spec, cameras=self._known(spec.cameras))
 
     def clock_was_set(self, before: int, after: int) -> None:
-        """The node's clock went from one time to another at once: what is left of lifetimes stays."""
+        """Keep what is left of lifetimes when the node's clock was set from one time to another."""
         with self._lock:
 
             def moved(entry: WatchEntry) -> WatchEntry:
@@ -206,12 +206,12 @@ class WatchList:
             }
 
     def is_owned(self, id: str) -> bool:
-        """Whether the parameters own the watch of this id."""
+        """Whether the parameters own the watch with this id."""
         with self._lock:
             return any(entry.spec.id == id for entry in self._owned)
 
     def expire(self) -> bool:
-        """Drop those whose lifetime is over; whether there were any."""
+        """Remove watches whose lifetime is over; return whether there were any."""
         with self._lock:
             now = self._now()
             over = [id for id, entry in self._entries.items() if 0 < entry.expires <= now]
@@ -219,15 +219,15 @@ class WatchList:
                 del self._entries[id]
             return bool(over)
 
-    # What can be seen of it
+    # Views of the list
 
     def entries(self) -> list[WatchEntry]:
-        """All watches: those of the parameters, then those of services in order of addition."""
+        """All watches: those of the parameters, then the others in the order in which they were added."""
         with self._lock:
             return [*self._owned, *self._entries.values()]
 
     def requests(self, default: TriggerConfig) -> tuple[WatchRequest, ...]:
-        """What a stream is to watch for now; `default`: the trigger of the parameters."""
+        """What streams should watch for now; `default`: the trigger of the parameters."""
         with self._lock:
             return tuple(
                 WatchRequest(
@@ -244,22 +244,23 @@ class WatchList:
             )
 
     def _checked(self, spec: WatchSpec) -> WatchSpec:
-        """The specification with an id; WatchError for one that cannot be."""
+        """The specification with an id; WatchError for an invalid one."""
         if spec.id and not _ID.fullmatch(spec.id):
             raise WatchError(
                 Refusal.INVALID,
                 "The id of a watch is 1 to 64 letters, digits, dots, hyphens and underscores; leave it empty "
-                "to have one made.",
+                "to have one generated.",
             )
         if _PARAMETERS.fullmatch(spec.id):
             raise WatchError(
                 Refusal.ID_TAKEN,
-                f"The id {spec.id} is kept for the parameters query and queries; choose another one.",
+                f"The id {spec.id} is reserved for the parameters query and queries; choose another one.",
             )
         spec = self.resolved(spec)
         if self._check is None:
             raise WatchError(
-                Refusal.NOT_CONFIGURED, "The node has no model yet; configure it, then add the watch."
+                Refusal.NOT_CONFIGURED,
+                "The node has not loaded a model yet; configure it, then add the watch.",
             )
         if spec.look_back < 0 or spec.lifetime < 0:
             raise WatchError(Refusal.INVALID, "look_back and lifetime cannot be negative.")
@@ -274,7 +275,7 @@ class WatchList:
         return spec if spec.id else replace(spec, id=self._free_id())
 
     def _known(self, names: Sequence[str]) -> tuple[str, ...]:
-        """These cameras in the order of the node's; none where that is all."""
+        """These cameras in the node's order; empty if that is all of them."""
         if names and not self._cameras:
             raise WatchError(
                 Refusal.NO_CAMERA, "This node has one unnamed camera; leave the list of cameras empty."
@@ -298,14 +299,14 @@ class WatchList:
         return ""
 
     def _free_id(self) -> str:
-        # Random: a client that knows an id of an earlier life of the node must not meet somebody else's.
+        # Random, so that an id from before the node restarted cannot match another client's watch.
         while (id := f"watch_{secrets.token_hex(4)}") in self._entries:
             pass
         return id
 
 
 def _own_trigger(spec: WatchSpec, default: TriggerConfig) -> TriggerConfig | None:
-    """None where it has nothing of its own, so that a change of the parameters reaches it at once."""
+    """The specification's own trigger, or None so that a change of the parameters applies to it at once."""
     if spec.min_active_seconds is None and spec.min_confidence is None:
         return None
     return spec.trigger(default)

@@ -1,4 +1,4 @@
-"""What somebody wants to be told about, as a stream is asked to watch for it. Needs no ROS and no torch."""
+"""A request to watch for something, as streams take it. Needs neither ROS nor torch."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from stride_ros.errors import QueryError
 
 @dataclass(frozen=True)
 class WatchRequest:
-    """A watch that somebody wants: its id, unique in the engine, and what to watch for.
+    """A requested watch: its id, unique in the engine, and what to watch for.
 
-    trigger: None for that of the configuration. look_back: s, spans that began this long before the watch
-    count too; 0: it begins with the next pair of frames. respond: whether the responder is to speak. cameras:
-    their names; empty for all. number: another one makes it another watch, though the id and the query are
-    those of one that was removed a moment ago.
+    trigger: None for that of the configuration. look_back: s; spans that began this long before the watch
+    count, too; 0: it begins with the next pair of frames. respond: whether the responder is to speak.
+    cameras: their names; empty for all. number: another number makes it another watch, even with the id and
+    the query of one that was just removed.
     """
 
     id: str
@@ -30,11 +30,11 @@ class WatchRequest:
 
     @property
     def identity(self) -> tuple[str, str, int]:
-        """What makes it another watch when it changes; the rest may change while it watches."""
+        """The fields that make it another watch when they change; the others may change while it runs."""
         return self.id, self.query, self.number
 
     def covers(self, camera: str) -> bool:
-        """Whether to watch on the camera of this name."""
+        """Whether to watch on the camera with this name."""
         return not self.cameras or camera in self.cameras
 
 

@@ -1,4 +1,4 @@
-"""Watches of goals: one that is there, or one that is added and goes with its last user. Needs no ROS."""
+"""Watches of goals: existing ones, or ones that are added and removed with their last user."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ _ALL_OF_IT = 86_400 * NANOSECONDS  # ns; no context is longer
 
 
 class WatchSharing:
-    """Who uses which watch. Not thread-safe: for the executor's thread."""
+    """Tracks who uses which watch. Not thread-safe: use it in the executor's thread."""
 
     def __init__(self) -> None:
-        self._users: Counter[str] = Counter()  # of watches that were added for them, by id
+        self._users: Counter[str] = Counter()  # users of watches that were added for them, by id
 
     def choose(
         self, spec: WatchSpec, entries: list[WatchEntry], *, until: Until, accept_open: bool, now: int
     ) -> WatchEntry | WatchSpec:
-        """The watch that does for a wait, or the specification of one to add.
+        """The existing watch that serves a wait, or the specification of one to add.
 
-        An id alone names a watch that is there. A query without an id shares a watch that looks for the same
-        and has seen as much of the past as is asked for. `now`: ns on the node's clock. Raises WatchError.
+        An id alone names an existing watch. A query without an id shares a watch that looks for the same
+        events and has seen as much of the past as the wait asks for. `now`: ns on the node's clock. Raises
+        WatchError.
         """
         named = next((entry for entry in entries if spec.id and entry.spec.id == spec.id), None)
         if not spec.query:
@@ -33,7 +34,7 @@ class WatchSharing:
             if not _looks_for(named.spec, spec):
                 raise WatchError(
                     Refusal.ID_TAKEN,
-                    f"The watch {spec.id} looks for something else; give its id alone to wait for that, or "
+                    f"The watch {spec.id} looks for something else; pass only its id to wait for that, or "
                     "choose another id.",
                 )
             return _usable(named)
@@ -42,16 +43,17 @@ class WatchSharing:
             lasts = not entry.expires and not entry.problem
             if not spec.id and not spec.lifetime and enough and lasts and _looks_for(entry.spec, spec):
                 return entry
-        # An event may have begun before the look-back and go on in it, or end in it: see all there is.
+        # An event may have begun before the look-back and continue or end in it, so look at the whole
+        # context.
         reaches_in = accept_open or until is Until.OFFSET
         return replace(spec, look_back=_ALL_OF_IT if spec.look_back > 0 and reaches_in else spec.look_back)
 
     def use(self, id: str) -> None:
-        """Somebody uses a watch."""
+        """Add a user of a watch."""
         self._users[id] += 1
 
     def leave(self, id: str) -> bool:
-        """Somebody needs a watch no more; whether nobody does."""
+        """Remove a user of a watch; return whether it has no users left."""
         self._users[id] -= 1
         if self._users[id] > 0:
             return False
@@ -61,32 +63,35 @@ class WatchSharing:
 
 def _alone(spec: WatchSpec, named: WatchEntry | None) -> WatchEntry:
     if not spec.id:
-        raise WatchError(Refusal.INVALID, "Say what to wait for: a query, or the id of a watch.")
+        raise WatchError(
+            Refusal.INVALID, "The goal has neither a query nor the id of a watch; set one of them."
+        )
     own = spec.cameras or spec.min_active_seconds is not None or spec.min_confidence is not None
     if own or spec.lifetime or not spec.respond:
         raise WatchError(
             Refusal.INVALID,
-            "With the id alone a watch is used as it is; leave cameras, min_active_seconds, min_confidence, "
-            "lifetime and respond as they are by default, or give the query, too.",
+            "An id without a query uses a watch as it is; leave cameras, min_active_seconds, min_confidence, "
+            "lifetime and respond at their defaults, or set the query, too.",
         )
     if spec.look_back < 0:
         raise WatchError(Refusal.INVALID, "look_back cannot be negative.")
     if named is None:
         raise WatchError(
             Refusal.UNKNOWN,
-            f"There is no watch {spec.id!r}; `watches` lists those there are, and with a query one is added.",
+            f"There is no watch {spec.id!r}; see the topic `watches` for those that exist, or set a query to "
+            "add one.",
         )
     return named
 
 
 def _usable(entry: WatchEntry) -> WatchEntry:
     if entry.problem:
-        raise WatchError(Refusal.INVALID, f"The watch {entry.spec.id} cannot be: {entry.problem}")
+        raise WatchError(Refusal.INVALID, f"The watch {entry.spec.id} cannot be used: {entry.problem}")
     return entry
 
 
 def _looks_for(one: WatchSpec, other: WatchSpec) -> bool:
-    """Whether two specifications find the same events, of which the responder says the same."""
+    """Whether two specifications find the same events and get the same answers from the responder."""
 
     def essence(spec: WatchSpec) -> WatchSpec:
         return replace(spec, id="", look_back=0, lifetime=0, owner="")
@@ -95,5 +100,5 @@ def _looks_for(one: WatchSpec, other: WatchSpec) -> bool:
 
 
 def is_added(entry: WatchEntry) -> bool:
-    """Whether a goal added a watch, so that it goes with its last user."""
+    """Whether a goal added the watch, so that it is removed with its last user."""
     return entry.source is Source.ACTION

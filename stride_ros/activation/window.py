@@ -1,4 +1,4 @@
-"""Where the slots of the activation window lie in time, and what is known about them before denoising."""
+"""The times of the slots of the activation window, and what is known about them before denoising."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Times = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class SlotWindow:
-    """The slots at one decision: starts and ends (W,) in session time (s), which are unseen."""
+    """The slots at one decision: their starts and ends (W,) in session time (s), and which are unseen."""
 
     starts: Times
     ends: Times
@@ -47,7 +47,7 @@ class SlotWindow:
         return float(self.starts[seen[0]]) if len(seen) else 0.0
 
     def initial_labels(self, completed_until: float) -> Labels:
-        """Masked slots, but for the settled ones: unseen, or up to the end of the last completed span."""
+        """Masked slots, except the settled ones: unseen, or up to the end of the last completed span."""
         labels = np.full(len(self.starts), MASKED, dtype=np.uint8)
         labels[(self.ends <= completed_until) | self.unseen] = INACTIVE
         return labels

@@ -1,4 +1,4 @@
-"""Decompress zstd and lz4 within bounds, and as far as the data is good."""
+"""Decompress zstd and lz4, with size limits and as far as the data is intact."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from typing import Any
 from stride_ros.bags.storage import StorageError
 
 MAGICS = {b"\x28\xb5\x2f\xfd": "zstd", b"\x04\x22\x4d\x18": "lz4"}
-MEMORY_LIMIT = 1 << 29  # bytes of one chunk or message
-# One that grows more than this, beyond what is free, was made to fill the memory.
+MEMORY_LIMIT = 1 << 29  # maximum bytes of one chunk or message
+# Data that grows by more than this factor, beyond a free allowance, was made to fill the memory.
 _GROWTH, _FREE_MEMORY = 1000, 1 << 27
-# A file that grows more than this is not a recording, unless it stays small.
+# A file that grows by more than this factor is not a recording, unless it stays small.
 _FILE_GROWTH, _FREE_BYTES = 2000, 1 << 30
 _PIECE = 1 << 16
 
 
 def kind_of(data: bytes) -> str:
-    """The compression of data that begins like this: "zstd", "lz4" or ""."""
+    """The compression of data that begins with these bytes: "zstd", "lz4" or ""."""
     return MAGICS.get(bytes(data[:4]), "")
 
 
 def decompress(data: bytes, kind: str) -> tuple[bytes, str]:
-    """Return what `data` decompresses to and "", or what comes before the damage and the reason.
+    """Decompress `data`; return the result and "", or the part before the damage and the reason.
 
-    `kind`: "zstd", "lz4" or "" for none. Raises StorageError for another one, and for what grows beyond all
-    measure.
+    `kind`: "zstd", "lz4" or "" for none. Raises StorageError for another kind, and for data that grows beyond
+    the limits.
     """
     if kind == "":
         return data, ""
@@ -60,12 +60,12 @@ def decompress(data: bytes, kind: str) -> tuple[bytes, str]:
 
 
 def growth_limit(size: int) -> int:
-    """How many bytes a compressed file of `size` bytes may grow to; more is not a recording."""
+    """Maximum decompressed bytes of a file of `size` bytes; a file that grows more is not a recording."""
     return max(_FREE_BYTES, _FILE_GROWTH * size)
 
 
 def unpack_file(source: Path, target: Path, kind: str) -> str:
-    """Decompress a file; return "" or the reason for which it ends early. Raises StorageError, OSError."""
+    """Decompress a file; return "" or the reason why it ends early. Raises StorageError, OSError."""
     decompressor = _decompressor(kind)
     size = 0
     limit = growth_limit(source.stat().st_size)

@@ -1,4 +1,4 @@
-"""From the messages of an image topic to pictures: decompressed, deserialised, converted."""
+"""Decode the messages of an image topic to pictures: decompress, deserialise, convert."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from stride_ros.imaging.packets import holds_picture
 
 
 class ImageDecoder:
-    """Reads messages of any of a recording's image channels. All methods raise FrameError."""
+    """Decodes messages of a recording's image channels. All methods raise FrameError."""
 
     def __init__(self) -> None:
-        # By what a channel says of its type: the splits of a recording have channels of their own.
+        # By a channel's type and definition, since each split of a recording has its own channels.
         self._decoders: dict[tuple[str, str, str, bytes], MessageDecoder] = {}
 
     def stamp(self, message: BagMessage) -> int:
@@ -42,7 +42,7 @@ class ImageDecoder:
         return int(seconds) * NANOSECONDS + int(nanoseconds)
 
     def decode(self, message: BagMessage) -> tuple[NDArray[np.uint8], str]:
-        """An image that is not a packet as (H, W, 3) uint8 RGB, and its frame_id."""
+        """Decode an image that is not a packet to (H, W, 3) uint8 RGB; also return its frame_id."""
         image = self._deserialised(message)
         convert = image_to_rgb if message.channel.msgtype in RAW_TYPES else compressed_to_rgb
         with _fields_of(message):
@@ -50,16 +50,16 @@ class ImageDecoder:
             return convert(image), str(named.frame_id)
 
     def packet(self, message: BagMessage) -> Packet:
-        """The packet of a video, or what says that the message is a picture by itself."""
+        """The packet of a video, or one that marks the message as a complete picture."""
         found = self._deserialised(message)
         with _fields_of(message):
             return packet_of(found, message.channel.msgtype)
 
     def check_packet(self, message: BagMessage) -> None:
-        """Whether a message may hold a picture, without decoding its packet."""
+        """Check whether a message may contain a picture, without decoding its packet."""
         packet = self.packet(message)
         if packet.codec is not None and not holds_picture(packet.codec, packet.data):
-            raise FrameError("A packet of the video holds no picture; check its publisher.")
+            raise FrameError("A packet of the video contains no picture; check its publisher.")
 
     def _deserialised(self, message: BagMessage) -> Any:
         channel, data = message.channel, _plain(message.data)
@@ -71,12 +71,12 @@ class ImageDecoder:
             decoder = self._decoders[kind] = MessageDecoder(channel)
         try:
             return decoder(data)
-        except Exception as error:  # the deserialisers fail in many ways on data that is cut off
+        except Exception as error:  # deserialisers fail in many ways on data that is cut off
             raise FrameError("An image message cannot be deserialised; check its publisher.") from error
 
 
 def _plain(data: bytes) -> bytes:
-    """A message without the compression of its recorder. Raises FrameError."""
+    """The message without its recorder's compression. Raises FrameError."""
     kind = kind_of(data)
     if not kind:
         return data
@@ -91,7 +91,7 @@ def _plain(data: bytes) -> bytes:
 
 @contextmanager
 def _fields_of(message: BagMessage) -> Iterator[None]:
-    """The definition in the file decides which fields a message has, and it may be damaged: FrameError."""
+    """Raise FrameError for missing fields: the definition in the file decides them, and may be damaged."""
     try:
         yield
     except FrameError:

@@ -1,4 +1,4 @@
-"""Find the storage files of a recording and open them by their content."""
+"""Find the storage files of a recording, and open them by their content."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from stride_ros.bags.storage import Storage, StorageError
 from stride_ros.errors import SourceError
 from stride_ros.text.order import natural
 
-VIDEO_SUFFIXES = (".mp4", ".mkv", ".avi", ".mov", ".webm")  # of what is not a bag but may be given as one
+VIDEO_SUFFIXES = (".mp4", ".mkv", ".avi", ".mov", ".webm")  # of videos, which may be given in place of a bag
 SUFFIXES = (".mcap", ".db3", ".bag")
 _PACKED = (".zstd", ".zst", ".lz4")
 _UNFINISHED = ".active"  # ROS 1's name for a bag that is being written
@@ -28,18 +28,18 @@ _ARCHIVES = {
     b"7z\xbc\xaf": "a 7z archive",
     b"Rar!": "a rar archive",
 }
-_MOST_LAYERS = 3  # of compression: the recorder's, and what somebody put it into to send it
+_MOST_LAYERS = 3  # layers of compression: the recorder's, and others added for transfer
 
 
 def is_recording(path: Path) -> bool:
-    """Whether a path looks like a recording: a folder with storage files, one of them, its metadata.yaml."""
+    """Whether a path looks like a recording: a folder with storage files, one of those, a metadata.yaml."""
     if path.is_dir():
         return (path / METADATA).is_file() or bool(storage_files(path))
     return path.name == METADATA or _stem(path) is not None
 
 
 def storage_files(folder: Path) -> list[Path]:
-    """The storage files of a folder, _2 before _10; one that is there compressed and plain counts once."""
+    """The storage files of a folder, _2 before _10; one that exists both compressed and plain counts once."""
     files: dict[str, Path] = {}
     for file in sorted(folder.iterdir(), key=lambda file: (len(file.name), file.name)):
         name = _plain_name(file)
@@ -49,9 +49,9 @@ def storage_files(folder: Path) -> list[Path]:
 
 
 def open_recording(path: Path, stack: ExitStack) -> tuple[list[Storage], list[str]]:
-    """Open all files of a recording; they are closed with `stack`. Returns them and notes on what is odd.
+    """Open all files of a recording, to be closed by `stack`; return them and notes on what is odd.
 
-    Raises SourceError when not one can be read.
+    Raises SourceError if none can be read.
     """
     if path.name == METADATA:
         path = path.parent
@@ -87,10 +87,12 @@ def open_recording(path: Path, stack: ExitStack) -> tuple[list[Storage], list[st
 
 
 def _chosen(folder: Path, metadata: Metadata | None, notes: list[str]) -> list[Path]:
-    """The files of the recording in a folder: those that metadata.yaml names, and splits that it does not."""
+    """The files of the recording in a folder: those in metadata.yaml, and splits that it does not list."""
     present = storage_files(folder)
     if not present:
-        raise SourceError(f"{folder} holds no recording; give a folder with .mcap or .db3 files, or a .bag.")
+        raise SourceError(
+            f"{folder} contains no recording; give a folder with .mcap or .db3 files, or a .bag file."
+        )
     if metadata is None:
         if not any(file.suffix in (".bag", _UNFINISHED) for file in present):
             notes.append("metadata.yaml is missing; the storage files were read directly.")
@@ -100,7 +102,8 @@ def _chosen(folder: Path, metadata: Metadata | None, notes: list[str]) -> list[P
     there = {_plain_name(file): file for file in present}
     known, missing = [], []
     for path in metadata.files:
-        # Recorders write paths of their machine; a name of ours may hold what separates those of Windows.
+        # Recorders write paths of their machine, and file names here may contain the path separator of
+        # Windows.
         names = (PurePosixPath(path).name, PureWindowsPath(path).name)
         found = next((there[plain] for plain in map(_plain, names) if plain in there), None)
         if found is None:
@@ -134,13 +137,13 @@ def _open(file: Path, stack: ExitStack, notes: list[str], layers: int = 0) -> St
     kind = kind_of(head)
     if kind:
         if layers == _MOST_LAYERS:
-            raise StorageError(f"it is compressed more than {_MOST_LAYERS} times over")
+            raise StorageError(f"it is compressed more than {_MOST_LAYERS} times")
         folder = stack.enter_context(TemporaryDirectory(prefix="stride_ros_"))
         unpacked = Path(folder) / (_plain_name(file) or file.name)
         try:
             reason = unpack_file(file, unpacked, kind)
         except BaseException:
-            unpacked.unlink(missing_ok=True)  # the next file may need the room
+            unpacked.unlink(missing_ok=True)  # the next file may need the space
             raise
         if reason and not unpacked.stat().st_size:
             raise StorageError(reason)
@@ -155,7 +158,7 @@ def _open(file: Path, stack: ExitStack, notes: list[str], layers: int = 0) -> St
         return ros1_file.Ros1File(file)
     if archive := next((name for magic, name in _ARCHIVES.items() if head.startswith(magic)), None):
         raise StorageError(f"it is {archive}; unpack it first")
-    raise StorageError("it is neither MCAP, a database of rosbag2 nor a bag of ROS 1")
+    raise StorageError("it is not an MCAP file, a rosbag2 database or a ROS 1 bag")
 
 
 def _differences(metadata: Metadata, storages: Sequence[Storage]) -> list[str]:
@@ -172,7 +175,7 @@ def _differences(metadata: Metadata, storages: Sequence[Storage]) -> list[str]:
 
 
 def _stem(file: Path) -> str | None:
-    """The name of a storage file without its suffixes; None for another file."""
+    """The name of a storage file without its suffixes; None for other files."""
     name = file.name
     for ending in (*_PACKED, _UNFINISHED):
         name = name.removesuffix(ending)
@@ -180,7 +183,7 @@ def _stem(file: Path) -> str | None:
 
 
 def _plain_name(file: Path) -> str | None:
-    """The name of a storage file when it is not compressed; None for another file."""
+    """The name of a storage file without compression suffix; None for other files."""
     return None if _stem(file) is None else _plain(file.name)
 
 
@@ -191,7 +194,7 @@ def _plain(name: str) -> str:
 
 
 def _base(file: Path) -> tuple[str, str]:
-    """What the splits of one recording have in common: the name without its number, and the kind."""
+    """What the splits of a recording have in common: the name without its number, and the kind."""
     plain = Path(_plain(file.name))
     return re.sub(r"_\d+$", "", plain.stem), plain.suffix
 

@@ -1,4 +1,4 @@
-"""The channels of an MCAP file by its schema and channel records, in whatever order these come."""
+"""The channels of an MCAP file from its schema and channel records, in any order."""
 
 from __future__ import annotations
 
@@ -7,32 +7,36 @@ import struct
 from stride_ros.bags.storage import Channel
 
 SCHEMA, CHANNEL = 3, 4
-_ENCODINGS = {"ros2msg": "cdr", "ros2idl": "cdr", "ros1msg": "ros1"}  # of messages, by that of a schema
+_ENCODINGS = {
+    "ros2msg": "cdr",
+    "ros2idl": "cdr",
+    "ros1msg": "ros1",
+}  # message encoding by schema encoding
 
 
 class Definitions:
-    """Takes in records; the first of a number counts, damaged ones are left out.
+    """Collects records; the first one with a number counts, and damaged ones are left out.
 
-    `conflicts`: numbers of channels that were defined again with another topic, and the topics.
+    `conflicts`: numbers of channels that were redefined with another topic, and the topics.
     """
 
     def __init__(self) -> None:
         self._schemas: dict[int, tuple[str, str, bytes]] = {}
         self._channels: dict[int, Channel] = {}
-        self._waiting: dict[int, int] = {}  # channels whose schema has not come, and its number
+        self._waiting: dict[int, int] = {}  # channels whose schema has not been read, and its number
         self.conflicts: dict[int, tuple[str, str]] = {}
 
     @property
     def channels(self) -> list[Channel]:
-        """Those known so far."""
+        """The channels known so far."""
         return list(self._channels.values())
 
     def is_whole(self, number: int) -> bool:
-        """Whether a channel is known with its schema."""
+        """Whether a channel and its schema are known."""
         return number in self._channels and bool(self._channels[number].schema_name)
 
     def take(self, opcode: int, content: bytes) -> None:
-        """The content of a schema or channel record."""
+        """Read the content of a schema or channel record."""
         try:
             if opcode == SCHEMA:
                 self._take_schema(content)
@@ -71,12 +75,12 @@ class Definitions:
             self._waiting[channel.number] = schema
             return
         channel.schema_name, channel.schema_encoding, channel.schema = self._schemas[schema]
-        if not channel.encoding:  # the schema says it
+        if not channel.encoding:  # the schema determines it
             channel.encoding = _ENCODINGS.get(channel.schema_encoding, "")
 
 
 def _text(content: bytes, at: int) -> tuple[str, int]:
-    """A string with its length before it, and where it ends."""
+    """Read a string preceded by its length; return it and its end."""
     size = struct.unpack_from("<I", content, at)[0]
     if at + 4 + size > len(content):
         raise struct.error("a string is cut off")

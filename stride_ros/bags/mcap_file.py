@@ -1,8 +1,8 @@
-"""Read an MCAP file by its records: whole, cut off, damaged, with or without a summary.
+"""Read an MCAP file record by record: complete, cut off, damaged, with or without a summary.
 
-Format: https://mcap.dev/spec. A file is a magic, then records (an opcode, a 64-bit length, content).
-The heads of the records are walked once, which takes no index and little reading; chunks are decompressed
-when their messages are asked for.
+Format: https://mcap.dev/spec. A file is a magic, then records (an opcode, a 64-bit length, content). The
+headers of the records are scanned once, which needs no index and little reading; chunks are decompressed when
+their messages are requested.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ _MESSAGE = struct.Struct("<HIQQ")  # channel, sequence, log time, publish time
 _CHUNK = struct.Struct("<QQQI")  # first and last log time, size, CRC
 _SMALLEST = {SCHEMA: 14, CHANNEL: 16, MESSAGE: 22, CHUNK: 40, INDEX: 6}  # bytes of content
 _BLOCK = 1 << 12
-_EMPTY_RECORDS = 1000  # no record is empty: a stretch of them is damage
-_IDLE_RECORDS = 1_000_000  # that hold nothing to read; no recorder writes so many
+_EMPTY_RECORDS = 1000  # no record is empty, so a run of this many is damage
+_IDLE_RECORDS = 1_000_000  # records without content to read; no recorder writes so many
 _CACHED_CHUNKS, _CACHED_BYTES = 4, 1 << 28
 _NONE = np.empty(0, np.int64)
 
@@ -42,13 +42,13 @@ _Places = tuple[NDArray[np.int64], NDArray[np.int64]]  # log times, offsets of r
 
 @dataclass
 class _Chunk:
-    """A chunk by its place in the file; `places` by channel are known once it was indexed or walked."""
+    """A chunk by its place in the file; `places`, by channel, are known once it is indexed or scanned."""
 
     position: int  # of its compressed records
     length: int
     compression: str
     crc: int
-    whole: bool = True  # the file holds all of it
+    whole: bool = True  # whether the file contains all of it
     indexes: dict[int, tuple[int, int]] = field(
         default_factory=dict
     )  # channel: position and count of entries
@@ -56,7 +56,7 @@ class _Chunk:
 
 
 class McapFile:
-    """An open MCAP file, see `storage.Storage`. Raises StorageError, OSError."""
+    """An open MCAP file; see `storage.Storage`. Raises StorageError, OSError."""
 
     def __init__(self, path: Path) -> None:
         self.name = path.name
@@ -71,10 +71,10 @@ class McapFile:
             self._definitions = Definitions()
             self._chunks: list[_Chunk] = []
             self._loose: dict[int, array[int]] = {}  # log times and offsets of messages outside chunks
-            self._idle = 0  # records so far that hold nothing
+            self._idle = 0  # records so far without content to read
             self._told: set[int] = set()  # chunks whose damage was noted
             if self._bytes(0, len(MAGIC)) != MAGIC:
-                raise StorageError("it does not begin as an MCAP file")
+                raise StorageError("it does not begin like an MCAP file")
             self._walk_file()
             self._walk_chunks()
             for channel in self._definitions.channels:
@@ -165,12 +165,12 @@ class McapFile:
                     self._definitions.take(opcode, self._bytes(content, length))
             at = content + length
         if not whole:
-            self.notes.append(f"{self.name} is cut off or damaged; all whole parts of it were used.")
+            self.notes.append(f"{self.name} is cut off or damaged; all intact parts of it were used.")
             if self._chunks and not self._loose:
                 self._chunks[-1].indexes.clear()  # they may be incomplete
 
     def _resume(self, damage: int) -> int:
-        """Where the next chunk after the damage begins by the summary's index; -1 when that is not known."""
+        """Start of the next chunk after the damage, from the summary's index; -1 if unknown."""
         starts: list[int] = []
         tail = self._bytes(self._size - 37, 37)
         if tail[:1] == bytes([FOOTER]) and tail[-8:] == MAGIC:
@@ -229,7 +229,7 @@ class McapFile:
     # The records of the chunks
 
     def _walk_chunks(self) -> None:
-        """Walk those chunks that have no index, and those that hold the definition of a channel."""
+        """Scan chunks without an index, and those that contain the definition of a channel."""
         grown, limit = 0, growth_limit(self._size)
         for i, chunk in enumerate(self._chunks):
             if chunk.indexes and all(self._definitions.is_whole(number) for number in chunk.indexes):
@@ -268,7 +268,7 @@ class McapFile:
         return {number: _columns(entries) for number, entries in places.items()}
 
     def _load(self, index: int) -> bytes:
-        """The records of a chunk, as far as they are good."""
+        """The records of a chunk, as far as they are intact."""
         if index in self._cache:
             self._cache.move_to_end(index)
             return self._cache[index]
@@ -290,10 +290,10 @@ class McapFile:
         return data
 
     def _tell(self, index: int, reason: str) -> None:
-        """Note once that a chunk is damaged; that the last one is cut off is told of the file."""
+        """Note once that a chunk is damaged; a cut-off last chunk is reported for the file."""
         if self._chunks[index].whole and index not in self._told:
             self._told.add(index)
-            self.notes.append(f"A chunk of {self.name} is damaged ({reason}); its whole messages were used.")
+            self.notes.append(f"A chunk of {self.name} is damaged ({reason}); its intact messages were used.")
 
     def _places(self, number: int) -> Iterator[tuple[int, NDArray[np.int64], NDArray[np.int64]]]:
         """Chunk (-1 for none), log times and offsets of a channel's messages."""
@@ -311,7 +311,7 @@ class McapFile:
     def _plan(
         self, channels: Collection[Channel]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-        """Log time, chunk, offset and channel of all messages of these channels, in the order of the file."""
+        """Log time, chunk, offset and channel of all messages of these channels, in file order."""
         found = [
             (number, *place) for number in {c.number for c in channels} for place in self._places(number)
         ]
@@ -326,7 +326,7 @@ class McapFile:
         )
 
     def _message(self, chunk: int, offset: int, number: int) -> bytes | None:
-        """The content of a message; None where there is no message of this channel."""
+        """The content of a message; None if there is no message of this channel."""
         if chunk < 0:
             length = _HEAD.unpack(self._bytes(offset, _HEAD.size))[1]
             return self._bytes(offset + _HEAD.size + _MESSAGE.size, length - _MESSAGE.size)
@@ -344,7 +344,7 @@ class McapFile:
         return data[begin:end]
 
     def _bytes(self, at: int, size: int) -> bytes:
-        """`size` bytes of the file from `at`, fewer at its end."""
+        """Read `size` bytes of the file from `at`, fewer at its end."""
         if at < self._block_at or at + size > self._block_at + len(self._block):
             if self._file is None:
                 self._file = self._path.open("rb")

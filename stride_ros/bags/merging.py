@@ -1,4 +1,4 @@
-"""The messages of several storage files in the order of the log, with few of the files in use at a time."""
+"""Merge the messages of several storage files by log time, with few files open at a time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from stride_ros.errors import SourceError
 
 @dataclass(frozen=True)
 class Part:
-    """The channels of one file that are asked for, and the log times (ns, ascending) of their messages."""
+    """The requested channels of one file, and the log times (ns, ascending) of their messages."""
 
     storage: Storage
     channels: Collection[Channel]
@@ -23,7 +23,7 @@ class Part:
 
 
 def parts_of(storages: Sequence[Storage], choose: Callable[[Storage], Collection[Channel]]) -> list[Part]:
-    """What `choose` takes of each file."""
+    """The parts that `choose` selects from each file."""
     parts = []
     for storage in storages:
         channels = choose(storage)
@@ -36,8 +36,8 @@ def parts_of(storages: Sequence[Storage], choose: Callable[[Storage], Collection
 def merged(parts: Sequence[Part], start: int, stop: int) -> Iterator[BagMessage]:
     """The messages of the parts with `start <= log time < stop` (ns), by log time.
 
-    A file is opened when its first message is due and rests after its last one, so that a recording of
-    thousands of splits takes no more memory or open files than one. Raises SourceError when a disk fails.
+    A file is opened when its first message is due and released after its last one, so that a recording of
+    thousands of splits needs no more memory or open files than one. Raises SourceError if a disk fails.
     """
     waiting: list[tuple[int, int]] = []  # log time of the first message, number of the part; latest first
     for number, part in enumerate(parts):
@@ -68,8 +68,8 @@ def _advance(
         message = next(messages, None)
     except OSError as error:
         raise SourceError(
-            f"{storage.name} cannot be read on ({error.strerror or error}); copy the recording to another"
-            " disk."
+            f"{storage.name} cannot be read any further ({error.strerror or error}); copy the recording to "
+            "another disk."
         ) from error
     if message is not None:
         heapq.heappush(heap, (message.log_time, number, message, messages))

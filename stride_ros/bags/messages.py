@@ -1,4 +1,4 @@
-"""ROS messages without ROS: the type store of `rosbags` with this package's messages in it.
+"""ROS messages without ROS: the type store of `rosbags` with this package's messages.
 
 Stamps are integers in nanoseconds, images (H, W, 3) uint8 RGB arrays.
 """
@@ -31,7 +31,7 @@ STRING = "std_msgs/msg/String"
 
 @lru_cache(maxsize=1)
 def typestore() -> Typestore:
-    """The common ROS 2 types and this package's own; an error says what to do when they cannot be had."""
+    """The common ROS 2 types and this package's own; raises an error with the remedy if they are missing."""
     try:
         from rosbags.typesys import Stores, get_types_from_msg, get_typestore
     except ImportError as error:
@@ -44,17 +44,17 @@ def typestore() -> Typestore:
 
 
 def _message_folder() -> Path:
-    """Where the .msg files lie: in the source tree, a ROS workspace, or beside a pip installation."""
+    """The folder of the .msg files: in the source tree, a ROS workspace, or next to a pip installation."""
     for root in share_folders():
         if (root / "msg/ActivationSpan.msg").is_file():
             return root / "msg"
     raise SourceError(
-        "The message definitions of stride_ros were not found; source the workspace or install it again."
+        "The message definitions of stride_ros were not found; source the workspace or reinstall the package."
     )
 
 
 def upgraded(message: Any) -> Any:
-    """One of our own messages by today's definition; fields that its recording did not know yet are empty.
+    """One of this package's messages in its current definition; fields that its recording lacks are empty.
 
     Definitions only grow at their end. Two definitions of one type in a bag would make it unreadable.
     """

@@ -1,4 +1,4 @@
-"""What metadata.yaml says about a recording: a hint, since it misses files and its counts may be wrong."""
+"""Read metadata.yaml of a recording, which is only a hint: files may be missing and counts wrong."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from stride_ros.errors import ConfigError, SourceError
 from stride_ros.user_files.yaml_file import plain, read_yaml
 
 _NEWEST_VERSION = 9
-_SLACK = 1_000_000_000  # ns by which times may differ before it is worth a word
+_SLACK = 1_000_000_000  # ns by which times may differ without a note
 
 
 @dataclass(frozen=True)
 class Metadata:
-    """The parts of metadata.yaml that are used. None stands for what it does not say."""
+    """The parts of metadata.yaml that are used; None for missing values."""
 
-    files: tuple[str, ...] = ()  # paths, of which the last part counts
+    files: tuple[str, ...] = ()  # paths, of which only the last part counts
     messages: int | None = None
     start: int | None = None  # ns
     duration: int | None = None  # ns
-    problem: str = ""  # why it could not be followed
+    problem: str = ""  # why it could not be used
 
     def differences(self, messages: int, start: int, duration: int) -> list[str]:
-        """How it differs from what the files hold; times in ns."""
+        """How it differs from the content of the files; times in ns."""
         found = []
         if self.messages is not None and self.messages != messages:
             found.append(f"{self.messages} messages instead of {messages}")
@@ -37,9 +37,9 @@ class Metadata:
 
 
 def read_metadata(file: Path) -> Metadata:
-    """Read what can be read; whatever is wrong becomes `problem`."""
+    """Read what is readable; any error is stored in `problem`."""
     try:
-        content = plain(read_yaml(file))  # deep ones would end the process in libyaml's own loader
+        content = plain(read_yaml(file))  # deep nesting would crash libyaml's own loader
         info = content["rosbag2_bagfile_information"]
         if not isinstance(info, Mapping):
             raise TypeError("no mapping")
@@ -49,7 +49,7 @@ def read_metadata(file: Path) -> Metadata:
     except ConfigError:
         return Metadata(problem="is damaged")
     except (KeyError, TypeError):
-        return Metadata(problem="is not that of a recording")
+        return Metadata(problem="is not the metadata of a recording")
     version = _whole(info.get("version"))
     paths = info.get("relative_file_paths")
     return Metadata(

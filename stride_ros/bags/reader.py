@@ -36,13 +36,13 @@ _FEW = 1000  # messages
 
 
 class BagReader:
-    """An open recording, with one image topic chosen. Use it as a context manager.
+    """An open recording with a chosen image topic; a context manager.
 
-    `image_topic` None takes the only image topic there is; of one that was recorded compressed only, the
-    base name will do. `option` is what the user chooses it with, for messages. Raises SourceError when the
-    recording cannot be opened, or has no such topic or no image on it.
+    `image_topic` None takes the only image topic; for a topic that was only recorded compressed, the base
+    name is enough. `option` is the name of the user's option for it, for messages. Raises SourceError if the
+    recording cannot be opened, or has no such topic or no images on it.
 
-    `notes` say what is odd about the recording; reading it may add some.
+    `notes` tell what is odd about the recording; reading may add some.
     """
 
     def __init__(
@@ -57,13 +57,13 @@ class BagReader:
                 raise SourceError(f"{self.path} has no messages; record it again." + _told(self.notes))
             self.image = choose(channels, image_topic, self.path, option, self.notes)
             self._notes += _other_channels(channels, self.image)
-            self._parts: dict[tuple[str, ...], list[Part]] = {}  # of the topics that were asked for last
+            self._parts: dict[tuple[str, ...], list[Part]] = {}  # of recently requested topics
             self._timeline = Timeline([part.log_times for part in self._parts_of((self.image.topic,))])
         except BaseException:
             self._stack.close()
             raise
         self._decoder = ImageDecoder()
-        self._patience: Patience | None = None  # of whoever reads now
+        self._patience: Patience | None = None  # of the current reader
 
     def __enter__(self) -> BagReader:
         return self
@@ -79,7 +79,7 @@ class BagReader:
 
     @property
     def notes(self) -> list[str]:
-        """What was odd about the recording so far, a sentence each."""
+        """What was odd about the recording so far, one sentence each."""
         found = [*(note for storage in self._storages for note in storage.notes), *self._notes]
         return list(dict.fromkeys(found))
 
@@ -95,7 +95,7 @@ class BagReader:
 
     @property
     def seconds(self) -> float:
-        """Time of the last image in s from the first one, by the log."""
+        """Time of the last image (s) since the first one, by log time."""
         return self._timeline.seconds
 
     def until(self, newest: float) -> float:
@@ -108,27 +108,27 @@ class BagReader:
         return {channel.topic: channel.msgtype for storage in self._storages for channel in storage.channels}
 
     def part(self, start: float = 0.0, duration: float | None = None) -> tuple[int, int]:
-        """The log times (ns) between which a part lies, in s from the first image; all of it without limits.
+        """Convert a part, in s from the first image, to its first and last log time (ns); all without limits.
 
-        A clock that was set between two images does not count as time, nor does a log time of zero.
+        A change of the clock between two images does not count as time, nor does a log time of zero.
         """
         return self._timeline.part(start, duration)
 
     def time(self, log_time: int) -> float:
-        """A log time (ns) in s from the first image, as `part` counts."""
+        """Convert a log time (ns) to s from the first image, as counted by `part`."""
         return self._timeline.time(log_time)
 
     def messages(
         self, topics: Sequence[str], start: int = EARLIEST, stop: int = LATEST
     ) -> Iterator[BagMessage]:
-        """Messages on `topics` with `start <= log time < stop` (ns), in the order of the log.
+        """Messages on `topics` with `start <= log time < stop` (ns), by log time.
 
-        Damaged ones are left out; `notes` then say how many.
+        Damaged ones are left out; `notes` then tell how many.
         """
         return merged(self._parts_of(tuple(topics)), start, stop)
 
     def stamp(self, message: BagMessage) -> int:
-        """The header's stamp of an image in ns, read without deserialising it; FrameError when cut off."""
+        """The header stamp of an image in ns, read without deserialising it; FrameError if cut off."""
         return self._decoder.stamp(message)
 
     def images(
@@ -142,14 +142,14 @@ class BagReader:
         other: Callable[[BagMessage], None] = lambda message: None,
         packets: bool = False,
     ) -> Iterator[tuple[BagMessage, Reading]]:
-        """The images between two log times (ns) with what counts as their stamps.
+        """The images between two log times (ns), with the readings of their stamps.
 
-        `intake` judges them; its notes count what is odd. `clock`: stamps of the "header" or the "log". All
-        messages on `topics` are shown to `other` on the way.
+        `intake` judges them; its notes count what is odd. `clock`: stamps from the "header" or the "log". All
+        messages on `topics` are passed to `other` on the way.
 
-        A video is decoded from the key frame before `start` on, and the messages are its pictures in the
-        order in which they are shown; packets of which none comes are counted as unusable. With `packets`
-        they are not decoded, and come in the order of their stamps.
+        A video is decoded from the key frame before `start`, and the messages are its pictures in display
+        order; packets that give no picture are counted as unusable. With `packets` they are not decoded, and
+        come in the order of their stamps.
         """
         found: Iterator[BagMessage | FrameError] = self._pictures(start, stop, topics, other)
         if packets:
@@ -161,7 +161,7 @@ class BagReader:
                 intake.reject(message)
                 continue
             try:
-                # A log that begins at 0 has a time there, unlike a header.
+                # A log that begins at 0 means that time, unlike a header.
                 received = message.received if isinstance(message, VideoMessage) else message.log_time
                 stamp = max(received, 1) if clock == "log" else self.stamp(message)
             except FrameError as error:
@@ -178,7 +178,7 @@ class BagReader:
         other: Callable[[BagMessage], None],
         probe: Callable[[BagMessage], object] | None,
     ) -> Iterator[BagMessage]:
-        """The messages on the image topic. SourceError when there are very many without a picture."""
+        """The messages on the image topic. SourceError if very many have no picture."""
         patience = self._patience = Patience(self.image.topic, self.path, probe)
         for message in self.messages([self.image.topic, *topics], start, stop):
             if message.channel.topic in topics:
@@ -190,7 +190,7 @@ class BagReader:
     def _pictures(
         self, start: int, stop: int, topics: Sequence[str], other: Callable[[BagMessage], None]
     ) -> Iterator[BagMessage | FrameError]:
-        """The same with the packets of a video decoded."""
+        """The messages on the image topic, with the packets of a video decoded."""
         if not self.is_video:
             yield from self._packets(start, stop, topics, other, self._decoder.decode)
             return
@@ -206,10 +206,10 @@ class BagReader:
 
     @cached_property
     def is_video(self) -> bool:
-        """Whether the image topic has packets of a video, each of which needs those before it."""
+        """Whether the image topic has video packets, each of which needs those before it."""
         if self.image.msgtype != COMPRESSED_IMAGE:
             return self.image.msgtype in PACKET_TYPES
-        longest = 0  # bytes of a message that says nothing
+        longest = 0  # bytes of a message that does not tell
         for count, message in enumerate(self.messages([self.image.topic])):
             if count > MOST_BARREN:
                 break
@@ -225,9 +225,9 @@ class BagReader:
         return self.messages([self.image.topic], start, stop)
 
     def images_at(self, log_times: Collection[int]) -> dict[int, NDArray[np.uint8] | FrameError]:
-        """The images with these log times (ns), (H, W, 3) uint8 RGB, or why one cannot be used.
+        """The images with these log times (ns), (H, W, 3) uint8 RGB, or an error for each unusable one.
 
-        Those of a video are decoded from the key frame before on, in one go where they are near each other.
+        Those of a video are decoded from the key frame before them, in one pass if they are near each other.
         """
         wanted = sorted(log_times)
         found: dict[int, NDArray[np.uint8] | FrameError] = {}
@@ -254,7 +254,7 @@ class BagReader:
     def frames(
         self, rate: float, notes: StreamNotes | None = None
     ) -> Iterator[tuple[NDArray[np.uint8], float]]:
-        """Images (H, W, 3) uint8 RGB, at most `rate` a second, with times in s from the first one.
+        """Images (H, W, 3) uint8 RGB, up to `rate` per second, with times in s from the first one.
 
         Images that cannot be used, and those whose time does not increase, are left out and counted in
         `notes`.
@@ -275,7 +275,7 @@ class BagReader:
             yield image, (reading.time - origin) / 1e9
 
     def decode(self, message: BagMessage) -> tuple[NDArray[np.uint8], str]:
-        """An image as (H, W, 3) uint8 RGB, and its frame_id. Raises FrameError."""
+        """Decode an image to (H, W, 3) uint8 RGB; also return its frame_id. Raises FrameError."""
         if isinstance(message, PictureMessage):
             found = frame_to_rgb(message.picture), message.frame_id
         else:
@@ -290,7 +290,7 @@ class BagReader:
         return self._parts[topics]
 
     def _channels(self, storage: Storage, topics: Sequence[str]) -> list[Channel]:
-        """The channels of a file on these topics; of the image topic only those with images."""
+        """The channels of a file on these topics; for the image topic, only those with images."""
         return [
             channel
             for channel in storage.channels
@@ -299,19 +299,19 @@ class BagReader:
 
 
 def _open(path: Path, stack: ExitStack) -> tuple[list[Storage], list[str]]:
-    typestore()  # says what to install when rosbags is missing
+    typestore()  # raises an error with the remedy if rosbags is missing
     if not path.exists():
         raise SourceError(f"There is no recording {path}; give the folder or file of a bag.")
     if path.suffix.lower() in VIDEO_SUFFIXES:
         raise SourceError(
-            f"{path} is a video, not a bag; watch it with `stride-ros demo --source {path}`, train on it with"
-            f" --data video --video {path}, or make a bag of it with `stride-ros bag {path} BAG`."
+            f"{path} is a video, not a bag; watch it with `stride-ros demo --source {path}`, train on it "
+            f"with --data video --video {path}, or make a bag from it with `stride-ros bag {path} BAG`."
         )
     return open_recording(path, stack)
 
 
 def _other_channels(channels: Sequence[Channel], image: Channel) -> list[str]:
-    """What is on the image topic beside images that can be read."""
+    """Notes on messages on the image topic that are not readable images."""
     notes = []
     for channel in channels:
         if channel.topic == image.topic and channel.count and not _is_readable(channel):

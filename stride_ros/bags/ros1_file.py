@@ -1,4 +1,4 @@
-"""Read a ROS 1 bag, by the reader of `rosbags`."""
+"""Read a ROS 1 bag with the reader of `rosbags`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MAGIC = b"#ROSBAG V2.0"
 
 
 class Ros1File:
-    """An open .bag file, see `storage.Storage`. Raises StorageError, OSError."""
+    """An open .bag file; see `storage.Storage`. Raises StorageError, OSError."""
 
     def __init__(self, path: Path) -> None:
         from rosbags.rosbag1 import Reader, ReaderError
@@ -26,11 +26,11 @@ class Ros1File:
             self._reader.open()
         except OSError:
             raise
-        except Exception as error:  # many types on damaged data, MemoryError for a length that is none
+        except Exception as error:  # many types on damaged data, even MemoryError for a wrong length
             known = isinstance(error, ReaderError | ValueError)
             reason = (str(error).rstrip(".") if known else "") or "its index is damaged"
             if "not indexed" in reason or "damaged" in reason or _is_cut_off(path):
-                reason = "its recorder did not finish it; mend it with `rosbag reindex`"
+                reason = "its recorder did not finish it; repair it with `rosbag reindex`"
             raise StorageError(reason) from error
         self._connections = {connection.id: connection for connection in self._reader.connections}
         self.channels = [
@@ -39,7 +39,7 @@ class Ros1File:
         ]
 
     def rest(self) -> None:
-        """Keep the file open: to open it anew takes reading its index."""
+        """Keep the file open, since reopening it means reading its index again."""
 
     def close(self) -> None:
         self._reader.close()

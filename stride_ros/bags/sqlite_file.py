@@ -1,4 +1,4 @@
-"""Read a rosbag2 database as it is on disk: nothing is written beside it, whatever its recorder left."""
+"""Read a rosbag2 database as it is on disk, without writing next to it, whatever its recorder left."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from stride_ros.bags.storage import BagMessage, Channel, StorageError
 from stride_ros.text.wording import counted
 
 MAGIC = b"SQLite format 3\0"
-# Of a damaged file; the names of its columns need not be UTF-8.
+# Errors of a damaged file, in which even the column names may not be UTF-8.
 _DAMAGE = (sqlite3.Error, UnicodeDecodeError, TypeError, OverflowError)
-_ROWS = 1 << 14  # that are made Python's numbers at a time
+_ROWS = 1 << 14  # rows converted to Python numbers at a time
 _COPY = "copy.db3"
-_VARIABLES = 900  # of a query; SQLite before 3.32 takes 999
-_LOGS = ("-wal", "-journal")  # what a recorder that was killed leaves, after the database's name
+_VARIABLES = 900  # per query; SQLite before 3.32 allows 999
+_LOGS = ("-wal", "-journal")  # suffixes of files that a killed recorder leaves
 
 
 class SqliteFile:
-    """An open .db3 file, see `storage.Storage`. Raises StorageError, OSError."""
+    """An open .db3 file; see `storage.Storage`. Raises StorageError, OSError."""
 
     def __init__(self, path: Path) -> None:
         self.name = path.name
@@ -95,7 +95,7 @@ class SqliteFile:
     def _database(self) -> sqlite3.Connection:
         if self._connection is None:
             if self._copy is None:
-                # Immutable: no lock is asked for, and none of another program's minded; nothing is written.
+                # Immutable: no locks are taken, those of other programs are ignored, and nothing is written.
                 name = f"{self._path.absolute().as_uri()}?mode=ro&immutable=1"
             else:
                 name = (Path(self._copy.name) / _COPY).as_uri()
@@ -104,7 +104,7 @@ class SqliteFile:
         return self._connection
 
     def _prepare(self) -> None:
-        """Make a copy of a database that has a log, which SQLite merges into it."""
+        """Copy a database that has a log, so that SQLite can merge the log into the copy."""
         path = self._path
         left = [log for log in (path.with_name(path.name + end) for end in _LOGS) if _holds_data(log)]
         if not left:
@@ -118,7 +118,7 @@ class SqliteFile:
         except OSError as error:
             if self._copy is not None:
                 self._copy.cleanup()
-            raise StorageError(f"{error}; a copy of it is made where TMPDIR says") from error
+            raise StorageError(f"{error}; set TMPDIR to a folder with space for a copy of it") from error
         self.notes += [f"{log.name}, left by a recorder that did not finish, was read too." for log in left]
 
     def _read_channels(self) -> list[Channel]:
@@ -142,14 +142,16 @@ class SqliteFile:
             f" where {number} is not null order by 1"
         ):
             topic, name, encoding = map(_text, values[1:])
-            encoding = encoding.strip().lower() or "cdr"  # that of all recorders
+            encoding = encoding.strip().lower() or "cdr"  # the encoding of all recorders
             kind, text = definitions.get(name, ("", ""))
             channels.append(Channel(values[0], topic, name, encoding, kind, text.encode(), _text(hashed)))
         return channels
 
     def _has_rowid(self, table: str) -> bool:
-        """Whether a table numbers its rows: `id` is that number, unless the database was made by something
-        else than rosbag2, or the table's definition is damaged."""
+        """Whether a table has row ids.
+
+        `id` is the row id, unless the database was not made by rosbag2 or the table's definition is damaged.
+        """
         try:
             self._database.execute(f"explain select rowid from {table}")
         except sqlite3.OperationalError:
@@ -168,7 +170,7 @@ class SqliteFile:
                 " where typeof(timestamp) = 'integer' group by 1"
             )
             counts.update(self._database.execute(query))
-        except _DAMAGE:  # a damaged page: what can be walked is counted
+        except _DAMAGE:  # a damaged page: count what can be scanned
             topics, numbers = np.unique(self._rows(self.channels)[:, 2], return_counts=True)
             counts = {int(topic): int(n) for topic, n in zip(topics, numbers, strict=True)}
         for channel in self.channels:
@@ -181,7 +183,7 @@ class SqliteFile:
                 self._note(f"{self.name}: {counted(timeless, 'message')} without a log time left out.")
 
     def _rows(self, channels: Collection[Channel]) -> NDArray[np.int64]:
-        """Id, log time and topic of all messages of these channels that can be reached, (n, 3) by id."""
+        """Id, log time and topic of all reachable messages of these channels, (n, 3) by id."""
         topics = sorted({channel.number for channel in channels})
         if self._latest is not None and self._latest[0] == topics:
             return self._latest[1]
@@ -191,10 +193,10 @@ class SqliteFile:
             f" typeof(timestamp) = 'integer' order by {self._key}"
         )
         rows, error = self._walk(query, topics)
-        if error is not None:  # then from the other end up to the damage
+        if error is not None:  # then read from the other end up to the damage
             behind = self._walk(f"{query} desc", topics)[0][::-1]
             rows = np.concatenate([rows, behind[~np.isin(behind[:, 0], rows[:, 0])]])
-            self._note(f"{self.name} is damaged ({error}); what lies before and after the damage was used.")
+            self._note(f"{self.name} is damaged ({error}); the parts before and after the damage were used.")
         self._latest = topics, rows
         return rows
 
@@ -219,9 +221,9 @@ def _text(value: object) -> str:
 
 
 def _holds_data(log: Path) -> bool:
-    """Whether a log exists that is not empty; a journal that is done with begins with zeros."""
+    """Whether a log exists that is not empty; a finished journal begins with zeros."""
     try:
-        if not log.is_file():  # a pipe would be waited for
+        if not log.is_file():  # reading a pipe would block
             return False
         with log.open("rb") as file:
             return any(file.read(8))

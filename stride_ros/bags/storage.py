@@ -1,4 +1,4 @@
-"""What every kind of storage file gives: channels, log times and messages."""
+"""The interface of all storage files: channels, log times and messages."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Channel:
 
     `msgtype` is spelt as in ROS 2 (sensor_msgs/msg/Image), `schema_name` as in the file. `encoding` is that
     of the messages (cdr, ros1, json ...), `schema_encoding` that of the definition `schema` (ros2msg,
-    ros2idl, ros1msg, jsonschema ..., "" for none). `count`: its messages.
+    ros2idl, ros1msg, jsonschema ..., "" for none). `count`: number of messages.
     """
 
     number: int
@@ -54,10 +54,10 @@ class Storage(Protocol):
 
     name: str  # of the file
     channels: list[Channel]
-    notes: list[str]  # what was odd, a sentence each; reading may add more
+    notes: list[str]  # what was odd, one sentence each; reading may add more
 
     def span(self) -> tuple[int, int] | None:
-        """Log times (ns) of the first and the last message; None where there is none, or it is not known."""
+        """Log times (ns) of the first and the last message; None if there is none or they are unknown."""
 
     def log_times(self, channels: Collection[Channel]) -> NDArray[np.int64]:
         """Log times (ns) of all messages of these channels, ascending."""
@@ -66,15 +66,17 @@ class Storage(Protocol):
         """Messages with `start <= log time < stop` (ns), by log time; damaged ones are left out and noted."""
 
     def rest(self) -> None:
-        """Give up memory and the open file until more is asked for."""
+        """Release memory and the open file until more is requested."""
 
     def close(self) -> None:
         """Close the file."""
 
 
 def ros_type(name: str) -> str:
-    """The ROS 2 spelling of a type: sensor_msgs/Image and sensor_msgs::msg::dds_::Image_ become
-    sensor_msgs/msg/Image. Names that are none of these stay.
+    """Convert the name of a type to its ROS 2 spelling.
+
+    sensor_msgs/Image and sensor_msgs::msg::dds_::Image_ become sensor_msgs/msg/Image. Other names are
+    returned unchanged.
     """
     parts = name.replace("::", "/").split("/")
     if len(parts) > 2 and parts[-2] == "dds_":

@@ -24,27 +24,27 @@ create table messages(id integer primary key, topic_id integer not null, timesta
   data blob not null);
 create index timestamp_idx on messages (timestamp asc);
 """  # version 4 of rosbag2_storage_sqlite3
-_COMMIT_EVERY = 64  # messages: a full disk shows early
+_COMMIT_EVERY = 64  # messages; so that a full disk is noticed early
 
 
 class StorageWriter(Protocol):
-    """A new storage file."""
+    """Writes a new storage file."""
 
     def add(self, channel: Channel) -> int:
-        """Declare a channel; returns the number to write to."""
+        """Declare a channel; return the number to write to."""
 
     def write(self, number: int, log_time: int, data: bytes) -> None:
         """Append a message."""
 
     def finish(self, metadata: str) -> None:
-        """Write what is left and close; `metadata` is the text of metadata.yaml."""
+        """Write the rest and close; `metadata` is the text of metadata.yaml."""
 
     def abort(self) -> None:
-        """Close, whatever state the file is in."""
+        """Close the file in any state."""
 
 
 class McapStorage:
-    """Writes an MCAP file, by the writer of `mcap`."""
+    """Writes an MCAP file with the writer of `mcap`."""
 
     def __init__(self, path: Path) -> None:
         from mcap.writer import CompressionType, Writer
@@ -79,10 +79,10 @@ class McapStorage:
 
 
 class SqliteStorage:
-    """Writes a database as rosbag2 does."""
+    """Writes a database in the format of rosbag2."""
 
     def __init__(self, path: Path) -> None:
-        self._database = sqlite3.connect(path)  # as a plain path: an address would mistake some characters
+        self._database = sqlite3.connect(path)  # not a URI, which would misinterpret some characters
         self._database.executescript(_TABLES)
         self._database.execute("insert into schema values (4, ?)", (_DISTRO,))
         self._types: set[str] = set()
@@ -128,7 +128,7 @@ class SqliteStorage:
 
 
 def new_storage(folder: Path, storage: str) -> tuple[StorageWriter, str]:
-    """Make the storage file of a bag in its folder; returns it and the file's name."""
+    """Create the storage file of a bag in its folder; return it and its name."""
     if storage == "mcap":
         return McapStorage(folder / f"{folder.name}.mcap"), f"{folder.name}.mcap"
     return SqliteStorage(folder / f"{folder.name}.db3"), f"{folder.name}.db3"

@@ -1,4 +1,4 @@
-"""When the images of a recording come, in seconds as a person sees it."""
+"""The times of a recording's images, in seconds as perceived by people."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from stride_ros.bags.storage import EARLIEST, LATEST
 
 
 class Timeline:
-    """The log times of all images; a clock that was set between two of them does not count as time."""
+    """The log times of all images; a change of the clock between two of them does not count as time."""
 
     def __init__(self, log_times: Sequence[NDArray[np.int64]]) -> None:
         """`log_times`: ns, in any order; at least one."""
@@ -37,7 +37,7 @@ class Timeline:
 
     @property
     def seconds(self) -> float:
-        """Time of the last image in s from the first one."""
+        """Time of the last image (s) since the first one."""
         return float(self._times[-1]) / 1e9
 
     def until(self, newest: float) -> float:
@@ -45,7 +45,7 @@ class Timeline:
         return newest + min(self._usual / 1e9, 1.0)
 
     def part(self, start: float = 0.0, duration: float | None = None) -> tuple[int, int]:
-        """The log times (ns) between which a part lies, in s from the first image; all without limits."""
+        """Convert a part, in s from the first image, to its first and last log time (ns); default: all."""
         first = np.searchsorted(self._times, round(start * 1e9))
         begin = EARLIEST if start <= 0 else self._log_times[first] if first < len(self._times) else LATEST
         stop = LATEST
@@ -55,6 +55,6 @@ class Timeline:
         return int(begin), int(stop)
 
     def time(self, log_time: int) -> float:
-        """A log time (ns) in s from the first image."""
+        """Convert a log time (ns) to s from the first image."""
         index = min(int(np.searchsorted(self._log_times, log_time)), len(self._times) - 1)
         return float(self._times[index]) / 1e9

@@ -1,4 +1,4 @@
-"""Choose the image topic of a recording, or say why there is none to choose."""
+"""Choose the image topic of a recording, or explain why that is not possible."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from stride_ros.bags.types import IMAGE_TYPES, PACKET_TYPES, READABLE
 from stride_ros.errors import SourceError
 
 _LISTED = 10
-# What image_transport's plugins append to the name of a camera's topic.
+# Suffixes that image_transport's plugins append to the name of a camera's topic.
 _TRANSPORTS = ("compressed", "ffmpeg", "foxglove")
-# Types whose messages are packets of a video stream that cannot be read, by the last part of their name.
+# Types of video packets that cannot be read, by the last part of their name.
 _VIDEO_PACKETS = ("CompressedVideo", "FFMPEGPacket")
 _THEORA = "theora_image_transport/msg/Packet"
-# Images that are no ROS messages, as of protobuf or JSON, by the last part of their type.
+# Images that are not ROS messages but, for example, protobuf or JSON, by the last part of their type.
 _IMAGES = ("Image", "CompressedImage", "RawImage")
 
 
 def choose(
     channels: Sequence[Channel], topic: str | None, path: Path, option: str, notes: Sequence[str]
 ) -> Channel:
-    """The channel with the images of `topic` (None: of the only image topic). `option` is how a user chooses.
+    """The channel with the images of `topic` (None: the only one). `option`: the user's option for it.
 
-    Raises SourceError when there is none, or more than one to choose from.
+    Raises SourceError if there is none, or more than one to choose from.
     """
     images = [channel for channel in channels if channel.msgtype in IMAGE_TYPES]
     usable = [channel for channel in images if channel.encoding in READABLE]
@@ -34,14 +34,14 @@ def choose(
         return _named("/" + topic.strip("/"), channels, names, path, notes)
     pictures = [channel for channel in recorded if channel.msgtype not in PACKET_TYPES]
     if len({channel.topic for channel in pictures}) == 1:
-        return pictures[0]  # beside it may be a video of the same camera
+        return pictures[0]  # there may also be a video of the same camera
     if len(names) == 1:
         return next(channel for channel in recorded if channel.topic == names[0])
     if names:
         raise SourceError(f"{path} has {len(names)} image topics ({_list(names)}); choose one with {option}.")
     if usable:
         raise SourceError(
-            f"{path} has no image on {_list(sorted({c.topic for c in usable}))}; record it again."
+            f"{path} has no images on {_list(sorted({c.topic for c in usable}))}; record it again."
             + _told(notes)
         )
     if images:
@@ -54,7 +54,7 @@ def _named(
 ) -> Channel:
     there = [channel for channel in channels if channel.topic.strip("/") == topic.strip("/")]
     if not any(channel.msgtype in IMAGE_TYPES for channel in there):
-        for transport in _TRANSPORTS:  # named as image_transport names it
+        for transport in _TRANSPORTS:  # as named by image_transport
             found = [c for c in channels if c.topic.strip("/") == f"{topic}/{transport}".strip("/")]
             if any(channel.msgtype in IMAGE_TYPES for channel in found):
                 there = found
@@ -71,7 +71,7 @@ def _named(
     recorded = [channel for channel in usable if channel.count]
     if not recorded:
         other = f"record it again or {choice}" if names else "record it again."
-        raise SourceError(f"{path} has no image on {usable[0].topic}; {other}" + _told(notes))
+        raise SourceError(f"{path} has no images on {usable[0].topic}; {other}" + _told(notes))
     return recorded[0]
 
 
@@ -83,7 +83,7 @@ def _unreadable(channel: Channel) -> SourceError:
 
 
 def _instead(channels: Sequence[Channel]) -> str:
-    """What a recording without images has."""
+    """What a recording without images contains, with the remedy."""
     video = next((c for c in channels if _last_part(c) in _VIDEO_PACKETS or c.msgtype == _THEORA), None)
     if video is not None:
         return (

@@ -1,4 +1,4 @@
-"""Deserialise the images of a channel, whatever state its own definition is in."""
+"""Deserialise the images of a channel, even if its own definition is damaged."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ if TYPE_CHECKING:
     from rosbags.typesys.store import Typestore
 
 IMAGE, COMPRESSED_IMAGE = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
-# Packets of a video stream, one a message.
+# Packets of a video stream, one per message.
 COMPRESSED_VIDEO = "foxglove_msgs/msg/CompressedVideo"
 FFMPEG_PACKET = "ffmpeg_image_transport_msgs/msg/FFMPEGPacket"
-# What foxglove's tools record of a camera.
+# The types that Foxglove's tools record from a camera.
 FOXGLOVE_RAW, FOXGLOVE_COMPRESSED = "foxglove_msgs/msg/RawImage", "foxglove_msgs/msg/CompressedImage"
 RAW_TYPES = (IMAGE, FOXGLOVE_RAW)
-WITHOUT_HEADER = (COMPRESSED_VIDEO, FOXGLOVE_RAW, FOXGLOVE_COMPRESSED)  # but with its stamp and frame_id
+WITHOUT_HEADER = (COMPRESSED_VIDEO, FOXGLOVE_RAW, FOXGLOVE_COMPRESSED)  # but with a stamp and frame_id
 PACKET_TYPES = (COMPRESSED_VIDEO, FFMPEG_PACKET)
 IMAGE_TYPES = (IMAGE, COMPRESSED_IMAGE, FOXGLOVE_RAW, FOXGLOVE_COMPRESSED, *PACKET_TYPES)
 READABLE = ("cdr", "ros1")  # encodings of messages
@@ -29,7 +29,7 @@ _FIELDS = {
     FOXGLOVE_COMPRESSED: {"frame_id", "data", "format"},
     FFMPEG_PACKET: {"header", "encoding", "data"},
 }
-# Of the types that do not come with ROS, for recordings without definitions. ROS 1 has `time` for the stamp.
+# Definitions of types that are not part of ROS, for recordings without them. ROS 1 uses `time` for the stamp.
 _FOREIGN = {
     COMPRESSED_VIDEO: "builtin_interfaces/Time timestamp\nstring frame_id\nuint8[] data\nstring format\n",
     FOXGLOVE_RAW: "builtin_interfaces/Time timestamp\nstring frame_id\nuint32 width\nuint32 height\n"
@@ -42,7 +42,7 @@ _RULE = "=" * 80 + "\n"
 
 
 class MessageDecoder:
-    """Deserialises the messages of one channel: by its own definition, or as the type's name says."""
+    """Deserialises the messages of a channel, by its own definition or by the type's name."""
 
     def __init__(self, channel: Channel) -> None:
         self._type = channel.msgtype
@@ -50,11 +50,11 @@ class MessageDecoder:
         self._own = _own_types(channel)
 
     def __call__(self, data: bytes) -> Any:
-        """The message; whatever the deserialiser raises when the data is not one."""
+        """Return the message; raises the deserialiser's exception if the data is not one."""
         if self._own is not None:
             try:
                 return self._decode(self._own, data)
-            except Exception:  # the definition may be damaged and parse all the same
+            except Exception:  # a damaged definition may still be parsed
                 pass
         return self._decode(common_types(self._ros1), data)
 
@@ -64,7 +64,7 @@ class MessageDecoder:
 
 @lru_cache(maxsize=2)
 def common_types(ros1: bool = False) -> Typestore:
-    """The types that come with ROS, and those of video packets."""
+    """The types of ROS and those of video packets."""
     from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
     store = get_typestore(Stores.ROS1_NOETIC if ros1 else Stores.ROS2_JAZZY)
@@ -74,7 +74,7 @@ def common_types(ros1: bool = False) -> Typestore:
 
 
 def _own_types(channel: Channel) -> Typestore | None:
-    """The types by the channel's definition; None where it cannot be followed."""
+    """The types from the channel's definition; None if it cannot be used."""
     from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
 
     text = channel.schema.decode("utf-8", "replace").replace("\r\n", "\n")
@@ -89,6 +89,6 @@ def _own_types(channel: Channel) -> Typestore | None:
             return None
         store = get_typestore(Stores.EMPTY)
         store.register(types)
-    except Exception:  # the parsers raise many types, also from within
+    except Exception:  # the parsers raise many types, also internal ones
         return None
     return store

@@ -1,4 +1,4 @@
-"""Video packets of a recorded topic: decoded in order, so that each picture is a message again."""
+"""Decode the video packets of a recorded topic in order, so that each picture is a message again."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from stride_ros.bags.types import COMPRESSED_IMAGE, COMPRESSED_VIDEO, FFMPEG_PAC
 from stride_ros.errors import FrameError
 from stride_ros.imaging.packets import KNOWN, PacketDecoder, begins_decoding, codec_of, holds_picture
 
-_KEPT = 64  # packets; none is that long on its way
-_REORDERED = 17  # packets in a row whose stamps may be out of order: no codec here reorders more pictures
+_KEPT = 64  # packets; no packet is in the decoder for that long
+_REORDERED = 17  # consecutive packets whose stamps may be out of order: no codec here reorders more pictures
 
 
 @dataclass(frozen=True)
 class VideoMessage(BagMessage):
     """The message of a packet, in the order of the pictures.
 
-    `received`: ns, when the picture at that place in the order came. Packets come in the order of decoding,
-    so that the log times of B-frames go back and forth.
+    `received`: ns, when the picture at that position arrived. Packets arrive in decoding order, so the log
+    times of B-frames go back and forth.
     """
 
     received: int = 0
@@ -30,7 +30,7 @@ class VideoMessage(BagMessage):
 
 @dataclass(frozen=True)
 class PictureMessage(VideoMessage):
-    """The same with the picture that came of the packet, an av.VideoFrame."""
+    """A message with the decoded picture of its packet, an av.VideoFrame."""
 
     picture: Any = None
     frame_id: str = ""
@@ -39,7 +39,7 @@ class PictureMessage(VideoMessage):
 
 @dataclass(frozen=True)
 class Packet:
-    """What a message says of a packet; `codec` is None for a picture that is not a packet, `stamp` in ns."""
+    """The packet in a message; `codec` is None for a picture that is not a packet; `stamp` in ns."""
 
     codec: str | None
     data: bytes
@@ -53,7 +53,7 @@ class Packet:
 
 
 def packet_of(message: Any, msgtype: str) -> Packet:
-    """The packet in a deserialised message. Raises FrameError for a codec that is not known."""
+    """The packet in a deserialised message. Raises FrameError for an unknown codec."""
     if msgtype == COMPRESSED_VIDEO:
         name, frame_id, stamp = message.format, message.frame_id, message.timestamp
     else:
@@ -61,63 +61,66 @@ def packet_of(message: Any, msgtype: str) -> Packet:
         frame_id, stamp = message.header.frame_id, message.header.stamp
     codec = codec_of(name)
     if codec == "mjpeg" and msgtype == COMPRESSED_IMAGE:
-        codec = None  # pictures by themselves
+        codec = None  # complete pictures
     if codec is None and msgtype != COMPRESSED_IMAGE:
-        raise FrameError(f"The video's encoding '{name[:40]}' is not known; record it as {KNOWN}.")
+        raise FrameError(f"The video's encoding '{name[:40]}' is not supported; record it as {KNOWN}.")
     at = int(stamp.sec) * NANOSECONDS + int(stamp.nanosec)
     return Packet(codec, bytes(memoryview(message.data)), str(frame_id), at)
 
 
 class PacketStream:
-    """The packets of one topic on their way through the decoder."""
+    """Decodes the packets of one topic."""
 
     def __init__(self, read: Callable[[BagMessage], Packet], start: int) -> None:
-        """`read` deserialises a message; it raises FrameError. What was logged before `start` (ns) is decoded
-        and not shown."""
+        """`read` deserialises a message, or raises FrameError.
+
+        Packets logged before `start` (ns) are decoded but not shown.
+        """
         self._read, self._start = read, start
         self._decoder = PacketDecoder()
         self._count = 0
         self._waiting: dict[int, tuple[BagMessage, str]] = {}
-        self._received: deque[int] = deque()  # ns, of the packets whose outcomes are due
+        self._received: deque[int] = deque()  # ns, of the packets whose results are due
         self._stamps: deque[int] = deque(maxlen=_REORDERED)
         self._held: tuple[BagMessage, Packet] | None = None
 
     def push(self, message: BagMessage) -> Iterator[BagMessage | FrameError]:
-        """Decode a message: the pictures that are ready, and an error for each packet without one."""
+        """Decode a message; return the pictures that are ready, and an error for each packet without one."""
         try:
             packet = self._read(message)
         except FrameError as error:
             if message.log_time >= self._start:
                 yield error
             return
-        if packet.codec is None:  # a picture among packets
+        if packet.codec is None:  # a complete picture among packets
             yield message
             return
         strayed = self._strayed(packet)
         if strayed and self._held is None:
             self._held = message, packet
             return
-        if strayed:  # the second one: the decoder would take what came before for what these build upon
+        if strayed:  # the second one: the decoder would use earlier pictures as references for these
             yield from self._told(self._decoder.flush())
             self._stamps.clear()
         yield from self._release()
         yield from self._decode(message, packet)
 
     def interrupt(self) -> Iterator[BagMessage | FrameError]:
-        """Packets are missing here: what is on its way; decoding goes on at a key frame."""
+        """Note that packets are missing; return pending pictures. Decoding continues at a key frame."""
         self._stamps.clear()
         yield from self.end()
 
     def end(self) -> Iterator[BagMessage | FrameError]:
-        """What is still on its way."""
+        """Return the pictures that are still in the decoder."""
         yield from self._release()
         yield from self._told(self._decoder.flush())
 
     def _strayed(self, packet: Packet) -> bool:
-        """Whether a packet may belong to a stream that began again in its middle, as a recording does that is
-        played in a loop; it waits for the next one, since a packet by itself may have a wrong stamp.
+        """Whether a packet may belong to a stream that started over, like a recording played in a loop.
 
-        At a key frame the decoder starts over of its own.
+        Such a packet waits for the next one, since a single packet may have a wrong stamp.
+
+        At a key frame the decoder starts over by itself.
         """
         if packet.stamp <= 0:
             return False
@@ -130,13 +133,13 @@ class PacketStream:
         return False
 
     def _release(self) -> Iterator[BagMessage | FrameError]:
-        """Decode the packet that waits."""
+        """Decode the waiting packet."""
         if self._held is not None:
             held, self._held = self._held, None
             yield from self._decode(*held)
 
     def _decode(self, message: BagMessage, packet: Packet) -> Iterator[BagMessage | FrameError]:
-        assert packet.codec is not None, "a picture by itself is not decoded here"
+        assert packet.codec is not None, "complete pictures are not decoded here"
         self._count += 1
         self._waiting[self._count] = message, packet.frame_id
         if holds_picture(packet.codec, packet.data):
@@ -146,7 +149,7 @@ class PacketStream:
         except FrameError as error:  # there is no decoder
             self._received.clear()
             yield error
-        # Parameter sets by themselves have no outcome.
+        # Parameter sets alone have no result.
         for number in [number for number in self._waiting if number < self._count - _KEPT]:
             del self._waiting[number]
 

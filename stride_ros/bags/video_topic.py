@@ -1,4 +1,4 @@
-"""The packets of a video on a recorded topic, in the order of its pictures: decoded, or as they are."""
+"""Read the video packets of a recorded topic in the order of the pictures, decoded or not."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from stride_ros.bags.storage import BagMessage
 from stride_ros.bags.video import Packet, PacketStream, VideoMessage
 from stride_ros.errors import FrameError
 
-LEAD = 10 * NANOSECONDS  # how far before a time a video's key frame is looked for at first
-_MOST_READ = 100_000  # packets, for a key frame before a time; a camera sends one each few seconds
+LEAD = 10 * NANOSECONDS  # how far before a time to look for a key frame at first
+_MOST_READ = 100_000  # packets to read for a key frame before a time; cameras send one every few seconds
 _REORDERED = 16  # packets; no codec here reorders more pictures
 
 
@@ -27,21 +27,23 @@ class VideoTopic:
         read: Callable[[BagMessage], Packet],
         start: int,
     ) -> None:
-        """`messages` are those of the topic between two log times (ns), `read` deserialises one and may raise
-        FrameError; `start` is the log time of the first (ns)."""
+        """`messages` returns those of the topic between two log times (ns).
+
+        `read` deserialises one and may raise FrameError; `start` is the log time of the first (ns).
+        """
         self._messages, self._read, self._start = messages, read, start
 
     def pictures(self, packets: Iterator[BagMessage], start: int) -> Iterator[BagMessage | FrameError]:
-        """Decode packets, which begin at the log time `start` (ns), with those that the first ones need."""
+        """Decode packets that begin at log time `start` (ns), with the earlier packets they need."""
         stream = PacketStream(self._read, start)
         for message in chain(self._lead(start), packets):
             yield from stream.push(message)
         yield from stream.end()
 
     def _lead(self, start: int) -> Iterator[BagMessage]:
-        """The packets from a key frame before a log time (ns) on, up to that time.
+        """The packets from a key frame before a log time (ns) up to that time.
 
-        It is the last but one: pictures around a key frame may need the one before it.
+        It is the last but one key frame: pictures around a key frame may need the one before it.
         """
         if start <= self._start:
             return
@@ -67,12 +69,12 @@ class VideoTopic:
 
 
 def in_order(packets: Iterator[BagMessage], stamp: Callable[[BagMessage], int]) -> Iterator[BagMessage]:
-    """Packets in the order of their pictures without decoding them: that of their stamps.
+    """Packets in the order of their pictures, by their stamps, without decoding them.
 
-    One whose stamp is far from those before it stays in its place, unless the next one shows that the clock
-    was set: then what came before is not mixed with what follows. `stamp` (ns) may raise FrameError.
+    A packet whose stamp is far from those before it stays in its place, unless the next one shows that the
+    clock was set: then earlier packets are not mixed with later ones. `stamp` (ns) may raise FrameError.
     """
-    waiting: list[tuple[int, int, int, BagMessage]] = []  # how often the clock was set, stamp, count
+    waiting: list[tuple[int, int, int, BagMessage]] = []  # number of times the clock was set, stamp, count
     received: deque[int] = deque()
     settings, newest = 0, 0
     doubted: tuple[int, int, BagMessage] | None = None  # stamp, count

@@ -1,4 +1,4 @@
-"""Write rosbag2 bags (MCAP or sqlite3) with message definitions inside."""
+"""Write rosbag2 bags (MCAP or sqlite3) that contain message definitions."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 STORAGES = ("mcap", "sqlite3")
-START_STAMP = 1_700_000_000 * 10**9  # ns, of what has no time of its own: bags should not begin at zero
+START_STAMP = 1_700_000_000 * 10**9  # ns, for content without times: bags should not begin at zero
 
 
 class BagWriter:
-    """A new bag at `path` (a folder that must not exist). Use it as a context manager.
+    """Writes a new bag at `path`, a folder that must not exist; a context manager.
 
-    It is written beside `path` and takes its place when it is complete and reads back; an error inside the
-    with block leaves nothing. Raises SourceError when the folder exists or cannot be written.
+    It is written next to `path` and moved there when it is complete and reads back; an error inside the with
+    block leaves nothing. Raises SourceError if the folder exists or cannot be written.
     """
 
     def __init__(self, path: str | Path, storage: str = "mcap") -> None:
-        self._store = messages.typestore()  # says what to install when rosbags is missing
+        self._store = messages.typestore()  # raises an error with the remedy if rosbags is missing
         self._topics: dict[str, tuple[int, Channel]] = {}
         self._start, self._end = 2**63 - 1, -(2**63)
         self.path = Path(path)
@@ -44,7 +44,7 @@ class BagWriter:
             self.path.name.encode()
         except UnicodeEncodeError:
             raise SourceError(
-                f"Bag {path} cannot be written, since its name is not UTF-8 and metadata.yaml could not name "
+                f"Bag {path} cannot be written, since its name is not UTF-8, so metadata.yaml cannot name "
                 "its files; choose another name."
             ) from None
         if self.path.exists() or self.path.is_symlink():
@@ -81,9 +81,9 @@ class BagWriter:
             self.write(topics.compressed(topic), messages.compressed_image(frame, stamp, frame_id), stamp)
 
     def copy(self, original: Channel, data: bytes, stamp: int) -> None:
-        """Append a message as another bag has it, with that bag's definition.
+        """Append a message from another bag, with that bag's definition.
 
-        Messages of ROS 1 become those of ROS 2 where the type is one that comes with ROS.
+        ROS 1 messages are converted to ROS 2 if their type is part of ROS.
         """
         types = common_types()
         migrated = original.encoding == "ros1" and original.msgtype in types.fielddefs
@@ -147,7 +147,7 @@ class BagWriter:
             raise self._failure(error) from error
 
     def _check(self, channels: list[Channel]) -> None:
-        """Read the bag back: a disk may lose what it has taken."""
+        """Read the bag back, since a disk may lose written data."""
         written = {channel.topic: channel.count for channel in channels}
         with ExitStack() as stack:
             storages, notes = open_recording(self._folder, stack)

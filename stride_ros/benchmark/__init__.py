@@ -1,1 +1,1 @@
-"""What a decision and an answer cost, and how the nodes keep up; each part is a command."""
+"""Benchmarks of decisions, answers and the nodes; each module is a command."""

@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""The engine beside asking a model of the same size again each second: CPU time of a second of video.
+"""Compare the engine with asking a model of the same size each second: CPU time per second of video.
 
     python -m stride_ros.benchmark.asking
     python -m stride_ros.benchmark.asking --preset small --resent 16 32 --frames 128
 
 Asking one frame: the newest picture and the query, answered with yes or no. Re-sending: the last N frames, as
-a client of a server with a Video-LLM does. Both run on this package's vision tower and language model with
-the same random weights, prefill the prompt once and answer with one token, which is the least that such a
-model does. One thread; the ways take turns of a few seconds of video. Ratios are to the engine: medians over
-the turns, and the quarter of the turns below and above.
+a client of a Video-LLM server does. Both run on this package's vision tower and language model with the same
+random weights, prefill the prompt once and answer with one token, which is the minimum for such a model. It
+uses one thread; the methods take turns of a few seconds of video. Ratios are relative to the engine: medians
+over the turns, with lower and upper quartiles.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _WARM_UP = 4  # s
 
 
 class Asked:
-    """A model that is shown the last `count` frames each second; one frame fills a pair by itself."""
+    """A model that is shown the last `count` frames each second; a single frame fills a pair."""
 
     def __init__(self, model: ActivationModel, count: int) -> None:
         before = [prepare(frame(0, index), model.frame_max_tokens) for index in range(count)]
@@ -49,7 +49,7 @@ class Asked:
 
     def show(self, image: Image, time: float) -> None:
         """Encode, prefill and answer."""
-        del time  # a prompt begins at its first frame
+        del time  # a prompt begins with its first frame
         self._frames.append(prepare(image, self._model.frame_max_tokens))
         images = list(self._frames)
         if len(images) % 2:

@@ -1,8 +1,8 @@
-"""The authors' published evaluation code, run as it is from a checkout of it: what the engine is measured by.
+"""Run the authors' published evaluation code unchanged from a checkout, to compare the engine with it.
 
-What the checkout asks of its surroundings and a CPU may lack is stood in for: decord, which only reads video
-files; the video processor of transformers, which needs torchvision (the stand-in is this package's own, and
-does less); FlashAttention, for which PyTorch's scaled_dot_product_attention runs.
+Dependencies that a CPU machine may lack are replaced: decord, which only reads video files; the video
+processor of transformers, which needs torchvision (the replacement is this package's own, and does less);
+FlashAttention, by PyTorch's scaled_dot_product_attention.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ class Inputs(dict[str, Any]):
     """What a processor returns."""
 
     def to(self, device: Any) -> Inputs:
-        """Itself: these are measurements on a CPU."""
+        """Return self, since the measurements are on a CPU."""
         return self
 
 
 class Processor:
-    """Stands in for the processor of transformers, with the prompt and the patches of this package."""
+    """Replaces the processor of transformers with the prompt and the patches of this package."""
 
     def __init__(self, model: ActivationModel, tokenizer: Any) -> None:
         self._model, self.tokenizer = model, tokenizer
@@ -72,7 +72,7 @@ class Processor:
 
 
 def check(checkout: Path) -> None:
-    """SourceError for a folder that is not a checkout of the authors' code."""
+    """Raise SourceError for a folder that is not a checkout of the authors' code."""
     if not (checkout / "eval" / "model" / "qwen3_stride.py").is_file():
         raise SourceError(
             f"{checkout} is not a checkout of the authors' code; clone https://github.com/interlive-team/STRIDE."
@@ -80,7 +80,7 @@ def check(checkout: Path) -> None:
 
 
 def load(checkout: Path, folder: Path, preset: str, window: int) -> tuple[Any, ActivationModel]:
-    """The authors' model from a checkout and ours, with the same random weights, written to `folder`."""
+    """Load the authors' model from a checkout and ours, with the same random weights, written to `folder`."""
     published = _imported(checkout)
     shape = architecture(preset, window)
     tokenizer = build_tokenizer(QUERIES)
@@ -105,8 +105,9 @@ def load(checkout: Path, folder: Path, preset: str, window: int) -> tuple[Any, A
 
 
 class LiveAuthors:
-    """The authors' functions on a live stream, which has no later frames: a decision for each frame pair, on
-    what is in context by their rule, prefilled for it.
+    """The authors' functions on a live stream, which has no later frames.
+
+    There is a decision for each frame pair, on the context by their rule, prefilled for it.
     """
 
     def __init__(self, model: Any, frames: NDArray[np.uint8], query: str) -> None:
@@ -161,7 +162,7 @@ def _configuration(shape: Architecture, tokenizer: Any) -> dict[str, Any]:
         "frame_max_tokens": shape.frame_max_tokens,
     }
     config = model_config(size, tokenizer, text.vocab) | window
-    # As in the presets and in `random_model`, the output head is not the embedding.
+    # As in the presets and in `random_model`, the output head is not tied to the embedding.
     config["tie_word_embeddings"] = config["text_config"]["tie_word_embeddings"] = False
     return config
 
@@ -175,7 +176,7 @@ def _imported(checkout: Path) -> ModuleType:
         decord.VideoReader = decord.cpu = None
         decord.__spec__ = ModuleSpec("decord", None)
         sys.modules["decord"] = decord
-    name = "Qwen3VLCausalLMOutputWithPast"  # of a forward that evaluation does not call; since renamed
+    name = "Qwen3VLCausalLMOutputWithPast"  # of a forward that evaluation does not call; renamed since
     if not hasattr(modeling, name):
         setattr(modeling, name, SimpleNamespace)
     sys.path.insert(0, str(checkout))
@@ -185,7 +186,7 @@ def _imported(checkout: Path) -> ModuleType:
 
 
 def _cache_type() -> Any:
-    """The cache of transformers that can be cut to a length, as when the authors' code was published."""
+    """A cache of transformers that can be cropped, as it could when the authors' code was published."""
     from transformers import cache_utils
 
     base: Any = cache_utils.DynamicCache

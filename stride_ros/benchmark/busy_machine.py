@@ -1,17 +1,17 @@
 #!/usr/bin/env python3
-"""What the stages cost beside processes that keep every core busy: CPU time and missed decisions.
+"""Measure the stages next to processes that keep every core busy: CPU time and missed decisions.
 
     python -m stride_ros.benchmark.busy_machine                                # replay, then the node
     python -m stride_ros.benchmark.busy_machine --against ../before --rounds 3 # paired with another checkout
 
-Starts a process that spins for each core, and beside them:
+Starts a spinning process for each core, and next to them:
 
 - `stride-ros replay` of a bag of the synthetic world, with default settings and with OMP_NUM_THREADS=1 in
   turn. Prints the CPU seconds of each run, and the ratio of the medians;
-- the activation node with a camera, with default settings. Prints how many of the decisions that were due it
-  made, how long they took, and its CPU seconds.
+- the activation node with a camera, with default settings. Prints how many of the due decisions
+  it made, how long they took, and its CPU seconds.
 
-With `--against` each is done with that checkout too, in turn with this one: both meet the same machine.
+With `--against`, each is also done with that checkout, alternating with this one, under the same conditions.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ WARM_UP = 3  # s of camera before decisions are counted
 
 @contextmanager
 def spinning(count: int) -> Iterator[None]:
-    """So many processes that only burn CPU time."""
+    """Run this number of processes that only use CPU time."""
     loops = [subprocess.Popen([sys.executable, "-S", "-c", "while True: pass"]) for _ in range(count)]
     try:
         yield
@@ -52,14 +52,14 @@ def spinning(count: int) -> Iterator[None]:
 
 
 def environment(root: Path, **variables: str) -> dict[str, str]:
-    """This environment with the modules of a checkout, and of the user's own settings only `variables`."""
+    """This environment with the modules of a checkout, and only `variables` of the user's settings."""
     path = os.pathsep.join(part for part in (str(root), os.environ.get("PYTHONPATH", "")) if part)
     kept = {name: value for name, value in os.environ.items() if name not in CHOICES}
     return {**kept, "PYTHONPATH": path, **variables}
 
 
 def replay_seconds(root: Path, bag: Path, **variables: str) -> float:
-    """CPU seconds of one replay, start and end of the process included."""
+    """CPU seconds of one replay, including the start and end of the process."""
     command = [sys.executable, str(root / "scripts" / "stride-ros"), "replay", str(bag), "--query", QUERY]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run(command, env=environment(root, **variables), check=True, stdout=subprocess.DEVNULL)
@@ -85,7 +85,7 @@ def compare_replays(roots: dict[str, Path], bag: Path, rounds: int) -> None:
 
 
 def watch(root: Path, rate: float, decisions: int) -> str:
-    """Run a checkout's node beside a camera at 10 Hz; return the row of its decisions."""
+    """Run a checkout's node with a camera at 10 Hz; return the row of its decisions."""
     from stride_ros.benchmark.camera_load import Camera, Case, Observer, cpu_seconds
 
     case = Case((640, 480), 10.0)
@@ -106,7 +106,7 @@ def watch(root: Path, rate: float, decisions: int) -> str:
             camera.play(WARM_UP)
         observer.wait(lambda: observer.values, "the node's status")
         before = cpu_seconds(node.pid)
-        stamps = camera.play(decisions / rate - 0.05)  # else one more is due, or not, by rounding
+        stamps = camera.play(decisions / rate - 0.05)  # otherwise rounding decides whether one more is due
         time.sleep(3.0)  # for decisions that are late
         seconds = cpu_seconds(node.pid) - before
         made = [stamp for stamp in observer.decided if stamps[0] <= stamp <= stamps[-1]]

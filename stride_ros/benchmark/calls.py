@@ -1,16 +1,15 @@
 #!/usr/bin/env python3
-"""Operator calls and CPU time of a tick, fresh and steady, beside another checkout.
+"""Compare operator calls and CPU time of a tick, fresh and steady, with another checkout.
 
     python -m stride_ros.benchmark.calls
     python -m stride_ros.benchmark.calls ../before --rounds 20
     python -m stride_ros.benchmark.calls ../before --models stride-tiny --by-name
 
-A fresh tick denoises every slot, a steady one what the baseline pass does not confirm. Calls are those that
-PyTorch's profiler counts, with the calls that operators make. Each way is a process with one thread, all of a
-row started first and filled with the same context; then they take turns of a few ticks, so that other work
-on the machine meets both. CPU time is that of the process, without the drawing of frames. Ratios are of this
-checkout by the row's: medians over the turns, and the quarter of the turns below and above. Exits with 1 if
-labels differ.
+A fresh tick denoises every slot, a steady one only what the baseline pass does not confirm. Calls are counted
+by PyTorch's profiler, including calls made by operators. Each checkout is a process with one thread; all of a
+row are started first and filled with the same context, then take turns of a few ticks, so that other work on
+the machine affects both. CPU time is that of the process, without drawing frames. Ratios are of this checkout
+to the row's: medians over the turns, with lower and upper quartiles. Exits with 1 if labels differ.
 """
 
 from __future__ import annotations
@@ -30,11 +29,11 @@ from stride_ros.benchmark.worker import Worker
 from stride_ros.qwen3_vl.checkpoint import EMBEDDED
 
 _WORKER = Path(__file__).with_name("calls_worker.py")
-_COUNTED = 16  # ticks in which calls are counted: even, as every second frame completes a pair
+_COUNTED = 16  # ticks in which calls are counted: even, since every second frame completes a pair
 
 
 def compare(roots: dict[str, Path], model: str, fresh: bool, options: argparse.Namespace) -> bool:
-    """Print a row for each checkout; whether the labels are equal."""
+    """Print a row for each checkout; return whether the labels are equal."""
     given = ["--model", model, "--window", str(options.window), "--frames", str(options.frames)]
     cpu: dict[str, list[float]] = {name: [] for name in roots}
     labels: dict[str, list[int]] = {name: [] for name in roots}
@@ -68,7 +67,7 @@ def compare(roots: dict[str, Path], model: str, fresh: bool, options: argparse.N
 
 
 def _print_names(calls: dict[str, dict[str, Any]]) -> None:
-    """The operators of each checkout, those of the last one that are called most first."""
+    """Print the operators of each checkout, sorted by the number of calls in the last one."""
     *_, this = calls.values()
     names = sorted({name for found in calls.values() for name in found}, key=lambda name: -this.get(name, 0))
     for name in names:
@@ -97,7 +96,7 @@ def main() -> int:
     print("| model | tick | | passes | calls | this by it | CPU ms | this by it |\n" + "|---" * 8 + "|")
     equal = True
     for model in options.models:
-        # The worker runs elsewhere, so a directory must not depend on where that is.
+        # The worker runs in another directory, so paths must be absolute.
         found = str(Path(model).resolve()) if model not in PRESETS and Path(model).is_dir() else model
         for fresh in (True, False):
             equal &= compare(roots, found, fresh, options)

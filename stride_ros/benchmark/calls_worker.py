@@ -1,9 +1,9 @@
-"""Ticks of one camera and one query, in a process of its own: see `stride_ros.benchmark.calls`.
+"""Run ticks of one camera and one query in a separate process; see `stride_ros.benchmark.calls`.
 
-Run by `calls` with the modules of any checkout that has `Settings.fresh`. Reads lines from standard input, a
-number of ticks each, and answers each with a line of JSON: cpu_ms (of a tick), passes (mean), labels (a
-checksum for each tick), calls (of operators, a tick, by name; counted, and so not timed, where the line ends
-with `calls`), package (where it is).
+Run by `calls` with the modules of any checkout that has `Settings.fresh`. Reads lines with a number of ticks
+from standard input, and answers each with a line of JSON: cpu_ms (per tick), passes (mean), labels (a
+checksum for each tick), calls (of operators, per tick, by name; counted, and so not timed, if the line ends
+with `calls`), package (its location).
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def load(name: str, window: int) -> tuple[ActivationModel, Callable[[int], Any]]
 
 
 def count_calls(work: Callable[[], object]) -> dict[str, int]:
-    """How often each operator was called, those that operators call included."""
+    """Count the calls of each operator, including calls by operators."""
     from torch.profiler import ProfilerActivity, profile
 
     with profile(activities=[ProfilerActivity.CPU]) as counted:
@@ -85,7 +85,7 @@ def main() -> None:
 
 
 def push(session: ActivationSession, frames: Sequence[tuple[Any, float]], updates: list[Any]) -> None:
-    """Show frames at their times (s) to a session; its updates are added to those of before."""
+    """Push frames at their times (s) to a session, and add its updates to the earlier ones."""
     updates += [session.push(image, time) for image, time in frames]
 
 

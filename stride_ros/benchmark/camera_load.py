@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""What a fast camera costs the activation node, as a process over DDS: CPU share, images, decisions.
+"""Measure the load of a fast camera on the activation node, over DDS: CPU share, images, decisions.
 
     python -m stride_ros.benchmark.camera_load                            # all cases below
     python -m stride_ros.benchmark.camera_load --size 3840x2160 --rate 60 --camera best_effort
     python -m stride_ros.benchmark.camera_load --size 640x480 --rate 30 --node best_effort
 
-The camera publishes one picture over and over with new stamps, already serialised, so that its own cost is
-that of the middleware. The node subscribes as it does by itself, or as `--node` says. Prints a table: the
-rate that the camera reached, what the node says it received, both shares of one core (from /proc), and the
-number of decisions made and missed, by the stamps: one a second is due.
+The camera repeatedly publishes one serialised picture with new stamps, so that its own cost is that of the
+middleware. The node subscribes with its own QoS, or with `--node`. Prints a table: the rate that the camera
+reached, the rate that the node received, both shares of one core (from /proc), and the number of decisions
+made and missed, by their stamps: one per second is due.
 """
 
 from __future__ import annotations
@@ -47,14 +47,14 @@ from stride_ros.text import topics
 
 ROOT = Path(__file__).resolve().parents[2]
 SECOND = 10**9  # ns
-MATCH_TIMEOUT = 120.0  # s; a node that loads its model on a busy machine
+MATCH_TIMEOUT = 120.0  # s; for a node that loads its model on a busy machine
 
 
 @dataclass(frozen=True)
 class Case:
-    """One camera. `size`: (width, height) px; `rate`: images a second.
+    """One camera. `size`: (width, height) px; `rate`: images per second.
 
-    `camera`: what it offers; `node`: what the node asks for by qos_overrides, "" for what it does by itself.
+    `camera`: the QoS it offers; `node`: what the node requests by qos_overrides, "" for its default.
     """
 
     size: tuple[int, int]
@@ -84,14 +84,14 @@ CASES = [
 
 
 class Observer:
-    """Listens to nodes from a thread of its own."""
+    """Listens to nodes in a separate thread."""
 
     def __init__(self, *windows: str) -> None:
-        """`windows`: the topics of their decisions; by default that of a node without a namespace."""
+        """`windows`: the topics of their decisions, by default that of a node without a namespace."""
         self.node = rclpy.create_node("camera_load")
         self.decided: list[int] = []  # stamps (ns)
         self.windows: list[ActivationWindow] = []
-        self.values: dict[str, str] = {}  # of the newest status
+        self.values: dict[str, str] = {}  # values of the newest status
         for topic in windows or (topics.WINDOW,):
             self.node.create_subscription(ActivationWindow, topic, self._on_window, WINDOW_QOS)
         self.node.create_subscription(DiagnosticArray, topics.DIAGNOSTICS, self._on_status, DIAGNOSTICS_QOS)
@@ -102,7 +102,7 @@ class Observer:
         self.node.destroy_node()
 
     def wait(self, condition: Callable[[], object], what: str) -> None:
-        """Raises SystemExit when the node does not get that far."""
+        """Wait for a condition; raises SystemExit after a timeout."""
         deadline = time.monotonic() + MATCH_TIMEOUT
         while not condition():
             if time.monotonic() > deadline:
@@ -120,12 +120,12 @@ class Observer:
 
 
 class Camera:
-    """Publishes serialised pictures with the stamps of a camera that keeps its rate exactly."""
+    """Publishes serialised pictures with the stamps of a camera with an exact rate."""
 
     def __init__(
         self, node: rclpy.node.Node, case: Case, name: str = "", scenes: Sequence[np.ndarray] = ()
     ) -> None:
-        """`name`: of the camera among several. `scenes`: (H, W, 3) uint8 RGB, each shown for a second."""
+        """`name`: that of one of several cameras. `scenes`: (H, W, 3) uint8 RGB, each shown for a second."""
         width, height = case.size
         if not scenes:
             y, x = np.mgrid[:height, :width]
@@ -137,7 +137,7 @@ class Camera:
         else:
             kind, convert = CompressedImage, rgb_to_compressed
         data = [serialize_message(convert(scene, header)) for scene in scenes]
-        # CDR: 4 bytes of encapsulation, then header.stamp; the second byte tells the byte order.
+        # CDR: 4 bytes of encapsulation, the second of which gives the byte order, then header.stamp.
         self._parts = [(message[:4], message[12:]) for message in data]
         self._stamp = struct.Struct("<iI" if data[0][1] & 1 else ">iI")
         self.megabytes = len(data[0]) / 1e6
@@ -147,7 +147,7 @@ class Camera:
         self._shown = 0  # images
 
     def play(self, seconds: float) -> list[int]:
-        """Publish for so long; return the stamps (ns) of all images."""
+        """Publish for this long; return the stamps (ns) of all images."""
         stamps: list[int] = []
         due = started = time.monotonic()
         while due < started + seconds:
@@ -156,19 +156,19 @@ class Camera:
             head, tail = self._parts[int(self._shown * self._period) % len(self._parts)]
             self.publisher.publish(head + self._stamp.pack(*divmod(stamps[-1], SECOND)) + tail)
             self._shown += 1
-            # A camera that cannot keep up leaves images out, and does not catch up.
+            # A camera that cannot keep up skips images and does not catch up.
             due = max(due + self._period, time.monotonic())
         return stamps
 
 
 def cpu_seconds(pid: int) -> float:
-    """What a process has used of all cores together, in seconds."""
+    """CPU seconds that a process has used on all cores together."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")  # utime, stime
 
 
 def activation_node(case: Case, model: str) -> AbstractContextManager[subprocess.Popen[bytes]]:
-    """The node as a process of its own, watching the case's camera."""
+    """Start the node as a separate process that watches the case's camera."""
     parameters = {
         "model": model,
         "device": "cpu",
@@ -181,7 +181,7 @@ def activation_node(case: Case, model: str) -> AbstractContextManager[subprocess
 
 @contextmanager
 def node_process(parameters: Mapping[str, object], namespace: str = "/") -> Iterator[subprocess.Popen[bytes]]:
-    """The activation node with these parameters, as a process of its own."""
+    """Start the activation node with these parameters as a separate process."""
     arguments = [word for name, value in parameters.items() for word in ("-p", f"{name}:={value}")]
     arguments += ["-r", f"__ns:={namespace}"]
     command = [sys.executable, str(ROOT / "scripts" / "activation_node"), "--ros-args", *arguments]
@@ -196,7 +196,7 @@ def node_process(parameters: Mapping[str, object], namespace: str = "/") -> Iter
 
 
 def measure(case: Case, model: str, seconds: float) -> str:
-    """Return the row of a case."""
+    """Measure a case; return its row."""
     observer = Observer()
     camera = Camera(observer.node, case)
     with activation_node(case, model) as node:
@@ -250,11 +250,15 @@ def size(text: str) -> tuple[int, int]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", type=size, help="WIDTHxHEIGHT of one camera instead of all cases")
-    parser.add_argument("--rate", type=float, default=60.0, help="its images a second (default: %(default)s)")
+    parser.add_argument(
+        "--rate", type=float, default=60.0, help="its images per second (default: %(default)s)"
+    )
     parser.add_argument("--transport", choices=("raw", "compressed"), default="raw")
     choices = ("best_effort", "reliable")
-    parser.add_argument("--camera", choices=choices, default="reliable", help="what it offers")
-    parser.add_argument("--node", choices=choices, default="", help="what the node asks for, if not the same")
+    parser.add_argument("--camera", choices=choices, default="reliable", help="QoS that it offers")
+    parser.add_argument(
+        "--node", choices=choices, default="", help="QoS that the node requests, if not the same"
+    )
     parser.add_argument("--seconds", type=float, default=20.0, help="for each case (default: %(default)s)")
     parser.add_argument("--model", default=EMBEDDED, help="checkpoint (default: %(default)s)")
     arguments = parser.parse_args()

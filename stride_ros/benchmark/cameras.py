@@ -1,7 +1,7 @@
-"""Several cameras and queries: one engine that serves them together beside a session for each, in turns.
+"""Compare one engine for several cameras and queries with a session for each, in turns.
 
-Both see the same frames of synthetic worlds, a world for each camera, with full contexts. They take turns of
-a few ticks in one process, so that other work on the machine meets both; CPU time is that of the process.
+Both see the same frames of synthetic worlds, one world per camera, with full contexts. They take turns of a
+few ticks in one process, so that other work on the machine affects both; CPU time is that of the process.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from stride_ros.benchmark.measure import QUERIES, WARM_UP, Settings, peak_memory
 from stride_ros.text.wording import counted
 from stride_ros.world.world import World
 
-TURN = 8  # ticks of one arm before the other one's turn; even, as every second frame completes a pair
-NEAR = 1e-4  # P(active) so close to 0.5 may round to either label in batches of another size
+TURN = 8  # ticks of one arm before the other's turn; even, since every second frame completes a pair
+NEAR = 1e-4  # P(active) this close to 0.5 may give either label in batches of another size
 ARMS = ("batched", "interleaved")
 
 Frames = Sequence[NDArray[np.uint8]]
@@ -43,11 +43,11 @@ class Arm(Protocol):
         """Apply settings from the next decision on."""
 
     def tick(self, frames: Frames, time: float) -> list[ActivationUpdate]:
-        """A frame of each camera at one time (s): decisions by camera, then query."""
+        """Process a frame of each camera at one time (s); return decisions by camera, then query."""
 
 
 class BatchedArm:
-    """All cameras in one engine; it keeps no features for watches that look back, as sessions keep none."""
+    """All cameras in one engine; like sessions, it keeps no features for watches that look back."""
 
     def __init__(self, model: ActivationModel, config: ActivationConfig, cameras: int, queries: int) -> None:
         self._engine = ActivationEngine(model, config, keep_features=False)
@@ -96,10 +96,10 @@ class InterleavedArm:
 
 @dataclass
 class Comparison:
-    """Decisions of two arms, in pairs.
+    """Compares the decisions of two arms, in pairs.
 
-    decisions: compared ones; ties: watches that went on with other labels from a near-tie on, and are left
-    out from there; differ: decisions whose labels differ for no such reason.
+    decisions: number compared; ties: watches that had other labels after a near-tie, and are left out from
+    there; differ: decisions whose labels differ for another reason.
     """
 
     decisions: int = 0
@@ -111,7 +111,7 @@ class Comparison:
         return len(self.apart)
 
     def add(self, one: Sequence[ActivationUpdate], other: Sequence[ActivationUpdate]) -> None:
-        """The decisions of one tick, by camera and query."""
+        """Add the decisions of one tick, by camera and query."""
         for index, (a, b) in enumerate(zip(one, other, strict=True)):
             if index in self.apart:
                 continue
@@ -130,12 +130,12 @@ def _is_near_tie(update: ActivationUpdate) -> bool:
 
 
 def _rounds(settings: Settings) -> tuple[int, int]:
-    """How many rounds, and ticks of each."""
+    """The number of rounds, and of ticks in each."""
     return -(-settings.ticks // TURN), min(TURN, settings.ticks)
 
 
 def ticks_of(settings: Settings) -> int:
-    """How often `measure_cameras` calls `step`."""
+    """The number of times that `measure_cameras` calls `step`."""
     rounds, length = _rounds(settings)
     return settings.frames + WARM_UP + rounds * length
 
@@ -143,7 +143,7 @@ def ticks_of(settings: Settings) -> int:
 def measure_cameras(
     model: ActivationModel, settings: Settings, cameras: int, step: Callable[[], None]
 ) -> dict[str, Any]:
-    """Everything the report says, as JSON values. `step` is called after each tick of both.
+    """Measure; return the report as JSON values. `step` is called after each tick of both.
 
     Keys: cameras, queries (of each); rounds, each of as many `ticks` of both arms; batched and interleaved
     with cpu_ms and wall_ms (median over rounds, a tick of all cameras), ticks_per_second (of wall time),
@@ -226,7 +226,7 @@ def measure_cameras(
 
 
 def camera_table(report: dict[str, Any]) -> str:
-    """The numbers of a report as lines for a terminal."""
+    """Format the numbers of a report for a terminal."""
     settings, mebi = report["settings"], 2**20
     cameras, queries = report["cameras"], report["queries"]
     sessions = cameras * queries

@@ -1,4 +1,4 @@
-"""`stride-ros benchmark`: how long a tick takes, and how much of the work the streaming engine avoids."""
+"""`stride-ros benchmark`: measure the time of a tick, and how much work the streaming engine avoids."""
 
 from __future__ import annotations
 
@@ -32,9 +32,11 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         "--preset",
         choices=("small", "vision", "2b", "4b"),
         default="small",
-        help="sizes, with random weights (default small)",
+        help="model sizes, with random weights (default small)",
     )
-    which.add_argument("--model", metavar="M", help="a checkpoint instead: directory, stride-tiny or repo id")
+    which.add_argument(
+        "--model", metavar="M", help="use a checkpoint instead: directory, stride-tiny or repo id"
+    )
     which.add_argument(
         "--responder", metavar="M", help="time the responder node with this image-text model instead"
     )
@@ -42,7 +44,9 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument(
         "--frames", type=int, default=128, metavar="N", help="frames in context (default 128)"
     )
-    parser.add_argument("--drop", type=int, metavar="N", help="frames that leave at a shift (default half)")
+    parser.add_argument(
+        "--drop", type=int, metavar="N", help="frames that leave the context at a shift (default half)"
+    )
     parser.add_argument(
         "--tokens", type=int, default=256, metavar="N", help="maximum tokens in a frame pair (256)"
     )
@@ -54,8 +58,8 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         "--cameras",
         type=int,
         metavar="N",
-        help="number of cameras to serve with one engine, and with a session for each query of each camera "
-        "in turn (on one thread, unless --threads has a number)",
+        help="number of cameras to serve with one engine, and alternately with a session for each query of "
+        "each camera (on one thread, unless --threads has a number)",
     )
     parser.add_argument("--ticks", type=int, default=40, metavar="N", help="ticks to measure (default 40)")
     parser.add_argument(
@@ -63,7 +67,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         type=int,
         default=1,
         metavar="N",
-        help="ticks of each reference, 0 for none (default 1)",
+        help="ticks of each reference method, 0 for none (default 1)",
     )
     parser.add_argument(
         "--fresh", action="store_true", help="denoise all slots at every tick, the worst case"
@@ -74,11 +78,11 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         "--no-cuda-graphs",
         dest="cuda_graphs",
         action="store_false",
-        help="on a CUDA device, start each kernel",
+        help="on a CUDA device, launch each kernel",
     )
     add_threads_option(parser)
-    parser.add_argument("--seed", type=int, default=0, help="of frames and weights (default 0)")
-    parser.add_argument("--json", type=path_argument, metavar="FILE", help="write all numbers")
+    parser.add_argument("--seed", type=int, default=0, help="seed of frames and weights (default 0)")
+    parser.add_argument("--json", type=path_argument, metavar="FILE", help="write all numbers as JSON")
     parser.add_argument(
         "--picture", type=path_argument, metavar="FILE", help="draw the ticks, for example benchmark.png"
     )
@@ -86,10 +90,10 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Measure, print a table, and write what was asked for."""
+    """Measure, print a table, and write the requested files."""
     if arguments.responder:
         if arguments.cameras is not None:
-            raise ConfigError("--cameras times the activation stage; leave --responder out.")
+            raise ConfigError("--cameras times the activation stage; leave out --responder.")
         from stride_ros.benchmark.responder import run as time_responder
 
         return time_responder(arguments)
@@ -120,11 +124,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _compare_cameras(arguments: argparse.Namespace, settings: Settings) -> int:
-    """All cameras and queries in one engine, and in sessions."""
+    """Compare all cameras and queries in one engine with sessions."""
     from stride_ros.benchmark.cameras import camera_table, measure_cameras, ticks_of
     from stride_ros.terminal import Progress
 
-    arguments.threads = arguments.threads or 1  # CPU time of threads that wait for one another tells little
+    arguments.threads = arguments.threads or 1  # CPU time of waiting threads tells little
     model = _model(arguments)
     with Progress("Measuring", ticks_of(settings), "tick") as progress:
         done = 0
@@ -142,7 +146,7 @@ def _compare_cameras(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 def _conditions(model: ActivationModel, settings: Settings) -> dict[str, Any]:
-    """What was measured, for the report."""
+    """The conditions of the measurement, for the report."""
     return {
         "model": model.name,
         "device": _device_name(model),
@@ -154,7 +158,7 @@ def _conditions(model: ActivationModel, settings: Settings) -> dict[str, Any]:
 
 
 def _write(arguments: argparse.Namespace, report: dict[str, Any]) -> None:
-    """The files that were asked for."""
+    """Write the requested files."""
     if arguments.json:
         write_whole(arguments.json, json.dumps(report, indent=2) + "\n")
     if arguments.picture:
@@ -176,7 +180,7 @@ def _settings(arguments: argparse.Namespace) -> Settings:
         raise ConfigError(f"--queries is {arguments.queries}; use at most {len(QUERIES)}.")
     for path in (arguments.json, arguments.picture):
         if path is not None and not path.absolute().parent.is_dir():
-            raise ConfigError(f"Folder {path.absolute().parent} does not exist; make it first.")
+            raise ConfigError(f"Folder {path.absolute().parent} does not exist; create it first.")
     settings = Settings(
         frames=arguments.frames,
         drop=arguments.drop or max(2, arguments.frames // 2),
@@ -189,7 +193,7 @@ def _settings(arguments: argparse.Namespace) -> Settings:
         seed=arguments.seed,
         cuda_graphs=arguments.cuda_graphs,
     )
-    settings.config()  # checked before a model is made
+    settings.config()  # checked before a model is created
     return settings
 
 
@@ -223,7 +227,7 @@ def _device_name(model: ActivationModel) -> str:
 
 
 def table(report: dict[str, Any]) -> str:
-    """The numbers of a report as lines for a terminal."""
+    """Format the numbers of a report for a terminal."""
     from stride_ros.benchmark.measure import PARTS, REFERENCES
 
     settings, mebi = report["settings"], 2**20

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""What a tick costs with different `drop_frames`: CPU time and tokens run, the settings in turns.
+"""Compare ticks with different `drop_frames`: CPU time and tokens run, with the settings in turns.
 
     python -m stride_ros.benchmark.drop_frames
     python -m stride_ros.benchmark.drop_frames --models small --drops 32 64 --rounds 6
 
-One process with one thread; each setting is a session with a full context, and they take turns of a few
-ticks, so that other work on the machine meets all. CPU time is that of the process, without the drawing of
-frames. Ratios are to the first setting: medians over the turns, and the quarter of the turns below and above.
-What it means for quality: `stride-ros evaluate --set drop_frames=N`.
+There is one process with one thread; each setting is a session with a full context, and they take turns of a
+few ticks, so that other work on the machine affects all. CPU time is that of the process, without drawing
+frames. Ratios are relative to the first setting: medians over the turns, with lower and upper quartiles. For
+the effect on quality, use `stride-ros evaluate --set drop_frames=N`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from stride_ros.qwen3_vl.checkpoint import EMBEDDED
 
 
 class Turns:
-    """A session with a full context, and what its ticks take."""
+    """A session with a full context, and the time of its ticks."""
 
     def __init__(self, model: ActivationModel, camera: Callable[[int], Any], frames: int, drop: int) -> None:
         self._camera, self._now = camera, 0
@@ -44,7 +44,7 @@ class Turns:
         self.memory = self._session.memory_limit(*camera(0).shape[:2])
 
     def run(self, ticks: int) -> None:
-        """One turn."""
+        """Run one turn."""
         images = [self._camera(self._now + tick) for tick in range(ticks)]
         begin = clock.process_time()
         for tick, image in enumerate(images):

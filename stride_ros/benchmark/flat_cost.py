@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Does a tick cost the same after hours, and does memory stay? Compares early with late ticks.
+"""Check that ticks and memory stay constant over hours, by comparing early with late ticks.
 
     python -m stride_ros.benchmark.flat_cost --ticks 2000 --picture flat.png
 
 Prints medians of ticks 100-200 and of the last hundred, the worst tick, the ticks at which the window
-shifted, and the growth of resident memory. CPU time is that of all threads; it says what a busy machine
+shifted, and the growth of resident memory. CPU time is that of all threads; it shows what a busy machine
 hides.
 """
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Measured ticks beside the least time the hardware allows, as a table for docs/performance.md.
+"""Compare ticks with the minimum time that the hardware allows, as a table for docs/performance.md.
 
     python -m stride_ros.benchmark.floor --preset 2b --windows 32 256          # on a GPU
     python -m stride_ros.benchmark.floor --preset small --windows 32           # on a CPU
@@ -52,7 +52,7 @@ def rates(model: ActivationModel) -> tuple[float, float]:
 
 
 class Floor:
-    """Least seconds of the parts of a tick."""
+    """Minimum seconds of the parts of a tick."""
 
     def __init__(self, shape: Architecture, model: ActivationModel, settings: Settings, tokens: int) -> None:
         self.flops, self.bytes_per_second = rates(model)
@@ -67,7 +67,7 @@ class Floor:
         return self.seconds(self.work.one_pass, self.work.weights + self.cached)
 
     def intake(self) -> float:
-        """One frame: vision of a pair, and its share of the appends."""
+        """Minimum seconds for one frame: vision of a pair, and its share of the appends."""
         vision = self.seconds(self.work.vision, self.work.tower)
         return vision + self.seconds(self.work.append, self.work.weights)
 

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""What it costs to turn an image message into RGB, beside the plain ways: NumPy's indexing and Pillow.
+"""Compare the conversion of image messages to RGB with plain methods: NumPy indexing and Pillow.
 
     python -m stride_ros.benchmark.images      # 1920x1080 and 3840x2160, every encoding of the table
     python -m stride_ros.benchmark.images --size 640x480 --rounds 20
 
-CPU time of one core in ms, the least of several rounds taken in turns, and whether both give the same pixels.
-Both end in contiguous pixels, which is what the model's preprocessing reads.
+It prints the CPU time of one core in ms, the minimum of several alternating rounds, and whether both give the
+same pixels. Both return contiguous pixels, which the model's preprocessing needs.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from stride_ros.imaging.images import compressed_to_rgb, image_to_rgb
 
-# encoding: (bytes a sample, samples a pixel, where red, green and blue are among them)
+# encoding: (bytes per sample, samples per pixel, indices of red, green and blue)
 PACKED = {
     "rgb8": (1, 3, (0, 1, 2)),
     "bgr8": (1, 3, (2, 1, 0)),
@@ -45,7 +45,7 @@ def scene(width: int, height: int) -> np.ndarray:
 
 
 def indexed(message: Image) -> np.ndarray:
-    """The pixels by NumPy's indexing."""
+    """Convert with NumPy indexing."""
     size, channels, order = PACKED[message.encoding]
     pixels = np.frombuffer(message.data, np.uint8).reshape(message.height, message.width, channels * size)
     samples = pixels[:, :, size - 1 :: size]
@@ -60,7 +60,7 @@ def by_pillow(message: CompressedImage) -> np.ndarray:
 
 
 def cases(width: int, height: int) -> list[tuple[str, Callable[[], np.ndarray], Callable[[], np.ndarray]]]:
-    """Name, the package's way and the plain one."""
+    """Name, the package's method and the plain method of each case."""
     rgb = scene(width, height)
     made: list[tuple[str, Callable[[], np.ndarray], Callable[[], np.ndarray]]] = []
     for encoding, (size, channels, _) in PACKED.items():

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Does it help to denoise a window of slots together? Trains rivals with one vision tower and one budget.
+"""Test whether joint denoising of slots helps, with rivals trained on one vision tower and budget.
 
     python -m stride_ros.benchmark.joint_or_per_frame --world late --out runs --report docs/quality.md
 
-For each seed a joint model and a per-frame model (a window of one slot, told every event) start from the same
-weights and see the same number of batches of the same number of tokens. The per-frame model is judged at a
-threshold of one half, at the threshold that suits the judged clips best, and with a median over three frames.
-Further variants show what the joint model loses without one of its parts: mask modes, the second copy of the
-window. What is trained or measured already is not done again, so that runs may be stopped, or shared out by
+For each seed, a joint model and a per-frame model (a window of one slot, trained on all events) start from
+the same weights and see the same number of batches with the same number of tokens. The per-frame model is
+judged at a threshold of one half, at the best threshold for the judged clips, and with a median over three
+frames. Further variants show what the joint model loses without one of its parts: mask modes, the second copy
+of the window. Finished training and measurements are not repeated, so that runs can be stopped, or split with
 `--variants` among processes.
 """
 
@@ -44,7 +44,7 @@ Metrics = dict[str, Any]
 
 @dataclass(frozen=True)
 class Setting:
-    """A world to compare in: `asked` is watched in every clip and counted by itself as well."""
+    """A world for the comparison: `asked` is watched in every clip, and also counted separately."""
 
     section: str
     world: WorldConfig
@@ -54,7 +54,7 @@ class Setting:
 
 SETTINGS = {
     "usual": Setting("variants", USUAL),
-    "late": Setting(  # with few objects: to tell them apart is not the question, and takes long to learn
+    "late": Setting(  # with few objects, since telling them apart is not the question and takes long to learn
         "late",
         WorldConfig(
             colours=("red", "green", "blue"),
@@ -70,7 +70,7 @@ SETTINGS = {
 
 @dataclass(frozen=True)
 class Variant:
-    """A kind of model: what differs in its recipe, and how many of the seeds it is trained with."""
+    """A kind of model: the differences in its recipe, and the number of seeds it is trained with."""
 
     title: str
     recipe: dict[str, Any] = field(default_factory=dict)
@@ -90,13 +90,16 @@ VARIANTS = {
 
 
 def way(threshold: float, median: int) -> str:
-    """Name of a way to use a per-frame model."""
+    """The name of a way to use a per-frame model."""
     return f"threshold {threshold:g}" + (f", median of {median}" if median > 1 else "")
 
 
 def decisions(model: ActivationModel, clip: Clip) -> Iterator[tuple[str, str, Detection]]:
-    """(way, query, detection): a live session has one way, the empty name; a window of one slot has no spans
-    of its own, and one way for each threshold and median."""
+    """Yield (way, query, detection).
+
+    A live session has one way, the empty name; a window of one slot has no spans of its own, and one way for
+    each threshold and median.
+    """
     if model.past > 1:
         found = Session(model).watch(clip.frames, clip.times, clip.queries)
         yield from (("", query, detection) for query, detection in zip(clip.queries, found, strict=True))
@@ -109,7 +112,7 @@ def decisions(model: ActivationModel, clip: Clip) -> Iterator[tuple[str, str, De
 
 
 def measured(folder: Path, options: argparse.Namespace) -> dict[str, dict[str, Metrics]]:
-    """Metrics by way and by which queries count ("all", "asked", "others"); kept beside the checkpoint."""
+    """Metrics by way and by counted queries ("all", "asked", "others"); stored next to the checkpoint."""
     file = folder / f"quality-{options.eval_seed}-{options.clips}.json"
     if not file.is_file():
         setting = SETTINGS[options.world]
@@ -155,8 +158,10 @@ def f1(result: dict[str, Metrics], group: str = "all") -> float:
 
 
 def best_threshold(results: list[dict[str, dict[str, Metrics]]], median: int) -> float:
-    """The threshold with the best mean span F1@.5 on the judged clips themselves: kinder than any that could
-    be chosen beforehand."""
+    """The threshold with the best mean span F1@.5 on the judged clips.
+
+    This favours the per-frame model over any threshold chosen beforehand.
+    """
     means = [np.mean([f1(result[way(threshold, median)]) for result in results]) for threshold in THRESHOLDS]
     return THRESHOLDS[int(np.argmax(means))]
 
@@ -185,7 +190,7 @@ def spread(values: list[float | None]) -> str:
 
 
 def page(rows: dict[str, list[dict[str, Metrics]]], options: argparse.Namespace) -> list[str]:
-    """The section of the report: what was judged, the table, and the margins of the joint model."""
+    """The section of the report: the conditions, the table, and the margins of the joint model."""
     setting = SETTINGS[options.world]
     columns = dict(COLUMNS)
     cells = {

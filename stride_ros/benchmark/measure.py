@@ -1,9 +1,8 @@
-"""Time the streaming engine tick by tick, and the two reference engines on some of the same ticks.
+"""Time the streaming engine tick by tick, and two reference engines on some of the same ticks.
 
 All three see the same frames and weights, and each tick's decision of a reference engine must have the
-engine's labels. A reference is run at chosen ticks only, since one of its ticks may take minutes; at the
-others it is given the answers that the engine computed, which lead to the same decisions and so to the same
-state.
+engine's labels. A reference runs only at chosen ticks, since one of its ticks may take minutes; at the others
+it gets the answers that the engine computed, which lead to the same decisions and state.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ from stride_ros.qwen3_vl.paged_cache import PagePool
 
 SOURCE_SIZE = (480, 640)  # camera frames, (height, width)
 PARTS = ("preprocess", "vision", "append", "denoise", "host")
-WARM_UP = 4  # ticks that are run and not counted: first use of every shape, and the tick without a history
+WARM_UP = 4  # ticks that are not counted: first use of every shape, and the tick without a history
 REFERENCES: dict[str, PromptFactory] = {"rebuild": RebuiltPrompt, "recompute": RecomputedPrompt}
 QUERIES = (
     "Tell me when a person is in view.",
@@ -58,10 +57,13 @@ QUERIES = (
 
 @dataclass(frozen=True)
 class Settings:
-    """What to measure. frames: in context; drop: leave at a shift; tokens: maximum in a frame pair; ticks:
-    measured ones, after the context is full; reference_ticks: ticks of each reference engine, 0 for none;
-    fresh: denoise every slot at every tick instead of keeping what the baseline pass confirms; cuda_graphs:
-    use them on a CUDA device."""
+    """What to measure.
+
+    frames: in context; drop: frames that leave at a shift; tokens: maximum in a frame pair; ticks: number
+    measured, after the context is full; reference_ticks: ticks of each reference engine, 0 for none; fresh:
+    denoise every slot at every tick instead of keeping what the baseline pass confirms; cuda_graphs: use them
+    on a CUDA device.
+    """
 
     frames: int = 128
     drop: int = 64
@@ -75,7 +77,7 @@ class Settings:
     cuda_graphs: bool = True
 
     def config(self) -> ActivationConfig:
-        """The session's settings. No span is ever over, so that every tick is one diffusion."""
+        """The session's settings, in which no span is ever over, so that every tick is one diffusion."""
         return ActivationConfig(
             unmasking_steps=self.steps,
             confidence_threshold=None if self.fresh else 0.75,
@@ -90,8 +92,10 @@ class Settings:
 
 @dataclass
 class Ticks:
-    """Decisions of one engine: seconds by part and in total, CPU seconds of all threads, passes, labels;
-    `shifts` are tick numbers at which the oldest frames left; graphs: CUDA graphs that passes came from."""
+    """Decisions of one engine: seconds by part and in total, CPU seconds of all threads, passes, labels.
+
+    `shifts` are the ticks at which the oldest frames left; graphs: CUDA graphs that ran the passes.
+    """
 
     parts: list[dict[str, float]] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
@@ -110,7 +114,7 @@ class Ticks:
 
 
 class _NotedPrompt:
-    """Runs a prompt and notes its answers; or, where it is told to, gives noted answers instead."""
+    """Runs a prompt and records its answers, or returns recorded answers instead."""
 
     def __init__(self, prompt: PromptPasses) -> None:
         self._prompt = prompt
@@ -167,7 +171,7 @@ class _NotedPrompt:
 
 
 def frame(seed: int, index: int) -> np.ndarray:
-    """Camera frame `index` (480, 640, 3) uint8: noise, since the content changes no cost."""
+    """Camera frame `index` (480, 640, 3) uint8: noise, since the content does not affect the cost."""
     return np.random.default_rng((seed, index)).integers(0, 256, (*SOURCE_SIZE, 3), dtype=np.uint8)
 
 
@@ -179,7 +183,7 @@ def run_engine(
     noted: Sequence[list[list[Probabilities]]] | None = None,
     live: Sequence[int] = (),
 ) -> Ticks:
-    """Fill the context, then decide at each tick; with `noted` answers compute the `live` ticks only."""
+    """Fill the context, then decide at each tick; with `noted` answers, compute only the `live` ticks."""
     prompts: list[_NotedPrompt] = []
 
     def make(model: ActivationModel, query: str, config: ActivationConfig, context: Context) -> _NotedPrompt:
@@ -211,7 +215,7 @@ def run_engine(
             ticks.shifts.append(tick)
         ticks.parts.append(_parts(updates[0]))
         ticks.passes.append(max(update.steps for update in updates))
-        if settings.reference_ticks:  # else nothing is compared, and a long run shall not grow by its records
+        if settings.reference_ticks:  # otherwise nothing is compared, and records would grow in long runs
             ticks.labels.append(np.stack([update.labels for update in updates]))
             ticks.probabilities.append(np.stack([update.probabilities for update in updates]))
             ticks.answers.append([prompt.noted for prompt in prompts])
@@ -247,7 +251,7 @@ def typical_ticks(ticks: Ticks, count: int) -> list[int]:
 
 
 def measure(model: ActivationModel, settings: Settings, step: Callable[[], None]) -> dict[str, Any]:
-    """Everything the report says, as JSON values. `step` is called after every frame.
+    """Measure; return the report as JSON values. `step` is called after every frame.
 
     Keys: tick_ms (median) and tick_p95_ms, tick_worst_ms; parts_ms by part, median and p95; passes (median);
     cuda_graphs, how many the engine replays its passes from, 0 for none; ticks_ms, ticks_cpu_ms (of all

@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
-"""Several cameras in one activation node beside a node for each, as processes over DDS: CPU time and memory.
+"""Compare one activation node for several cameras with a node for each, over DDS: CPU time and memory.
 
     python -m stride_ros.benchmark.node_cameras                        # 4 cameras, 640x480 at 10 Hz
     python -m stride_ros.benchmark.node_cameras --cameras 2 --seconds 30
 
-Each camera shows a synthetic world of its own, a scene a second, as raw images that are sent reliably. The
-labels of every decision are compared with those of a session that is shown the recorded `frames` of that
-camera. Prints a table: CPU seconds of the nodes' processes while the cameras play (from /proc), their
-resident memory at the end, shared pages counted in equal parts (PSS) and in full in each process (RSS), the
-decisions made of those that were due (one a second and camera), the median tick, and how many decisions had
-other labels. Exit 1 when any had.
+Each camera shows its own synthetic world, one scene per second, as raw images sent reliably. The labels of
+every decision are compared with those of a session on the recorded `frames` of that camera. Prints a table:
+CPU seconds of the nodes' processes while the cameras play (from /proc), their resident memory at the end,
+with shared pages counted in equal parts (PSS) and in full for each process (RSS), the decisions made of those
+due (one per second and camera), the median tick, and how many decisions had other labels. Exit code 1 if any
+had.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from stride_ros.world import World
 
 NAMES = ("front", "left", "rear", "right", "up", "down", "arm", "dock")
 QUERY = "Tell me when a hand is in view."
-SCENES = 30  # pictures of each camera, which it shows over and over
+SCENES = 30  # pictures of each camera, which it repeats
 WARM_UP = 5.0  # s; the first decisions and images cost more
 COLUMNS = (
     "setup",
@@ -54,7 +54,7 @@ COLUMNS = (
 
 
 class Recorder(Observer):
-    """Keeps the frames that were decided on, beside the decisions."""
+    """Records the frames that were decided on and the decisions."""
 
     def __init__(self, names: Sequence[str], windows: Sequence[str]) -> None:
         super().__init__(*windows)
@@ -67,20 +67,20 @@ class Recorder(Observer):
 
     @property
     def hears_all(self) -> bool:
-        """Whether all that will publish frames and decisions are known."""
+        """Whether all publishers of frames and decisions have been discovered."""
         return all(self.node.count_publishers(topic) for topic in self._topics)
 
     @property
     def has_decisions(self) -> bool:
-        """Whether something was heard of each camera, and the decision on every frame."""
+        """Whether frames of each camera and the decision on every frame were received."""
         heard = sum(len(frames) for frames in self.frames.values())
         return all(self.frames.values()) and len(self.windows) >= heard
 
     def start_over(self, namespaces: Sequence[str]) -> None:
-        """Let the nodes forget all frames, and forget them here as well, while no camera plays.
+        """Clear all frames in the nodes and here, while no camera plays.
 
-        Middleware finds frames, decisions and their listeners one by one: of the first frames some are heard
-        without their decision, or not at all. From here on everything is heard, from the streams' beginning.
+        Discovery of topics and subscribers is gradual: some of the first frames are received without their
+        decision, or not at all. From here on everything is received, from the streams' beginning.
         """
         names = [f"{namespace.rstrip('/')}/activation/reset" for namespace in namespaces]
         clients = {name: self.node.create_client(Trigger, name) for name in names}
@@ -93,7 +93,7 @@ class Recorder(Observer):
                 self.wait(client.service_is_ready, name)
                 answer = client.call_async(Trigger.Request())
                 self.wait(answer.done, f"the answer of {name}")
-            time.sleep(1.0)  # an image that was on its way has begun a stream: once more then
+            time.sleep(1.0)  # an image in transit may have started a stream, so repeat
             is_quiet = not any(self.frames.values()) and not self.windows
 
 
@@ -105,7 +105,7 @@ def memory(pid: int) -> tuple[float, float]:
 
 
 def play(cameras: Sequence[Camera], seconds: float) -> None:
-    """Let all cameras publish for so long, each in a thread of its own."""
+    """Let all cameras publish for this long, each in its own thread."""
     threads = [threading.Thread(target=camera.play, args=(seconds,)) for camera in cameras]
     for thread in threads:
         thread.start()
@@ -114,14 +114,14 @@ def play(cameras: Sequence[Camera], seconds: float) -> None:
 
 
 def settle(observer: Recorder) -> None:
-    """Wait up to 10 s for the decisions on all frames: not all of them may have been heard."""
+    """Wait up to 10 s for the decisions on all frames, some of which may not have been received."""
     patience = time.monotonic() + 10.0
     while not observer.has_decisions and time.monotonic() < patience:
         time.sleep(0.1)
 
 
 def other_labels(model: ActivationModel, frames: Sequence[Image], labels: dict[int, list[int]]) -> int:
-    """Number of decisions whose labels, by stamp, a session does not come to on these frames."""
+    """Number of decisions whose labels differ, by stamp, from those of a session on these frames."""
     session = ActivationSession(model, QUERY)
     expected: dict[int, list[int]] = {}
     for frame in frames:
@@ -134,7 +134,7 @@ def other_labels(model: ActivationModel, frames: Sequence[Image], labels: dict[i
 
 
 def measure(names: Sequence[str], case: Case, model: str, seconds: float, together: bool) -> tuple[str, int]:
-    """The row of a setup, and how many decisions had other labels than alone."""
+    """Measure a setup; return its row and the number of decisions with other labels than alone."""
     parameters = {"model": model, "device": "cpu", "query": QUERY}
     if together:
         nodes = [({**parameters, "cameras": f"[{', '.join(names)}]"}, "/")]
@@ -188,11 +188,11 @@ def measure(names: Sequence[str], case: Case, model: str, seconds: float, togeth
 
 
 def main() -> int:
-    """Measure both setups, one after the other; the exit code."""
+    """Measure both setups, one after the other; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cameras", type=int, default=4, choices=range(1, len(NAMES) + 1), metavar="N")
     parser.add_argument("--size", type=size, default=(640, 480), help="WIDTHxHEIGHT (default: 640x480)")
-    parser.add_argument("--rate", type=float, default=10.0, help="images a second (default: %(default)s)")
+    parser.add_argument("--rate", type=float, default=10.0, help="images per second (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=60.0, help="for each setup (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=1, help="of both setups (default: %(default)s)")
     parser.add_argument("--model", default=EMBEDDED, help="checkpoint (default: %(default)s)")

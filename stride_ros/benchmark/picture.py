@@ -1,4 +1,4 @@
-"""The picture of a benchmark: ticks beside a reference, or an engine for all cameras beside sessions."""
+"""Draw the picture of a benchmark: ticks and a reference, or an engine for all cameras and sessions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def draw(report: dict[str, Any], path: Path) -> None:
-    """Write the picture of a report, in the format of the path's suffix; ConfigError for another."""
+    """Write the picture of a report in the format of the path's suffix; ConfigError for unknown formats."""
     import matplotlib
 
     from stride_ros.errors import ConfigError
@@ -30,15 +30,16 @@ def draw(report: dict[str, Any], path: Path) -> None:
         with whole_file(path) as picture:
             figure.savefig(picture, dpi=110)
     except ValueError as error:
-        raise ConfigError(f"{path} has a suffix that cannot be drawn; use .png, .svg or .pdf.") from error
+        raise ConfigError(f"{path} has an unsupported suffix; use .png, .svg or .pdf.") from error
     finally:
         pyplot.close(figure)
 
 
 def _draw_ticks(figure: Figure, left: Axes, right: Axes, report: dict[str, Any]) -> None:
-    """The engine tick by tick, and beside a prefill for each decision.
+    """Draw the engine tick by tick, and compared with a prefill for each decision.
 
-    A full forward for each pass is a check of the answers: nobody works so, and the picture leaves it out.
+    A full forward for each pass only checks the answers and is not used in practice, so the picture leaves it
+    out.
     """
     ticks = report["ticks_ms"]
     left.plot(ticks, color="#2a6fbb", linewidth=1)
@@ -77,7 +78,7 @@ def _draw_ticks(figure: Figure, left: Axes, right: Axes, report: dict[str, Any])
 
 
 def _draw_cameras(figure: Figure, left: Axes, right: Axes, report: dict[str, Any]) -> None:
-    """Batched and interleaved, round by round, and the medians."""
+    """Draw batched and interleaved, round by round, and the medians."""
     sessions = report["cameras"] * report["queries"]
     arms = {
         "batched": ("one engine, batched", "#2a6fbb"),

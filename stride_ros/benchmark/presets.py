@@ -1,4 +1,4 @@
-"""Shapes of models to measure: a small one for a CPU, and the published sizes with random weights."""
+"""Model shapes to measure: a small one for a CPU, and the published sizes with random weights."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from stride_ros.qwen3_vl.published import PUBLISHED, window_architecture
 
 # Qwen3-VL's shares of the rotary frequencies: 24 : 20 : 20 for time, height and width.
 PRESETS: dict[str, tuple[TextShape, VisionShape]] = {
-    # About 16 M parameters. Work for a pair divides between vision and language about as in the 2B model.
+    # About 16 M parameters. Work for a pair is split between vision and language about as in the 2B model.
     "small": (
         TextShape(16384, 512, 1024, 3, 2, 1, 64, 1e-6, 5e6, (12, 10, 10)),
         VisionShape(128, 512, 4, 2, 2304, 512, (1, 2)),
     ),
-    # The language model of `small` behind a tower six times as costly, so that vision dominates.
+    # The language model of `small` with a tower that costs six times as much, so that vision dominates.
     "vision": (
         TextShape(16384, 512, 1024, 3, 2, 1, 64, 1e-6, 5e6, (12, 10, 10)),
         VisionShape(320, 1280, 6, 5, 2304, 512, (1, 3)),

@@ -1,19 +1,19 @@
 #!/usr/bin/env python3
-"""The engine beside the authors' own code, from a checkout of it: CPU time of a second of video.
+"""Compare the engine with the authors' own code, from a checkout: CPU time per second of video.
 
     git clone https://github.com/interlive-team/STRIDE ../STRIDE
     python -m stride_ros.benchmark.published ../STRIDE live
     python -m stride_ros.benchmark.published ../STRIDE live --window 256
     python -m stride_ros.benchmark.published ../STRIDE offline
 
-live: a decision for each frame pair, two seconds of video. Their code has no such loop, so its functions are
-called for each pair; the context is as long as ours. offline: whole recordings and a decision every 32
-frames, as their code works: one recording after the other, a context encoded and prefilled at each shift.
-Ours takes several at a time, as `stride-ros evaluate --data et-bench --concurrency 8` does. Their recordings
-are fewer: pictures change no cost.
+live: a decision for each frame pair, which is two seconds of video. Their code has no such loop, so its
+functions are called for each pair; the context is as long as ours. offline: whole recordings and a decision
+every 32 frames, in the way their code works: one recording after another, with a context that is encoded and
+prefilled at each shift. Ours takes several at a time, as `stride-ros evaluate --data et-bench --concurrency
+8` does. Theirs takes fewer recordings, since their content does not affect the cost.
 
 Both have the same random weights and one thread of this process. FLOP are those of matrix products and
-attention, as PyTorch counts them; what a causal mask hides is left out where the kernel leaves it out. See
+attention as counted by PyTorch; what a causal mask hides is left out if the kernel leaves it out. See
 `stride_ros.benchmark.authors` for what stands in for FlashAttention and for their video processor.
 """
 
@@ -44,13 +44,13 @@ from stride_ros.benchmark.work import counted_flop
 from stride_ros.errors import SourceError
 from stride_ros.process.threads import use_threads
 
-_EVERY = 32  # frames for a decision, and that leave at a shift, in the authors' script
-_PERIOD = 4  # of their decisions that are measured, spread over the time between two shifts
+_EVERY = 32  # frames per decision, and frames that leave at a shift, in the authors' script
+_PERIOD = 4  # number of their decisions that are measured, spread over the time between two shifts
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one way: CPU and video seconds, FLOP, passes for a decision; shares of the parts of ours."""
+    """The cost of one method: CPU and video seconds, FLOP, passes per decision; for ours, shares by part."""
 
     cpu: float
     video: float
@@ -96,14 +96,14 @@ class CountedPasses:
 
 
 def shares(updates: Sequence[ActivationUpdate]) -> dict[str, float]:
-    """Which share of the time each part took, over all decisions; those of one push tell the same."""
+    """The share of the time of each part, over all decisions; those of one push report the same times."""
     pushes = {update.time: update.timings for update in updates}.values()
     total = sum(timings["total"] for timings in pushes)
     return {part: sum(timings[part] for timings in pushes) / total for part in PARTS if part != "host"}
 
 
 def cost(work: Callable[[], float], video: float) -> Cost:
-    """What `work` takes, which returns its passes for a decision."""
+    """Measure `work`, which returns its passes per decision."""
     begin = clock.process_time()
     with torch.inference_mode(), counted_flop() as flop:
         passes = work()
@@ -111,7 +111,7 @@ def cost(work: Callable[[], float], video: float) -> Cost:
 
 
 def offline(theirs: Any, ours: ActivationModel, context: int, seconds: int, recordings: int) -> list[Cost]:
-    """Whole recordings."""
+    """Measure whole recordings."""
     config, images = configured(theirs, context, _EVERY, _EVERY), frames(seconds)
     decisions, parts = -(-seconds // _EVERY), dict[str, float]()
 
@@ -136,7 +136,7 @@ def offline(theirs: Any, ours: ActivationModel, context: int, seconds: int, reco
 
 
 def live(theirs: Any, ours: ActivationModel, context: int) -> list[Cost]:
-    """A decision for each pair from one shift to the next, with a context that was full before."""
+    """Measure a decision for each pair from one shift to the next, with a full context."""
     drop = ActivationConfig(max_frames=context).drop_frames
     config, images = configured(theirs, context, drop, 2), frames(context + drop)
     stream = LiveAuthors(theirs, images, QUERIES[0])
@@ -163,7 +163,7 @@ def live(theirs: Any, ours: ActivationModel, context: int) -> list[Cost]:
     their = []
     for end in ends:
         with torch.inference_mode():
-            stream.decide(int(end) - 2)  # what it retains is of the pair before
+            stream.decide(int(end) - 2)  # what it retains is from the previous pair
         their.append(cost(partial(their_way, int(end)), 2.0))
     passes = sum(each.passes for each in their) / len(their)
     cpu, flop = sum(each.cpu for each in their), sum(each.flop for each in their)

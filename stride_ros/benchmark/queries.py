@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""What further queries on one stream cost: vision runs once, each query has its own cached prompt.
+"""Measure the cost of further queries on one stream: vision runs once, each query has its own prompt.
 
     python -m stride_ros.benchmark.queries --preset vision --frames 32 --window 16     # measured
     python -m stride_ros.benchmark.queries --count --preset 2b --frames 128 --window 32
 
-With --count, from the arithmetic of the preset's sizes alone: how many times the work of one query several
-take, by how many passes a decision needs.
+With --count, it only computes from the preset's sizes how many times the work of one query several queries
+take, by the number of passes per decision.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Time from an onset to the first word through the responder node, and how much of it is the model's own."""
+"""Measure the time from an onset to the first word through the responder node, and the model's share."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ QUERY = "Tell me when a person is in view."
 _PATIENCE = 120.0  # s for one answer
 _ROUNDS = 20
 _FRAMES = 16
-_WARM_UP = 2  # rounds that are run and not counted
+_WARM_UP = 2  # rounds that are not counted
 _SIZE = (640, 480)  # of the frames, (width, height)
 
 
@@ -61,15 +61,15 @@ def measure_responder(
     rounds: int = 20,
     on_round: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
-    """Publish `rounds` onsets, one after the other, and time the answers on both sides of the backend.
+    """Publish `rounds` onsets one after another, and time the answers on both sides of the backend.
 
-    `parameters` are those of the responder node. Returns times in ms with median and p95: `first_text_ms`
-    and `final_ms` hold `node`, from the onset's publication until a listener has the text, and `model`,
-    what the same call to the backend took by itself; `overhead_first_text_ms` and `overhead_final_ms` are
-    their differences, answer by answer. Raises BackendError when the model cannot answer.
+    `parameters` are those of the responder node. Returns times in ms with median and p95: `first_text_ms` and
+    `final_ms` have `node`, from the onset's publication until a listener has the text, and `model`, the time
+    of the same call to the backend by itself; `overhead_first_text_ms` and `overhead_final_ms` are their
+    differences, answer by answer. Raises BackendError if the model cannot answer.
     """
     if frames < 1 or rounds < 1:
-        raise ConfigError("The benchmark needs at least 1 frame and 1 round: correct the value.")
+        raise ConfigError("The benchmark needs at least 1 frame and 1 round; correct the value.")
     node: list[tuple[float, float]] = []
     model: list[tuple[float, float]] = []
     with _Bench(parameters, frames) as bench:
@@ -88,7 +88,7 @@ def measure_responder(
 
 
 def table(report: dict[str, Any]) -> str:
-    """The numbers of a report as lines for a terminal."""
+    """Format the numbers of a report for a terminal."""
     lines = [
         f"{report['model']}: {counted(report['rounds'], 'onset')} with {counted(report['frames'], 'frame')}",
         f"{'ms from the onset':<20}{'node':>10}{'model':>10}{'overhead':>10}{'p95':>8}",
@@ -103,7 +103,7 @@ def table(report: dict[str, Any]) -> str:
 
 
 class _Clock:
-    """Takes the place of a backend's `stream` and times it: ms to the first text and to the end."""
+    """Replaces a backend's `stream` and times it: ms to the first text and to the end."""
 
     def __init__(self, stream: Callable[..., Iterator[str]]) -> None:
         self._stream = stream
@@ -111,7 +111,7 @@ class _Clock:
 
     def __call__(self, request: ResponseRequest, cancelled: Callable[[], bool]) -> Iterator[str]:
         started = time.monotonic()
-        spoken = waiting = 0.0  # when the first text came, and how long the node held the model up
+        spoken = waiting = 0.0  # time of the first text, and how long the node delayed the model
         for piece in self._stream(request, cancelled):
             handed = time.monotonic()
             spoken = spoken or (handed if piece.strip() else 0.0)
@@ -123,7 +123,7 @@ class _Clock:
 
 
 class _Bench:
-    """A responder node and a listener with an executor each, in a ROS context of their own."""
+    """A responder node and a listener, each with an executor, in a separate ROS context."""
 
     def __init__(self, parameters: dict[str, Any], frames: int) -> None:
         import rclpy
@@ -139,7 +139,7 @@ class _Bench:
         self._context = rclpy.Context()
         rclpy.init(args=[], context=self._context)
         overrides = [Parameter(name, value=value) for name, value in values.items()]
-        # A namespace of its own: other nodes of this machine have no part in the measurement.
+        # A separate namespace, so that other nodes on this machine do not affect the measurement.
         place: dict[str, Any] = {"context": self._context, "namespace": "stride_benchmark"}
         self._node = ResponderNode(parameter_overrides=overrides, **place)
         self._peer = rclpy.create_node("benchmark", **place)
@@ -181,7 +181,7 @@ class _Bench:
         self._context.try_shutdown()
 
     def ask(self, span_id: int) -> tuple[float, float]:
-        """Publish an onset; ms to the first and to the final Commentary."""
+        """Publish an onset; return the ms to the first and to the final Commentary."""
         from stride_ros.msg import ActivationSpan
 
         span = ActivationSpan(span_id=span_id, state=ActivationSpan.ONSET, query=QUERY)
@@ -195,7 +195,9 @@ class _Bench:
             ended = self._changed.wait_for(lambda: self._heard and self._heard[-1][1].final, _PATIENCE)
             heard = list(self._heard)
         if not ended:
-            raise BackendError(f"No answer came within {_PATIENCE:.0f} s: choose a smaller model.")
+            raise BackendError(
+                f"Timed out waiting for an answer after {_PATIENCE:.0f} s; choose a smaller model."
+            )
         if heard[-1][1].status != 0:
             raise BackendError(heard[-1][1].error)
         return 1e3 * (heard[0][0] - started), 1e3 * (heard[-1][0] - started)
@@ -219,7 +221,7 @@ def _wait(condition: Callable[[], Any]) -> None:
     end = time.monotonic() + _PATIENCE
     while not condition():
         if time.monotonic() > end:
-            raise BackendError("The responder node is not heard: check that DDS works on this machine.")
+            raise BackendError("The responder node was not discovered; check that DDS works on this machine.")
         time.sleep(0.01)
 
 

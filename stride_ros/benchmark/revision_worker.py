@@ -1,9 +1,9 @@
-"""One way to serve cameras and queries, in a process of its own: see `stride_ros.benchmark.revisions`.
+"""Serve cameras and queries in one way, in a separate process; see `stride_ros.benchmark.revisions`.
 
-Run by `revisions` with the modules of any checkout that has sessions, so it imports nothing but what they all
-have. Reads numbers of ticks from standard input, a line each; answers each with a line of JSON: cpu_ms and
-wall_ms (of a tick of all cameras), labels (a checksum for each decision), resident and proportional (bytes of
-memory, the latter with its share of what several processes map), state (bytes), package (where it is).
+Run by `revisions` with the modules of any checkout that has sessions, so it imports only what they all have.
+Reads numbers of ticks from standard input, one per line, and answers each with a line of JSON: cpu_ms and
+wall_ms (per tick of all cameras), labels (a checksum for each decision), resident and proportional (bytes of
+memory, the latter with its share of what several processes map), state (bytes), package (its location).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Tick = Callable[[Sequence[Any], float], Sequence[Any]]
 def serve(
     model: ActivationModel, config: ActivationConfig, cameras: int, queries: list[str], batched: bool
 ) -> tuple[Tick, Callable[[], int]]:
-    """A function that takes a frame of each camera and gives the decisions, and one for the bytes kept."""
+    """Return a function from a frame of each camera to decisions, and one for the bytes of the state."""
     if batched:
         from stride_ros.activation import ActivationEngine
 

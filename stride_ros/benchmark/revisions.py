@@ -1,16 +1,15 @@
 #!/usr/bin/env python3
-"""Cameras and queries in one engine beside sessions, sessions of another checkout, and separate processes.
+"""Compare cameras and queries in one engine with sessions, another checkout, and separate processes.
 
     python -m stride_ros.benchmark.revisions --cameras 1 2 4 8
     python -m stride_ros.benchmark.revisions ../before --cameras 1 2 4 8 --rounds 8
     python -m stride_ros.benchmark.revisions ../before --queries 1 2 4 8 16
 
-Each way is a process (`separate` one for each camera), all of them started first and filled with context;
-then they take turns of a few ticks, so that other work on the machine meets all of them. All see the same
-frames of synthetic worlds and have one thread. CPU time is that of the processes, without the drawing of
-frames; memory is what they take at the end: resident, and proportional, which counts once what several
-processes share. Ratios are those of the medians, and from the least to the largest of a round.
-Exits with 1 if decisions differ.
+Each way is a process (`separate`: one for each camera); all of them are started first and filled with
+context, then take turns of a few ticks, so that other work on the machine affects all of them. All see the
+same frames of synthetic worlds and have one thread. CPU time is that of the processes, without drawing
+frames; memory is what they take at the end: resident, and proportional, which counts shared memory once.
+Ratios are those of the medians, with the minimum and maximum over rounds. Exits with 1 if decisions differ.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ _WORKER = Path(__file__).with_name("revision_worker.py")
 
 @dataclass
 class Way:
-    """One way to serve all cameras, and what its turns took: CPU ms and wall ms of a tick of all cameras."""
+    """One way to serve all cameras, and the CPU and wall ms per tick of all cameras in its turns."""
 
     workers: list[Worker]
     cpu: list[float] = field(default_factory=list)
@@ -42,7 +41,7 @@ class Way:
     memory: tuple[int, int, int] = (0, 0, 0)
 
     def turn(self, ticks: int, counted: bool) -> None:
-        """Run that many ticks."""
+        """Run this number of ticks."""
         answers = [worker.run(str(ticks)) for worker in self.workers]
         for row in zip(*(answer["labels"] for answer in answers), strict=True):
             self.labels.append([label for of_worker in row for label in of_worker])
@@ -58,7 +57,7 @@ class Way:
 def compare(
     roots: dict[str, Path], model: str, cameras: int, queries: Sequence[str], options: argparse.Namespace
 ) -> int:
-    """Print a row for each way; how many decisions differ from those of the batched one."""
+    """Print a row for each way; return how many decisions differ from the batched ones."""
     with ExitStack() as stack:
 
         def started(root: Path, which: range, batched: bool) -> Worker:
@@ -121,7 +120,7 @@ def main() -> int:
     roots = {"sessions": ROOT}
     if options.before:
         roots["sessions before"] = options.before.resolve()
-    # The worker runs elsewhere, so a directory must not depend on where that is.
+    # The worker runs in another directory, so paths must be absolute.
     model = str(Path(options.model).resolve()) if Path(options.model).is_dir() else options.model
     print(
         "| cameras | queries | | CPU ms | wall ms | CPU by batched "

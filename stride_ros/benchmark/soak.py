@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Run the real activation node for simulated hours at full speed: flat memory, no tick missed, ids in order.
+"""Run the real activation node for simulated hours at full speed, and check memory, ticks and ids.
 
     python -m stride_ros.benchmark.soak --hours 24 --model stride-tiny
 
-Images with stamps one second apart go over DDS to the node, each after the decision on the one before. Exit 1
-when a tick is missing, a span breaks its life cycle, or memory grows.
+Images with stamps one second apart go to the node over DDS, each after the decision on the previous one. Exit
+code 1 if a tick is missing, a span breaks its life cycle, or memory grows.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from stride_ros.text import topics
 
 SECOND = 10**9
 ORIGIN = 1_700_000_000 * SECOND
-WARM_UP = 600  # ticks until caches are full; growth counts from there
+WARM_UP = 600  # ticks until caches are full, from which growth counts
 GROWTH = 50e6  # bytes
 ENDED = (ActivationSpan.OFFSET, ActivationSpan.RETRACTED)
 
@@ -80,7 +80,7 @@ class Checks:
 
 
 def soak(ticks: int, model: str, steps: int) -> int:
-    """Return the exit code of a run of this many simulated seconds."""
+    """Run for this many simulated seconds; return the exit code."""
     rclpy.init()
     overrides = {
         "model": model,

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""What it costs to start: CPU time and time from the start of a process to its first decision.
+"""Measure the start: CPU time, and time from the start of a process to its first decision.
 
     python -m stride_ros.benchmark.start_up                                  # node, replay and imports
     python -m stride_ros.benchmark.start_up --against ../before --rounds 5   # paired with another checkout
 
-The node is `activation_node` with stride-tiny and a camera at 10 Hz that is there from the beginning; its
+The node is `activation_node` with stride-tiny and a camera at 10 Hz that publishes from the beginning; its
 CPU time is read from /proc when the first ActivationWindow arrives. The replay is `stride-ros replay` of one
-second of the synthetic world, end of the process included. Prints least and median of the rounds, since other
-work on the machine only ever adds to both.
+second of the synthetic world, including the end of the process. Prints minimum and median of the rounds,
+since other work on the machine only adds to both.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Figures = tuple[float, float]  # CPU s, s
 
 
 def start_node(root: Path) -> Figures:
-    """From the start of the node's process to its first decision."""
+    """Measure from the start of the node's process to its first decision."""
     observer = Observer()
     camera = Camera(observer.node, Case((640, 480), 10.0))
     values = {
@@ -58,7 +58,7 @@ def start_node(root: Path) -> Figures:
 
 
 def start_replay(root: Path, bag: Path) -> Figures:
-    """One replay of a bag that is over at once."""
+    """Measure one replay of a very short bag."""
     begun = time.monotonic()
     return replay_seconds(root, bag), time.monotonic() - begun
 

@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Start the graph again and again, the camera last: whether every onset gets its sentence, and how soon.
+"""Start the graph repeatedly, the camera last, and check whether every onset gets its sentence, and when.
 
     python -m stride_ros.benchmark.starts                       # `compose`, twenty times
     python -m stride_ros.benchmark.starts --how launch          # `ros2 launch stride_ros demo.launch.py`
     python -m stride_ros.benchmark.starts --how demo --spin 2   # `stride-ros demo` beside two busy processes
 
-The camera shows a world in which something happens within the first seconds. A start is good when something
-was seen, and as many sentences were said as onsets were published. Prints a line for each start: the onsets,
-the sentences, what other finals said, and the time from the first frame to the first event, by the stamps.
-Exit status: 0 when every start was good, else 1. Choose a free domain with ROS_DOMAIN_ID.
+The camera shows a world in which something happens within the first seconds. A start is good if there were
+onsets, and as many sentences as onsets. Prints a line for each start: the onsets, the sentences, the text of
+other finals, and the time from the first frame to the first event, by their stamps. Exit code: 0 if every
+start was good, otherwise 1. Choose a free domain with ROS_DOMAIN_ID.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ PARAMETERS = f"""
 
 
 class Processes:
-    """The processes of one start: ended, and their session with them, however the start ends."""
+    """The processes of one start, which are ended with their sessions, however the start ends."""
 
     def __init__(self, folder: Path) -> None:
         self._log = folder / "log"
@@ -80,7 +80,7 @@ class Processes:
         return lines[-1] if lines else "nothing in their log"
 
     def stop(self) -> None:
-        """Ctrl-C, the newest first."""
+        """Send Ctrl-C, to the newest first."""
         for process in reversed(self._running):
             process.send_signal(signal.SIGINT)
             try:
@@ -91,7 +91,7 @@ class Processes:
 
 
 def heard(how: str, folder: Path) -> Any:
-    """Start the graph by `how`, listen until what was seen is over, and return the record as JSON has it."""
+    """Start the graph by `how`, listen until all spans are over, and return the record as JSON values."""
     (folder / "p.yaml").write_text(PARAMETERS)
     processes = Processes(folder)
     rclpy.init(args=["--ros-args", "--log-level", "error"])
@@ -130,7 +130,7 @@ def heard(how: str, folder: Path) -> Any:
 
 
 def demonstrated(folder: Path) -> Any:
-    """The record that one `stride-ros demo` writes."""
+    """Return the record that one `stride-ros demo` writes."""
     out = folder / "demo"
     command = [
         sys.executable,
@@ -151,7 +151,7 @@ def demonstrated(folder: Path) -> Any:
 
 
 def tried(how: str, number: int) -> bool:
-    """Start once, print what was heard, and return whether the start was good."""
+    """Start once, print what was received, and return whether the start was good."""
     begun = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="stride_starts_", ignore_cleanup_errors=True) as folder:
         run = demonstrated(Path(folder)) if how == "demo" else heard(how, Path(folder))

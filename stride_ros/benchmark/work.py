@@ -1,4 +1,4 @@
-"""The arithmetic of a tick by count: from the sizes of a model alone, or of what PyTorch runs."""
+"""Count the arithmetic of a tick: from the sizes of a model, or from what PyTorch runs."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any
 
 from stride_ros.qwen3_vl.architecture import Architecture
 
-PAIR_TEXT = 12  # tokens of a pair that are not video: its time, and the two that enclose the vision tokens
+PAIR_TEXT = 12  # tokens of a pair other than video: its time, and the two that enclose the vision tokens
 
 
 class Work:
     """FLOP of the parts of a tick with a full context.
 
-    vision: of a frame pair; append: of what is appended a frame, to both prompts of a query; one_pass: over
-    all slots of a query. weights, tower: numbers in the layers of the language model and of the vision tower.
-    prefix: tokens of a full prompt.
+    vision: of a frame pair; append: of the tokens appended per frame, to both prompts of a query; one_pass:
+    over all slots of a query. weights, tower: number of weights in the layers of the language model and of
+    the vision tower. prefix: tokens of a full prompt.
     """
 
     def __init__(self, shape: Architecture, frames: int, drop: int, tokens: int) -> None:
@@ -44,12 +44,12 @@ class Work:
 
 @contextmanager
 def counted_flop() -> Iterator[Callable[[], float]]:
-    """Count the FLOP of matrix products and attention that PyTorch runs; what is given tells them."""
+    """Count the FLOP of PyTorch's matrix products and attention; yields a function that returns them."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
     def attention(q: Sequence[int], k: Sequence[int], v: Sequence[int], *rest: Any, **_: Any) -> int:
-        """Of shapes (batch, heads, n, size); rest: dropout, and whether a causal mask halves the work."""
+        """FLOP for shapes (batch, heads, n, size); rest: dropout, and whether a causal mask halves them."""
         batch, heads, n, size = q
         keys = k[2] / 2 if len(rest) > 1 and rest[1] else k[2]
         return int(2 * batch * heads * n * keys * (size + v[3]))

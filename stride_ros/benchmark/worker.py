@@ -1,4 +1,4 @@
-"""A process that runs the modules of a checkout, whichever, and takes turns with others."""
+"""A process that runs the modules of any checkout and takes turns with others."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from typing import Any
 
 from stride_ros.benchmark.busy_machine import environment
 
-# A path given to `python FILE` would put this folder, with its modules' names, before the standard library's.
+# `python FILE` would put this folder, with its module names, before the standard library.
 _START = "import runpy, sys; sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
 
 
 class Worker:
     """A process with one thread that waits between its turns.
 
-    root: of the checkout; script: of this one, which answers each line of its input with a line of JSON, in
-    which `package` is where its modules are from.
+    root: that of the checkout; script: a script of this checkout, which answers each line of its input with a
+    line of JSON, in which `package` is the location of its modules.
     """
 
     def __init__(self, root: Path, script: Path, options: Sequence[str]) -> None:
@@ -35,7 +35,7 @@ class Worker:
         )
 
     def run(self, turn: str) -> dict[str, Any]:
-        """What the worker answers to a line. SystemExit if it has ended, or has modules of another root."""
+        """Return the worker's answer to a line. SystemExit if it has ended, or uses other modules."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         try:
@@ -44,7 +44,7 @@ class Worker:
         except BrokenPipeError:
             line = ""
         if not line:
-            raise SystemExit("A process has ended; what it says above is why.")
+            raise SystemExit("A worker process has ended; see its output above.")
         answer: dict[str, Any] = json.loads(line)
         if not Path(answer["package"]).resolve().is_relative_to(self._root):
             raise SystemExit(f"{answer['package']} was imported instead of {self._root}.")

@@ -1,4 +1,4 @@
-"""One call of a service, from the search for its server to its answer; in the client's thread."""
+"""One service call, from waiting for its server to its answer; runs in the client's thread."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from stride_ros.client.errors import Canceled, NodeLost, Refused
 from stride_ros.client.goals import AGAIN
 from stride_ros.client.pending import Pending
 
-_ANSWER = 10.0  # s that an answer may take; a node that loads a model may take longer, and is asked again
+_ANSWER = 10.0  # s that an answer may take; a node loading a model may take longer and is asked again
 T = TypeVar("T")
 
 
 class CallRun(Generic[T]):
     """Calls a service whose response has success, error_code and error_msg, and ends `pending` with it.
 
-    A request whose answer is lost is sent once more, so it must be one that changes nothing the second time.
+    A request whose answer is lost is sent once more, so it must be idempotent.
     """
 
     def __init__(
@@ -31,11 +31,12 @@ class CallRun(Generic[T]):
         patience: float,
         done_before: int | None = None,
     ) -> None:
-        """`convert(response)`: value of a success. name: of the service, in full. `post(action)` runs it in
-        the client's thread.
+        """`convert(response)`: the value of a success. name: full name of the service.
 
-        patience: s until there must be a server. done_before: error_code that says that there is nothing to
-        do; a success.
+        `post(action)` runs an action in the client's thread.
+
+        patience: s within which there must be a server. done_before: error_code for "nothing to do", which
+        counts as success.
         """
         self._done_before = done_before
         self.pending: Pending[T] = Pending(lambda: post(self._cancel))
@@ -45,14 +46,14 @@ class CallRun(Generic[T]):
         self._sent: float | None = None
 
     def tick(self) -> bool:
-        """Look after the call; whether it is over. To be called a few times a second."""
+        """Advance the call; return whether it is over. Call this a few times a second."""
         now, sent = time.monotonic(), self._sent
         if self.pending.done():
             return True
         if now - self._begun > self._patience + (0.0 if sent is None else _ANSWER):
             what = f"No node serves {self._name}; start it, or check the namespace and the ROS domain."
             if sent is not None:
-                what = f"{self._name} has not answered; ask again."
+                what = f"{self._name} has not answered; send the request again."
             self.pending.fail(NodeLost(what))
         elif (sent is None or now - sent > AGAIN) and self._client.service_is_ready():
             self._sent = now

@@ -1,4 +1,4 @@
-"""How a request can fail: each message is a sentence with the reason, and the remedy if there is one."""
+"""The errors of requests: each message is a sentence with the reason, and the remedy if there is one."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from stride_ros.errors import StrideError
 
 
 class ClientError(StrideError):
-    """A request has failed. `code`: the error_code of the action or service; 0 where there was no answer."""
+    """A request has failed. `code`: the error_code of the action or service; 0 if there was no answer."""
 
     def __init__(self, message: str, code: int = 0) -> None:
         super().__init__(message)
@@ -14,11 +14,11 @@ class ClientError(StrideError):
 
 
 class TimedOut(ClientError, TimeoutError):
-    """Nothing happened, or nothing was answered, in the time that was given."""
+    """The event or the answer did not come within the timeout."""
 
 
 class Refused(ClientError):
-    """The node cannot do what it was asked for."""
+    """The node refused the request."""
 
 
 class Canceled(ClientError):
@@ -26,4 +26,4 @@ class Canceled(ClientError):
 
 
 class NodeLost(ClientError):
-    """The node is not there, or has gone without an answer."""
+    """The node was not found, or has gone without an answer."""

@@ -1,4 +1,4 @@
-"""One goal of an action, from the search for its server to its result; in the client's thread."""
+"""One goal of an action, from waiting for its server to its result; runs in the client's thread."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ from unique_identifier_msgs.msg import UUID
 from stride_ros.client.errors import Canceled, ClientError, NodeLost, Refused, TimedOut
 from stride_ros.client.pending import Pending
 
-# s after which a request is sent once more: a node that has just met this client may lose its first answer.
+# s after which a request is sent again: a node that has just discovered this client may lose its first
+# answer.
 AGAIN = 3.0
 _LOST = 5.0  # s without a server until it counts as gone
-_GRACE = 10.0  # s that an answer may come after its time; a server that lives keeps to it
-_SILENCE = 10.0  # s without feedback, after which the server is asked whether it knows the goal
+_GRACE = 10.0  # s that an answer may be late; a live server keeps to its timeout
+_SILENCE = 10.0  # s without feedback until the server is asked whether it knows the goal
 T = TypeVar("T")
 
 
 class GoalRun(Generic[T]):
-    """Sends a goal as soon as there is a server, and ends `pending` with what becomes of it.
+    """Sends a goal as soon as there is a server, and ends `pending` with its result.
 
-    A server that goes away says nothing; that is noticed here, so that nobody waits for ever.
+    A server that goes away sends nothing; that is detected here, so that callers do not wait forever.
     """
 
     def __init__(
@@ -38,10 +39,10 @@ class GoalRun(Generic[T]):
         patience: float,
         limit: float | None,
     ) -> None:
-        """`convert(result)`: value of a goal that succeeded. `post(action)` runs it in the client's thread.
+        """`convert(result)`: the value of a successful goal. `post(action)` runs it in the client's thread.
 
-        patience: s until there must be a server. limit: maximum s that the goal may take; None: the node's.
-        They are measured from the last feedback on: the time of a node may be a simulated one, which is slow.
+        patience: s within which there must be a server. limit: maximum s that the goal may take; None: the
+        node's limit. Both count from the last feedback, since a node's simulated time may be slow.
         """
         self.pending: Pending[T] = Pending(lambda: post(self._cancel))
         self._client, self._goal, self._convert = client, goal, convert
@@ -54,7 +55,7 @@ class GoalRun(Generic[T]):
         self._handle: Any = None
 
     def tick(self) -> bool:
-        """Look after the goal; whether it is over. To be called a few times a second."""
+        """Advance the goal; return whether it is over. Call this a few times a second."""
         if self.pending.done():
             return True
         now, name = time.monotonic(), self._client._action_name
@@ -72,10 +73,10 @@ class GoalRun(Generic[T]):
         if started and now - max(self._heard, self._asked) > _SILENCE:
             self._ask(now)
         if self._sent is not None and not started and now - self._begun > self._patience + _GRACE:
-            self.pending.fail(NodeLost(f"{name} has not answered; ask again."))
+            self.pending.fail(NodeLost(f"{name} has not answered; send the request again."))
         if started and self._limit is not None and now - self._heard > self._limit + self._patience + _GRACE:
-            self.pending.fail(NodeLost(f"The result of {name} is overdue; ask again."))
-            self._handle.cancel_goal_async()  # nobody waits for it any more
+            self.pending.fail(NodeLost(f"The result of {name} is overdue; send the request again."))
+            self._handle.cancel_goal_async()  # its caller no longer waits
         return self.pending.done()
 
     def _send(self, now: float) -> None:
@@ -89,14 +90,14 @@ class GoalRun(Generic[T]):
             self._on_feedback(message.feedback)
 
     def _ask(self, now: float) -> None:
-        """Ask for the result: a node that was started again meanwhile does not know the goal."""
+        """Request the result; a node that restarted meanwhile does not know the goal."""
         self._asked = now
         self._handle.get_result_async().add_done_callback(self._on_result)
 
     def _on_accepted(self, future: Any) -> None:
         if self._handle is not None:
             return
-        # The node accepts a goal once; where that answer was lost, its result comes all the same.
+        # The node accepts a goal once; if that answer was lost, the result still comes.
         self._handle = future.result()
         if self._is_canceled:
             self._handle.cancel_goal_async()
@@ -111,7 +112,7 @@ class GoalRun(Generic[T]):
         elif status == GoalStatus.STATUS_CANCELED:
             self.pending.fail(Canceled(message, code))
         elif status == GoalStatus.STATUS_UNKNOWN:
-            self.pending.fail(NodeLost("The node has forgotten the goal; ask again."))
+            self.pending.fail(NodeLost("The node has forgotten the goal; send the request again."))
         else:
             self.pending.fail(_error(result)(message, code))
 

@@ -1,4 +1,4 @@
-"""What a mission can ask a robot that runs the nodes of this package."""
+"""The client that a mission uses to talk to a robot with the nodes of this package."""
 
 from __future__ import annotations
 
@@ -32,28 +32,28 @@ from stride_ros.msg import ActivationSpan, Commentary, WatchSpec
 from stride_ros.srv import AddWatch, RemoveWatch
 from stride_ros.text import topics
 
-_FAREWELL = 2.0  # s for the answers to what is canceled at the end
-_PERIOD = 0.1  # s between looks at goals that are under way
-_DEPTH = QoSProfile(depth=100)  # of what waits here, such as the feedback for all goals
-_SPANS = QoSProfile(depth=100, durability=QoSDurabilityPolicy.VOLATILE)  # nothing old
+_FAREWELL = 2.0  # s to wait for answers to the final cancellations
+_PERIOD = 0.1  # s between checks of pending goals
+_DEPTH = QoSProfile(depth=100)  # messages that wait here, such as the feedback for all goals
+_SPANS = QoSProfile(depth=100, durability=QoSDurabilityPolicy.VOLATILE)  # no old messages
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Event:
-    """An event that was waited for. commentary: the final one, where it was wanted and has come."""
+    """An event that was waited for. commentary: the final one, if it was wanted and has arrived."""
 
     span: ActivationSpan
     commentary: Commentary | None = None
 
     @property
     def text(self) -> str:
-        """What was said about it; empty if nothing was."""
+        """The text of the commentary; empty if there is none."""
         return str(self.commentary.text) if self.commentary is not None else ""
 
 
 class Robot:
-    """A robot that notices: every method returns at once, with something to await or to block on.
+    """A client of a robot's nodes: every method returns at once, with something to await or block on.
 
         with Robot() as robot:
             event = robot.wait_for("Tell me when a person is in view.", timeout=30.0).result()
@@ -62,15 +62,15 @@ class Robot:
         async with Robot() as robot:
             event = await robot.wait_for("Tell me when a person is in view.", timeout=30.0)
 
-    It has a ROS node and a thread of its own, so that it may be used from any thread and any callback.
+    It has its own ROS node and thread, so it may be used from any thread and any callback.
     """
 
     def __init__(
         self, namespace: str = topics.NAMESPACE, *, patience: float = 10.0, context: Any = None
     ) -> None:
-        """`namespace` of the nodes. patience: s until they must be there.
+        """`namespace`: namespace of the nodes. patience: s within which they must be there.
 
-        context: rclpy's, the default one if None; it is initialised if nobody has done so.
+        context: rclpy's context, the default one if None; it is initialised if it is not yet.
         """
         context = context if context is not None else rclpy.get_default_context()
         self._owns_context = not context.ok()
@@ -91,10 +91,11 @@ class Robot:
         self._adding = self._node.create_client(AddWatch, "activation/add_watch", qos_profile=_DEPTH)
         self._removing = self._node.create_client(RemoveWatch, "activation/remove_watch", qos_profile=_DEPTH)
         self._runs: list[GoalRun[Any] | CallRun[Any]] = []
-        self._actions: deque[Callable[[], object]] = deque()  # to be done in the client's thread, in order
+        self._actions: deque[Callable[[], object]] = deque()  # to run in the client's thread, in order
         self._is_closed = False
         self._watches: dict[str, RobotWatch] = {}
-        # From the beginning: a node finds a new subscription only after a while, and an ONSET comes once.
+        # From the beginning, since discovery of a new subscription takes a while and an ONSET comes only
+        # once.
         self._node.create_subscription(ActivationSpan, topics.SPAN, self._on_span, _SPANS)
         self._node.create_timer(_PERIOD, self._on_timer, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self._executor = SingleThreadedExecutor(context=context)
@@ -103,7 +104,7 @@ class Robot:
         self._thread = threading.Thread(target=self._spin, name="stride-robot-client", daemon=True)
         self._thread.start()
 
-    # What can be asked
+    # Requests
 
     def wait_for(
         self,
@@ -121,12 +122,12 @@ class Robot:
     ) -> Pending[Event]:
         """Wait until something happens; see WaitForEvent.action.
 
-        query: what, in natural language; watch: id of a watch that is there, or the name of a new one. until:
-        `onset` or `offset`. timeout: s, the node's max_wait if None. look_back: s; events of this while
-        count, too. cameras: names, all if empty. accept_open: one that is already going on counts.
-        commentary: wait for what is said about it. spec: further fields of WatchSpec. Fails with TimedOut,
-        Refused, Canceled, NodeLost, or with ClientError where the watch was removed, the node deactivated or
-        a clock set.
+        query: what to wait for, in natural language; watch: id of an existing watch, or of a new one. until:
+        `onset` or `offset`. timeout: s, the node's max_wait if None. look_back: s; events in this time before
+        the request count, too. cameras: their names, all if empty. accept_open: an event that is already
+        going on counts. commentary: also wait for the commentary on it. spec: further fields of WatchSpec.
+        Fails with TimedOut, Refused, Canceled, NodeLost, or with ClientError if the watch was removed, the
+        node deactivated or a clock set.
         """
         moments = {"onset": WaitForEvent.Goal.ONSET, "offset": WaitForEvent.Goal.OFFSET}
         if until not in moments:
@@ -159,12 +160,12 @@ class Robot:
         timeout: float | None = None,
         on_text: Callable[[str], object] | None = None,
     ) -> Pending[Commentary]:
-        """Ask about what a camera sees or saw; the Commentary has the answer in `text`.
+        """Ask what a camera sees or saw; the Commentary has the answer in `text`.
 
-        camera: its name, where there are several. last: s, the frames of this last while; 0: the newest
-        frame. start, end: instead, s since the epoch on the clock of the images. on_text(text): all that is
-        said so far, as it comes, in the client's thread. Limits that are 0 or None are the node's. Fails with
-        TimedOut, Refused, Canceled, NodeLost or ClientError.
+        camera: its name, if there are several. last: s, use the frames of this last time; 0: the newest
+        frame. start, end: a time range instead, s since the epoch on the clock of the images. on_text(text):
+        gets the whole text so far, as it arrives, in the client's thread. For limits of 0 or None, the node's
+        apply. Fails with TimedOut, Refused, Canceled, NodeLost or ClientError.
         """
         goal = Describe.Goal(
             question=question,
@@ -192,21 +193,21 @@ class Robot:
         lifetime: float = 30.0,
         **spec: Any,
     ) -> RobotWatch:
-        """Have something watched for while a `with` block runs, or until its `remove`.
+        """Watch for something while a `with` block runs, or until `remove` is called.
 
             with robot.watch("Tell me when the door opens.", on_event=print) as door:
                 robot.wait_for(watch=door.id).result()
 
-        on_event(span): each change of its spans from now on, in the client's thread. lifetime: s; the watch
-        is renewed while this process lives, and goes that long after it; 0: it stays until it is removed.
-        spec: further fields of WatchSpec. The block, or `added`, fails with Refused or NodeLost.
+        on_event(span): gets each change of its spans from now on, in the client's thread. lifetime: s; the
+        watch is renewed while this process lives, and expires this long after its end; 0: it stays until it
+        is removed. spec: further fields of WatchSpec. The block, or `added`, fails with Refused or NodeLost.
         """
-        name = id or f"watch_{secrets.token_hex(8)}"  # the same where the request is sent once more
+        name = id or f"watch_{secrets.token_hex(8)}"  # the same if the request is sent again
         made = WatchSpec(query=query, id=name, lifetime=duration(lifetime), **spec)
         return RobotWatch(self, made, lifetime, on_event)
 
     def close(self) -> None:
-        """Cancel what is under way, remove the watches of this client, and end its thread, in 2 s or so."""
+        """Cancel pending requests, remove the watches of this client and end its thread, in about 2 s."""
         if self._is_closed:
             return
         removals = [watch.remove() for watch in list(self._watches.values())]
@@ -221,7 +222,7 @@ class Robot:
         if not self._stopped.done():
             self._stopped.set_result(None)
         self._thread.join(_FAREWELL)
-        if self._thread.is_alive():  # a callback of the user's holds it: it ends with the process
+        if self._thread.is_alive():  # a user's callback blocks it: it ends with the process
             return
         self._executor.shutdown(timeout_sec=0)
         self._waiting.destroy()
@@ -247,13 +248,13 @@ class Robot:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close, while the loop goes on."""
+        """Close without blocking the event loop."""
         await asyncio.get_running_loop().run_in_executor(None, self.close)
 
     # For the watches of this client
 
     def add_watch(self, spec: WatchSpec) -> Pending[str]:
-        """Add a watch, or renew it; its id."""
+        """Add or renew a watch; the result is its id."""
         call = CallRun(
             self._adding,
             AddWatch.Request(spec=spec),
@@ -279,11 +280,11 @@ class Robot:
         return self._begin(call)
 
     def follow(self, watch: RobotWatch, id: str) -> None:
-        """Tell a watch what becomes of its spans, and renew it, until it is removed."""
+        """Pass a watch the changes of its spans and renew it, until `unfollow`."""
         self._watches[id] = watch
 
     def unfollow(self, id: str) -> None:
-        """Do so no more."""
+        """Stop following a watch."""
         self._watches.pop(id, None)
 
     # The client's thread
@@ -308,10 +309,10 @@ class Robot:
         return self._begin(run)
 
     def _begin(self, run: GoalRun[T] | CallRun[T]) -> Pending[T]:
-        """Let a request run: rclpy is asked in one thread only, since it loses answers that come at once."""
+        """Start a request, in the one thread that uses rclpy, which would lose answers that come at once."""
         run.pending.thread = self._thread
         if self._is_closed:
-            run.pending.fail(ClientError("This client was closed; make another one."))
+            run.pending.fail(ClientError("This client was closed; create another one."))
             return run.pending
 
         def begin() -> None:
@@ -322,7 +323,7 @@ class Robot:
         return run.pending
 
     def _post(self, action: Callable[[], object]) -> None:
-        # rclpy's executors begin with the newest task; a watch must be added before it is removed.
+        # rclpy's executors start with the newest task, but a watch must be added before it is removed.
         self._actions.append(action)
         self._executor.create_task(lambda: self._actions.popleft()())
 
@@ -336,7 +337,7 @@ class Robot:
             self._call(lambda: watch.tell(span))
 
     def _call(self, callback: Callable[[], object]) -> None:
-        """Call what a user gave; the client must outlive any error in it."""
+        """Call a user's function, whose errors must not end the client."""
         try:
             callback()
         except Exception:

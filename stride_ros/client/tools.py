@@ -1,4 +1,4 @@
-"""The robot's abilities as tools for an agent: descriptions with JSON schemas, and what runs a call."""
+"""The robot's abilities as tools for an agent: descriptions with JSON schemas, and how to run a call."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _CAMERAS = {
     "type": "array",
     "items": {"type": "string"},
     "maxItems": 64,
-    "description": "Names of the cameras to watch, where the robot has several; all of them by default.",
+    "description": "Names of the cameras to watch, if the robot has several; by default all of them.",
 }
 
 
@@ -38,12 +38,12 @@ def _tool(name: str, description: str, properties: dict[str, Any], *required: st
     }
 
 
-# In the form of the `function` objects of the OpenAI protocol; other protocols rename `parameters`.
+# In the format of the OpenAI protocol's `function` objects; other protocols rename `parameters`.
 TOOLS: tuple[dict[str, Any], ...] = (
     _tool(
         "wait_for_event",
         "Wait until the robot's camera sees something begin or end. Returns what happened and when, or that "
-        "nothing did in time.",
+        "nothing happened in time.",
         {
             "query": _QUERY,
             "until": {
@@ -55,7 +55,7 @@ TOOLS: tuple[dict[str, Any], ...] = (
             "look_back": {
                 **_SECONDS,
                 "maximum": 600,
-                "description": "Seconds; what happened in this last while counts, too. Default 0.",
+                "description": "Seconds; events in this time before the call count, too. Default 0.",
             },
             "cameras": _CAMERAS,
         },
@@ -63,32 +63,32 @@ TOOLS: tuple[dict[str, Any], ...] = (
     ),
     _tool(
         "describe",
-        "Ask about what the robot's camera sees now, or saw in the last seconds. Returns the answer of a "
-        "vision model, which may be wrong.",
+        "Ask what the robot's camera sees now or saw in the last seconds. Returns the answer of a vision "
+        "model, which may be wrong.",
         {
             "question": {"type": "string", "minLength": 1, "maxLength": 1000},
             "last": {
                 **_SECONDS,
                 "maximum": 600,
-                "description": "Seconds of video to look at; 0 (default): the newest picture alone.",
+                "description": "Seconds of video to look at; 0 (default): only the newest picture.",
             },
             "camera": {
                 "type": "string",
-                "description": "Name of the camera, where the robot has several.",
+                "description": "Name of the camera, if the robot has several.",
             },
         },
         "question",
     ),
     _tool(
         "add_watch",
-        "Have something watched for from now on, so that wait_for_event with look_back finds it at once. "
-        "Returns the id of the watch.",
+        "Watch for something from now on, so that wait_for_event with look_back finds it at once. Returns "
+        "the id of the watch.",
         {
             "query": _QUERY,
             "lifetime": {
                 **_SECONDS,
                 "maximum": 86400,
-                "description": "Seconds until it ends by itself; default 600.",
+                "description": "Seconds until the watch ends by itself; default 600.",
             },
             "cameras": _CAMERAS,
         },
@@ -96,17 +96,17 @@ TOOLS: tuple[dict[str, Any], ...] = (
     ),
     _tool(
         "remove_watch",
-        "End a watch that add_watch has added.",
-        {"id": {"type": "string", "description": "What add_watch returned."}},
+        "Remove a watch that add_watch added.",
+        {"id": {"type": "string", "description": "The id that add_watch returned."}},
         "id",
     ),
 )
 
 
 def call(robot: Robot, name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Run a tool call of an agent, and block until it is over; values that JSON can hold.
+    """Run a tool call of an agent and block until it is over; return values that JSON can hold.
 
-    Never raises for what an agent may get wrong: `error` has the sentence to hand back.
+    Does not raise for mistakes of the agent: `error` has the sentence to return to it.
     """
     tool = next((tool for tool in TOOLS if tool["name"] == name), None)
     if tool is None:
@@ -116,7 +116,11 @@ def call(robot: Robot, name: str, arguments: Mapping[str, Any]) -> dict[str, Any
         _check(tool["parameters"], arguments)
         return _RUN[name](robot, **arguments)
     except TimedOut:
-        return {"happened": False} if name == "wait_for_event" else {"error": "There was no answer in time."}
+        return (
+            {"happened": False}
+            if name == "wait_for_event"
+            else {"error": "Timed out waiting for the answer."}
+        )
     except (ClientError, ValueError) as error:
         return {"error": str(error)}
 
@@ -133,12 +137,12 @@ def _check(schema: Mapping[str, Any], arguments: Mapping[str, Any]) -> None:
         wanted = properties[name]
         if wanted["type"] == "string":
             if not isinstance(value, str):
-                raise ValueError(f"{name} is {value!r}; use a text.")
+                raise ValueError(f"{name} is {value!r}; use a string.")
             if value not in wanted.get("enum", [value]):
                 raise ValueError(f"{name} is {value!r}; use {' or '.join(wanted['enum'])}.")
         elif wanted["type"] == "array":
             if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-                raise ValueError(f"{name} is {value!r}; use a list of texts.")
+                raise ValueError(f"{name} is {value!r}; use a list of strings.")
             if len(value) > wanted["maxItems"]:
                 raise ValueError(f"{name} has {len(value)} items; use at most {wanted['maxItems']}.")
         elif isinstance(value, bool) or not isinstance(value, int | float):

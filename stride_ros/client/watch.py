@@ -1,4 +1,4 @@
-"""A watch that goes with whoever wanted it."""
+"""A watch that is renewed while it is wanted, and expires with its client."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from stride_ros.msg import ActivationSpan
 if TYPE_CHECKING:
     from stride_ros.client.robot import Robot
 
-_RENEWALS = 3  # in each lifetime
+_RENEWALS = 3  # per lifetime
 
 
 class RobotWatch:
-    """A watch of this client, which is renewed while it is wanted; `Robot.watch` makes it.
+    """A watch of this client, which is renewed while it is wanted; created by `Robot.watch`.
 
-    `added` has the watch's id, as soon as the node has it.
+    `added` has the watch's id as soon as the node has added it.
     """
 
     def __init__(
@@ -40,35 +40,35 @@ class RobotWatch:
 
     @property
     def id(self) -> str:
-        """Its id; blocks until the node has it, and raises what has kept it from that."""
+        """Its id; blocks until the node has added the watch, and raises the error if that failed."""
         return self.added.result()
 
     def remove(self) -> Pending[None]:
-        """Have it removed, unless it is gone already; fails with Refused or NodeLost."""
+        """Remove it, unless it is already gone; fails with Refused or NodeLost."""
         self._is_wanted = False
-        self.added.cancel()  # where it was not sent yet
+        self.added.cancel()  # if it has not been sent yet
         return self._robot.remove_watch(self._spec.id)
 
     # For the client's thread
 
     def tell(self, span: ActivationSpan) -> None:
-        """A span of this watch has changed."""
+        """Report a change of one of its spans."""
         if self._on_event is not None and self._is_wanted:
             self._on_event(span)
 
     def renew(self) -> None:
-        """Renew it where it is time."""
+        """Renew it when it is time."""
         now = time.monotonic()
         if self._is_wanted and self._lifetime and now - self._renewed > self._lifetime / _RENEWALS:
             self._renewed = now
             self._robot.add_watch(self._spec)
 
     def _on_added(self, added: Pending[str]) -> None:
-        if added.future.exception() is not None:  # whoever asks for the id is told
+        if added.future.exception() is not None:  # reading the id raises it
             self._robot.unfollow(self._spec.id)
 
     def __enter__(self) -> RobotWatch:
-        """Wait until the node has it."""
+        """Wait until the node has added it."""
         self.added.result()
         return self
 
@@ -79,12 +79,12 @@ class RobotWatch:
         self.remove().result()
 
     async def __aenter__(self) -> RobotWatch:
-        """Wait until the node has it."""
+        """Wait until the node has added it."""
         await self.added
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Remove it, also when the task is canceled."""
+        """Remove it, even when the task is canceled."""
         await asyncio.shield(self.remove())

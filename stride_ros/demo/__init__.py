@@ -1,1 +1,1 @@
-"""The whole graph on one machine."""
+"""Run the whole graph on one machine."""

@@ -1,8 +1,8 @@
-"""`stride-ros demo`: the whole graph on one machine, commentary in the terminal, then a report.
+"""`stride-ros demo`: run the whole graph on one machine, with commentary in the terminal and a report.
 
-The nodes are the real ones and talk over DDS: this process hosts the camera and a listener, a second one the
-activation and the responder node. What the listener hears becomes report.html, timeline.png and events.json
-(schema: `stride_ros.runs.record`).
+The nodes are the real ones and communicate over DDS: this process hosts the camera and a listener, a second
+one the activation and responder nodes. What the listener receives becomes report.html, timeline.png and
+events.json (schema: `stride_ros.runs.record`).
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ DEFAULT_WORLD_SECONDS = 60.0
 def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     parser = subparsers.add_parser(
         "demo",
-        help="the whole graph on one machine, with a report",
-        description="Play a scene to the nodes, print what is decided and said, and write a report about it.",
+        help="run the whole graph on one machine, with a report",
+        description="Play a scene to the nodes, print their decisions and commentary, and write a report.",
     )
     parser.add_argument(
         "--source",
@@ -48,22 +48,25 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         "--query",
         action="append",
         metavar="Q",
-        help="what to watch for; repeat for several (default: three things that happen in the world)",
+        help="what to watch for; repeat for several (default: three events of the world)",
     )
     parser.add_argument(
-        "--seconds", type=float, default=0.0, help="length to play (default: 60 of world, all of a file)"
+        "--seconds", type=float, default=0.0, help="length to play (default: 60 for world, all for a file)"
     )
     parser.add_argument(
-        "--speed", type=float, default=3.0, help="times real time for a world or file (default 3)"
+        "--speed",
+        type=float,
+        default=3.0,
+        help="speed as a multiple of real time, for a world or file (default 3)",
     )
-    parser.add_argument("--seed", type=int, default=5, help="which world (default 5)")
+    parser.add_argument("--seed", type=int, default=5, help="seed that selects the world (default 5)")
     parser.add_argument(
-        "--model", default=DEFAULT_MODEL, help=f"when to speak: name or folder (default {DEFAULT_MODEL})"
+        "--model", default=DEFAULT_MODEL, help=f"activation model: name or folder (default {DEFAULT_MODEL})"
     )
     parser.add_argument(
-        "--responder-model", metavar="MODEL", help="what to say (default: the same as --model)"
+        "--responder-model", metavar="MODEL", help="responder model (default: the same as --model)"
     )
-    parser.add_argument("--no-responder", action="store_true", help="decide only, say nothing")
+    parser.add_argument("--no-responder", action="store_true", help="only decide, without commentary")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default auto)")
     add_threads_option(parser)
     parser.add_argument(
@@ -72,7 +75,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         default=Path("stride_demo"),
         help="folder for the report, in the place of an earlier one (default stride_demo)",
     )
-    parser.add_argument("--no-report", action="store_true", help="only print; write events.json but no pages")
+    parser.add_argument("--no-report", action="store_true", help="write events.json but no report pages")
     parser.set_defaults(run=run)
 
 
@@ -117,13 +120,11 @@ def _check(arguments: argparse.Namespace) -> None:
     if arguments.source == "world":
         arguments.seconds = arguments.seconds or DEFAULT_WORLD_SECONDS
     if arguments.image_topic or not (arguments.source == "world" or arguments.source.startswith("/dev/")):
-        open_source(
-            arguments.source, image_topic=arguments.image_topic
-        )  # says at once what is wrong with a file
+        open_source(arguments.source, image_topic=arguments.image_topic)  # finds errors in a file at once
 
 
 def _need_ros() -> None:
-    # The demo's traffic is nobody else's business, unless the user has set up something else.
+    # The demo's traffic stays on this machine, unless the user has configured something else.
     if "ROS_LOCALHOST_ONLY" not in os.environ:
         os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     for module in ("rclpy", "sensor_msgs.msg", "stride_ros.msg"):
@@ -137,7 +138,7 @@ def _need_ros() -> None:
 
 
 def _queries(arguments: argparse.Namespace) -> tuple[str, ...]:
-    """What to watch for: what was asked, or one object of the world and what else happens in it."""
+    """The given queries, or by default one object of the world and other events in it."""
     if arguments.query:
         return tuple(arguments.query)
     if arguments.source != "world":

@@ -1,4 +1,4 @@
-"""The demo's graph: starts the nodes, plays the source to its end, collects what they publish."""
+"""The demo's graph: start the nodes, play the source to its end, collect what they publish."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ from stride_ros.text.wording import counted, escaped, length_label, plural
 
 RECORD = "events.json"  # of the run, in the folder of the report
 NAMESPACE = f"/{topics.NAMESPACE}"
-CAMERA_RATE = 5.0  # Hz of the scene's time; the activation node takes one frame a second of it
+CAMERA_RATE = 5.0  # Hz in scene time; the activation node uses one frame per second of it
 _START_LIMIT = 600.0  # s for the models to load; a first download may take long
-_QUIET = 1.5  # s without a decision after the last frame: there is no more to come
+_QUIET = 1.5  # s without a decision after the last frame, after which no more is expected
 _ANSWER_LIMIT = 120.0  # s to wait for the last sentences
 
 
 @dataclass(frozen=True)
 class GraphSettings:
-    """What to play and ask; `seconds` 0 plays all, `responder_model` None leaves the responder out."""
+    """What to play and watch for; `seconds` 0 plays all, `responder_model` None leaves out the responder."""
 
     source: str
     image_topic: str | None
@@ -75,7 +75,7 @@ class GraphSettings:
 
 
 class Graph:
-    """The running nodes. As a context manager it starts and stops them."""
+    """The running nodes; a context manager that starts and stops them."""
 
     def __init__(self, settings: GraphSettings) -> None:
         self._settings = settings
@@ -86,7 +86,7 @@ class Graph:
 
     def __enter__(self) -> Graph:
         self._announce()
-        # Ctrl-C must reach us as KeyboardInterrupt while ROS still works, to end spans and write the report.
+        # Ctrl-C must raise KeyboardInterrupt here while ROS still works, to end spans and write the report.
         start_ros(["--ros-args", "--log-level", "error"], signal_handler_options=SignalHandlerOptions.NO)
         self._executor = SingleThreadedExecutor()
         self._listener = Listener(self._expected(), self._print, namespace=NAMESPACE)
@@ -115,7 +115,7 @@ class Graph:
                 self._wait(lambda: over() and self._quiet(), None, "")
             except KeyboardInterrupt:
                 self._interrupted = True
-                self._print("Stopped: ending open spans and writing the report.", "dim")
+                self._print("Stopped; ending open spans and writing the report.", "dim")
             if not self._interrupted and self._listener.decisions == 0:
                 raise BackendError(f"The nodes made no decision: {self._last_error()}")
             self._end_open_span()
@@ -128,7 +128,7 @@ class Graph:
             progress.clear()
 
     def result(self) -> Run:
-        """What was heard, ready for the report."""
+        """The record of the run, ready for the report."""
         settings = self._settings
         world = settings.source == "world"
         # Of what was stopped by hand, only what was decided on counts.
@@ -165,7 +165,7 @@ class Graph:
         return {"queries": list(queries)} if len(queries) > 1 else {"query": queries[0]}
 
     def _expected(self) -> dict[str, list[Expected]]:
-        """What truly happens for each query, where that is known."""
+        """The ground truth for each query, if known."""
         settings = self._settings
         if settings.source != "world":
             return {query: [] for query in settings.queries}
@@ -216,13 +216,13 @@ class Graph:
         settings = self._settings
         common = {"device": settings.device, "threads": settings.threads}
         activation: dict[str, Any] = {**self._asked(), "model": settings.model, **common}
-        # Many times real time on a busy machine, images would be lost on the way.
+        # At many times real time on a busy machine, images would otherwise be lost.
         image = f"qos_overrides.{topics.under(NAMESPACE, topics.IMAGE)}.subscription"
         activation |= {f"{image}.reliability": "reliable", f"{image}.depth": 10}
         parameters = {"activation": activation}
         nodes = ["activation"]
         if settings.responder_model is not None:
-            # The camera begins when the activation node listens, and that waits for the responder.
+            # The camera starts when the activation node subscribes, which waits for the responder.
             activation["wait_for_responder"] = _START_LIMIT
             nodes.append("responder")
             parameters["responder"] = {"model": settings.responder_model, **common}
@@ -232,7 +232,7 @@ class Graph:
         command = [sys.executable, "-m", "stride_ros.nodes.compose", "--nodes", ",".join(nodes)]
         command += ["--ros-args", "-r", f"__ns:={NAMESPACE}", "--params-file", str(file)]
         with settings.log.open("wb") as log:
-            # A session of its own: Ctrl-C in the terminal must not end the nodes before their last words.
+            # A separate session: Ctrl-C in the terminal must not end the nodes before their last messages.
             return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
 
     def _stop(self) -> None:
@@ -245,7 +245,7 @@ class Graph:
                 process.kill()
                 process.wait()
         for name in ("_camera", "_listener"):
-            if hasattr(self, name):  # not when it could not be made
+            if hasattr(self, name):  # not if it could not be created
                 getattr(self, name).destroy_node()
         self._executor.shutdown(timeout_sec=0)
         rclpy.try_shutdown()
@@ -254,7 +254,7 @@ class Graph:
     # Waiting
 
     def _wait(self, done: Callable[[], bool], limit: float | None, what: str, give_up: bool = False) -> None:
-        """Spin until `done`. When `limit` (s) is over: BackendError, or return if `give_up`."""
+        """Spin until `done`. After `limit` (s), raise BackendError, or return if `give_up`."""
         begun = time.monotonic()
         while not done():
             self._executor.spin_once(timeout_sec=0.05)
@@ -273,20 +273,20 @@ class Graph:
                 )
 
     def _quiet(self) -> bool:
-        """Whether all frames that were published are decided on."""
+        """Whether all published frames have been decided on."""
         return self._listener.silence() > _QUIET and (
             self._listener.caught_up() or self._listener.silence() > 20.0
         )
 
     def _end_open_span(self) -> None:
-        """Deactivate the activation node: the end of the stream ends the open span."""
+        """Deactivate the activation node, since the end of the stream ends the open span."""
         client = self._listener.create_client(ChangeState, "activation/change_state")
         if not client.wait_for_service(timeout_sec=2.0):
             return
         request = ChangeState.Request(transition=Transition(id=Transition.TRANSITION_DEACTIVATE))
         future = client.call_async(request)
         self._wait(future.done, 15.0, "the nodes to finish", give_up=True)
-        settled = time.monotonic() + 0.3  # the last span may still be under way
+        settled = time.monotonic() + 0.3  # the last span may not have arrived yet
         self._wait(lambda: time.monotonic() > settled, None, "")
 
     def _last_error(self) -> str:
@@ -297,7 +297,7 @@ class Graph:
         return text if text.endswith(".") else f"{text}; see {self._settings.log}."
 
     def _length(self) -> float:
-        """Length of the source in s for the progress bar; 0 where it is not known."""
+        """Length of the source (s) for the progress bar; 0 if unknown."""
         from stride_ros.sources.video_file import VideoReader
 
         if not Path(self._settings.source).is_file():

@@ -1,1 +1,1 @@
-"""What this machine would use, and whether given models, cameras and queries fit into its memory."""
+"""Report what this machine would use, and whether models, cameras and queries fit into its memory."""

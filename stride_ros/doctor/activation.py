@@ -1,4 +1,4 @@
-"""What the activation stage takes in memory, from a checkpoint's config alone."""
+"""The memory that the activation stage takes, from a checkpoint's config alone."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from stride_ros.qwen3_vl.architecture import Architecture
 from stride_ros.qwen3_vl.patches import CELL, model_size
 from stride_ros.qwen3_vl.published import PUBLISHED, window_architecture
 
-_PATCHES = 4  # of the vision tower for one token of the language model
+_PATCHES = 4  # patches of the vision tower per token of the language model
 _KNOWN = {"interlive/stride-2b": "2b", "interlive/stride-4b": "4b"}
 _LARGEST_WINDOW = 256  # slots; published checkpoints have as many or fewer
 _SPECIAL = ("<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|video_pad|>", "<|vision_end|>")
@@ -34,9 +34,9 @@ def activation_memory(
     dtype: torch.dtype,
     device: str = "cpu",
 ) -> StageMemory:
-    """The stage with that many cameras of this size, (height, width) in px, and queries on each of them.
+    """The memory of the stage with these cameras of `size` (height, width) in px, and queries on each.
 
-    model: a directory with config.json, `stride-tiny`, or a published repository, which is not fetched.
+    model: a directory with config.json, `stride-tiny`, or a published repository, which is not downloaded.
     device: cpu or cuda. Weights and state are the engine's own figures. Raises CheckpointError, ConfigError.
     """
     planned = planned_model(model, dtype, device)
@@ -47,14 +47,14 @@ def activation_memory(
     tokens = height // CELL * (width // CELL)
     item = dtype.itemsize
     seen = working_bytes(cameras * tokens * _PATCHES, vision.hidden, vision.intermediate, item)
-    appended = cameras * queries * 2 * (tokens + planned.window)  # both caches of a query, and its first pass
+    appended = cameras * queries * 2 * (tokens + planned.window)  # both caches of a query and its first pass
     return StageMemory(
         planned.memory_bytes, state, seen + working_bytes(appended, text.hidden, text.intermediate, item)
     )
 
 
 def planned_model(model: str, dtype: torch.dtype, device: str = "cpu") -> ActivationModel:
-    """A model that knows its sizes, keeps its caches as on this device, and has no weights."""
+    """A model without weights that knows its sizes, with caches as on this device."""
     folder = _folder(model)
     if folder is None:
         architecture, tokenizer = _published(model), CountedText()
@@ -69,12 +69,12 @@ def planned_model(model: str, dtype: torch.dtype, device: str = "cpu") -> Activa
 
 
 def _folder(model: str) -> Path | None:
-    """The directory of the checkpoint, None for a repository's name: nothing is fetched here."""
+    """The directory of the checkpoint, or None for a repository's name: nothing is downloaded here."""
     if "/" in model and not Path(model).expanduser().exists() and model.lower() in _KNOWN:
         return None
     if re.fullmatch(r"[\w.-]+/[\w.-]+", model) and not Path(model).expanduser().exists():
         raise CheckpointError(
-            f"The sizes of {model} are not known here; fetch it and give its directory, or choose one of "
+            f"The sizes of {model} are unknown; download it and give its directory, or choose one of "
             "interlive/STRIDE-2B, interlive/STRIDE-4B and stride-tiny."
         )
     return checkpoint.find(model)
@@ -85,7 +85,7 @@ def _published(model: str) -> Architecture:
 
 
 class _Shapes:
-    """Tensors with a shape and no values."""
+    """Tensors with shapes but no values."""
 
     def __init__(self, dtype: torch.dtype, tied: bool) -> None:
         self._dtype, self._tied = dtype, tied
@@ -98,9 +98,9 @@ class _Shapes:
 
 
 class CountedText:
-    """In place of a tokenizer that is not at hand: as many tokens as Qwen's makes of plain English.
+    """Stands in for an unavailable tokenizer: estimates the number of Qwen's tokens for plain English.
 
-    Words with their space, single digits, other characters, and special tokens as one each.
+    Words with their space, single digits, other characters and special tokens count as one each.
     """
 
     def __init__(self) -> None:

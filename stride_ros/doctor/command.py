@@ -1,4 +1,4 @@
-"""`stride-ros doctor`: what this machine would use, and whether given models, cameras and queries fit."""
+"""`stride-ros doctor`: report what this machine would use, and whether models, cameras and queries fit."""
 
 from __future__ import annotations
 
@@ -28,14 +28,15 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     """Add `doctor`."""
     parser = subparsers.add_parser(
         "doctor",
-        help="what this machine would use, and whether models, cameras and queries fit",
-        description="Say what would be used here, and whether models, cameras and queries fit into memory."
-        " Nothing is loaded or fetched: a checkpoint's config.json is enough. Exit status 1: no fit.",
+        help="check what this machine would use, and whether models, cameras and queries fit",
+        description="Report what would be used here, and whether models, cameras and queries fit into "
+        "memory. Nothing is loaded or downloaded: a checkpoint's config.json is enough. Exit code 1 "
+        "means that they do not fit.",
     )
-    parser.add_argument("--model", help="when to speak: directory, published name or stride-tiny")
+    parser.add_argument("--model", help="activation model: directory, published name or stride-tiny")
     parser.add_argument(
         "--responder",
-        help="what to say: directory, published name, stride-tiny, or none (a server elsewhere)",
+        help="responder model: directory, published name, stride-tiny, or none (a server elsewhere)",
     )
     parser.add_argument("--image", default="640x480", metavar="WxH", help="size of the cameras' images (px)")
     parser.add_argument("--cameras", type=int, default=1, help="number of cameras (default 1)")
@@ -58,14 +59,14 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     )
     parser.add_argument("--params-file", type=path_argument, help="parameters of the nodes (YAML)")
     parser.add_argument(
-        "--set", action="append", default=[], metavar="NAME=VALUE", help="a parameter, as for replay"
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="set a parameter, as for replay"
     )
-    parser.add_argument("--json", type=path_argument, metavar="FILE", help="write the figures as JSON too")
+    parser.add_argument("--json", type=path_argument, metavar="FILE", help="also write the figures as JSON")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print what was found; 0 when everything fits, else 1."""
+    """Print the report; return 0 if everything fits, otherwise 1."""
     from stride_ros.doctor import machine
     from stride_ros.doctor.fit import fitting
 
@@ -144,7 +145,7 @@ def _plan(arguments: argparse.Namespace, device: str) -> Plan:
 
 
 def _memory(arguments: argparse.Namespace) -> tuple[str, int, int]:
-    """The device to plan for, and its memory in bytes: total and free."""
+    """The device to plan for, and its total and free memory in bytes."""
     import torch
 
     from stride_ros.doctor.machine import device_memory
@@ -157,7 +158,9 @@ def _memory(arguments: argparse.Namespace) -> tuple[str, int, int]:
         return ("cpu" if arguments.device == "cpu" else "cuda"), int(size), int(size)
     has_gpu = torch.cuda.is_available()
     if arguments.device == "cuda" and not has_gpu:
-        raise ConfigError("PyTorch sees no CUDA device here; say with --memory which GPU to plan for.")
+        raise ConfigError(
+            "PyTorch sees no CUDA device here; set --memory to the memory of the GPU to plan for."
+        )
     device = "cuda" if has_gpu and arguments.device != "cpu" else "cpu"
     return device, *device_memory(device)
 
@@ -218,7 +221,7 @@ def _print(document: dict[str, Any], plan: Plan) -> None:
     if any(settings.get("responder") == "none" for settings in document["settings"]):
         say("  responder none: the responder asks a server elsewhere (backend openai).", "dim", hang=2)
     if not document["settings"]:
-        say("  No setting makes it fit: use fewer cameras or queries, or a smaller model.", hang=2)
+        say("  No setting makes it fit; use fewer cameras or queries, or a smaller model.", hang=2)
 
 
 def _size(count: int) -> str:

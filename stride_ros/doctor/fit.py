@@ -1,4 +1,4 @@
-"""Whether models, cameras and queries fit into a memory, and which settings would make them fit."""
+"""Check whether models, cameras and queries fit into memory, and which settings would make them fit."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ from stride_ros.doctor.memory import StageMemory
 from stride_ros.doctor.responder import NONE, responder_memory
 from stride_ros.response.config import BackendConfig, ResponseConfig
 
-# An estimate, for each stage with a model: Python with PyTorch and transformers, on a GPU its context.
+# An estimate for each stage with a model: Python with PyTorch and transformers; on a GPU, its context.
 RUNTIME = 600_000_000  # bytes
 _SMALLER = ("Qwen/Qwen3-VL-4B-Instruct", "Qwen/Qwen3-VL-2B-Instruct", NONE)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to run. `size`: (height, width) px of the cameras; device: cpu or cuda; dtypes: of both models'
-    numbers.
+    """What is to run.
+
+    size: (height, width) px of the cameras; device: cpu or cuda; dtypes: number types of both models.
     """
 
     model: str
@@ -50,7 +51,7 @@ class Plan:
 
     @property
     def runtime(self) -> int:
-        """Bytes of libraries and contexts."""
+        """Bytes of libraries and GPU contexts."""
         return RUNTIME * (1 + (self.responder != NONE))
 
     @property
@@ -60,9 +61,9 @@ class Plan:
 
 
 def fitting(plan: Plan, memory: int) -> list[dict[str, str | int]]:
-    """Settings with which the plan fits into that many bytes, the smallest change of each kind.
+    """Settings with which the plan fits into `memory` bytes: the smallest change of each kind.
 
-    Of the activation stage alone, of the responder alone, and of both; empty where nothing helps.
+    For the activation stage alone, the responder alone, and both; empty if nothing helps.
     """
     found = []
     for changes in (_of_activation(plan), _of_responder(plan), _of_both(plan)):
@@ -70,7 +71,7 @@ def fitting(plan: Plan, memory: int) -> list[dict[str, str | int]]:
             if changed.total <= memory:
                 found.append(settings)
                 break
-        if len(found) == 2:  # what changes both is not needed where either will do
+        if len(found) == 2:  # changing both is not needed if either is enough
             break
     return found
 

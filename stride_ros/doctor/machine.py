@@ -1,4 +1,4 @@
-"""What would be used on this machine: Python, ROS, PyTorch, versions in and out of range, memory."""
+"""What would be used on this machine: Python, ROS, PyTorch, library versions, memory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from stride_ros.process.share import share_folders
 
 @dataclass(frozen=True)
 class Library:
-    """An installed library and the versions that the package is made for; version "" where it is absent."""
+    """A library's installed version, "" if it is absent, and the versions that the package supports."""
 
     name: str
     version: str
@@ -22,7 +22,7 @@ class Library:
 
 
 def libraries() -> list[Library]:
-    """What requirements.txt asks for, beside what is installed; empty where that file is not at hand."""
+    """The requirements of requirements.txt and what is installed; empty without that file."""
     from packaging.requirements import Requirement
 
     found = []
@@ -38,7 +38,7 @@ def libraries() -> list[Library]:
 
 
 def ros() -> str:
-    """The name of the ROS distribution, or that there is none."""
+    """The name of the ROS distribution, or a text that there is none."""
     try:
         import rclpy  # noqa: F401
     except ImportError:
@@ -49,7 +49,7 @@ def ros() -> str:
     try:
         return f"from PyPI, rclpy {importlib.metadata.version('rclpy')}"
     except importlib.metadata.PackageNotFoundError:
-        return "one that does not say its name (ROS_DISTRO is not set)"
+        return "unknown distribution (ROS_DISTRO is not set)"
 
 
 def python() -> str:
@@ -57,7 +57,7 @@ def python() -> str:
 
 
 def device_memory(device: str) -> tuple[int, int]:
-    """Bytes of a device's memory: all of it, and what is free now. `device`: cpu, cuda or cuda:N."""
+    """Total and currently free bytes of a device's memory. `device`: cpu, cuda or cuda:N."""
     if device != "cpu":
         import torch
 

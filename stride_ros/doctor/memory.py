@@ -1,4 +1,4 @@
-"""What a stage takes in memory, in the same parts for each."""
+"""The parts of the memory that a stage takes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 class StageMemory:
     """Bytes of one stage at its peak.
 
-    weights: of the model; state: the most it keeps between decisions or tokens; working: intermediate
+    weights: those of the model; state: the maximum kept between decisions or tokens; working: intermediate
     results of the largest step, an estimate.
     """
 
@@ -23,8 +23,8 @@ class StageMemory:
 
 
 def working_bytes(tokens: int, hidden: int, intermediate: int, item: int) -> int:
-    """Bytes between two layers of a transformer that runs that many tokens of `item` bytes a number at once.
+    """Bytes between two layers of a transformer that runs `tokens` at once, with `item` bytes per number.
 
-    The gated MLP holds two intermediate results beside its input, attention four of the hidden size.
+    The gated MLP holds two intermediate results besides its input; attention holds four of the hidden size.
     """
     return tokens * (2 * intermediate + 4 * hidden) * item

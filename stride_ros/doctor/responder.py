@@ -1,4 +1,4 @@
-"""What the responder's model takes in memory, from a checkpoint's config alone."""
+"""The memory that the responder's model takes, from a checkpoint's config alone."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from stride_ros.qwen3_vl import checkpoint
 from stride_ros.qwen3_vl.published import PUBLISHED
 from stride_ros.response.config import BackendConfig, ResponseConfig
 
-NONE = "none"  # nobody answers, or a server elsewhere does
+NONE = "none"  # no responder, or a server elsewhere
 _TEXT = 1024  # tokens of instructions, history and question
 
 
@@ -109,10 +109,10 @@ KNOWN: dict[str, dict[str, Any]] = {
 def responder_memory(
     model: str, response: ResponseConfig, backend: BackendConfig, dtype: torch.dtype
 ) -> StageMemory:
-    """A model on this machine that answers with these settings; nothing for `none`.
+    """The memory of a model that answers on this machine with these settings; zero for `none`.
 
-    model: a directory with config.json, `stride-tiny`, or a published repository, which is not fetched. The
-    state is the keys and values of the longest answer. Raises BackendError.
+    model: a directory with config.json, `stride-tiny`, or a published repository, which is not downloaded.
+    The state is the keys and values of the longest answer. Raises BackendError.
     """
     if model == NONE:
         return StageMemory(0, 0, 0)
@@ -122,7 +122,7 @@ def responder_memory(
 
         try:
             planned = AutoModelForImageTextToText.from_config(config)
-        except Exception as error:  # transformers raises many types for sizes that do not go together
+        except Exception as error:  # transformers raises many types for inconsistent sizes
             raise BackendError(
                 f"The config.json of {model} does not describe an image-text model ({error}); give the "
                 f"directory of "
@@ -145,7 +145,7 @@ def _config(model: str) -> Any:
         return AutoConfig.for_model(**known)
     if "/" in model and not Path(model).expanduser().exists():
         raise BackendError(
-            f"The sizes of {model} are not known here; fetch it and give its directory, or choose one of "
+            f"The sizes of {model} are unknown; download it and give its directory, or choose one of "
             f"{', '.join(KNOWN)}."
         )
     try:
@@ -157,12 +157,12 @@ def _config(model: str) -> Any:
     except Exception as error:  # unknown model types and broken JSON raise several types
         raise BackendError(
             f"The config.json of {model} cannot be used ({error}); choose a model that this version of "
-            "transformers knows."
+            "transformers supports."
         ) from error
 
 
 def _video_tokens(config: Any, response: ResponseConfig, backend: BackendConfig) -> int:
-    """Tokens of the frames: Qwen3-VL sees them in pairs, others one by one."""
+    """Number of tokens of the frames: Qwen3-VL takes them in pairs, other models one by one."""
     if config.model_type.startswith("qwen3_vl"):
         return math.ceil(response.max_frames / 2) * backend.frame_max_tokens
     return response.max_frames * int(getattr(config, "mm_tokens_per_image", None) or 256)

@@ -1,1 +1,1 @@
-"""How well a model decides on held-out clips, beside simpler ways to decide."""
+"""Evaluate how well a model decides on held-out clips, compared with simpler ways to decide."""

@@ -1,4 +1,4 @@
-"""`stride-ros evaluate`: how well a model tells onsets, spans and sentences on held-out clips."""
+"""`stride-ros evaluate`: measure a model's onsets, spans and sentences on held-out clips."""
 
 from __future__ import annotations
 
@@ -28,19 +28,21 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     parser = subparsers.add_parser(
         "evaluate",
         help="measure a model on held-out clips",
-        description="Watch held-out clips of the world at one frame a second, as a node would, and compare "
-        "with ground truth. Seeds are apart from those of training. Or run a published benchmark.",
+        description="Watch held-out clips of the world at one frame per second, as a node would, and compare "
+        "with ground truth. Their seeds are not used in training. Or run a published benchmark.",
     )
     known = ("world", *BENCHMARKS)
     parser.add_argument(
         "--data", choices=known, default="world", metavar="SET", help=f"{', '.join(known)} (default world)"
     )
-    parser.add_argument("--seed", type=int, default=0, help="which set of clips (default 0)")
+    parser.add_argument("--seed", type=int, default=0, help="seed that selects the set of clips (default 0)")
     parser.add_argument("--clips", type=int, default=20, help="number of clips (default 20)")
     parser.add_argument("--seconds", type=float, default=60.0, help="length of a clip (s, default 60)")
-    parser.add_argument("--queries", type=int, default=4, help="watched in each clip, one of them never met")
+    parser.add_argument(
+        "--queries", type=int, default=4, help="queries watched in each clip, one of which never happens"
+    )
     parser.add_argument("--model", default=EMBEDDED, help="checkpoint (default %(default)s)")
-    parser.add_argument("--no-sentences", action="store_true", help="leave the sentences out")
+    parser.add_argument("--no-sentences", action="store_true", help="do not evaluate sentences")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default auto)")
     add_threads_option(parser)
     parser.add_argument(
@@ -48,21 +50,21 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="a parameter, as for replay; may be repeated",
+        help="set a parameter, as for replay; repeat for several",
     )
     parser.add_argument("--json", type=path_argument, metavar="FILE", help="also write the numbers as JSON")
     parser.add_argument(
         "--report",
         type=path_argument,
         metavar="FILE.md",
-        help="also compare with baselines and ablations, and write a table, and a picture beside it",
+        help="also compare with baselines and ablations, and write a table with a picture next to it",
     )
     parser.add_argument(
         "--rival",
         action="append",
         default=[],
         metavar="NAME=CHECKPOINT",
-        help="one more model for the report, for example another training seed; may be repeated",
+        help="another model for the report, for example with another training seed; repeat for several",
     )
     add_options(parser)
     parser.set_defaults(run=run)
@@ -78,7 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"--seconds {arguments.seconds} is out of range; use 1 to 3600.")
     for file in (arguments.json, arguments.report):
         if file is not None and not file.absolute().parent.is_dir():
-            raise SourceError(f"Folder {file.absolute().parent} does not exist; make it first.")
+            raise SourceError(f"Folder {file.absolute().parent} does not exist; create it first.")
     rivals = [_rival(text) for text in arguments.rival]
     tuning = _tuning(arguments)
     from stride_ros.activation.model import ActivationModel
@@ -127,7 +129,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _tuning(arguments: argparse.Namespace) -> Tuning:
-    """The parameters that are not the default ones."""
+    """The parameters that differ from the defaults."""
     tuning = read_tuning(None, arguments.set)
     if tuning.responder:
         raise ConfigError(

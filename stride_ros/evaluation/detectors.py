@@ -1,6 +1,6 @@
-"""What is compared: the activation session, and simpler ways to decide with the same model or none.
+"""The detectors to compare: the activation session, and simpler ones with the same model or without.
 
-A detector watches the queries of one clip, one frame a second, and gives the spans and onsets of each.
+A detector watches the queries of one clip at one frame per second, and gives the spans and onsets of each.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Image = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Detection:
-    """Completed spans (start, end) and when each published span was first told, of one query (s)."""
+    """Completed spans (start, end) of one query, and when each published span was first reported (s)."""
 
     spans: tuple[Interval, ...]
     onsets: tuple[float, ...]
@@ -44,7 +44,7 @@ class Detector(Protocol):
 
 
 class Session:
-    """STRIDE as a node runs it: a live stream of several queries."""
+    """STRIDE as a node runs it: a live stream with several queries."""
 
     def __init__(self, model: ActivationModel, config: ActivationConfig | None = None) -> None:
         self._model, self._config = model, config or ActivationConfig()
@@ -69,7 +69,7 @@ class Session:
 def _watched(
     model: ActivationModel, queries: Sequence[str], config: ActivationConfig
 ) -> tuple[ActivationEngine, Stream]:
-    """An engine with one stream that is watched for all queries."""
+    """Decisions of an engine with one stream that is watched for all queries."""
     engine = ActivationEngine(model, config, keep_features=False)
     stream = engine.open_stream("clip")
     for query in queries:
@@ -85,15 +85,15 @@ def _detection(events: Sequence[SpanEvent]) -> Detection:
 
 
 class NewestSlot:
-    """Per-frame decisions with the same weights: one fresh pass, and of it only the slot that ends now.
+    """Per-frame decisions with the same weights: only the newest slot of one fresh pass.
 
-    A frame is active when P(active) of that slot is above `threshold`, or with `smoothing` the median of the
-    last so many. A span is a run of active frames.
+    A frame is active if P(active) of that slot, or the median of the last `smoothing` ones, is above
+    `threshold`. A span is a run of active frames.
     """
 
     def __init__(self, model: ActivationModel, threshold: float = 0.5, smoothing: int = 1) -> None:
         self._model, self._threshold, self._smoothing = model, threshold, smoothing
-        # Spans are of no interest here: none is ever over, so none settles slots.
+        # The session's spans are not used: none is ever over, so none settles slots.
         self._config = ActivationConfig(unmasking_steps=1, confidence_threshold=None, margin_seconds=1e9)
         self.tick_seconds: list[float] = []
 
@@ -120,8 +120,9 @@ class NewestSlot:
 
 
 class Motion:
-    """No model: something is told whenever the picture changes by more than `threshold` grey levels on
-    average.
+    """No model: reports an event whenever the picture changes by more than `threshold` grey levels.
+
+    The change is the mean over the picture.
     """
 
     def __init__(self, threshold: float = 4.0) -> None:
@@ -131,7 +132,7 @@ class Motion:
     def watch(
         self, frames: Sequence[Image], times: Sequence[float], queries: Sequence[str]
     ) -> list[Detection]:
-        """See Detector; every query is told the same."""
+        """See Detector; every query gets the same result."""
         moving = [False]
         for before, after in pairwise(frames):
             change = np.abs(after[::4, ::4].astype(np.int16) - before[::4, ::4]).mean()
@@ -140,7 +141,7 @@ class Motion:
 
 
 class FixedInterval:
-    """No model: something is told every `period` seconds, for half of it."""
+    """No model: reports an event every `period` seconds, lasting half a period."""
 
     def __init__(self, period: float = 10.0) -> None:
         self._period = period
@@ -149,22 +150,20 @@ class FixedInterval:
     def watch(
         self, frames: Sequence[Image], times: Sequence[float], queries: Sequence[str]
     ) -> list[Detection]:
-        """See Detector; every query is told the same."""
+        """See Detector; every query gets the same result."""
         return [runs_of([time % self._period < self._period / 2 for time in times], times)] * len(queries)
 
 
 def active_runs(
     values: Sequence[float], times: Sequence[float], threshold: float, smoothing: int = 1
 ) -> Detection:
-    """The frames whose P(active), or the median of the last `smoothing`, is above `threshold`, as runs."""
+    """Runs of frames whose P(active), or the median of the last `smoothing` ones, is above `threshold`."""
     medians = [float(np.median(values[max(0, i - smoothing + 1) : i + 1])) for i in range(len(values))]
     return runs_of([value > threshold for value in medians], times)
 
 
 def runs_of(active: Sequence[bool], times: Sequence[float]) -> Detection:
-    """Each run of active frames as a span: from the frame before it, since when it may be so, to its last
-    frame.
-    """
+    """Each run of active frames as a span, from the frame before it to its last frame."""
     spans, onsets = [], []
     start: int | None = None
     for i, now in enumerate([*active, False]):

@@ -1,6 +1,6 @@
-"""How well onsets, spans and sentences agree with ground truth.
+"""Measure how well onsets, spans and sentences agree with ground truth.
 
-All times in s. Everything is counted over all watched queries of all clips together (micro average).
+All times are in s. Everything is counted over all watched queries of all clips together (micro average).
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import numpy as np
 
 from stride_ros.runs.intervals import overlap, pair_best_first
 
-ONSET_TOLERANCE = 2.0  # s between an event's start and the decision that tells it
-BOUNDARY_IOU = 0.5  # spans that overlap at least so much count in the boundary error
+ONSET_TOLERANCE = 2.0  # s between an event's start and the decision that reports it
+BOUNDARY_IOU = 0.5  # minimum overlap of spans that count in the boundary error
 IOUS = (0.3, 0.5, 0.7)
 
 Interval = tuple[float, float]
@@ -21,10 +21,10 @@ Interval = tuple[float, float]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What happened and what was told for one query of one clip.
+    """The ground truth and the results for one query of one clip.
 
     truth and spans: (start, end) of events and of completed spans; onsets: when each published span was first
-    told; seconds: how long the query was watched.
+    reported; seconds: how long the query was watched.
     """
 
     truth: tuple[Interval, ...]
@@ -35,7 +35,7 @@ class Outcome:
 
 @dataclass
 class Tally:
-    """Sums over outcomes; `metrics` makes the numbers of them."""
+    """Sums over outcomes; `metrics` computes the metrics from them."""
 
     events: int = 0
     spans: int = 0
@@ -49,7 +49,7 @@ class Tally:
     word_accuracies: list[float] = field(default_factory=list)
 
     def add(self, outcome: Outcome) -> None:
-        """Count one outcome in."""
+        """Add one outcome."""
         self.events += len(outcome.truth)
         self.spans += len(outcome.spans)
         self.onsets += len(outcome.onsets)
@@ -67,7 +67,7 @@ class Tally:
         self.false_alarms += sum(not _near_event(onset, outcome.truth) for onset in outcome.onsets)
 
     def metrics(self) -> dict[str, float | None]:
-        """The numbers by their documented names; None where there is nothing to count."""
+        """The metrics by their documented names; None if there is nothing to count."""
         return {
             **{f"span_f1_{round(100 * t)}": _f1(self.hits[t], self.events, self.spans) for t in IOUS},
             "onset_recall": _ratio(self.told, self.events),
@@ -80,12 +80,12 @@ class Tally:
 
 
 def match_spans(truth: Sequence[Interval], spans: Sequence[Interval]) -> list[tuple[int, int, float]]:
-    """Pairs (event, span, overlap), each used once, the largest overlaps first."""
+    """Pairs (event, span, overlap), each used once, largest overlap first."""
     return pair_best_first(len(truth), len(spans), lambda i, j: overlap(*truth[i], *spans[j]) or None)
 
 
 def match_onsets(truth: Sequence[Interval], onsets: Sequence[float]) -> list[tuple[int, int]]:
-    """Pairs (event, onset) at most ONSET_TOLERANCE apart, each used once, the nearest first."""
+    """Pairs (event, onset) up to ONSET_TOLERANCE apart, each used once, nearest first."""
 
     def nearness(i: int, j: int) -> float | None:
         distance = abs(onsets[j] - truth[i][0])
@@ -95,9 +95,7 @@ def match_onsets(truth: Sequence[Interval], onsets: Sequence[float]) -> list[tup
 
 
 def word_accuracy(said: str, expected: str) -> float:
-    """1 less the word error rate (edits over the expected words), 0 at least; case and punctuation do not
-    count.
-    """
+    """1 minus the word error rate (edits over expected words), at least 0; ignores case and punctuation."""
     a, b = _words(said), _words(expected)
     if not b:
         return float(not a)

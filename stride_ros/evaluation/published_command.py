@@ -1,4 +1,4 @@
-"""The part of `stride-ros evaluate` that runs published benchmarks, and makes small sets in their formats."""
+"""The part of `stride-ros evaluate` that runs published benchmarks and makes sets in their formats."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _ONLY_HERE = (
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add what only benchmarks have."""
+    """Add the options of benchmarks."""
     group = parser.add_argument_group(
         "published benchmarks", f"With --data {', '.join(BENCHMARKS)}; see docs/benchmarks.md."
     )
@@ -43,12 +43,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--annotations",
         type=path_argument,
         metavar="FILE",
-        help="its annotations (default: as they lie in DIR)",
+        help="its annotations (default: those in DIR)",
     )
     group.add_argument(
-        "--out", type=path_argument, metavar="DIR", help="folder of the run; the same command goes on with it"
+        "--out", type=path_argument, metavar="DIR", help="folder of the run; the same command resumes it"
     )
-    group.add_argument("--no-resume", action="store_true", help="start over though --out has a run")
+    group.add_argument("--no-resume", action="store_true", help="start over even if --out has a run")
     group.add_argument(
         "--responder",
         metavar="R",
@@ -59,60 +59,64 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="URL",
-        help="OpenAI-compatible server that has R; repeat for several, which share the questions",
+        help="OpenAI-compatible server with model R; repeat for several, which share the questions",
     )
     group.add_argument(
         "--official",
         type=path_argument,
         metavar="DIR",
-        help="checkout of the benchmark's code, to read the wording of its prompts (default: our wording)",
+        help="checkout of the benchmark's code, to read its prompts from (default: our wording)",
     )
     group.add_argument(
         "--gated",
         action="store_true",
-        help="let activation decide what it can (ours, unofficial; default: parity)",
+        help="let activation decide what it can (our own mode, unofficial; default: parity)",
     )
     group.add_argument(
-        "--tasks", metavar="A,B", help="only these tasks, or kinds of questions of StreamingBench"
+        "--tasks", metavar="A,B", help="only these tasks, or kinds of StreamingBench questions"
     )
     group.add_argument(
         "--context",
         type=int,
         default=-1,
         metavar="S",
-        help="s before a question of StreamingBench (default all)",
+        help="seconds to show before a StreamingBench question (default all)",
     )
     group.add_argument(
-        "--part", default="1/1", metavar="K/N", help="the K-th of N parts, for several machines"
+        "--part", default="1/1", metavar="K/N", help="run only the K-th of N parts, for several machines"
     )
     group.add_argument(
         "--concurrency",
         type=int,
         default=1,
         metavar="N",
-        help="questions, or watched videos, at a time (default 1)",
+        help="number of questions, or watched videos, at a time (default 1)",
     )
     group.add_argument(
         "--make",
         type=path_argument,
         metavar="DIR",
-        help="make a set of --clips videos of --seconds in the benchmark's format, from the synthetic world",
+        help="make a set of --clips videos with --seconds in the benchmark's format, from the synthetic "
+        "world",
     )
 
 
 def refuse_options(arguments: argparse.Namespace) -> None:
-    """ConfigError for an option that means nothing for clips of the world."""
+    """Raise ConfigError for an option that does not apply to clips of the world."""
     for name in _ONLY_HERE:
         if getattr(arguments, name) not in (None, [], False, "1/1"):
             option = name.replace("_", "-")
-            raise ConfigError(f"--{option} goes with --data {' or '.join(BENCHMARKS)}; give one of them.")
+            raise ConfigError(
+                f"--{option} applies only with --data {' or '.join(BENCHMARKS)}; set one of them."
+            )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Make a set, or run a benchmark."""
     if arguments.report is not None or arguments.rival:
         raise ConfigError(
-            "--report and --rival go with --data world; a benchmark's page is report.html in --out."
+            "--report and --rival apply only with --data world; leave them out, as a benchmark's page is "
+            "report.html in --out."
         )
     if arguments.make is not None:
         from stride_ros.evaluation.miniatures.make import make_set
@@ -160,10 +164,11 @@ def _options(arguments: argparse.Namespace) -> Options:
     for name in ("root", "out"):
         if getattr(arguments, name) is None:
             raise ConfigError(
-                f"--{name} is missing; give --root, the benchmark's data, and --out, for the results."
+                f"--{name} is missing; set --root to the benchmark's data, and --out to a folder for the "
+                "results."
             )
     if arguments.json is not None and not arguments.json.absolute().parent.is_dir():
-        raise SourceError(f"Folder {arguments.json.absolute().parent} does not exist; make it first.")
+        raise SourceError(f"Folder {arguments.json.absolute().parent} does not exist; create it first.")
     if not 1 <= arguments.concurrency <= 1024:
         raise ConfigError(f"--concurrency {arguments.concurrency} is out of range; use 1 to 1024.")
     if arguments.context != -1 and not 1 <= arguments.context <= 86_400:

@@ -1,4 +1,4 @@
-"""The comparison behind docs/quality.md: rivals of the default settings, a table and a picture."""
+"""The comparison in docs/quality.md: rivals of the default settings, a table and a picture."""
 
 from __future__ import annotations
 
@@ -30,8 +30,11 @@ Row = Mapping[str, float | None]
 def rival_detectors(
     model: ActivationModel, checkpoints: Sequence[tuple[str, str]], device: str, threads: int | None = None
 ) -> dict[str, Detector]:
-    """What the default settings are compared with: ablations and per-frame decisions with the same weights,
-    other checkpoints by (name, path), and two ways that need no model."""
+    """The detectors to compare with the default settings.
+
+    They are ablations and per-frame decisions with the same weights, other checkpoints by (name, path), and
+    two that need no model.
+    """
     default = ActivationConfig()
     rivals: dict[str, Detector] = {
         "1 denoising step": Session(model, replace(default, unmasking_steps=1)),
@@ -45,15 +48,13 @@ def rival_detectors(
     }
     for name, checkpoint in checkpoints:
         other = ActivationModel.load(checkpoint, device, threads=threads)
-        # A window of one slot is a per-frame model: it has no spans of its own.
+        # A window of one slot is a per-frame model, which has no spans of its own.
         rivals[name] = Session(other) if other.past > 1 else NewestSlot(other)
     return rivals | {"motion trigger": Motion(), "every 10 s": FixedInterval()}
 
 
 def write_report(file: Path, rows: Mapping[str, Row], result: Mapping[str, Any]) -> None:
-    """Replace the part of `file` between its markers (or write a new file) by a table, and draw a picture
-    beside it.
-    """
+    """Write a table between the markers of `file` (or to a new file), and draw a picture next to it."""
     picture = file.with_name(f"{file.stem}.png")
     draw(picture, rows)
     metrics = result["metrics"]
@@ -76,7 +77,7 @@ def write_report(file: Path, rows: Mapping[str, Row], result: Mapping[str, Any])
 def table(
     rows: Mapping[str, Mapping[str, str]], columns: Mapping[str, str] = MappingProxyType(COLUMNS)
 ) -> list[str]:
-    """Lines of a Markdown table of the columns (heading by key), one row for each name."""
+    """Lines of a Markdown table of these columns (heading by key), one row per name."""
     return [
         "| | " + " | ".join(columns.values()) + " |",
         "|---|" + "---|" * len(columns),
@@ -85,9 +86,7 @@ def table(
 
 
 def replace_section(file: Path, section: str, text: str) -> None:
-    """Put `text` between the markers of a section of a Markdown page; a page without them gets them at its
-    end.
-    """
+    """Put `text` between a section's markers in a Markdown page, adding them at the end if missing."""
     begin, end = f"<!-- {section}: begin -->", f"<!-- {section}: end -->"
     old = file.read_text(encoding="utf-8") if file.is_file() else "# Quality\n"
     if begin not in old:
@@ -102,7 +101,7 @@ def _cell(value: float | None) -> str:
 
 
 def draw(file: Path, rows: Mapping[str, Row]) -> None:
-    """Bars of span F1@.5 and onset recall, one pair for each row."""
+    """Draw bars of span F1@.5 and onset recall, one pair for each row."""
     import matplotlib
 
     matplotlib.use("Agg")

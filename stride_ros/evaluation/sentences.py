@@ -1,4 +1,4 @@
-"""What the same checkpoint says at an onset, judged by its words."""
+"""Judge the words of the same checkpoint's sentences at onsets."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class SentenceScorer:
     def __init__(
         self, model: str, per_query: int = 1, device: str = "auto", threads: int | None = None
     ) -> None:
-        """per_query: how many onsets of each query and clip are put into words; threads: see the backend."""
+        """per_query: number of onsets of each query and clip to describe; threads: see the backend."""
         self.per_query = per_query
         self._config = ResponseConfig()
         self._backend = BackendConfig(
@@ -36,7 +36,7 @@ class SentenceScorer:
         times: Sequence[float],
         onset: float,
     ) -> float:
-        """Word accuracy (0 to 1) of the sentence said at `onset` (s) about `event`."""
+        """Word accuracy (0 to 1) of the sentence at `onset` (s) about `event`."""
         request = request_about(
             self._config,
             query,

@@ -16,7 +16,7 @@ from stride_ros.world.world import USUAL, World
 
 CLIP_SECONDS = 60.0
 SIZE = (640, 480)
-FIRST_SEED = 1_000_000  # seeds of evaluation; training keeps below
+FIRST_SEED = 1_000_000  # seeds of evaluation; those of training are lower
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Clip:
         return tuple(event for event in self.world.events_for(query) if event.start < self.times[-1] - 1.0)
 
     def outcome(self, query: str, found: Detection) -> Outcome:
-        """What was found for a query beside what happened."""
+        """The results for a query with its ground truth."""
         end = self.times[-1]
         truth = tuple((event.start, min(event.end, end)) for event in self.events_for(query))
         return Outcome(truth, found.spans, found.onsets, end - self.times[0])
@@ -47,8 +47,11 @@ def clips(
     config: WorldConfig = USUAL,
     always: tuple[str, ...] = (),
 ) -> Iterator[Clip]:
-    """Clips of world seeds FIRST_SEED + 1000 * seed on, one frame a second. Of `queries` watched in each, one
-    asks for something that does not happen, and those of `always` are among the others."""
+    """Clips of world seeds from FIRST_SEED + 1000 * seed on, with one frame per second.
+
+    Of `queries` watched in each, one asks for something that does not happen, and those of `always` are among
+    the others.
+    """
     for number in range(count):
         world = World(seed=FIRST_SEED + 1000 * seed + number, seconds=seconds, size=SIZE, config=config)
         rng = np.random.default_rng([0xE7, seed, number])
@@ -67,8 +70,11 @@ def score(
     scorer: SentenceScorer | None = None,
     report: Callable[[int], None] = lambda done: None,
 ) -> Tally:
-    """Watch every clip and count. With `scorer` each onset that is right is put into words, and the words are
-    judged; `report` is told the number of clips done."""
+    """Watch every clip and count.
+
+    With `scorer`, each correct onset is described and the words are judged; `report` gets the number of clips
+    done.
+    """
     tally = Tally()
     for done, clip in enumerate(clips, 1):
         found = detector.watch(clip.frames, clip.times, clip.queries)

@@ -1,1 +1,1 @@
-"""The log of events: what was found on a robot or in recordings, kept in one file and searched."""
+"""The event log: events found on a robot or in recordings, stored in one searchable file."""

@@ -1,4 +1,4 @@
-"""`stride-ros find`: what was found on a robot or in recordings, by words, time, camera and confidence."""
+"""`stride-ros find`: search the events of a log by words, time, camera and confidence."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     """Add `find`."""
     parser = subparsers.add_parser(
         "find",
-        help="find events that were kept in a log",
+        help="find events in an event log",
         description="Find events in a log that the event_log node, mine or replay --events wrote, newest"
         ' first. TEXT: words, "phrases" and prefix*, all of which must occur in the query or the sentence of'
         " an event; without it all events are listed. Times are those of the images, in the time zone of this"
@@ -32,7 +32,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument(
         "text", nargs="?", default="", metavar="TEXT", help="what to find (default: everything)"
     )
-    parser.add_argument("--events", type=path_argument, required=True, metavar="FILE", help="the log")
+    parser.add_argument("--events", type=path_argument, required=True, metavar="FILE", help="the event log")
     which = parser.add_argument_group("which events")
     which.add_argument(
         "--since",
@@ -40,32 +40,35 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         help="that begin then or later: 2026-11-01, 2026-11-01T14:30 (of this"
         " machine's time zone; +01:00, UTC or Z after it: of that one), or 2h (ago)",
     )
-    which.add_argument("--until", metavar="TIME", help="that begin then or before; a date: until its end")
     for name, text in (
-        ("camera", "of this camera"),
-        ("watch", "of the watch with this id"),
-        ("recording", "of this recording, as its path was given, or of this robot"),
+        ("camera", "from this camera"),
+        ("watch", "from the watch with this id"),
+        ("recording", "from this recording, by its path as given, or from this robot"),
     ):
         which.add_argument(
             f"--{name}", action="append", default=[], metavar="NAME", help=f"{text}; repeat for several"
         )
     which.add_argument(
-        "--min-confidence", type=float, default=0.0, metavar="P", help="at least, 0 to 1 (default 0)"
+        "--min-confidence",
+        type=float,
+        default=0.0,
+        metavar="P",
+        help="minimum confidence, 0 to 1 (default 0)",
     )
-    which.add_argument("--retracted", action="store_true", help="false alarms, too")
+    which.add_argument("--retracted", action="store_true", help="also list false alarms")
     which.add_argument(
         "--limit",
         type=int,
         metavar="N",
-        help=f"number of events; 0: all (default {_LIMIT}, all for files that are written)",
+        help=f"maximum number of events; 0: all (default {_LIMIT}, or all when writing files)",
     )
     results = parser.add_argument_group("results")
     results.add_argument("--json", action="store_true", help="print JSON")
     for name, metavar, text in (
         ("report", "DIR", "write a page with pictures"),
-        ("csv", "FILE", "write a table"),
-        ("parquet", "FILE", "write a table (needs pyarrow)"),
-        ("mcap", "FILE", "write spans, commentary and pictures as messages"),
+        ("csv", "FILE", "write a CSV table"),
+        ("parquet", "FILE", "write a Parquet table (needs pyarrow)"),
+        ("mcap", "FILE", "write spans, commentary and pictures as messages in an MCAP file"),
         ("runs", "DIR", "write the JSON of each recording, as replay --json does"),
     ):
         results.add_argument(f"--{name}", type=path_argument, metavar=metavar, help=text)
@@ -73,7 +76,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print and write what was found; 0 also when that is nothing."""
+    """Print and write the events found; returns 0 even if there are none."""
     from stride_ros.events.search import EventReader, Search
     from stride_ros.events.times import given_time
 
@@ -134,7 +137,7 @@ def _tell(found: Found, total: str, arguments: argparse.Namespace) -> None:
         picture = "with a picture" if event.has_picture else ""
         say(" " * hang + "; ".join(part for part in (place, camera, query, picture) if part), hang=hang)
     if len(shown) < found.total:
-        say(f"{len(shown)} of {counted(found.total, 'event')}, the newest; --limit 0 shows all.")
+        say(f"{len(shown)} of {counted(found.total, 'event')}, the newest; use --limit 0 to show all.")
     else:
         say(f"{total}." if found.total else "No events.")
 
@@ -171,7 +174,7 @@ def _write(found: Found, reader: EventReader, search: Search, arguments: argpars
         missing = export.write_runs(arguments.runs, origins, reader.run)
         if missing:
             more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
-            tell_notes([f"The log has no run of {', '.join(missing[:3])}{more}: robots have none."])
+            tell_notes([f"The log has no runs of {', '.join(missing[:3])}{more}; only recordings have runs."])
     if not arguments.json:
         if arguments.report is not None:
             say(f"Report: {escaped(str(arguments.report / 'index.html'))}")

@@ -1,4 +1,4 @@
-"""The file of an event log: its tables, and opening it; any other file is refused in one sentence."""
+"""The file of an event log: its tables, and how it is opened; other files are refused with a clear error."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from stride_ros.errors import StrideError
 from stride_ros.user_files.paths import given_path
 
 APPLICATION = 0x53544556  # "STEV" in the header of the file
-VERSION = 1  # of the tables; a program refuses files of a newer one
+VERSION = 1  # version of the tables; programs refuse files with a newer one
 _MAGIC = b"SQLite format 3\0"
-# What shares no memory between its clients, which the write-ahead log needs.
+# File systems without memory shared between clients, which the write-ahead log needs.
 _NETWORK = ("nfs", "cifs", "smb", "fuse.sshfs", "9p", "afs", "ceph", "glusterfs", "lustre", "ncpfs")
 MOUNTS = Path("/proc/self/mounts")
-_CACHE = 16_000  # KiB of pages that a connection keeps
-_MAP = 1 << 28  # bytes of the file that are read as memory
+_CACHE = 16_000  # KiB of pages cached by a connection
+_MAP = 1 << 28  # bytes of the file that are memory-mapped
 
-# A row's id is its start (ns), or the next free number above: the full text index then gives the newest
-# first without sorting, and a stretch of time is a stretch of ids. `marks` holds words such as c3 and w7, so
-# that the index answers for cameras, watches and origins, too. What is only shown stands apart: an event is
-# then a few dozen bytes for what walks through many.
+# A row's id is its start (ns), or the next free number above: the full text index then returns the newest
+# first without sorting, and a time range is a range of ids. `marks` holds words such as c3 and w7, so that
+# the index also covers cameras, watches and origins. Columns that are only displayed are in another table, so
+# that scanning many events reads only a few dozen bytes of each.
 _TABLES = """
 CREATE TABLE names (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
 CREATE TABLE events (
@@ -70,18 +70,18 @@ class EventLogError(StrideError):
 
 
 def check_place(path: Path) -> None:
-    """Refuse a place where a log cannot be, and a file that is not a log, before anything is written."""
+    """Refuse a place where a log cannot be, or a file that is not a log, before anything is written."""
     _refuse_network(path)
     if not path.parent.is_dir():
         raise EventLogError(
-            f"{path} cannot be written: the folder {path.parent} does not exist; make it first."
+            f"{path} cannot be written: the folder {path.parent} does not exist; create it first."
         )
     if path.exists():
         _check_header(path)
 
 
 def open_for_writing(path: Path, synchronous: str) -> sqlite3.Connection:
-    """Open a log, or make one, in a place that was checked. EventLogError when it cannot be written."""
+    """Open or create a log in a place that was checked. EventLogError if it cannot be written."""
     with told(path, "written"):
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5.0)
         try:
@@ -99,18 +99,20 @@ def open_for_writing(path: Path, synchronous: str) -> sqlite3.Connection:
 
 
 def open_for_reading(path: str | Path) -> tuple[sqlite3.Connection, bool]:
-    """Open a log that may be written meanwhile; True where it is read as a file that nobody writes.
+    """Open a log that may be written meanwhile.
 
-    EventLogError when it is not a log or cannot be read.
+    Also returns whether it is read as a file that nothing writes. EventLogError if it is not a log or cannot
+    be read.
     """
     path = given_path(path)
     if not path.exists():
         raise EventLogError(
-            f"{path} does not exist; the event_log node, `stride-ros mine` and `stride-ros replay --events` "
-            "write such files."
+            f"{path} does not exist; write one with the event_log node, `stride-ros mine` or `stride-ros "
+            "replay --events`."
         )
     _check_header(path)
-    # Without its log, nobody writes it: then nothing is left beside it, and its folder may be read-only.
+    # Without a write-ahead log nothing writes it: then no files are left beside it, and its folder may be
+    # read-only.
     still = not _log_of(path).exists()
     with told(path, "read"):
         try:
@@ -118,17 +120,17 @@ def open_for_reading(path: str | Path) -> tuple[sqlite3.Connection, bool]:
         except sqlite3.OperationalError:
             if _log_of(path).exists() and _log_of(path).stat().st_size > 0:
                 raise
-            return _opened(path, True), True  # the folder is read-only and the log empty
+            return _opened(path, True), True  # the folder is read-only and the write-ahead log empty
 
 
 def has_log(path: Path) -> bool:
-    """Whether the file has a log beside it, as while it is written."""
+    """Whether the file has a write-ahead log beside it, as while it is being written."""
     return _log_of(path).exists()
 
 
 @contextmanager
 def told(path: str | Path, verb: str) -> Iterator[None]:
-    """Turn what SQLite says about a file that is "read" or "written" into one sentence."""
+    """Turn SQLite's error about a file that is "read" or "written" into one sentence."""
     try:
         yield
     except sqlite3.Error as error:
@@ -147,7 +149,9 @@ def _opened(path: Path, still: bool) -> sqlite3.Connection:
         connection.execute(f"PRAGMA cache_size = -{_CACHE}")
         connection.execute(f"PRAGMA mmap_size = {_MAP}")
         if _is_new(connection, path):
-            raise EventLogError(f"{path} is empty; nothing was written into it yet.")
+            raise EventLogError(
+                f"{path} is empty; wait until something is written to it, or choose another file."
+            )
     except BaseException:
         connection.close()
         raise
@@ -161,7 +165,7 @@ def _make(connection: sqlite3.Connection) -> None:
 
 
 def _is_new(connection: sqlite3.Connection, path: Path) -> bool:
-    """Whether there is nothing in the file. EventLogError for a file that is not a log, or a newer one."""
+    """Whether the file is empty. EventLogError for a file that is not a log, or is of a newer version."""
     if connection.execute("PRAGMA page_count").fetchone()[0] == 0:
         return True
     application = connection.execute("PRAGMA application_id").fetchone()[0]
@@ -198,12 +202,12 @@ def _refuse_network(path: Path) -> None:
     if kind.startswith(_NETWORK):
         raise EventLogError(
             f"{path} is on a network file system ({kind}), where SQLite's write-ahead log does not work; "
-            "choose a place on a local disk, and copy the file when it is written."
+            "choose a local disk, and copy the file from there when it is complete."
         )
 
 
 def _file_system(path: Path) -> str:
-    """Type of the file system that a path is on; empty where that is not known."""
+    """Type of the file system that a path is on; empty if unknown."""
     try:
         mounts = MOUNTS.read_text(encoding="utf-8", errors="replace").splitlines()
         place = path.absolute().resolve()
@@ -227,11 +231,11 @@ def _log_of(path: Path) -> Path:
 def _reason(error: sqlite3.Error) -> str:
     said = str(error)
     if "full" in said or "disk I/O" in said:
-        return f": there is no room or the disk fails ({said}); free some space."
+        return f": the disk is full or failing ({said}); free some space or use another disk."
     if "readonly" in said or "unable to open" in said:
-        return f" ({said}); check the rights of the file and its folder, or choose another place."
+        return f" ({said}); check the permissions of the file and its folder, or choose another place."
     if "locked" in said or "busy" in said:
-        return ": another program writes it; stop that one, or choose another file."
+        return ": another program is writing it; stop that program, or choose another file."
     if isinstance(error, sqlite3.DatabaseError) and ("malformed" in said or "not a database" in said):
-        return f": it is damaged ({said}); `sqlite3 FILE .recover` saves what can be read."
+        return f": it is damaged ({said}); save what can be read with `sqlite3 FILE .recover`."
     return f" ({said}); choose another file."

@@ -1,4 +1,4 @@
-"""Events as JSON, CSV, Parquet and MCAP files, and the runs of recordings as a replay wrote them."""
+"""Export events as JSON, CSV, Parquet and MCAP files, and the runs of recordings as replays wrote them."""
 
 from __future__ import annotations
 
@@ -51,14 +51,14 @@ _COLUMNS = {
 
 
 def to_json(found: Found) -> str:
-    """What was found as one JSON document."""
+    """The events found as one JSON document."""
     events = [_entry(event) for event in found.events]
     document = {"schema": SCHEMA, "total": found.total, "events": events}
     return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
 
 
 def write_csv(path: Path, events: Sequence[Event]) -> None:
-    """Write a table with a row for each event. SourceError."""
+    """Write a table with a row for each event. Raises SourceError."""
     text = io.StringIO()
     writer = csv.DictWriter(text, list(_COLUMNS), lineterminator="\n")
     writer.writeheader()
@@ -67,13 +67,13 @@ def write_csv(path: Path, events: Sequence[Event]) -> None:
 
 
 def write_parquet(path: Path, events: Sequence[Event]) -> None:
-    """Write the same table as Parquet. ConfigError without pyarrow, SourceError."""
+    """Write the same table as Parquet. Raises ConfigError without pyarrow, and SourceError."""
     try:
         import pyarrow
         import pyarrow.parquet
     except ImportError as error:
         raise ConfigError(
-            "Parquet needs the package 'pyarrow'; install it with: pip install pyarrow, or write --csv."
+            "Parquet needs the package 'pyarrow'; install it with: pip install pyarrow, or use --csv."
         ) from error
     schema = pyarrow.schema([(name, getattr(pyarrow, kind)()) for name, kind in _COLUMNS.items()])
     with whole_file(path) as beside:
@@ -83,7 +83,7 @@ def write_parquet(path: Path, events: Sequence[Event]) -> None:
 def write_mcap(path: Path, events: Sequence[Event], picture: Callable[[str], bytes | None]) -> None:
     """Write an MCAP file with the spans, the commentary and the pictures, for viewers and other tools.
 
-    Each event is an ONSET and, where it is over, an OFFSET or RETRACTED, else an UPDATE. SourceError.
+    Each event is an ONSET and an OFFSET or RETRACTED if it is over, otherwise an UPDATE. Raises SourceError.
     """
     from stride_ros.bags import messages
     from stride_ros.bags.writer import BagWriter
@@ -137,7 +137,7 @@ def write_mcap(path: Path, events: Sequence[Event], picture: Callable[[str], byt
 
 
 def write_runs(folder: Path, origins: Sequence[str], run: Callable[[str], str | None]) -> list[str]:
-    """Write the JSON of these recordings into a folder, as a replay wrote it; those of which none is kept.
+    """Write the runs of these recordings into a folder, as JSON; return the recordings without a run.
 
     Raises SourceError.
     """

@@ -1,6 +1,6 @@
-"""index.html of a set of events: a tile each, to be filtered and sorted in a browser, without a server.
+"""The page of a set of events, with a tile for each, to filter and sort in a browser without a server.
 
-The page holds the texts; the pictures lie beside it and are loaded as they are scrolled to. Nothing is
+The page contains the texts; the pictures are files beside it, loaded as they are scrolled to. Nothing is
 fetched from elsewhere.
 """
 
@@ -24,10 +24,10 @@ from stride_ros.text.wording import counted
 from stride_ros.user_files.output import make_folder, unwritable, write_whole
 
 INDEX, PICTURES = "index.html", "pictures"
-MAX_BYTES = 9_500_000  # of the events in the page, of which a browser makes tiles without a stall
+MAX_BYTES = 9_500_000  # bytes of events in the page, which a browser can show without stalling
 _LONGEST = 400  # characters of a text on a tile
 _MOST_ERRORS = 1000
-_DATED = 10**18  # ns since 1970, in 2001; earlier stamps count from some start, not from 1970
+_DATED = 10**18  # ns since 1970, in 2001; earlier stamps count from another start than 1970
 _NAME = re.compile(r"[0-9a-f]{24}\.jpg")
 _STATES = {OPEN: "not seen to end", RETRACTED: "retracted as a false alarm"}
 
@@ -46,11 +46,12 @@ def write_gallery(
     errors: Sequence[tuple[str, str]] = (),
     command: Callable[[Event], str | None] = _no_command,
 ) -> Path:
-    """Write `folder`/index.html and `folder`/pictures, which are made or brought up to date; its path.
+    """Create or update `folder`/index.html and `folder`/pictures; return the path of the page.
 
-    `picture`: the JPEG of an event. `title`, `lead`: what stands above. `errors`: what could not be read, and
-    why. `command`: what replays an event. The page is at most about 10 MB: events beyond that are left out,
-    and it says so. Raises SourceError when something cannot be written.
+    `picture`: returns the JPEG of an event. `title`, `lead`: the heading and the text below it. `errors`:
+    what could not be read, and why. `command`: returns the command that replays an event. The page has up to
+    about 10 MB; it leaves out events beyond that, and says so. Raises SourceError if something cannot be
+    written.
     """
     folder = Path(folder)
     pictures = folder / PICTURES
@@ -108,11 +109,11 @@ def _html(
     listed = ",\n".join(rows)
     body = [
         f'<style>{STYLE}</style><header><h1>{shown(title)}</h1><p class="lead">{shown(lead)}</p></header>',
-        '<noscript><p class="notice">A script shows the events; allow it for this page.</p></noscript>',
+        '<noscript><p class="notice">This page needs JavaScript to show the events.</p></noscript>',
     ]
     if left_out:
         body.append(
-            f'<p class="notice">{counted(left_out, "further event")} had no room on this page; find them with'
+            f'<p class="notice">{counted(left_out, "further event")} did not fit on this page; find them with'
             " <code>stride-ros find</code>.</p>"
         )
     body += [
@@ -128,7 +129,7 @@ def _html(
 
 
 class _Names:
-    """Texts by number, so that each stands in the page once."""
+    """Numbers texts, so that each is in the page only once."""
 
     def __init__(self) -> None:
         self._numbers: dict[str, int] = {}
@@ -138,12 +139,12 @@ class _Names:
 
     @property
     def list(self) -> list[str]:
-        """The texts, made such that they do not act on their reader."""
+        """The texts, with control characters made harmless."""
         return [printable(name) for name in self._numbers]
 
 
 def _json(value: object) -> str:
-    """JSON inside an HTML page: nothing in it ends the element."""
+    """JSON for use inside an HTML page, where nothing in it can end the element."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
 
 
@@ -178,7 +179,7 @@ def _choices(every: str, names: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 
 def _select(name: str, label: str, choices: Iterable[tuple[str, str]]) -> str:
-    # A browser keeps what was chosen when a page is loaded again, unless told not to.
+    # Browsers keep the chosen option when a page is reloaded, unless told not to.
     options = "".join(f'<option value="{value}">{shown(text)}</option>' for value, text in choices)
     return f'<label>{label}<select id="{name}" autocomplete="off">{options}</select></label>'
 
@@ -199,7 +200,7 @@ def _errors(errors: Sequence[tuple[str, str]]) -> Iterator[str]:
 
 
 def _write_picture(path: Path, jpeg: bytes) -> None:
-    """Write a picture whose name says its content, unless it is there."""
+    """Write a picture, whose name is the digest of its content, unless it exists."""
     try:
         if path.exists() and path.stat().st_size == len(jpeg):
             return
@@ -214,7 +215,7 @@ def _write_picture(path: Path, jpeg: bytes) -> None:
 
 
 def _remove_others(pictures: Path, kept: set[str]) -> None:
-    """Remove pictures of an earlier page; files of others stay."""
+    """Remove pictures of an earlier page; other files stay."""
     try:
         for path in pictures.iterdir():
             if path.name not in kept and _NAME.fullmatch(path.name):

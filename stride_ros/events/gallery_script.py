@@ -1,4 +1,4 @@
-"""The script and the style of the gallery: a browser makes tiles of the events as they are scrolled to."""
+"""The script and style of the gallery, which create the tiles of events as they are scrolled to."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ STYLE = """
 }
 """
 
-# Each event is a list: query, recording, camera, start and end (s of the recording; of a robot null, and s
-# from the start), date, order in time, confidence, state, sentence, picture, command. Names are numbers of
-# the lists beside them.
+# Each event is a list: query, recording, camera, start and end (s in the recording; for a robot null, and s
+# from the start), date, order in time, confidence, state, sentence, picture, command. Names are indices into
+# the lists beside the events.
 SCRIPT = """
 "use strict";
 const data = JSON.parse(document.getElementById("data").textContent);

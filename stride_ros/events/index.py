@@ -1,4 +1,4 @@
-"""What the full text index holds of an event."""
+"""The entries of events in the full text index."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from stride_ros.events.words import indexed
 
 
 class Indexed(NamedTuple):
-    """The words of a row, and the numbers of its names."""
+    """The texts of a row, and the numbers of its names."""
 
     row: int
     query: str
@@ -22,7 +22,7 @@ class Indexed(NamedTuple):
 
 
 def write_index(connection: sqlite3.Connection, entry: Indexed, delete: bool) -> None:
-    """Add an entry, or delete it, for which it must be as it was added: the index keeps no texts."""
+    """Add or delete an entry; to delete, pass it as it was added, since the index keeps no texts."""
     marks = [mark(column, getattr(entry, column)) for column in ("camera", "watch", "origin")]
     if entry.state == RETRACTED:
         marks.append(RETRACTED)
@@ -35,5 +35,5 @@ def write_index(connection: sqlite3.Connection, entry: Indexed, delete: bool) ->
 
 
 def mark(column: str, number: int) -> str:
-    """The word for a camera, watch or origin, by the number of its name."""
+    """The word that marks a camera, watch or origin, from the number of its name."""
     return f"{column[0]}{number}"

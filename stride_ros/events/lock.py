@@ -1,4 +1,4 @@
-"""One writer for each log: a lock that ends with its process, whatever ends that."""
+"""One writer for each log: a lock that ends with its process, however that ends."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from stride_ros.events.database import EventLogError
 
 
 class WriterLock:
-    """Held from the construction until `release`. EventLogError while another program holds it."""
+    """A lock, held from construction until `release`. EventLogError while another program holds it."""
 
     def __init__(self, log: Path) -> None:
-        # Of a file of its own: closing any handle of the database would end SQLite's locks in this process.
+        # On a separate file: closing any handle of the database would end SQLite's locks in this process.
         path = log.with_name(log.name + "-writer")
         try:
-            # Who cannot read the log shall not hold its lock either.
+            # Users who cannot read the log must not be able to hold its lock either.
             mode = stat.S_IMODE(log.stat().st_mode) if log.exists() else 0o644
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
         except OSError as error:
             raise EventLogError(
-                f"{log} cannot be written ({error.strerror}); choose a place that can be written."
+                f"{log} cannot be written ({error.strerror}); choose a writable place."
             ) from error
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -32,14 +32,14 @@ class WriterLock:
             os.close(self._file)
             raise EventLogError(
                 f"{log} is being written by another program{f' (process {holder})' if holder else ''}; "
-                "stop that one, or choose another file."
+                "stop that program, or choose another file."
             ) from error
-        with suppress(OSError):  # a full disk: then the holder has no number
+        with suppress(OSError):  # on a full disk, the holder's number is missing
             os.ftruncate(self._file, 0)
             os.write(self._file, str(os.getpid()).encode())
 
     def release(self) -> None:
-        """Let others write."""
+        """Release the lock."""
         if self._file >= 0:
             os.close(self._file)
             self._file = -1

@@ -1,4 +1,4 @@
-"""Write a log of events: the one writer of its file."""
+"""Write an event log, as the only writer of its file."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from stride_ros.events.rows import COLUMNS, ID_SLACK, details_of, event_of, sign
 from stride_ros.text.foreign import mended
 from stride_ros.user_files.paths import given_path
 
-_CLOCK_SET = 1_600_000_000  # s since 1970; a computer that knows an earlier time does not know the time
-_UNCOMMITTED = 1 << 19  # bytes that wait for a commit where the size of the log is limited
-_EVENT_BYTES = 1000  # of an event without its picture, about
+_CLOCK_SET = 1_600_000_000  # s since 1970; a clock that shows an earlier time was not set
+_UNCOMMITTED = 1 << 19  # maximum uncommitted bytes if the size of the log is limited
+_EVENT_BYTES = 1000  # approximate size of an event without its picture
 
 
 class EventLog:
-    """Writes events; what is written is kept for good by `commit` and `close`.
+    """Writes events; `commit` and `close` make what was written durable.
 
-    One program at a time writes a log, and any number read it meanwhile. After an error nothing since the
-    last commit is kept, and the log may be used again. Every call raises EventLogError.
+    One program at a time can write a log, while any number read it. After an error, everything since the last
+    commit is discarded, and the log can be used again. Every call may raise EventLogError.
     """
 
     def __init__(
@@ -42,11 +42,11 @@ class EventLog:
         keep_bytes: int | None = None,
         synchronous: str = "FULL",
     ) -> None:
-        """Open or make the file. `keep_days`: age at which events go, counted from when they were written.
+        """Open or create the file. `keep_days`: days after writing at which events are removed.
 
-        `keep_bytes`: most that the log takes on the disk, at least 16 MB: pictures beyond half of it go, then
-        events, those first that were written first. `synchronous`: "FULL" keeps what was committed also when
-        the power fails; with "NORMAL" the last commits may be lost then.
+        `keep_bytes`: maximum size of the log on the disk, at least 16 MB: pictures beyond half of it are
+        removed, then events, in the order in which they were written. `synchronous`: with "FULL", commits
+        survive a power failure; with "NORMAL", the last commits may be lost.
         """
         if synchronous not in ("FULL", "NORMAL"):
             raise ConfigError(f"synchronous cannot be {synchronous!r}; use FULL or NORMAL.")
@@ -62,7 +62,7 @@ class EventLog:
         except BaseException:
             self._lock.release()
             raise
-        self._waiting = 0  # bytes, about
+        self._waiting = 0  # approximate bytes
         self._names: dict[str, int] = {}
         try:
             self._retention = Retention(self._connection, keep_days, keep_bytes)
@@ -77,8 +77,8 @@ class EventLog:
     def put(self, event: Event) -> None:
         """Insert an event, or replace the one with its key.
 
-        A sentence, a pose and a picture that are there stay where the new event has none, and an event that
-        is over does not begin again.
+        An existing sentence, pose or picture stays if the new event has none, and an event that is over does
+        not reopen.
         """
         with self._writing():
             known = self._row(event.key)
@@ -98,7 +98,7 @@ class EventLog:
         speaker: str = "",
         shown_ns: tuple[int, ...] = (),
     ) -> bool:
-        """Write the final commentary on an event; False, and nothing is written, where there is none."""
+        """Write the final commentary on an event; False, without writing, if the event does not exist."""
         with self._writing():
             known = self._row(key)
             if known is None:
@@ -116,14 +116,14 @@ class EventLog:
         return True
 
     def place(self, key: str, pose: Pose) -> None:
-        """Write where the robot was at an event; one that is not there is left alone."""
+        """Write where the robot was at an event; does nothing if the event does not exist."""
         with self._writing():
             known = self._row(key)
             if known is not None:
                 self._replace(*known, replace(known[1], pose=pose))
 
     def picture(self, key: str, jpeg: bytes) -> None:
-        """Keep the picture of an event; one that is not there is left alone."""
+        """Store the picture of an event; does nothing if the event does not exist."""
         with self._writing():
             found = self._execute("SELECT id FROM contents WHERE key = ?", key).fetchone()
             if found is None:
@@ -133,14 +133,14 @@ class EventLog:
         self._wrote(len(jpeg))
 
     def run(self, origin: str, document: str) -> None:
-        """Keep the JSON that a replay of a recording wrote, so that it can be exported again."""
+        """Store the JSON that a replay of a recording wrote, so that it can be exported again."""
         with self._writing():
             packed = zlib.compress(document.encode("utf-8", "backslashreplace"))
             self._execute("INSERT OR REPLACE INTO runs VALUES (?, ?)", self._name(origin), packed)
         self._wrote(len(packed))
 
     def remove(self, origin: str) -> None:
-        """Remove all events of a recording or robot, together with what is written up to the next commit."""
+        """Remove all events of a recording or robot, in the same transaction as the writes that follow."""
         with self._writing():
             number = self._name(origin)
             ids = [row[0] for row in self._execute("SELECT id FROM events WHERE origin = ?", number)]
@@ -148,13 +148,13 @@ class EventLog:
             self._execute("DELETE FROM runs WHERE origin = ?", number)
 
     def open_events(self, origin: str) -> tuple[Event, ...]:
-        """The events of a robot that nobody saw end."""
+        """The events of a robot whose end was not seen."""
         query = f"SELECT {COLUMNS} FROM found WHERE state = ? AND origin = ? AND end_ns IS NULL"
         with told(self.path, "read"):
             return tuple(map(event_of, self._execute(query, OPEN, mended(origin))))
 
     def commit(self) -> None:
-        """Keep what was written, and let go of what is too old or too much."""
+        """Make what was written durable, and remove what is too old or exceeds the size."""
         with told(self.path, "written"):
             try:
                 if self._connection.in_transaction:
@@ -167,7 +167,7 @@ class EventLog:
         self._waiting = 0
 
     def close(self) -> None:
-        """Commit and close the file; others may write it then."""
+        """Commit and close the file, which others may then write."""
         try:
             self.commit()
         finally:
@@ -179,7 +179,7 @@ class EventLog:
 
     @property
     def size(self) -> int:
-        """Bytes that the log takes on the disk, with what SQLite keeps beside it."""
+        """Bytes that the log takes on the disk, including SQLite's files beside it."""
         total = 0
         for end in ("", "-wal", "-shm"):
             with suppress(OSError):
@@ -197,7 +197,7 @@ class EventLog:
 
     def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
         if kind is not None:
-            self._roll_back()  # what an error cut off is not kept half
+            self._roll_back()  # so that nothing is half-written after an error
         self.close()
 
     @contextmanager
@@ -297,7 +297,7 @@ class EventLog:
         )
 
     def _free_id(self, start: int) -> int:
-        """The start, or the next number that no event near it has."""
+        """The start, or the next number above it that is free."""
         if self._execute("SELECT 1 FROM events WHERE id = ?", start).fetchone() is None:
             return start
         last = start + ID_SLACK
@@ -309,13 +309,13 @@ class EventLog:
 
 
 def _found_by(event: Event) -> tuple[str, ...]:
-    """What the index has of an event."""
+    """The index entry of an event."""
     retracted = RETRACTED if event.state == RETRACTED else ""
     return event.query, event.sentence, event.camera, event.watch, event.origin, retracted
 
 
 def _merged(known: Event, event: Event) -> Event:
-    """The event with what only the known one tells."""
+    """The new event, with the details that only the known one has."""
     if known.state != OPEN and event.state == OPEN:
         return known
     if not (event.sentence or event.status):

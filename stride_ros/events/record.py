@@ -1,4 +1,4 @@
-"""One event as the log keeps it."""
+"""One event of the log."""
 
 from __future__ import annotations
 
@@ -21,15 +21,14 @@ class Pose:
 class Event:
     """One event of one watch on one camera. Times are ns on the clock of the images.
 
-    `key`: unique in the log; an event that is put again under its key replaces the former one. `origin`:
-    the recording, as its path was given, or the robot. `camera`: empty where there is one without a name.
-    `end_ns`: None while the event goes on; an open one with an end is over, but nobody saw it end.
-    `confidence`: 0 to 1. `sentence`: the final commentary. `onset_ns`: stamp of the frame at which the
-    trigger was met. `latest_ns`: the end as far as it was known. `stamp_ns`: of the newest frame that a
-    decision about it saw. `first_ns`: stamp of the first image of the recording, from which its times are
-    counted. `model`: what decided; `speaker`: what wrote the sentence. `status`: "ok", "error" or "skipped"
-    as soon as there is a final answer, and `error` says why. `shown_ns`: stamps of the frames that the
-    speaker was shown.
+    `key`: unique in the log; an event put again under its key replaces the previous one. `origin`: the
+    recording, by its path as given, or the robot. `camera`: empty for a single unnamed camera. `end_ns`: None
+    while the event is going on; an open event with an end is over, but its end was not seen. `confidence`: 0
+    to 1. `sentence`: the final commentary. `onset_ns`: stamp of the frame at which the trigger was met.
+    `latest_ns`: the end as far as known. `stamp_ns`: stamp of the newest frame that a decision about it saw.
+    `first_ns`: stamp of the first image of the recording, from which its times count. `model`: the model that
+    decided; `speaker`: the model that wrote the sentence. `status`: "ok", "error" or "skipped" once there is
+    a final answer; `error` says why. `shown_ns`: stamps of the frames that the speaker was shown.
     """
 
     key: str
@@ -59,7 +58,7 @@ class Event:
 
     @property
     def known_end_ns(self) -> int:
-        """The end, or how far it was known while nobody saw it end."""
+        """The end, or as far as it is known if the end was not seen."""
         if self.end_ns is not None:
             return self.end_ns
         return self.latest_ns if self.latest_ns is not None else self.start_ns

@@ -1,4 +1,4 @@
-"""What a log lets go of: what is too old, and what would take more room than it may."""
+"""Remove from a log what is too old, or exceeds its size limit."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from collections.abc import Sequence
 from stride_ros.events.index import Indexed, write_index
 
 MIN_BYTES = 16_000_000
-_BESIDE = 5_000_000  # bytes for what SQLite keeps beside the file
+_BESIDE = 5_000_000  # bytes for SQLite's files beside the log
 _DAY = 86_400  # s
-_FULL, _LOW = 0.92, 0.87  # shares of the budget: at the first something goes, down to the second
+_FULL, _LOW = 0.92, 0.87  # fractions of the budget: removal starts at the first and stops at the second
 _BATCH = 100  # rows
-_INDEX = 0.5  # share of the index in what an event takes without its picture, about
-_STEP = 200  # pages of the index that one transaction merges
-_PATIENCE = 0.2  # s of merging after one commit
+_INDEX = 0.5  # approximate fraction of an event's size, without its picture, that is index
+_STEP = 200  # index pages merged per transaction
+_PATIENCE = 0.2  # maximum s of merging after a commit
 
 
 class Retention:
-    """Works within the writer's transaction.
+    """Removes events and pictures within the writer's transaction.
 
-    The index only notes down what was removed from it: the room comes back when its parts are merged, which
-    happens in small steps after the commits that follow.
+    The index only marks removed entries: their space is freed when its parts are merged, which happens in
+    small steps after later commits.
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class Retention:
         self._keep = None if keep_days is None else keep_days * _DAY
         self._budget = None if keep_bytes is None else keep_bytes - _BESIDE
         self._page: int = connection.execute("PRAGMA page_size").fetchone()[0]
-        self._owed = 0.0  # bytes that the index will give back
+        self._owed = 0.0  # bytes that the index will free
         self._first_step = True
 
     @property
@@ -41,9 +41,9 @@ class Retention:
         return self._budget is not None
 
     def apply(self) -> None:
-        """Remove what is too old and too much."""
+        """Remove what is too old or exceeds the size limit."""
         if self._keep is not None:
-            # Where the clock was not set, `written` is 0: nobody knows how old those are.
+            # If the clock was not set, `written` is 0 and the age is unknown.
             oldest = int(time.time() - self._keep)
             while ids := self._ids("SELECT id FROM contents WHERE written BETWEEN 1 AND ? LIMIT ?", oldest):
                 self.remove(ids)
@@ -65,16 +65,16 @@ class Retention:
                 self._connection.execute(f"DELETE FROM {table} WHERE id = ?", (row,))
 
     def tidy(self) -> None:
-        """Take back room that what was removed left; between two transactions."""
+        """Free the space of removed entries; call this between transactions."""
         if self._budget is None:
             return
         stop = time.monotonic() + _PATIENCE
         while self._owed > 0 and time.monotonic() < stop:
             before = self._connection.total_changes
-            step = -_STEP if self._first_step else _STEP  # below zero: all parts are merged, also large ones
+            step = -_STEP if self._first_step else _STEP  # below zero: all parts are merged, even large ones
             self._connection.execute("INSERT INTO words (words, rank) VALUES ('merge', ?)", (step,))
             self._first_step = False
-            if self._connection.total_changes - before < 2:  # as FTS5 tells that there is nothing to merge
+            if self._connection.total_changes - before < 2:  # how FTS5 reports that there is nothing to merge
                 self._owed = 0.0
         beyond = self._number("PRAGMA page_count") - self._budget // self._page
         if beyond > 0 and self._number("PRAGMA freelist_count") > 0:
@@ -84,7 +84,7 @@ class Retention:
     def _make_room(self, used: float, target: float, for_pictures: float) -> None:
         pictures = self._number("SELECT coalesce(sum(picture), 0) FROM contents WHERE picture > 0")
         count = self._number("SELECT count(*) FROM contents")
-        each = (used - pictures) / max(count, 1)  # bytes of an event without its picture
+        each = (used - pictures) / max(count, 1)  # mean bytes of an event without its picture
         while used > target:
             if pictures > for_pictures:
                 condition, sizes = "WHERE picture > 0", 0.0

@@ -1,4 +1,4 @@
-"""Events as rows of the file, and back."""
+"""Convert events to rows of the file, and back."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from stride_ros.events.record import Event, Pose
 
-# Fields of an event without a column of their own.
+# Fields of an event that have no column.
 _DETAILS = (
     "onset_ns",
     "latest_ns",
@@ -24,7 +24,7 @@ _DETAILS = (
     "pose",
 )
 _USUAL = {field.name: field.default for field in fields(Event) if field.name in _DETAILS}
-# Ids of events that begin at one time are the next free ones, within a stretch of so many.
+# Events that begin at the same time get the next free ids, within a range of this size.
 ID_SLACK = 1_000_000
 _OWN = (
     "key",
@@ -43,7 +43,7 @@ COLUMNS = ", ".join((*_OWN, "picture", "details"))
 
 
 def details_of(event: Event) -> str:
-    """The other fields as JSON."""
+    """The fields without a column, as JSON."""
     given = {name: getattr(event, name) for name in _DETAILS if getattr(event, name) != _USUAL[name]}
     if event.pose is not None:
         pose = event.pose
@@ -52,7 +52,7 @@ def details_of(event: Event) -> str:
 
 
 def event_of(row: tuple[Any, ...]) -> Event:
-    """The event of a row with COLUMNS."""
+    """The event of a row that has COLUMNS."""
     *values, picture, details = row
     given: dict[str, Any] = json.loads(details)
     if pose := given.pop("pose", None):
@@ -67,5 +67,5 @@ def event_of(row: tuple[Any, ...]) -> Event:
 
 
 def signed(number: int) -> int:
-    """A 64-bit number without a sign as SQLite has it."""
+    """An unsigned 64-bit number as SQLite stores it."""
     return number - (1 << 64) if number >= 1 << 63 else number

@@ -19,7 +19,7 @@ from stride_ros.events.words import Term, expression, terms
 
 _Result = TypeVar("_Result")
 _SMALLEST, _LARGEST = -(1 << 63), (1 << 63) - 1
-_MARKED = 50  # alternatives that are looked up in the index of words
+_MARKED = 50  # maximum alternatives that are looked up in the full text index
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class Search:
     """What to find. `text`: words, "phrases" and prefix*, all of which must occur; empty: all.
 
     `cameras`, `watches`, `origins`: any of these; empty: all. `since_ns`, `until_ns`: earliest and latest
-    start. `min_confidence`: 0 to 1. `limit`: number of events, None for all. `retracted`: whether false
-    alarms count.
+    start. `min_confidence`: 0 to 1. `limit`: maximum number of events, None for all. `retracted`: whether to
+    include false alarms.
     """
 
     text: str = ""
@@ -42,7 +42,7 @@ class Search:
     retracted: bool = False
 
     def __post_init__(self) -> None:
-        """Raise ConfigError for what cannot be asked."""
+        """Raise ConfigError for invalid values."""
         if not 0.0 <= self.min_confidence <= 1.0:
             raise ConfigError(f"The confidence cannot be {self.min_confidence}; use 0 to 1.")
         if self.limit is not None and self.limit < 0:
@@ -70,18 +70,18 @@ class Found:
 
 
 class EventReader:
-    """Reads a log, also while it is written. Raises EventLogError. For one thread at a time."""
+    """Reads a log, even while it is being written. Raises EventLogError. For one thread at a time."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self._connection, self._still = open_for_reading(path)
 
     def find(self, search: Search) -> Found:
-        """The newest events that match. ConfigError for a text without a word."""
+        """Return the newest matching events. ConfigError for a text without a word."""
         wanted = terms(search.text)
 
         def ask(connection: sqlite3.Connection) -> Found:
-            connection.execute("BEGIN")  # the count and the events are of one moment
+            connection.execute("BEGIN")  # so that the count and the events are consistent
             try:
                 return _find(connection, search, wanted)
             finally:
@@ -90,22 +90,22 @@ class EventReader:
         return self._read(ask)
 
     def picture(self, key: str) -> bytes | None:
-        """The JPEG of an event; None where there is none."""
+        """The JPEG of an event, or None."""
         row = self._one("SELECT jpeg FROM pictures JOIN contents USING (id) WHERE key = ?", key)
         return bytes(row[0]) if row is not None else None
 
     def event(self, key: str) -> Event | None:
-        """The event of this key."""
+        """The event with this key."""
         row = self._one(f"SELECT {COLUMNS} FROM found WHERE key = ?", key)
         return event_of(row) if row is not None else None
 
     def run(self, origin: str) -> str | None:
-        """The JSON that a replay of this recording wrote; None where none is kept."""
+        """The JSON that a replay of this recording wrote, or None."""
         row = self._one("SELECT document FROM runs JOIN names ON id = origin WHERE name = ?", origin)
         return zlib.decompress(row[0]).decode() if row is not None else None
 
     def origins(self) -> tuple[str, ...]:
-        """The recordings and robots, in order of their names."""
+        """The recordings and robots, sorted by name."""
         query = (
             "SELECT name FROM names n WHERE EXISTS (SELECT 1 FROM events WHERE origin = n.id)"
             " OR EXISTS (SELECT 1 FROM runs WHERE origin = n.id) ORDER BY name"
@@ -129,7 +129,7 @@ class EventReader:
         return row
 
     def _read(self, ask: Callable[[sqlite3.Connection], _Result]) -> _Result:
-        """Ask; once more where somebody began to write the file as it was read as one at rest."""
+        """Run a query; repeat it if another program began to write a file that was opened as unchanging."""
         for _ in range(3):
             if self._still and has_log(self.path):
                 self._connection.close()
@@ -145,14 +145,12 @@ class EventReader:
             if failure is not None:
                 raise failure
             return result
-        raise EventLogError(
-            f"{self.path} cannot be read, since it is being rewritten all the time; try again."
-        )
+        raise EventLogError(f"{self.path} cannot be read, since it is constantly being rewritten; try again.")
 
 
 @dataclass(frozen=True)
 class _Conditions:
-    """A search as conditions of SQL with their values: `match` of the index of words, `others` of a row."""
+    """A search as SQL conditions and values: `match` for the full text index, `others` for rows."""
 
     match: str
     others: str
@@ -171,7 +169,7 @@ def _find(connection: sqlite3.Connection, search: Search, wanted: list[Term]) ->
         values: tuple[object, ...] = (conditions.match, first, last, *conditions.values)
         row = "words.rowid"
     else:
-        # This index has all that is asked for, so that the rows themselves are not walked through.
+        # This index covers the query, so that the rows themselves are not scanned.
         table, where, row = "events e INDEXED BY events_facets", f"1{conditions.others}", "e.id"
         values = conditions.values
     total: int = connection.execute(f"SELECT count(*) FROM {table} WHERE {where}", values).fetchone()[0]
@@ -185,7 +183,7 @@ def _find(connection: sqlite3.Connection, search: Search, wanted: list[Term]) ->
 
 
 def _conditions(connection: sqlite3.Connection, search: Search, wanted: list[Term]) -> _Conditions | None:
-    """None where a name is asked for that no event has."""
+    """None if the search names something that no event has."""
     match, others = f"{{query sentence}}:({expression(wanted)})", ""
     values: list[object] = []
     for column, names in (("camera", search.cameras), ("watch", search.watches), ("origin", search.origins)):
@@ -219,5 +217,5 @@ def _conditions(connection: sqlite3.Connection, search: Search, wanted: list[Ter
 
 
 def _fitted(stamp: int) -> int:
-    """The stamp, or the nearest one that SQLite has."""
+    """The stamp, or the nearest one that SQLite can store."""
     return min(max(stamp, _SMALLEST), _LARGEST)

@@ -1,4 +1,4 @@
-"""The command that replays the stretch of a recording where an event was found."""
+"""The command that replays the part of a recording where an event was found."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from functools import cache
 from stride_ros.events.record import Event
 from stride_ros.events.times import SECOND
 
-_BEFORE, _AFTER = 30, 10  # s: what led to the event belongs to it
+_BEFORE, _AFTER = 30, 10  # s; longer before the event, to show what led to it
 
 
 def replay_commands(
     run: Callable[[str], str | None], place: Callable[[str], str] = lambda origin: origin
 ) -> Callable[[Event], str | None]:
-    """Makes the command for an event, as it is typed into a shell; None where the event is a robot's.
+    """Return a function that makes the shell command for an event; None for events of robots.
 
-    `run`: the JSON of a recording's run, whose settings the command takes. `place`: the recording's path.
+    `run`: the JSON of a recording's run, whose settings the command uses. `place`: the recording's path.
     """
 
     @cache

@@ -58,7 +58,7 @@ def local_time(stamp: int) -> str:
 
 
 def iso_time(stamp: int | None) -> str | None:
-    """A stamp (ns) as ISO 8601 in UTC; None where it is None or no date."""
+    """A stamp (ns) as ISO 8601 in UTC; None if it is None or not a date."""
     moment = None if stamp is None else _moment(stamp)
     return None if moment is None else f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond:06d}Z"
 
@@ -71,5 +71,5 @@ def _moment(stamp: int) -> datetime | None:
 
 
 def in_recording(stamp: int, first: int | None) -> str:
-    """A stamp as minutes and seconds from the first image of its recording; empty where that is not known."""
+    """A stamp as minutes and seconds from the first image of its recording; empty if that is unknown."""
     return "" if first is None else time_label((stamp - first) / SECOND)

@@ -1,8 +1,8 @@
-"""What of a text is found: one form for the index and for what is asked.
+"""The searchable form of texts, the same for the index and for search texts.
 
-Words are compared without regard to case, accents and width. Languages that are written without spaces have
-no words to index: each of their letters is one, and what is asked is found as letters in a row, wherever it
-stands and however short it is.
+Case, accents and width of letters are ignored. Languages written without spaces have no words to index: each
+letter is indexed as a word, and a search text is found as a sequence of letters, wherever it is and however
+short.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from stride_ros.text.foreign import mended
 
 MAX_LETTERS, MAX_TERMS = 1000, 32
 
-# Thai, Lao, Tibetan, Burmese, Khmer; kana, Han and Hangul (Korean has spaces, but particles stick to words).
+# Thai, Lao, Tibetan, Burmese, Khmer; kana, Han and Hangul (Korean has spaces, but particles are attached to
+# words).
 _SPACELESS = re.compile(
     "([\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\u2e80-\u2fdf\u3005-\u3007\u3021-\u3029\u3031-\u3035"
     "\u3041-\u312f\u3131-\u318e\u31a0-\u31bf\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\ua960-\ua97c"
@@ -29,22 +30,22 @@ _TERM = re.compile(r'"([^"]*)"?(\*?)|([^\s"]+)')
 
 @dataclass(frozen=True)
 class Term:
-    """A word, or several in a row; with `prefix`, words that begin with the last one count."""
+    """A word, or several in a row; with `prefix`, words that begin with the last one match, too."""
 
     words: str
     prefix: bool
 
 
 def indexed(text: str) -> str:
-    """The form of a text that is indexed."""
+    """The indexed form of a text."""
     text = unicodedata.normalize("NFKC", mended(text).replace("\0", " ")).casefold()
-    # Numbers are words of their own: else there would be as many words as there are bays in a warehouse, and
-    # the index would go through all of them for bay*.
+    # Numbers are separate words; otherwise there would be as many words as bays in a warehouse, and the index
+    # would go through all of them for bay*.
     return _NUMBER.sub(r" \g<0> ", _SPACELESS.sub(r" \1 ", text))
 
 
 def terms(text: str) -> list[Term]:
-    """What a search asks for: words, "phrases" and prefix*, which must all be found; none for an empty text.
+    """The terms of a search text, words, "phrases" and prefix*, which must all be found; none if it is empty.
 
     Everything else is taken literally. Raises ConfigError for a text without a word.
     """
@@ -57,13 +58,13 @@ def terms(text: str) -> list[Term]:
         if any(unicodedata.category(letter)[0] in "LNM" for letter in term.words):
             found.append(term)
     if text.strip() and not found:
-        raise ConfigError(f'There is no word in {text.strip()!r}; give words, "phrases" or prefix*.')
+        raise ConfigError(f'There are no words in {text.strip()!r}; give words, "phrases" or prefix*.')
     if len(found) > MAX_TERMS:
         raise ConfigError(f"The text to find has more than {MAX_TERMS} words; give a few.")
     return found
 
 
 def expression(wanted: list[Term]) -> str:
-    """The terms as FTS5 takes them."""
+    """The terms as an FTS5 expression."""
     quoted = (f'"{term.words.replace(chr(34), " ")}"{" *" if term.prefix else ""}' for term in wanted)
     return " AND ".join(quoted)

@@ -1,4 +1,4 @@
-"""Write a log from a thread of its own: who has something to write never waits for the disk."""
+"""Write a log from a separate thread, so that callers never wait for the disk."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from stride_ros.events.database import EventLogError
 from stride_ros.events.log import EventLog
 from stride_ros.events.record import OPEN, Event, Pose
 
-_PERIOD = 0.3  # s in which what comes is collected for one commit
+_PERIOD = 0.3  # s for which writes are collected into one commit
 _PAUSE = 1.0  # s between attempts while the log cannot be written
 _MAX_WAITING, _MAX_PICTURES, _MAX_EARLY = 20_000, 500, 1000
 _Value = TypeVar("_Value")
@@ -32,7 +32,7 @@ class Said:
 
 @dataclass(frozen=True)
 class Figures:
-    """How the writing goes; `problem`: why it does not, else empty."""
+    """The state of writing; `problem`: why it fails, otherwise empty."""
 
     written: int
     waiting: int
@@ -42,7 +42,7 @@ class Figures:
 
 @dataclass
 class _Batch:
-    """The newest of what is to be written, by the event's key."""
+    """The newest data to write, by the event's key."""
 
     events: OrderedDict[str, Event] = field(default_factory=OrderedDict)
     said: OrderedDict[str, Said] = field(default_factory=OrderedDict)
@@ -53,13 +53,13 @@ class _Batch:
         return bool(self.events or self.said or self.poses or self.pictures)
 
     def put(self, event: Event) -> None:
-        """Add an event; one that is over does not begin again."""
+        """Add an event; one that is over does not reopen."""
         known = self.events.get(event.key)
         if known is None or known.state == OPEN or event.state != OPEN:
             self.events[event.key] = event
 
     def followed_by(self, newer: _Batch) -> _Batch:
-        """Both, where the newer one has the last word."""
+        """Both batches combined; the newer one takes precedence."""
         both = _Batch(
             self.events.copy(),
             OrderedDict({**self.said, **newer.said}),
@@ -71,30 +71,30 @@ class _Batch:
         return both
 
     def without(self, key: str) -> None:
-        """Leave out what cannot be written."""
+        """Leave out events that cannot be written."""
         for part in (self.events, self.said, self.poses, self.pictures):
             part.pop(key, None)
 
 
 class EventWriter:
-    """Hands events, commentary, poses and pictures on to a log; commits within half a second.
+    """Passes events, commentary, poses and pictures on to a log, which commits them within half a second.
 
-    What the log does not take, such as on a full disk, is kept and tried again, up to 20,000 events.
+    What the log cannot write, such as on a full disk, is kept and tried again, up to 20,000 events.
     """
 
     def __init__(self, log: EventLog, report: Callable[[str], None] = lambda problem: None) -> None:
-        """`report(sentence)` is called in the thread when something cannot be written, once a reason."""
+        """`report(sentence)` is called in the thread when something cannot be written, once per reason."""
         self._log, self._report = log, report
         self._changed = threading.Condition()
         self._batch = _Batch()
         self._stopping = False
-        self._early: OrderedDict[str, Said] = OrderedDict()  # said before the event was heard of
+        self._early: OrderedDict[str, Said] = OrderedDict()  # received before their event
         self._written = self._lost = 0
         self._problem = ""
         self._thread = threading.Thread(target=self._run, name="stride-event-log", daemon=True)
 
     def start(self) -> None:
-        """Begin to write."""
+        """Start writing."""
         self._thread.start()
 
     def put(self, event: Event) -> None:
@@ -123,12 +123,12 @@ class EventWriter:
 
     @property
     def figures(self) -> Figures:
-        """How the writing goes."""
+        """The state of writing."""
         with self._changed:
             return Figures(self._written, len(self._batch.events), self._lost, self._problem)
 
     def stop(self, timeout: float) -> bool:
-        """Write what waits, or try once, and end; False when the log has not returned in this time (s)."""
+        """Write what is waiting, or try once, and end; False if the log has not returned in this time (s)."""
         with self._changed:
             self._stopping = True
             self._changed.notify()
@@ -161,7 +161,7 @@ class EventWriter:
                     self._changed.wait_for(lambda: self._stopping, _PAUSE)
 
     def _write(self, batch: _Batch) -> str:
-        """Write and commit all of a batch; why that is not possible now, else empty."""
+        """Write and commit a batch; return why that is not possible now, otherwise an empty text."""
         while True:
             key = ""
             try:
@@ -186,7 +186,7 @@ class EventWriter:
                     return str(error)
                 self._drop(batch, key, error)
             except Exception as error:
-                # The others are written; nobody could do anything about a thread that ends here.
+                # Write the others: if the thread ended here, nothing more would be written.
                 if not key:
                     return f"The log cannot be written ({type(error).__name__}: {error})."
                 self._drop(batch, key, error)
@@ -198,7 +198,7 @@ class EventWriter:
         self._report(f"An event cannot be written and is left out ({type(error).__name__}: {error}).")
 
     def _keep(self, batch: _Batch) -> None:
-        """Try a batch again with what has come meanwhile; the oldest goes where it is too much."""
+        """Keep a batch together with what has arrived meanwhile, dropping the oldest if that is too much."""
         self._batch = batch.followed_by(self._batch)
         while len(self._batch.events) > _MAX_WAITING:
             self._batch.without(next(iter(self._batch.events)))

@@ -1,1 +1,1 @@
-"""Pictures: image messages and JPEG files to RGB arrays, with their limits. Needs no ROS."""
+"""Convert image messages and picture files to RGB arrays, within limits. Does not need ROS."""

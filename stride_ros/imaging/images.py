@@ -1,7 +1,7 @@
-"""Image messages to NumPy arrays and back.
+"""Convert image messages to NumPy arrays and back.
 
-Done with NumPy because the C++ cv_bridge crashes under NumPy 2 on Humble and Jazzy; cv_bridge is used, with
-NumPy 1 and where it imports, only for an encoding that is not known here. What the encodings mean:
+This uses NumPy because the C++ cv_bridge crashes under NumPy 2 on Humble and Jazzy; cv_bridge is used only
+for encodings that are unknown here, with NumPy 1 and if it can be imported. The encodings are defined in
 sensor_msgs/image_encodings.hpp.
 """
 
@@ -34,7 +34,7 @@ __all__ = [
     "rgb_to_image",
 ]
 
-# encoding: (bytes a sample, samples a pixel, OpenCV's name of the conversion)
+# encoding: (bytes per sample, samples per pixel, OpenCV's name of the conversion)
 _PACKED = {
     "rgb8": (1, 3, ""),
     "bgr8": (1, 3, "BGR2RGB"),
@@ -51,7 +51,8 @@ _PACKED = {
     "8UC3": (1, 3, "BGR2RGB"),
     "8UC4": (1, 4, "BGRA2RGB"),
 }
-# OpenCV names a Bayer pattern by the second row's second and third pixel, ROS by the first row's first two.
+# OpenCV names a Bayer pattern by the second and third pixel of the second row, ROS by the first two of the
+# first row.
 _BAYER = {"rggb": "BG", "bggr": "RG", "gbrg": "GR", "grbg": "GB"}
 _YUV422 = {"yuv422_yuy2": "YUY2", "yuyv": "YUY2", "yuv422": "UYVY", "uyvy": "UYVY"}
 _YUV420 = {"nv12": "NV12", "nv21": "NV21"}
@@ -73,8 +74,8 @@ _DEPTH = ("16UC1", "16SC1", "32FC1", "64FC1", "32SC1")
 def image_to_rgb(message: Image) -> NDArray[np.uint8]:
     """Return a sensor_msgs/Image as (height, width, 3) uint8 RGB; it may share memory with the message.
 
-    mono16 is shown by the range of its values (see grey.stretch), colour of 16 bits by its high byte.
-    A step of 0, or of all planes together, is that of one plane where the data is as long as the pixels.
+    mono16 is scaled by the range of its values (see grey.stretch), 16-bit colour by its high byte. A step of
+    0, or of all planes together, counts as that of one plane if the data has the length of the pixels.
 
     Raises FrameError for an unknown or depth encoding, a size of zero or beyond MAX_PIXELS, or data that is
     shorter than step * height.
@@ -101,10 +102,10 @@ def image_to_rgb(message: Image) -> NDArray[np.uint8]:
 def compressed_to_rgb(message: CompressedImage) -> NDArray[np.uint8]:
     """Return a sensor_msgs/CompressedImage (JPEG, PNG, WebP, TIFF, BMP) as (height, width, 3) uint8 RGB.
 
-    `format` may name the original encoding before a semicolon, as image_transport does: depth is refused, a
-    Bayer mosaic that was compressed as it is becomes colour. As there, an EXIF orientation is not applied.
-    Raises FrameError for depth images, other formats, data that does not decode, a JPEG file with more than
-    MAX_SCANS scans, and sizes beyond MAX_PIXELS.
+    `format` may name the original encoding before a semicolon, as image_transport does: depth is refused, and
+    a Bayer mosaic that was compressed as such becomes colour. As in image_transport, an EXIF orientation is
+    not applied. Raises FrameError for depth images, other formats, data that does not decode, a JPEG file
+    with more than MAX_SCANS scans, and sizes beyond MAX_PIXELS.
     """
     original = _spelt(message.format.partition(";")[0])
     if "compressedDepth" in message.format:
@@ -112,9 +113,8 @@ def compressed_to_rgb(message: CompressedImage) -> NDArray[np.uint8]:
     _refuse_depth(original)
     if codec_of(message.format) not in (None, "mjpeg"):
         raise FrameError(
-            f"Format '{message.format[:40]}' is a packet of a video, which is not an image by itself; "
-            f"republish"
-            " the topic as raw images with image_transport, or replay a recording of it."
+            f"Format '{message.format[:40]}' is a video packet, which is not a complete image; republish the "
+            "topic as raw images with image_transport, or replay a recording of it."
         )
     data = bytes(message.data)
     if not data:
@@ -126,8 +126,8 @@ def compressed_to_rgb(message: CompressedImage) -> NDArray[np.uint8]:
     except Exception as error:  # image parsers raise many types on broken data
         raise FrameError(
             f"A compressed image of {counted(len(data), 'byte')} with format '{message.format[:40]}' is "
-            f"damaged or not one of {', '.join(picture_file.FORMATS)}; check its publisher, or use "
-            "image_transport: raw."
+            f"damaged or not one of {', '.join(picture_file.FORMATS)}; check its publisher, or set "
+            "image_transport to raw."
         ) from error
     if pixels.ndim == 3:
         return pixels
@@ -171,13 +171,13 @@ def _rows(message: Image, row_bytes: int, rows: int) -> NDArray[np.uint8]:
     if data.size == row_bytes * rows and (
         step == 0 or (planar and step in (row_bytes * 3 // 2, row_bytes * 2, row_bytes * 3))
     ):
-        step = row_bytes  # some drivers leave it at 0, or count all samples of a pixel
+        step = row_bytes  # some drivers set it to 0, or count all samples of a pixel
     if step < row_bytes:
         raise FrameError(
             f"Image.step is {step}, but {message.width} {message.encoding} pixels need "
             f"{counted(row_bytes, 'byte')}; check the camera driver."
         )
-    needed = step * (rows - 1) + row_bytes  # the last row's padding may be left out
+    needed = step * (rows - 1) + row_bytes  # the last row's padding may be missing
     if data.size < needed:
         raise FrameError(
             f"The image's data is cut short: {data.size} of {counted(step * rows, 'byte')} for "
@@ -187,7 +187,7 @@ def _rows(message: Image, row_bytes: int, rows: int) -> NDArray[np.uint8]:
 
 
 def _spelt(encoding: str) -> str:
-    """An encoding as sensor_msgs spells it; some drivers write capitals or blanks."""
+    """An encoding in the spelling of sensor_msgs; some drivers write capitals or spaces."""
     encoding = encoding.strip()
     return (
         encoding if encoding in _PACKED or encoding in _DEPTH else _SPELLINGS.get(encoding.lower(), encoding)
@@ -235,7 +235,7 @@ def _yuv420(message: Image, encoding: str) -> NDArray[np.uint8]:
 
 
 def _nv24(message: Image) -> NDArray[np.uint8]:
-    """A plane of Y and one of U and V side by side, none of them subsampled; BT.601 as the others."""
+    """Convert a plane of Y and one of interleaved U and V, without subsampling; BT.601 like the others."""
     planes = np.ascontiguousarray(_rows(message, message.width, 3 * message.height))
     y, uv = planes[: message.height], planes[message.height :].reshape(message.height, message.width, 2)
     luma = 1.164 * (y.astype(np.float32) - 16)
@@ -275,7 +275,7 @@ def _other(message: Image) -> NDArray[np.uint8]:
         from cv_bridge import CvBridge
 
         rgb: NDArray[np.uint8] = CvBridge().imgmsg_to_cv2(message, desired_encoding="rgb8")
-    except Exception as error:  # it is missing, or it does not know the encoding either
+    except Exception as error:  # it is missing, or does not know the encoding either
         raise _unknown(message.encoding) from error
     if rgb.shape != (message.height, message.width, 3) or rgb.dtype != np.uint8:
         raise _unknown(message.encoding)
@@ -284,4 +284,4 @@ def _other(message: Image) -> NDArray[np.uint8]:
 
 def _unknown(encoding: str) -> FrameError:
     known = ", ".join([*list(_PACKED)[:6], *_YUV422, *_YUV420, "nv24", "bayer_*"])
-    return FrameError(f"Encoding '{encoding[:40]}' is not known; publish one of {known}.")
+    return FrameError(f"Encoding '{encoding[:40]}' is not supported; publish one of {known}.")

@@ -1,4 +1,4 @@
-"""What a JPEG file says about itself, read from its markers without decoding it (ITU-T T.81, annex B)."""
+"""Read the markers of a JPEG file without decoding it (ITU-T T.81, annex B)."""
 
 from __future__ import annotations
 
@@ -11,20 +11,22 @@ _SOS, _EOI = 0xDA, 0xD9
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # SOFn; the others are tables
 _PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 _ARITHMETIC = frozenset(range(0xC9, 0xD0))
-# Between segments a decoder skips to the next marker. RSTn and TEM stand alone, everywhere.
+# Between segments a decoder skips to the next marker. RSTn and TEM have no content, wherever they are.
 _MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd7\xff])", re.DOTALL)
-_MAX_SEGMENTS = 5000  # the longest colour profile takes 255
-# Bits that no decoder takes for the end of a picture. None is 0xff, which would begin a marker.
+_MAX_SEGMENTS = 5000  # the longest colour profile has 255
+# Bits that no decoder takes for the end of a picture. No byte is 0xff, which would begin a marker.
 _CANARY = bytes((37 * i + 11) % 251 for i in range(96))
 
 
 @dataclass(frozen=True)
 class JpegInfo:
-    """`components`: 1 grey, 3 colour, 4 CMYK; `scans`: no decoder finds more of them before `end`.
+    """The markers of a JPEG file.
 
-    `end`: number of bytes up to the end marker, None where there is no such marker; `buffered`: a decoder
-    keeps all coefficients, since a pixel's come in several scans; `arithmetic`: they are coded so, which is
-    slow to read.
+    `components`: 1 grey, 3 colour, 4 CMYK; `scans`: the maximum that a decoder finds before `end`.
+
+    `end`: number of bytes up to the end marker, None without one; `buffered`: a decoder keeps all
+    coefficients, since those of a pixel come in several scans; `arithmetic`: they are arithmetically coded,
+    which is slow to read.
     """
 
     width: int
@@ -37,7 +39,7 @@ class JpegInfo:
 
 
 def inspect(data: bytes) -> JpegInfo:
-    """Return what the markers say. Raises ValueError when there is no frame header or no scan."""
+    """Read the markers. Raises ValueError if there is no frame header or no scan."""
     size: tuple[int, int, int] | None = None
     frame = 0
     position, has_scan = 2, False
@@ -58,27 +60,27 @@ def inspect(data: bytes) -> JpegInfo:
     if size is None or not has_scan:
         raise ValueError("it has no picture")
     end = found.end() if found is not None else None
-    # Every scan begins with these two bytes; a preview inside a segment may add a few.
+    # Every scan begins with these two bytes; a preview inside a segment may contain a few more.
     scans = data.count(_SCAN, 0, end)
     buffered = frame in _PROGRESSIVE or scans > 1
     return JpegInfo(*size, scans=scans, end=end, buffered=buffered, arithmetic=frame in _ARITHMETIC)
 
 
 def with_end(data: bytes) -> bytes:
-    """Return a file that lacks its end marker, or ends within it, with one."""
+    """Return a file that lacks its end marker, or ends within it, with an end marker."""
     return _stump(data) + _END
 
 
 def with_canary(data: bytes) -> bytes:
-    """Return the same with bits before the end marker that only an unfinished picture would use up.
+    """Return the same with bits before the end marker that only an unfinished picture would consume.
 
-    So both decode to the same picture if, and only if, nothing but the end marker is missing.
+    So both decode to the same picture if and only if only the end marker is missing.
     """
     return _stump(data) + _CANARY + _END
 
 
 def _stump(data: bytes) -> bytes:
-    """The file without the zeros a driver filled its buffer up with, and without half a marker."""
+    """The file without the zeros with which a driver padded its buffer, and without half a marker."""
     stump = data.rstrip(b"\0")
     if not stump.endswith(b"\xff"):
         return stump

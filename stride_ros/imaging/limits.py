@@ -1,14 +1,14 @@
-"""How large a picture may be, checked before anything is allocated for it."""
+"""Limits for the size of pictures, checked before memory is allocated for them."""
 
 from __future__ import annotations
 
 from stride_ros.errors import FrameError
 from stride_ros.text.wording import counted
 
-# Larger claims are refused (an 8K frame has 33 million pixels).
+# Larger sizes are refused (an 8K frame has 33 million pixels).
 MAX_PIXELS = 64_000_000
-# A compressed camera image has fewer pixels than this for each byte; a file that claims far more is damaged,
-# or made to fill the memory.
+# A compressed camera image has fewer pixels per byte than this; a file that claims far more is damaged, or
+# made to fill the memory.
 _PIXELS_A_BYTE, _FREE_PIXELS = 2000, 4_000_000
 
 
@@ -23,7 +23,7 @@ def check_size(width: int, height: int) -> None:
 
 
 def check_claim(width: int, height: int, size: int) -> None:
-    """The same for a compressed picture of `size` bytes, which cannot hold any number of pixels."""
+    """Raise FrameError also for a compressed picture of `size` bytes that claims too many pixels."""
     check_size(width, height)
     if width * height > _FREE_PIXELS + _PIXELS_A_BYTE * size:
         raise FrameError(

@@ -1,4 +1,4 @@
-"""Which way up a picture is: EXIF orientations, display matrices of videos, rotation tags."""
+"""Orientation of pictures: EXIF orientations, display matrices of videos, rotation tags."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 UPRIGHT = 1
-# EXIF numbers for a picture that must be turned clockwise by that many degrees.
+# EXIF numbers for a picture that must be rotated clockwise by these degrees.
 _CLOCKWISE = {0: UPRIGHT, 90: 6, 180: 3, 270: 8}
 
 
 def turn_upright(image: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
-    """An (H, W, 3) uint8 image turned and mirrored as its EXIF orientation (1 to 8) says.
+    """An (H, W, 3) uint8 image rotated and mirrored according to its EXIF orientation (1 to 8).
 
-    Unknown numbers change nothing, as in every viewer.
+    Unknown numbers change nothing, as in image viewers.
     """
     if orientation in (5, 6, 7, 8):
         image = image.transpose(1, 0, 2)
@@ -27,7 +27,7 @@ def turn_upright(image: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8
 
 
 def of_display_matrix(data: bytes) -> int:
-    """The EXIF orientation of a display matrix of FFmpeg (nine int32); of a slanted one the nearest.
+    """The EXIF orientation nearest to a display matrix of FFmpeg (nine int32).
 
     A pixel (x, y) is shown at (a x + c y, b x + d y), where a, b, _, c, d, ... are the numbers.
     """
@@ -40,5 +40,5 @@ def of_display_matrix(data: bytes) -> int:
 
 
 def of_rotation(degrees: float) -> int:
-    """The EXIF orientation of a picture that is to be turned clockwise by `degrees`; the nearest quarter."""
+    """The EXIF orientation for a clockwise rotation by `degrees`, rounded to quarter turns."""
     return _CLOCKWISE[round(degrees / 90) % 4 * 90]

@@ -1,4 +1,4 @@
-"""Packets of a video stream, one a message, to pictures: H.264, H.265, VP8, VP9, AV1."""
+"""Decode packets of a video stream, one per message, to pictures: H.264, H.265, VP8, VP9, AV1."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from av import VideoFrame
     from av.video.codeccontext import VideoCodecContext
 
-_NAMES = {  # what messages call a codec, in full or as the beginning of an encoder's name
+_NAMES = {  # names of codecs in messages, in full or as the prefix of an encoder's name
     "h264": ("h264", "h.264", "avc", "avc1", "x264", "libx264", "libopenh264"),
     "hevc": ("hevc", "h265", "h.265", "hvc1", "hev1", "x265", "libx265"),
     "vp8": ("vp8", "libvpx"),
@@ -23,23 +23,28 @@ _NAMES = {  # what messages call a codec, in full or as the beginning of an enco
     "mpeg4": ("mpeg4",),
 }
 _CODECS = {name: codec for codec, names in _NAMES.items() for name in names}
-_DECODERS = {"av1": ("libdav1d", "libaom-av1", "av1")}  # the one named av1 needs special hardware
+_DECODERS = {"av1": ("libdav1d", "libaom-av1", "av1")}  # the decoder named av1 needs special hardware
 KNOWN = "h264, h265, vp8, vp9 or av1"
-# Pictures come out at most this many packets after theirs went in; what is older never comes.
+# A picture comes out at most this many packets after its own; older ones never come.
 _LONGEST_DELAY = 32
 
 _START = re.compile(rb"\x00\x00\x01([\s\S])")
-_H264_PICTURES, _H264_KEYS = range(1, 6), (5, 7)  # slices; IDR pictures and what is sent before key pictures
+_H264_PICTURES, _H264_KEYS = (
+    range(1, 6),
+    (5, 7),
+)  # slices; IDR pictures and units before key pictures
 _HEVC_PICTURES, _HEVC_KEYS = range(32), range(16, 24)
 _BEFORE_KEY = (
-    "A video packet before the first key frame cannot be decoded; let the encoder send key frames more often."
+    "A video packet before the first key frame cannot be decoded; configure the encoder to send key frames "
+    "more often."
 )
 _BROKEN = "A video packet cannot be decoded: it is damaged, or one before it is lost; record it again."
 
 
 def codec_of(name: str) -> str | None:
-    """The codec that a message's format or encoding names, such as h264, libx264, hevc_nvenc or
-    "h264;yuv420p;bgr8"; None where it names none.
+    """The codec in a message's format or encoding, or None.
+
+    Examples are h264, libx264, hevc_nvenc and "h264;yuv420p;bgr8".
     """
     head = name.partition(";")[0].strip().lower().rpartition("/")[2]
     return _CODECS.get(head) or _CODECS.get(head.partition("_")[0])
@@ -56,12 +61,12 @@ def begins_decoding(codec: str, data: bytes) -> bool:
     if codec == "vp9":
         return _vp9_key(data)
     if codec == "av1":
-        return 1 in _av1_units(data)  # a sequence header, which comes with each key frame
+        return 1 in _av1_units(data)  # a sequence header, which accompanies each key frame
     return True
 
 
 def holds_picture(codec: str, data: bytes) -> bool:
-    """Whether a packet has a picture; some encoders send parameter sets in packets of their own."""
+    """Whether a packet contains a picture; some encoders send parameter sets in separate packets."""
     if codec == "h264":
         units = list(_h264_units(data))
         return not units or any(kind in _H264_PICTURES for kind in units)
@@ -74,18 +79,18 @@ def holds_picture(codec: str, data: bytes) -> bool:
 class PacketDecoder:
     """Decodes the packets of one stream, which must come in order.
 
-    Each packet with a picture has one outcome, at once or a few packets later: the decoded picture, or a
-    FrameError that says why there is none.
+    Each packet with a picture has one result, at once or a few packets later: the decoded picture, or a
+    FrameError with the reason.
     """
 
     def __init__(self) -> None:
         self._codec = ""
         self._context: VideoCodecContext | None = None
         self._begun = False
-        self._waiting: dict[int, None] = {}  # packets without an outcome, in their order
+        self._waiting: dict[int, None] = {}  # packets without a result, in order
 
     def push(self, number: int, codec: str, data: bytes) -> Iterator[tuple[int, VideoFrame | FrameError]]:
-        """Decode a packet; `number` (ascending) names it in the outcomes."""
+        """Decode a packet; `number` (ascending) identifies it in the results."""
         if codec != self._codec:
             yield from self.flush()
             self._context, self._codec, self._begun = _context(codec), codec, False
@@ -103,7 +108,7 @@ class PacketDecoder:
             yield lost, FrameError(_BROKEN)
 
     def flush(self) -> Iterator[tuple[int, VideoFrame | FrameError]]:
-        """The outcomes that are still due. A stream that goes on must begin with a key frame again."""
+        """Return the results that are still due. A stream that continues must begin with a key frame."""
         if self._context is not None and self._begun:
             yield from self._decode(None, b"")
         self._context, self._codec = None, ""
@@ -143,10 +148,10 @@ def _context(codec: str) -> VideoCodecContext:
             context: Any = av.CodecContext.create(name, "r")
         except (av.error.FFmpegError, ValueError):
             continue
-        # Frame threads would hold back as many pictures as there are cores.
+        # Frame threads would delay as many pictures as there are cores.
         context.thread_type = "SLICE"
         if codec == "av1":
-            context.thread_count = 1  # dav1d's threads may wait for each other for ever on damaged data
+            context.thread_count = 1  # dav1d's threads may deadlock on damaged data
         context.options = {"max_pixels": str(MAX_PIXELS)}
         found: VideoCodecContext = context
         return found
@@ -162,7 +167,10 @@ def _hevc_units(data: bytes) -> Iterator[int]:
 
 
 def _vp9_key(data: bytes) -> bool:
-    """The uncompressed header's first bits: marker 10, profile, show_existing_frame, frame_type (0: key)."""
+    """Whether a VP9 packet is a key frame.
+
+    Its header begins with marker 10, profile, show_existing_frame, frame_type (0: key).
+    """
     if not data or data[0] >> 6 != 2:
         return False
     bit = 2 if data[0] >> 4 & 3 == 3 else 3  # profile 3 has one more bit
@@ -170,13 +178,13 @@ def _vp9_key(data: bytes) -> bool:
 
 
 def _av1_units(data: bytes) -> Iterator[int]:
-    """Types of the open bitstream units of a temporal unit."""
+    """The types of the open bitstream units in a temporal unit."""
     at = 0
     while at < len(data):
         head = data[at]
         yield head >> 3 & 0xF
         at += 1 + (head >> 2 & 1)
-        if not head >> 1 & 1:  # no size: the last one
+        if not head >> 1 & 1:  # no size: this is the last one
             return
         size = shift = 0
         while at < len(data):

@@ -1,4 +1,4 @@
-"""Picture files (JPEG, PNG, WebP, TIFF, BMP) to arrays, within limits, and arrays to JPEG."""
+"""Decode picture files (JPEG, PNG, WebP, TIFF, BMP) to arrays, within limits, and encode arrays as JPEG."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from stride_ros.imaging.grey import stretch
 from stride_ros.imaging.limits import MAX_PIXELS, check_claim
 from stride_ros.imaging.orientation import UPRIGHT, turn_upright
 
-# Each scan of a progressive JPEG file costs a pass over all its pixels; cameras make 1 to 20.
+# Each scan of a progressive JPEG file costs a pass over all its pixels; cameras write 1 to 20.
 MAX_SCANS = 50
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP")
 _EXIF_ORIENTATION = 0x0112
-_BLOCK = 1 << 20  # pixels that are handed over at a time
+_BLOCK = 1 << 20  # pixels transferred at a time
 
 
 def encode_jpeg(rgb: NDArray[np.uint8], quality: int = 90) -> bytes:
@@ -30,9 +30,9 @@ def encode_jpeg(rgb: NDArray[np.uint8], quality: int = 90) -> bytes:
 
 
 def read_picture(data: bytes) -> NDArray[np.uint8]:
-    """The picture of a file as a viewer shows it, (H, W, 3) uint8 RGB.
+    """Read a picture file as a viewer shows it: (H, W, 3) uint8 RGB.
 
-    It is turned upright by its EXIF orientation; 16-bit grey is shown by the range of its values.
+    It is turned upright according to its EXIF orientation; 16-bit grey is scaled by the range of its values.
 
     Raises FrameError beyond the limits, and whatever the parser raises for damaged data.
     """
@@ -43,12 +43,12 @@ def read_picture(data: bytes) -> NDArray[np.uint8]:
 
 
 def as_8_bit(grey: NDArray[Any]) -> NDArray[np.uint8]:
-    """Grey pixels (H, W) of a file with 8 bits, by the range of their values where there are more."""
+    """Grey pixels (H, W) of a file with 8 bits, scaled by the range of their values if there are more."""
     return grey if grey.dtype == np.uint8 else stretch(grey)
 
 
 def decode(data: bytes) -> NDArray[Any]:
-    """The pixels of a file as they are stored: (H, W, 3) uint8 RGB, or (H, W) grey, uint8 or uint16.
+    """Decode the pixels of a file as stored: (H, W, 3) uint8 RGB, or (H, W) grey, uint8 or uint16.
 
     Raises FrameError beyond the limits and for floating point pixels, and whatever the parser raises for
     damaged data.
@@ -57,7 +57,7 @@ def decode(data: bytes) -> NDArray[Any]:
 
 
 def _read(data: bytes) -> tuple[NDArray[Any], int]:
-    """The pixels and the EXIF orientation that they still have."""
+    """The pixels and the EXIF orientation that is not yet applied."""
     from PIL import Image as PillowImage
 
     if not data.startswith(jpeg.SIGNATURE):
@@ -66,7 +66,7 @@ def _read(data: bytes) -> tuple[NDArray[Any], int]:
     try:
         with PillowImage.open(io.BytesIO(data), formats=["JPEG"]) as picture:
             return pixels, _orientation(picture)
-    except Exception:  # Pillow is more particular, and the picture has been decoded
+    except Exception:  # Pillow is stricter, and the picture has been decoded
         return pixels, UPRIGHT
 
 
@@ -90,15 +90,15 @@ def _decode_jpeg(data: bytes) -> NDArray[np.uint8]:
         raise ValueError("it does not decode")
     if info.components != 1:
         rows = max(1, _BLOCK // info.width)
-        for top in range(0, info.height, rows):  # in place, OpenCV copies what it is given
+        for top in range(0, info.height, rows):  # in place, since OpenCV copies its input
             block = picture[top : top + rows]
             cv2.cvtColor(block, cv2.COLOR_BGR2RGB, block)
     return picture
 
 
 def _decode_endless_jpeg(data: bytes) -> NDArray[np.uint8]:
-    """The same for a file without an end marker, which some drivers leave out: is the picture whole?"""
-    # Pillow, as OpenCV prints a line on stderr for each of them.
+    """Decode a file without an end marker, which some drivers omit, if the picture is complete."""
+    # Pillow, since OpenCV prints a line on stderr for each of them.
     picture, _ = _decode_any(jpeg.with_end(data))
     if not np.array_equal(picture, _decode_any(jpeg.with_canary(data))[0]):
         raise ValueError("it is cut short")
@@ -106,14 +106,14 @@ def _decode_endless_jpeg(data: bytes) -> NDArray[np.uint8]:
 
 
 def _decode_any(data: bytes) -> tuple[NDArray[Any], int]:
-    """As `_read`, for any format."""
+    """Like `_read`, for any format."""
     from PIL import Image as PillowImage
 
-    # Pillow, as OpenCV takes seconds and gigabytes for some damaged files of a hundred bytes.
+    # Pillow, since OpenCV takes seconds and gigabytes for some damaged files of a hundred bytes.
     cost.check_parts(data)
     try:
         opened = PillowImage.open(io.BytesIO(data), formats=FORMATS)
-    except PillowImage.DecompressionBombError as error:  # its own limit lies above ours
+    except PillowImage.DecompressionBombError as error:  # its own limit is above ours
         raise FrameError(
             f"A compressed image claims more than {MAX_PIXELS} pixels; lower the camera's size."
         ) from error
@@ -125,28 +125,27 @@ def _decode_any(data: bytes) -> tuple[NDArray[Any], int]:
             kind, mode = str(picture.format), picture.mode
             cost.check_samples(kind, width, height, mode, _raw_mode(picture), compression)
         if picture.format == "TIFF" and "jpeg" in compression:
-            raise ValueError("a TIFF file with a JPEG file in it")  # its scans cannot be counted
+            raise ValueError("a TIFF file with a JPEG file in it")  # whose scans cannot be counted
         if picture.format == "BMP" and picture.tile[0][0] == "bmp_rle":
-            raise ValueError("a BMP file in runs")  # which Pillow reads byte by byte
+            raise ValueError("a BMP file in runs")  # run-length encoded, which Pillow reads byte by byte
         pixels = _samples(picture)
-        # Asked for afterwards: some formats have it at their end, and newer Pillows turn some pictures by it
-        # when they load them, and then no longer tell.
+        # Read after loading: some formats have it at their end, and newer versions of Pillow rotate some
+        # pictures by it on loading and then no longer report it.
         return pixels, _orientation(picture)
 
 
 def _samples(picture: Any) -> NDArray[Any]:
-    if picture.mode.startswith("I"):  # 16-bit grey, which Pillow gives with 16 or 32 bits
+    if picture.mode.startswith("I"):  # 16-bit grey, which Pillow returns with 16 or 32 bits
         return _pixels(picture, picture.mode, np.uint16)
     if picture.mode == "F":
         raise FrameError(
-            "A picture of floating point numbers is a depth or measurement image; use the camera's "
-            "colour topic."
+            "A floating-point picture is a depth or measurement image; use the camera's colour topic."
         )
     return _pixels(picture, "L" if picture.mode == "L" else "RGB", np.uint8)
 
 
 def _pixels(picture: Any, mode: str, dtype: Any) -> NDArray[Any]:
-    """The samples in this mode, some rows at a time: at once, Pillow takes several times the memory."""
+    """The samples in this mode, read some rows at a time: at once, Pillow takes several times the memory."""
     picture.load()
     pixels = np.empty((picture.height, picture.width, *((3,) if mode == "RGB" else ())), dtype)
     rows = max(1, _BLOCK // picture.width)
@@ -158,13 +157,13 @@ def _pixels(picture: Any, mode: str, dtype: Any) -> NDArray[Any]:
 
 
 def _raw_mode(picture: Any) -> str:
-    """How the samples are stored, in Pillow's terms, "" where it does not say."""
+    """How the samples are stored, in Pillow's terms, or "" if unknown."""
     return str(picture.tile[0][3]) if picture.tile else ""
 
 
 def _orientation(picture: Any) -> int:
     try:
         found = picture.getexif().get(_EXIF_ORIENTATION, UPRIGHT)
-    except Exception:  # a damaged EXIF part raises many types, and the picture has been decoded without it
+    except Exception:  # damaged EXIF data raises many types, and the picture was decoded without it
         return UPRIGHT
     return found if isinstance(found, int) else UPRIGHT

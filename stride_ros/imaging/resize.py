@@ -1,4 +1,4 @@
-"""Pictures at another size."""
+"""Resize pictures."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 
 
 def resize(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """An (H, W, 3) uint8 image at `size` (width, height) px; itself if it has that size.
+    """An (H, W, 3) uint8 image scaled to `size` (width, height) px; unchanged if it has that size.
 
-    Pixels are averaged where the picture shrinks, so that thin things do not flicker.
+    Pixels are averaged when the picture shrinks, so that thin objects do not flicker.
     """
     width, height = size
     if (height, width) == image.shape[:2]:
@@ -23,7 +23,7 @@ def resize(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]
 
 
 def shrink(image: NDArray[np.uint8], longest: int) -> NDArray[np.uint8]:
-    """An (H, W, 3) uint8 image with its longer side at most `longest` px; itself if it is small enough."""
+    """An (H, W, 3) uint8 image whose longer side is at most `longest` px; unchanged if small enough."""
     height, width = image.shape[:2]
     scale = longest / max(height, width)
     if scale >= 1:

@@ -1,4 +1,4 @@
-"""Decoded pictures of a video as arrays: any pixel format, the right way up."""
+"""Convert decoded video pictures of any pixel format to upright arrays."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 def frame_to_rgb(frame: VideoFrame, orientation: int | None = None) -> NDArray[np.uint8]:
     """A decoded picture as (H, W, 3) uint8 RGB, upright.
 
-    The picture's own display matrix decides how it is turned, then `orientation` (EXIF, 1 to 8), which the
-    file says of all its pictures. Raises FrameError for sizes and pixel formats that cannot be used.
+    The picture's own display matrix decides its orientation, otherwise `orientation` (EXIF, 1 to 8), which
+    the file states for all its pictures. Raises FrameError for sizes and pixel formats that cannot be used.
     """
     check_size(frame.width, frame.height)
     if frame.format.name.startswith("bayer_") and (frame.width % 2 or frame.height % 2):
-        raise FrameError(  # FFmpeg ends the process
+        raise FrameError(  # FFmpeg would end the process
             f"A Bayer picture needs even sides, not {frame.width}x{frame.height}; check the camera driver."
         )
     try:
         rgb: Any = frame.to_ndarray(format="rgb24")
-    except Exception as error:  # av raises a family of its own and ValueError
+    except Exception as error:  # av raises its own exceptions and ValueError
         raise FrameError(
             f"A picture of {frame.width}x{frame.height} {frame.format.name} cannot be converted ({error});"
             " convert the video, for example to H.264."
@@ -41,7 +41,7 @@ def frame_to_rgb(frame: VideoFrame, orientation: int | None = None) -> NDArray[n
 def orientation_of(stream: Any) -> int:
     """The EXIF orientation of all pictures of a stream, by its `rotate` tag (degrees clockwise).
 
-    Older files and files that were copied between containers have the tag only; a display matrix comes with
+    Older files and files that were copied between containers have only the tag; a display matrix comes with
     each picture.
     """
     tags: Mapping[str, str] = stream.metadata
@@ -55,7 +55,7 @@ def orientation_of(stream: Any) -> int:
 
 
 def _matrix(frame: VideoFrame) -> int | None:
-    """The orientation by the picture's display matrix; None where it has none."""
+    """The orientation from the picture's display matrix, or None."""
     for data in getattr(frame, "side_data", ()):
         if getattr(data.type, "name", "") == "DISPLAYMATRIX":
             return of_display_matrix(bytes(data))

@@ -1,1 +1,1 @@
-"""What the launch files share. Needs `launch` and `launch_ros`, and nothing that is heavy."""
+"""Code shared by the launch files. Needs `launch` and `launch_ros`, and nothing heavy."""

@@ -1,4 +1,4 @@
-"""Launch arguments as values: each error is one sentence, raised before anything is started."""
+"""Parse launch arguments; errors are raised before anything is started."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def number(context: LaunchContext, name: str, unit: str) -> float:
 
 
 def namespace(context: LaunchContext) -> str:
-    """The full namespace, with those that an including launch file pushed. Raises ConfigError."""
+    """The full namespace, including those pushed by including launch files. Raises ConfigError."""
     given = text(context, "namespace")
     pushed = context.launch_configurations.get("ros_namespace")
     full = str(make_namespace_absolute(prefix_namespace(pushed, given)) or "/")
@@ -56,34 +56,38 @@ def namespace(context: LaunchContext) -> str:
 
 
 class Camera(NamedTuple):
-    """One of several cameras: the topic of its images, without the transport, and that."""
+    """One of several cameras: its image topic, without the transport, and the transport."""
 
     topic: str
     transport: str
 
 
 def image_topic(context: LaunchContext, full_namespace: str) -> str:
-    """The image topic, as given. Raises ConfigError when it is not a topic name."""
+    """The image topic as given. Raises ConfigError if it is not a topic name."""
     given = text(context, "image_topic")
     _check_topic("image_topic", given, full_namespace)
     return given
 
 
 def cameras(context: LaunchContext, full_namespace: str) -> dict[str, Camera]:
-    """The cameras by name, none where there is only that of image_topic. Raises ConfigError."""
+    """The cameras by name; empty if there is only that of image_topic. Raises ConfigError."""
     found: dict[str, Camera] = {}
     for given in text(context, "cameras").replace(",", " ").split():
         name, separator, topic = given.partition(":=")
         if not (separator and name and topic):
             raise ConfigError(
-                f"cameras cannot be '{given}'; write each as name:=topic, like front:=/front/image_raw."
+                f"cameras cannot be '{given}'; write each as name:=topic, for example "
+                "front:=/front/image_raw."
             )
         check_cameras([*found, name])
         _check_topic(f"The topic of {name}", topic, full_namespace)
         base = topic.removesuffix("/compressed")
         found[name] = Camera(base, "raw" if base == topic else "compressed")
     if found and text(context, "image_topic") != topics.CAMERA:
-        raise ConfigError("image_topic and cameras cannot both be given; list that camera in cameras, too.")
+        raise ConfigError(
+            "image_topic and cameras cannot both be given; leave out image_topic, and list its camera in "
+            "cameras."
+        )
     return found
 
 
@@ -102,7 +106,7 @@ def given_parameters(context: LaunchContext, parameters: dict[str, str]) -> dict
 
 
 def warn(sentence: str) -> None:
-    """Say what is probably not meant, and go on."""
+    """Log a warning about something that is probably not intended."""
     get_logger("launch").warning(sentence)
 
 

@@ -1,7 +1,7 @@
-"""A ROS node within the launch that never keeps `ros2 launch` from ending.
+"""A ROS node inside the launch process that never keeps `ros2 launch` from ending.
 
-The one that launch_ros offers has a thread that only a handled Shutdown event ends; a second Ctrl-C while
-that event is being handled loses it, and the process then stays for ever.
+The node of launch_ros has a thread that ends only with a handled Shutdown event; a second Ctrl-C while that
+event is being handled loses it, and the process then never ends.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from rclpy.node import Node
 
 from launch import LaunchContext
 
-_PATIENCE = 2.0  # s for a callback that runs at the end
+_PATIENCE = 2.0  # s to wait for a callback that is running at the end
 
 
 def own_node(context: LaunchContext, prepare: Callable[[Node], None] = lambda node: None) -> Node:
-    """Return a node that spins in a thread until the launch is over, last words of other nodes included.
+    """Return a node that spins in a thread until the launch is over, including other nodes' last messages.
 
     `prepare` gets the node before it spins.
     """
@@ -46,5 +46,5 @@ def own_node(context: LaunchContext, prepare: Callable[[Node], None] = lambda no
         ros.try_shutdown()
         thread.join(_PATIENCE)
 
-    weakref.finalize(context, stop)  # with the launch, or with the process
+    weakref.finalize(context, stop)  # when the launch or the process ends
     return node

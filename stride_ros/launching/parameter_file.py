@@ -1,7 +1,7 @@
-"""Parameter files and launch arguments as parameters of a node, without files of our own.
+"""Turn parameter files and launch arguments into parameters of a node, without temporary files.
 
-ROS lets later *sections* win, not later sources: a value from the command line belongs to the section `/**`,
-and loses against a more specific section that follows `/**` in a file. Here a given argument always wins.
+In ROS, later *sections* win, not later sources: a value from the command line belongs to the section `/**`,
+and loses to a more specific section that follows `/**` in a file. Here a given argument always wins.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ _EXAMPLE = "write sections like `/**/activation: {ros__parameters: {rate: 2.0}}`
 
 
 class Section(NamedTuple):
-    """The parameters that a file has for one name or pattern of nodes, as YAML nodes by their names."""
+    """The parameters that a file has for one node name or pattern, as YAML nodes by name."""
 
     pattern: str
     parameters: dict[str, yaml.Node]
 
     def matches(self, node: str) -> bool:
-        """Whether a node of this full name takes them: * is one part of a name, ** any number."""
+        """Whether they apply to a node with this full name: * matches one part of a name, ** any number."""
         parts = {"*": r"/\w+", "**": r"(/\w+)*"}
         names = self.pattern.strip("/").split("/")
         return (
@@ -39,16 +39,16 @@ class Section(NamedTuple):
 
 
 class ParameterFile:
-    """A file that has been read and found good."""
+    """A parameter file that was read and validated."""
 
     def __init__(self, path: str) -> None:
-        """Read it. Raises ConfigError, which says what is wrong with it."""
+        """Read the file. Raises ConfigError if it is not valid."""
         self.path = Path(path).expanduser()
         self.sections = list(_sections(self._root(), ()))
         self._ask_ros()
 
     def for_node(self, node: str, given: Mapping[str, Any]) -> list[Path | Parameter]:
-        """What launch_ros is to pass to the node of this full name: the file, then `given`, which wins."""
+        """What launch_ros passes to the node with this full name: the file, then `given`, which wins."""
         extra = [
             _Rule(name, yaml.compose(json.dumps(value, ensure_ascii=False))) for name, value in given.items()
         ]
@@ -61,7 +61,7 @@ class ParameterFile:
         return [*(_Rule(name, value) for name, value in merged.items() if name not in given), *extra]
 
     def stray(self, node: str) -> str | None:
-        """A section that means this node by its last name but does not match it, where none does."""
+        """A section whose last part names this node but which does not match it; None if another does."""
         if any(section.matches(node) and section.pattern != _ANY_NODE for section in self.sections):
             return None
         name = node.rpartition("/")[2]
@@ -71,21 +71,21 @@ class ParameterFile:
         name = f"params_file '{self.path}'"
         if not self.path.exists():
             raise ConfigError(
-                f"{name} does not exist; give the path of a YAML file, or leave the argument out."
+                f"{name} does not exist; give the path of a YAML file, or leave out the argument."
             )
         if not self.path.is_file():
             kind = "a directory" if self.path.is_dir() else "not a regular file"
-            raise ConfigError(f"{name} is {kind}; give the path of a YAML file, or leave the argument out.")
+            raise ConfigError(f"{name} is {kind}; give the path of a YAML file, or leave out the argument.")
         try:
             root = read_yaml(self.path, name)
         except SourceError as error:
             raise ConfigError(str(error)) from None
         if root is not None and not isinstance(root, yaml.MappingNode):
-            raise ConfigError(f"{name} has no sections of nodes; {_EXAMPLE}.")
+            raise ConfigError(f"{name} has no sections for nodes; {_EXAMPLE}.")
         return root
 
     def _ask_ros(self) -> None:
-        """Let ROS's own parser read it: it has rules beyond YAML's, such as lists of one type."""
+        """Read it with ROS's own parser, which has rules beyond YAML's, such as lists of one type."""
         import rclpy
 
         context = rclpy.Context()
@@ -98,12 +98,12 @@ class ParameterFile:
                 f"params_file '{self.path}' was rejected by ROS ({reason}); {_EXAMPLE}."
             ) from None
         finally:
-            with suppress(Exception):  # it never began when the file was refused
+            with suppress(Exception):  # it never started if the file was rejected
                 context.try_shutdown()
 
 
 class _Rule(Parameter):  # type: ignore[misc]  # untyped library
-    """A parameter on the command line whose value is written as it stands in YAML, quotes included."""
+    """A parameter on the command line whose value is written exactly as in YAML, including quotes."""
 
     def __init__(self, name: str, value: yaml.Node) -> None:
         super().__init__(name, "")
@@ -114,7 +114,7 @@ class _Rule(Parameter):  # type: ignore[misc]  # untyped library
 
 
 class _Value:
-    """A YAML node that dumps as itself. ROS and PyYAML disagree on plain values such as 1e3."""
+    """A YAML node that is dumped unchanged. ROS and PyYAML disagree on plain values such as 1e3."""
 
     def __init__(self, node: yaml.Node) -> None:
         self.node = node
@@ -124,9 +124,9 @@ yaml.add_representer(_Value, lambda dumper, value: value.node)
 
 
 def _sections(node: yaml.Node | None, names: tuple[str, ...]) -> Iterator[Section]:
-    """Walk through namespaces and names of nodes down to `ros__parameters`."""
+    """Traverse namespaces and node names down to `ros__parameters`."""
     if not isinstance(node, yaml.MappingNode):
-        return  # ROS's own parser has the last word on what may stand there
+        return  # ROS's own parser decides what is allowed there
     for key, value in node.value:
         if key.value == "ros__parameters":
             yield Section("/" + "/".join(name.strip("/") for name in names), dict(_flat(value, ())))

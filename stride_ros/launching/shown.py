@@ -1,4 +1,4 @@
-"""Prints what is seen and said, from within the launch: no further process."""
+"""Print spans and commentary from within the launch process."""
 
 from __future__ import annotations
 

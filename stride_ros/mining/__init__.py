@@ -1,1 +1,1 @@
-"""Thousands of recordings: many at once on one engine a worker, resumable, and what was found is kept."""
+"""Mine thousands of recordings: many at once on one engine per worker, resumable, with lasting results."""

@@ -1,4 +1,4 @@
-"""`stride-ros mine`: every event in thousands of recordings, kept in one folder and shown on one page."""
+"""`stride-ros mine`: find every event in thousands of recordings, stored in one folder, shown on one page."""
 
 from __future__ import annotations
 
@@ -33,28 +33,30 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     parser = subparsers.add_parser(
         "mine",
         help="find every event in many recordings",
-        description="Watch many recordings for the same things, several at once, and keep what is found in"
-        " OUT: events.db for `stride-ros find`, index.html to look at, runs/*.json as `replay --json` writes"
-        " them. The same command goes on where it was stopped, and does only what is missing or has changed."
-        " Exit code 1 with --strict means that a recording could not be used.",
+        description="Watch many recordings for the same events, several at once, and store what is found in "
+        "OUT: events.db for `stride-ros find`, index.html to browse, runs/*.json as written by `replay "
+        "--json`. The same command resumes where it was stopped, and does only what is missing or has "
+        "changed. With --strict, exit code 1 means that a recording could not be used.",
     )
     parser.add_argument(
         "paths",
         nargs="+",
         metavar="PATH",
-        help='a bag, a video, a folder that is searched for them, a pattern such as "drives/*.mcap", or a'
-        " .txt file with a path a line",
+        help='a bag, a video, a folder to search for them, a pattern such as "drives/*.mcap", or a'
+        " .txt file with one path per line",
     )
     add_decision_options(parser)
     parser.add_argument(
-        "--out", type=path_argument, required=True, metavar="DIR", help="folder of the results"
+        "--out", type=path_argument, required=True, metavar="DIR", help="folder for the results"
     )
     parser.add_argument("--strict", action="store_true", help="exit with 1 if a recording could not be used")
     parser.add_argument(
-        "--retry", action="store_true", help="try again what could not be used and has not changed"
+        "--retry", action="store_true", help="try unusable recordings again even if they have not changed"
     )
     work = parser.add_argument_group("workers")
-    work.add_argument("--workers", type=_whole, metavar="N", help="processes (default: one a core or a GPU)")
+    work.add_argument(
+        "--workers", type=_whole, metavar="N", help="number of processes (default: one per core or GPU)"
+    )
     work.add_argument(
         "--streams-per-worker",
         type=_whole,
@@ -64,20 +66,23 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     )
     work.add_argument("--ray", metavar="ADDRESS", help="use this Ray cluster, for example auto or HOST:6379")
     work.add_argument(
-        "--gpus-per-worker", type=float, metavar="N", help="of Ray; may be a fraction (default 1)"
+        "--gpus-per-worker",
+        type=float,
+        metavar="N",
+        help="GPUs that Ray reserves per worker; may be a fraction (default 1)",
     )
-    work.add_argument("--no-ray", action="store_true", help="use plain processes also where Ray is installed")
+    work.add_argument("--no-ray", action="store_true", help="use plain processes even if Ray is installed")
     parser.set_defaults(run=run)
 
 
 def _whole(text: str) -> int:
     if text.isascii() and text.isdigit() and int(text) > 0:
         return int(text)
-    raise argparse.ArgumentTypeError(f"use a whole number from 1 on, not {text!r}")
+    raise argparse.ArgumentTypeError(f"use a whole number of at least 1, not {text!r}")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Mine; 0 also where some recordings cannot be used, unless that is to count."""
+    """Mine the recordings; returns 0 even if some cannot be used, except with --strict."""
     if arguments.no_ray and arguments.ray is not None:
         raise ConfigError("--ray and --no-ray contradict each other; leave one out.")
     if arguments.gpus_per_worker is not None and not arguments.gpus_per_worker >= 0:
@@ -90,7 +95,7 @@ def run(arguments: argparse.Namespace) -> int:
     settings = _settings(arguments)
     recordings = find_recordings(arguments.paths, arguments.out)
     with Output(arguments.out) as output, Progress("Mining", len(recordings), "recording") as progress:
-        progress.announce("Looking at the recordings ...")
+        progress.announce("Looking for recordings ...")
         contents = Contents(output.journal.seen)
         settings, small = _with_weights(settings, contents)
         on_gpu = settings.device != "cpu" and (
@@ -122,7 +127,10 @@ def run(arguments: argparse.Namespace) -> int:
             progress.clear()
             output.gallery(settings, recordings)
             done = driver.tally.known + driver.tally.mined
-            say(f"{done} of {counted(len(recordings), 'recording')} are mined; the same command goes on.")
+            say(
+                f"{done} of {counted(len(recordings), 'recording')} are mined; run the same command to "
+                "continue."
+            )
             raise
         progress.announce("Writing index.html ...")
         output.gallery(settings, recordings)
@@ -210,7 +218,7 @@ def _tell(driver: Driver, output: Output, out: Path) -> None:
         tell_notes(
             [
                 f"{counted(output.replaced, 'recording')} had changed, or had results of other queries or "
-                "settings, which are replaced; use a folder for each question to keep them."
+                "settings, which were replaced; to keep such results, use another folder for each query."
             ]
         )
     parts = [f"{counted(tally.total, 'recording')}: {tally.mined} mined"]
@@ -218,7 +226,7 @@ def _tell(driver: Driver, output: Output, out: Path) -> None:
         parts.append(f"{tally.known} done before")
     if tally.failed:
         them = plural(tally.failed, "it", "them")
-        parts.append(f"{tally.failed} could not be used (--retry tries {them} again)")
+        parts.append(f"{tally.failed} could not be used (use --retry to try {them} again)")
     say(f"{', '.join(parts)}.")
     if tally.mined and tally.seconds:
         speed = f"{tally.speed:.{1 if tally.speed < 10 else 0}f} times real time (after loading)"

@@ -1,4 +1,4 @@
-"""What is in files, as a digest; a file that has not been touched since it was read is not read again."""
+"""Digests of the content of files; a file that has not changed since it was read is not read again."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from stride_ros.errors import SourceError
 
 _PART = 1 << 22  # bytes
 
-Seen = tuple[int, int, int, str]  # size, time of change (ns), inode, digest
+Seen = tuple[int, int, int, str]  # size, modification time (ns), inode, digest
 
 
 class Contents:
-    """Digests of files. `seen`: those of earlier runs by path; `fresh`: those that were read since.
+    """Digests of files. `seen`: those of earlier runs, by path; `fresh`: those read since.
 
-    Any number of threads may ask.
+    Thread-safe.
     """
 
     def __init__(self, seen: dict[str, Seen] | None = None) -> None:
@@ -28,13 +28,13 @@ class Contents:
         self._fresh: dict[str, Seen] = {}
 
     def take_fresh(self) -> dict[str, Seen]:
-        """What was read since the last call."""
+        """Return what was read since the last call."""
         with self._lock:
             fresh, self._fresh = self._fresh, {}
         return fresh
 
     def of_recording(self, path: Path) -> str:
-        """The digest of all files of a recording; SourceError where one cannot be read."""
+        """The digest of all files of a recording; SourceError if one cannot be read."""
         try:
             files = [path]
             if path.is_dir():
@@ -45,7 +45,7 @@ class Contents:
             raise SourceError(f"{path} cannot be read ({error.strerror}); check the file.") from error
 
     def of(self, files: Iterable[Path]) -> str:
-        """The digest of these files in their order. OSError."""
+        """The digest of these files in their order. Raises OSError."""
         whole = hashlib.sha256()
         for file in files:
             whole.update(self._of_file(file).encode())

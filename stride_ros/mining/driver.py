@@ -1,4 +1,4 @@
-"""Gives recordings to workers until all are mined; where a worker ends, another one does its work again."""
+"""Give recordings to workers until all are mined; if a worker ends, another one repeats its work."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from stride_ros.mining.output import Output
 from stride_ros.mining.pool import Answer, Pool
 from stride_ros.mining.settings import Settings
 
-RETRIES = 2  # of a recording whose worker ended
-_PATIENCE = 0.5  # s between two looks at everything
-_READERS = 2  # threads that look at the content of files
+RETRIES = 2  # retries of a recording whose worker ended
+_PATIENCE = 0.5  # s to wait for answers before checking everything again
+_READERS = 2  # threads that read the content of files
 
 
 @dataclass
 class Tally:
-    """How far it has come. Recordings: of `total`, `known` were done before, `mined`, `failed`.
+    """The progress. Of `total` recordings, `known` were done before, and `mined` and `failed` now.
 
-    `running`: shares of those that are under way, added up. `seconds`: of video that was mined, in `spent` s
-    since the first worker was ready.
+    `running`: sum of the completed fractions of running recordings. `seconds`: seconds of video mined, in
+    `spent` s since the first worker was ready.
     """
 
     total: int
@@ -41,13 +41,13 @@ class Tally:
 
     @property
     def speed(self) -> float:
-        """Seconds of video in a second."""
+        """Seconds of video per second."""
         return self.seconds / self.spent if self.spent > 0 else 0.0
 
 
 @dataclass
 class _Work:
-    """A recording that waits or is under way."""
+    """A recording that is waiting or running."""
 
     recording: Recording
     key: str
@@ -56,18 +56,18 @@ class _Work:
 
 @dataclass
 class _Seat:
-    """A worker: the jobs it has, by number; whether it owes an answer; whether it has loaded its model."""
+    """A worker: its jobs, by number; whether it owes an answer; whether it has loaded its model."""
 
     jobs: set[int] = field(default_factory=set)
     progress: dict[int, tuple[float, float]] = field(default_factory=dict)
     busy: bool = False
     ready: bool = False
-    alone: bool = False  # with a recording whose worker ended
-    deaths: int = 0  # before it was ready
+    alone: bool = False  # with a single recording, whose worker ended
+    deaths: int = 0  # times it ended before it was ready
 
 
 class Driver:
-    """Mines recordings into an output."""
+    """Mines recordings and writes the results to an output."""
 
     def __init__(
         self,
@@ -81,10 +81,10 @@ class Driver:
         retry: bool = False,
         report: Callable[[Tally], None] = lambda tally: None,
     ) -> None:
-        """`make_pool`: makes the workers for at most so many recordings, once there is something to do.
+        """`make_pool`: creates the workers for up to this number of recordings, once there is work to do.
 
-        `streams`: recordings that a worker mines together. `retry`: whether to try again what could not be
-        used and has not changed. `report` is told how far it has come.
+        `streams`: recordings that a worker mines at once. `retry`: whether to try unusable recordings again
+        that have not changed. `report` gets the progress.
         """
         self._settings, self._output, self._contents = settings, output, contents
         self._make_pool, self._streams, self._report = make_pool, streams, report
@@ -97,14 +97,14 @@ class Driver:
         self._suspects: deque[int] = deque()
         self._work: dict[int, _Work] = {}
         self._numbers = itertools.count(1)
-        self._same: dict[str, list[Recording]] = {}  # by key, those that wait for one of the same content
+        self._same: dict[str, list[Recording]] = {}  # by key, waiting for one with the same content
         self._pool: Pool | None = None
         self._seats: list[_Seat] = []
         self._begun: float | None = None
         self._finished_seconds = 0.0
 
     def run(self) -> None:
-        """Mine all. StrideError when the workers cannot work or the results cannot be written."""
+        """Mine all recordings. StrideError if the workers cannot work or the results cannot be written."""
         readers = ThreadPoolExecutor(_READERS, thread_name_prefix="stride-content")
         try:
             while self._unseen or self._ahead or self._work:
@@ -119,10 +119,10 @@ class Driver:
                 self._pool.close()
             self._output.journal.saw(self._contents.take_fresh())
 
-    # What there is to do
+    # Finding work
 
     def _look_ahead(self, readers: ThreadPoolExecutor) -> None:
-        """Have the content of the next recordings looked at, before a worker asks for them."""
+        """Start reading the content of the next recordings, before a worker needs them."""
         most = 2 * self._streams * max(1, len(self._seats)) + _READERS
         while self._unseen and len(self._ahead) + len(self._fresh) < most:
             recording = self._unseen.popleft()
@@ -132,7 +132,7 @@ class Driver:
             self._ahead.append((recording, readers.submit(self._contents.of_recording, recording.path)))
 
     def _sort(self) -> None:
-        """Decide about recordings whose content is known: done before, the same as another one, or work."""
+        """Sort recordings whose content is known: done before, same as another one, or to be mined."""
         settings = self._settings.digest
         while self._ahead and self._ahead[0][1].done():
             recording, digest = self._ahead.popleft()
@@ -163,7 +163,7 @@ class Driver:
     # Workers
 
     def _give(self) -> None:
-        """Give every worker that owes no answer what it may have, and let it go on."""
+        """Give work to every worker that owes no answer, and let it continue."""
         if self._pool is None:
             if not self._fresh:
                 return
@@ -191,7 +191,7 @@ class Driver:
             return []
         idle = sum(not other.busy and not other.jobs for other in self._seats)
         room = self._streams - len(seat.jobs)
-        if not self._unseen and not self._ahead:  # the last ones are shared out
+        if not self._unseen and not self._ahead:  # the last recordings are shared out evenly
             room = min(room, -(-len(self._fresh) // max(1, idle)))
         return [self._fresh.popleft() for _ in range(min(room, len(self._fresh)))]
 
@@ -227,14 +227,14 @@ class Driver:
             self._finish(result)
 
     def _bury(self, number: int, death: Death) -> None:
-        """A worker has ended: try what it had again, each recording alone, and start another one."""
+        """Handle the end of a worker: retry its recordings, each alone, and start another worker."""
         seat = self._seats[number]
         if not seat.ready:
             seat.deaths += 1
             if seat.deaths > RETRIES:
                 raise StrideError(
-                    f"A worker ended each of {seat.deaths} times while it loaded the model ({death.reason});"
-                    " if memory ran out, use fewer --workers."
+                    f"A worker ended {seat.deaths} times in a row while loading the model ({death.reason}); "
+                    "if memory ran out, use fewer --workers."
                 )
         for job in sorted(seat.jobs):
             work = self._work[job]
@@ -243,8 +243,8 @@ class Driver:
                 self._suspects.append(job)
                 continue
             problem = (
-                f"{work.recording.path} was not mined: the worker ended each of {work.tries} times"
-                f" ({death.reason}); if memory ran out, free some or use frames of fewer tokens."
+                f"{work.recording.path} was not mined, since its worker ended {work.tries} times in a row "
+                f"({death.reason}); if memory ran out, free some or lower frame_max_tokens."
             )
             self._finish(Result(job, problem=problem, lasting=False))
         self._seats[number] = _Seat(busy=True, deaths=seat.deaths)
@@ -258,7 +258,7 @@ class Driver:
         same = self._same.pop(work.key)
         if result.problem:
             self._fail(work.recording, result.problem, work.key if result.lasting else "")
-            for recording in same:  # whose sentence is about its own path
+            for recording in same:  # each problem names the recording's own path
                 self._add(recording, work.key)
             return
         self._output.write(work.recording, work.key, result)

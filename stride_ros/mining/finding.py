@@ -1,4 +1,4 @@
-"""The recordings that paths name: bags and videos, folders of them, patterns, and lists of paths."""
+"""Find the recordings that paths name: bags and videos, folders of them, patterns, and lists of paths."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ _MAGIC = "*?["
 
 @dataclass(frozen=True)
 class Recording:
-    """A recording as it was given, and why it cannot be used where that is known already."""
+    """A recording as it was given, and why it cannot be used if that is already known."""
 
     path: Path
     problem: str = ""
 
     @property
     def place(self) -> str:
-        """Where it is: the same for all ways to write the path."""
+        """Its location: the same for all ways to write the path."""
         return os.path.abspath(self.path)
 
 
 def find_recordings(paths: Sequence[str | Path], out: Path) -> list[Recording]:
-    """All recordings that `paths` name, each once, in the order in which they are given.
+    """All recordings that `paths` name, each once, in the given order.
 
-    A folder is searched with those in it, for bags and videos; a pattern such as "drives/*.mcap" is what it
-    matches; a .txt file has a path a line. What a list or a folder has that cannot be read is a recording
-    with a problem. Raises SourceError for a path that is not there, for a folder without recordings, and
-    where `out`, the folder of the results, lies inside a folder that is searched.
+    A folder is searched recursively for bags and videos; a pattern such as "drives/*.mcap" stands for its
+    matches; a .txt file has one path per line. An unreadable item of a list or folder is a recording with a
+    problem. Raises SourceError for a path that does not exist, for a folder without recordings, and if `out`,
+    the folder for the results, is inside a folder that is searched.
     """
     found: dict[str, Recording] = {}
     for path in _expanded(paths):
         if path.is_dir() and _inside(out, path):
             raise SourceError(
-                f"The results would be written to {out}, inside {path}, where recordings are looked for;"
-                " choose a folder beside it."
+                f"The results would be written to {out}, inside {path}, which is searched for recordings; "
+                "choose a folder outside it."
             )
         for recording in _in(path):
             found.setdefault(recording.place, recording)
@@ -80,7 +80,7 @@ def _in(path: Path) -> Iterator[Recording]:
             none = False
             yield recording
         if none:
-            raise SourceError(f"The folder {path} holds no recording; give one with bags or videos.")
+            raise SourceError(f"The folder {path} contains no recordings; give one with bags or videos.")
     elif not path.exists():
         raise SourceError(f"There is no recording {path}; give a bag, a video, a folder of them or a list.")
     elif path.suffix.lower() in _LISTS:
@@ -90,7 +90,7 @@ def _in(path: Path) -> Iterator[Recording]:
 
 
 def _walk(folder: Path, seen: set[str]) -> Iterator[Recording]:
-    """The recordings in a folder and in those below it; links are followed, each folder once."""
+    """The recordings in a folder and its subfolders; links are followed, each folder once."""
     real = os.path.realpath(folder)
     if real in seen:
         return
@@ -113,20 +113,20 @@ def _walk(folder: Path, seen: set[str]) -> Iterator[Recording]:
 
 
 def _is_one(folder: Path) -> bool:
-    """Whether the storage files of a folder without metadata.yaml are one recording: they have its name."""
+    """Whether storage files in a folder without metadata.yaml are one recording: they have its name."""
     files = storage_files(folder)
     return bool(files) and all(file.name.startswith(f"{folder.name}_") for file in files)
 
 
 def _listed(file: Path) -> Iterator[Recording]:
-    """The paths of a list, as `find` or `ls` wrote it: seen from here, or from beside the list."""
+    """The paths of a list, as `find` or `ls` writes it: relative to here, or to the list's folder."""
     try:
         lines = file.read_text("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise SourceError(f"{file} cannot be read as a list of paths; write one path a line.") from error
+        raise SourceError(f"{file} cannot be read as a list of paths; write one path per line.") from error
     paths = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
     if not paths:
-        raise SourceError(f"{file} lists no recording; write one path a line.")
+        raise SourceError(f"{file} lists no recordings; write one path per line.")
     for text in paths:
         path = Path(text) if Path(text).exists() else file.parent / text
         if not path.exists():

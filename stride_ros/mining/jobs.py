@@ -1,4 +1,4 @@
-"""What the driver and its workers say to each other."""
+"""The messages between the driver and its workers."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from stride_ros.replay.event_sink import Found
 
 @dataclass(frozen=True)
 class Job:
-    """A recording to mine: a number for answers; its whole path; what that is in sentences, as it was given;
-    and what it is called in the log.
+    """A recording to mine.
+
+    number: identifies it in answers; path: the absolute path; shown: the path as given, for messages; origin:
+    its name in the log.
     """
 
     number: int
@@ -21,9 +23,9 @@ class Job:
 
 @dataclass(frozen=True)
 class Result:
-    """What a recording came to: the JSON of its run with its events, or why it cannot be used.
+    """The result of a recording: the JSON of its run with its events, or why it cannot be used.
 
-    `lasting`: whether that will be so until the recording changes.
+    `lasting`: whether the problem remains until the recording changes.
     """
 
     number: int
@@ -36,10 +38,10 @@ class Result:
 
 @dataclass(frozen=True)
 class Report:
-    """An answer of a worker: recordings that are over, and how far the others have come.
+    """An answer of a worker: finished recordings, and the progress of the others.
 
-    `progress`: seconds of the recording done and its whole length, by number. `problem`: why the worker
-    cannot work at all, such as a model that is not there.
+    `progress`: seconds done and the length of the recording, by number. `problem`: why the worker cannot work
+    at all, such as a missing model.
     """
 
     results: tuple[Result, ...] = ()

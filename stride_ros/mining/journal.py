@@ -1,6 +1,6 @@
-"""What has been mined: a line of JSON for each recording, so that a further run does only what is missing.
+"""What has been mined: one line of JSON per recording, so that a later run does only what is missing.
 
-A line is written once the results it tells of are on the disk. One that a crash has cut off does not count.
+A line is written once its results are on the disk. A line that a crash cut off is ignored.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ SCHEMA = "stride_ros/mining/1"
 
 @dataclass(frozen=True)
 class Entry:
-    """A recording: where it is, what it is called in the log, and the key of content and settings.
+    """A recording: its location, its name in the log, and the key of its content and settings.
 
-    `file`: the JSON of its run, in the folder of the results; `seconds` of it. `problem`: why there is none.
+    `file`: the JSON of its run, in the folder of the results; `seconds`: its length. `problem`: why there is
+    no run.
     """
 
     place: str
@@ -34,7 +35,7 @@ class Entry:
 
 
 class Journal:
-    """The entries by place, and digests of files (`seen`) that need not be read again. SourceError."""
+    """The entries by place, and digests (`seen`) of files that need not be read again. Raises SourceError."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -43,18 +44,18 @@ class Journal:
         try:
             if path.exists():
                 self._read(path.read_text("utf-8", "replace").splitlines())
-            write_whole(path, "".join(self._lines()))  # without what later lines replace
+            write_whole(path, "".join(self._lines()))  # without lines that later ones replace
             self._file: IO[str] = path.open("a", encoding="utf-8")
         except OSError as error:
             raise unwritable(path, error) from error
 
     def write(self, entry: Entry) -> None:
-        """Keep an entry instead of the former one of its place; it is on the disk then."""
+        """Write an entry to the disk, in place of the previous one of its place."""
         self.entries[entry.place] = entry
         self._append(_line({"entry": asdict(entry)}), keep=True)
 
     def saw(self, files: dict[str, Seen]) -> None:
-        """Keep digests of files."""
+        """Write digests of files."""
         self.seen.update(files)
         self._append("".join(_line({"file": place, "seen": seen}) for place, seen in files.items()))
 

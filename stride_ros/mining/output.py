@@ -1,4 +1,4 @@
-"""The folder of the results: runs as JSON, the log of events, the journal, the gallery. One writer."""
+"""The folder of the results, with one writer: runs as JSON, the event log, the journal and the gallery."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ _RUN = re.compile(r"-[0-9a-f]{16}\.json$")  # of the names that `_write` gives
 
 
 class Output:
-    """Use it as a context manager: after an error nothing of a recording is kept half.
+    """Writes the results; a context manager, so that after an error no recording is half-written.
 
-    Raises SourceError and EventLogError for what cannot be written, or is written by another program now.
+    Raises SourceError and EventLogError for what cannot be written or is being written by another program.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.replaced = 0  # recordings whose results of other queries or settings were replaced
-        self.beyond_model = False  # whether the embedded checkpoint was shown what it does not know
+        self.beyond_model = False  # whether the embedded checkpoint was used beyond what it was trained for
         make_folder(folder / RUNS)
         self._stack = ExitStack()
         try:
-            self._log = self._stack.enter_context(EventLog(folder / EVENTS))  # locked from here on
+            self._log = self._stack.enter_context(EventLog(folder / EVENTS))  # this locks it
             self.journal = Journal(folder / JOURNAL)
             self._stack.callback(self.journal.close)
             self._remove_leftovers()
@@ -59,29 +59,29 @@ class Output:
         self._stack.__exit__(*error)  # type: ignore[arg-type]
 
     def origin(self, recording: Recording) -> str:
-        """What the recording is called in the log: its path as it was first given."""
+        """The recording's name in the log: its path as first given."""
         known = self.journal.entries.get(recording.place)
         return known.origin if known is not None else str(recording.path)
 
     def has(self, place: str, key: str) -> bool:
-        """Whether the results for this content and these settings are all there."""
+        """Whether all results for this content and these settings exist."""
         entry = self.journal.entries.get(place)
         return entry is not None and entry.key == key and self._is_whole(entry)
 
     def same(self, key: str) -> Entry | None:
-        """A recording with the same content that has been mined with the same settings."""
+        """A recording with the same content that was mined with the same settings."""
         entries = (entry for entry in self.journal.entries.values() if entry.key == key)
         return next((entry for entry in entries if self._is_whole(entry)), None)
 
     def write(self, recording: Recording, key: str, result: Result) -> None:
-        """Keep what a recording came to, instead of what it came to before."""
+        """Store the result of a recording, replacing its earlier one."""
         before = self.journal.entries.get(recording.place)
         self.replaced += before is not None and not before.problem and before.key != key
         self.beyond_model |= BEYOND_EMBEDDED in json.loads(result.document)["notes"]
         self._write(recording, key, result.document, result.events, result.seconds)
 
     def copy(self, entry: Entry, recording: Recording) -> int:
-        """Keep what another recording with the same content came to for this one; its number of events."""
+        """Store the result of a recording with the same content for this one; return the number of events."""
         document = json.loads((self.folder / entry.file).read_text("utf-8"))
         document["source"]["name"] = recording.path.name
         text = json.dumps(document, indent=1, ensure_ascii=False) + "\n"
@@ -95,14 +95,14 @@ class Output:
         return len(events)
 
     def problem(self, place: str, key: str) -> str:
-        """Why this content cannot be used, if that is known."""
+        """Why this content cannot be used, if known."""
         entry = self.journal.entries.get(place)
         return entry.problem if entry is not None and entry.key == key else ""
 
     def fail(self, recording: Recording, key: str, problem: str) -> None:
-        """Keep why a recording cannot be used; what it came to before is no longer true.
+        """Store why a recording cannot be used, and remove its earlier result.
 
-        `key`: empty where it is to be tried again.
+        `key`: empty if it should be tried again.
         """
         origin = self.origin(recording)
         self._log.remove(origin)
@@ -182,5 +182,5 @@ class Output:
 
 
 def _file_name(name: str) -> str:
-    """A recording's name as part of a file's name, which every file system takes."""
+    """A recording's name in a form that every file system accepts in file names."""
     return re.sub(r"[^\w.-]", "_", name)[:80] or "recording"

@@ -1,4 +1,4 @@
-"""Workers in processes of this machine; those of a cluster are in `ray_pool`."""
+"""Workers in processes on this machine; those on a cluster are in `ray_pool`."""
 
 from __future__ import annotations
 
@@ -20,31 +20,31 @@ Answer = Report | Death
 
 
 class Pool(Protocol):
-    """Workers by number, from 0 on. Each answers once to `start` and once to every `send`."""
+    """Workers, numbered from 0. Each answers once to `start` and once to every `send`."""
 
     size: int
 
     def start(self, number: int) -> None:
-        """Start a worker, or another one in the place of one that has ended."""
+        """Start a worker, or replace one that has ended."""
 
     def send(self, number: int, jobs: Sequence[Job]) -> None:
-        """Let a worker begin these jobs, and go on with the others."""
+        """Let a worker begin these jobs and continue its others."""
 
     def wait(self, seconds: float) -> list[tuple[int, Answer]]:
-        """Answers, as soon as there are any."""
+        """Wait for answers, and return them as soon as there are any."""
 
     def close(self) -> None:
-        """End all workers at once."""
+        """End all workers immediately."""
 
 
 class ProcessPool:
-    """See `Pool`. Ctrl-C is for the driver alone, which ends the workers."""
+    """See `Pool`. Ctrl-C reaches only the driver, which ends the workers."""
 
     def __init__(self, settings: Settings, size: int) -> None:
         self.size = size
         self._settings = settings
         self._context = multiprocessing.get_context("spawn")
-        resource_tracker.ensure_running()  # which lets SIGINT through again when it has started
+        resource_tracker.ensure_running()  # which unblocks SIGINT once it has started
         self._workers: dict[int, tuple[SpawnProcess, Connection]] = {}
 
     def start(self, number: int) -> None:
@@ -53,7 +53,7 @@ class ProcessPool:
         process = self._context.Process(
             target=_serve, args=(theirs, self._settings), name=f"stride-mining-{number}", daemon=True
         )
-        # What a process starts with it keeps: so there is no moment in which Ctrl-C reaches the worker.
+        # A process keeps the signal mask it starts with, so Ctrl-C cannot reach the worker at any moment.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             process.start()
@@ -64,7 +64,7 @@ class ProcessPool:
 
     def send(self, number: int, jobs: Sequence[Job]) -> None:
         """See `Pool`."""
-        with suppress(OSError):  # it has ended, which `wait` tells
+        with suppress(OSError):  # it has ended, which `wait` reports
             self._workers[number][1].send(tuple(jobs))
 
     def wait(self, seconds: float) -> list[tuple[int, Answer]]:
@@ -103,11 +103,11 @@ def _how(code: int) -> str:
         name = signal.Signals(-code).name
     except ValueError:
         name = f"signal {-code}"
-    return f"{name}, as where memory runs out" if -code == signal.SIGKILL else name
+    return f"{name}, as when memory runs out" if -code == signal.SIGKILL else name
 
 
 def _serve(connection: Connection, settings: Settings) -> None:
-    """The life of a worker."""
+    """Run a worker in its process."""
     with suppress(EOFError, OSError):  # the driver has ended
         try:
             worker = Worker(settings)
@@ -125,6 +125,6 @@ def _serve(connection: Connection, settings: Settings) -> None:
 
 
 def failed(error: Exception) -> Death:
-    """The end of a worker through an error that it does not know."""
+    """The end of a worker by an unexpected error."""
     text = str(error).strip().splitlines()
     return Death(f"{type(error).__name__}{': ' + text[0][:300] if text else ''}".rstrip("."))

@@ -1,4 +1,4 @@
-"""Workers on Ray: on this machine, where nothing need be started, or on a cluster."""
+"""Workers on Ray: on this machine, where Ray is started as needed, or on a cluster."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from stride_ros.mining.pool import Answer, failed
 from stride_ros.mining.settings import Settings
 from stride_ros.mining.worker import Worker
 
-_OBJECTS = 256 << 20  # bytes of shared memory on this machine; what is handed over is small
+_OBJECTS = 256 << 20  # bytes of shared memory on this machine; the messages are small
 
 
 class Actor:
-    """A worker as Ray holds it. It loads the model when it is told to, so that a failure can be told."""
+    """A worker as a Ray actor. It loads the model on request, so that a failure can be reported."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._worker: Worker | None = None
 
     def load(self) -> Report:
-        """Get ready."""
+        """Load the model."""
         try:
             self._worker = Worker(self._settings)
         except StrideError as error:
@@ -51,8 +51,8 @@ class RayPool:
     ) -> None:
         """Start Ray on this machine, or connect to `address`. ConfigError when that fails.
 
-        `size`: number of workers; None for as many as there is room for, but `most`. `gpus_per_worker`: None
-        for one where the cluster has any.
+        `size`: number of workers; None for as many as fit, up to `most`. `gpus_per_worker`: None for one if
+        the cluster has GPUs.
         """
         self._ray = _start(address, size)
         total = self._ray.cluster_resources()
@@ -63,7 +63,7 @@ class RayPool:
         if room < 1:
             self.close()
             raise ConfigError(
-                f"A worker asks for {gpus:g} GPUs and the cluster has {total.get('GPU', 0.0):g}; use another"
+                f"A worker needs {gpus:g} GPUs, but the cluster has {total.get('GPU', 0.0):g}; use another"
                 " --gpus-per-worker."
             )
         self.size = max(1, min(size or int(room), int(room), most))
@@ -113,8 +113,10 @@ def has_ray() -> bool:
 
 
 def _start(address: str | None, size: int | None) -> Any:
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would tell its makers of every start
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # a worker without GPUs sees none anyway
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would report every start to its developers
+    os.environ.setdefault(
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0"
+    )  # a worker without GPUs sees none in any case
     try:
         import ray
     except ImportError as error:
@@ -132,7 +134,7 @@ def _start(address: str | None, size: int | None) -> Any:
             str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__
         )
         raise ConfigError(
-            f"Ray cannot be reached {where} ({reason}); check that `ray status` works there, or mine without"
-            " it: --no-ray."
+            f"Ray cannot be reached {where} ({reason}); check that `ray status` works there, or mine without "
+            "Ray, with --no-ray."
         ) from error
     return ray

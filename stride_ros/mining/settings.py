@@ -1,4 +1,4 @@
-"""What is asked of every recording: the same for all workers, and with the content the key of a result."""
+"""The settings of mining: the same for all workers, and, with the content, the key of a result."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Any
 from stride_ros.activation.config import ActivationConfig
 from stride_ros.response.config import BackendConfig, ResponseConfig
 
-_FORMAT = 1  # to be raised when the same recording and settings give another result
+_FORMAT = 1  # increase this when the same recording and settings give another result
 
 
 @dataclass(frozen=True)
 class Settings:
     """How recordings are mined. `model`: name or folder, `weights`: digest of its content.
 
-    `rate`: frames a second; `clock`: "header" or "log"; `device`, `threads` as of `replay`. `backend`,
-    `response`: who says what happens, and how; None: nobody.
+    `rate`: frames per second; `clock`: "header" or "log"; `device`, `threads`: as in `replay`. `backend`,
+    `response`: what describes the events, and how; None: nothing does.
     """
 
     queries: tuple[str, ...]
@@ -35,7 +35,7 @@ class Settings:
 
     @property
     def digest(self) -> str:
-        """A name for what a result depends on, beside the recording; who works and where is left out."""
+        """A digest of everything but the recording that a result depends on; not of devices and workers."""
         backend = None if self.backend is None else asdict(replace(self.backend, threads=0, device=""))
         wanted: dict[str, Any] = {
             "format": _FORMAT,

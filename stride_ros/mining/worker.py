@@ -1,4 +1,4 @@
-"""A worker: one engine, and the recordings that go through it together."""
+"""A worker: one engine, and the recordings that run through it together."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
     from stride_ros.replay.replayer import Replaying
     from stride_ros.runs.record import Run
 
-STEP_SECONDS = 0.5  # between two reports
+STEP_SECONDS = 0.5  # s between two reports
 
 
 class Worker:
-    """Mines recordings, several at a time; each comes out as `replay` would have it.
+    """Mines several recordings at a time; each has the same result as with `replay`.
 
-    An error that is raised leaves the engine in any state: the worker is of no more use then.
+    An exception leaves the engine in an undefined state: the worker cannot be used after that.
     """
 
     def __init__(self, settings: Settings) -> None:
-        """Load the models; StrideError when that fails or the settings do not fit them."""
+        """Load the models; StrideError if that fails or the settings do not fit them."""
         prepare_process()
         from stride_ros.activation.model import ActivationModel
         from stride_ros.replay.replayer import Replayer
@@ -43,7 +43,7 @@ class Worker:
         self._running: dict[Replaying, tuple[Job, EventSink]] = {}
 
     def step(self, jobs: Sequence[Job]) -> Report:
-        """Begin these and go on with the others, for a short while or until one is over."""
+        """Begin these jobs and continue the others, for a short time or until one is finished."""
         results = [result for job in jobs if (result := self._begin(job)) is not None]
         stop = time.monotonic() + STEP_SECONDS
         while self._running and not results and time.monotonic() < stop:
@@ -71,7 +71,7 @@ class Worker:
             recording = open_recording(job.path, settings.image_topic)
         except StrideError as error:
             return _failed(job, error)
-        except Exception as error:  # the readers of damaged files fail in many ways
+        except Exception as error:  # readers fail in many ways on damaged files
             reason = f"{type(error).__name__}: {error}".rstrip(".")
             return _failed(job, SourceError(f"{job.path} cannot be read ({reason}); record it again."))
         events = EventSink(job.origin, self._model.short_name)

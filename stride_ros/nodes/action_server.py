@@ -1,4 +1,4 @@
-"""An action server whose goals need no task of the executor: they end when the node says so."""
+"""An action server whose goals do not run as executor tasks: they end when the node says so."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from stride_ros.nodes.qos import FEEDBACK_QOS, SERVICES_QOS
 if TYPE_CHECKING:
     from rclpy.node import Node
 
-_RESULT_TIMEOUT = 60  # s that a result is kept for a client that asks late; each takes some memory
+_RESULT_TIMEOUT = 60  # s that a result is kept for clients that ask late; each takes some memory
 
 
 class OpenGoals(ActionServer):  # type: ignore[misc]  # untyped library
-    """Serves an action. Every goal is accepted, so that one that is refused gets a reason as its result.
+    """Serves an action. Every goal is accepted, so that a refused one gets the reason as its result.
 
-    rclpy would run a coroutine for each goal, which its executors poll without a pause while it waits, and
-    whose end races with the expiry of its result. Here a goal is open until `finish` is called. Everything
-    is called in the executor's thread; nothing waits.
+    rclpy would run a coroutine for each goal, which its executors poll continuously while it waits, and whose
+    end races with the expiry of its result. Here a goal is open until `finish` is called. Everything is
+    called in the executor's thread, and nothing blocks.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class OpenGoals(ActionServer):  # type: ignore[misc]  # untyped library
         on_goal: Callable[[ServerGoalHandle], None],
         on_cancel: Callable[[ServerGoalHandle], None],
     ) -> None:
-        """`on_goal(goal)` may finish it at once. `on_cancel(goal)` must not, but soon after it."""
+        """`on_goal(goal)` may finish the goal at once. `on_cancel(goal)` must not; finish it soon after."""
         self._on_goal, self._on_cancel = on_goal, on_cancel
         super().__init__(
             node,
@@ -52,10 +52,10 @@ class OpenGoals(ActionServer):  # type: ignore[misc]  # untyped library
         )
 
     def notify_execute(self, goal_handle: ServerGoalHandle, execute_callback: Any) -> None:
-        """Let the goal be open; `ServerGoalHandle.execute` calls this instead of making a task."""
+        """Keep the goal open; `ServerGoalHandle.execute` calls this instead of creating a task."""
 
     async def execute(self, taken_data: Any) -> None:
-        """See rclpy's ActionServer, which raises where a client has gone away meanwhile."""
+        """See rclpy's ActionServer, which raises if a client has gone away meanwhile."""
         try:
             await super().execute(taken_data)
         except rclpy_implementation.RCLError as error:
@@ -64,7 +64,7 @@ class OpenGoals(ActionServer):  # type: ignore[misc]  # untyped library
             self._end_orphans()
 
     def finish(self, goal: ServerGoalHandle, result: Any, *, succeeded: bool = False) -> None:
-        """End a goal and send its result: succeeded, canceled where the client asked for that, or aborted."""
+        """End a goal and send its result: succeeded, canceled if the client asked for that, or aborted."""
         if not goal.is_active:
             return
         if succeeded:
@@ -86,7 +86,7 @@ class OpenGoals(ActionServer):  # type: ignore[misc]  # untyped library
         return CancelResponse.ACCEPT
 
     def _end_orphans(self) -> None:
-        """End goals whose client was gone before it could hear that they are accepted; rclpy forgets them."""
+        """End goals whose client left before it could be told that they were accepted; rclpy forgets them."""
         for goal in list(self._goal_handles.values()):
             if goal.status == GoalStatus.STATUS_ACCEPTED:
                 goal.execute()

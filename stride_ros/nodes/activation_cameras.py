@@ -1,4 +1,4 @@
-"""The cameras of the activation node: their switches, and their images while the node watches."""
+"""The cameras of the activation node: whether each is enabled, and their images while the node is active."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Camera:
-    """One camera. `notes`: of this activation, or of the last one; `input`: while the node watches."""
+    """One camera. `notes`: of this activation, or the last one; `input`: only while the node is active."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -29,10 +29,10 @@ class Camera:
 
 
 class ActivationCameras(Mapping[str, Camera]):
-    """All cameras by name; a node with one unnamed camera has one named "". For the executor's thread."""
+    """All cameras by name; a single unnamed camera has the name "". For use in the executor's thread."""
 
     def __init__(self, node: Node, parameters: Parameters) -> None:
-        """The cameras that the parameter `cameras` names."""
+        """Create the cameras that the parameter `cameras` names."""
         self._node, self._parameters = node, parameters
         self._cameras = {name: Camera(name) for name in parameters["cameras"] or (UNNAMED,)}
 
@@ -57,11 +57,11 @@ class ActivationCameras(Mapping[str, Camera]):
 
     @property
     def notes(self) -> dict[str, StreamNotes]:
-        """What was odd about the images of each."""
+        """What was odd about the images of each camera."""
         return {name: camera.notes for name, camera in self.items()}
 
     def begin_notes(self) -> None:
-        """An activation begins."""
+        """Start new notes for an activation."""
         for camera in self.values():
             camera.notes = StreamNotes()
 
@@ -72,20 +72,20 @@ class ActivationCameras(Mapping[str, Camera]):
         on_jump: Callable[[str, Reading], None],
         on_rejected: Callable[[str, Exception], None],
     ) -> None:
-        """Subscribe to all; due frames go to the worker. ConfigError for QoS overrides that are none."""
+        """Subscribe to all; due frames go to the worker. ConfigError for invalid QoS overrides."""
         for camera in self.values():
             camera.input = self._open(camera, worker, on_jump, on_rejected)
             camera.input.paused = not camera.enabled
 
     def close(self) -> None:
-        """Subscribe to none."""
+        """Unsubscribe from all."""
         for camera in self.values():
             if camera.input is not None:
                 camera.input.destroy()
                 camera.input = None
 
     def enable(self, names: Collection[str], wanted: bool) -> list[str]:
-        """Use the images of these cameras, or ignore them; the names of those for which that is new."""
+        """Use or ignore the images of these cameras; return the names of those for which that changed."""
         changed = [name for name in names if self[name].enabled != wanted]
         for name in changed:
             camera = self[name]
@@ -96,7 +96,7 @@ class ActivationCameras(Mapping[str, Camera]):
         return changed
 
     def restart(self, names: Collection[str]) -> None:
-        """Take the next frames of these cameras as their first ones."""
+        """Treat the next frames of these cameras as their first ones."""
         for name in names:
             if (source := self[name].input) is not None:
                 source.restart()

@@ -51,7 +51,7 @@ _WARNING_PERIOD = 5.0  # s between repeated warnings about bad frames
 
 @dataclass(frozen=True)
 class _Configured:
-    """What `configure` makes, whole, and `cleanup` takes down."""
+    """What `configure` creates as a whole and `cleanup` destroys."""
 
     model: ActivationModel
     output: ActivationOutput
@@ -59,27 +59,29 @@ class _Configured:
 
 
 class ActivationNode(ManagedNode):
-    """`image` in; `frames`, `activation/span`, `activation/window`, `activation/image`, `watches` and
-    /diagnostics out; the action `wait_for_event`. With several cameras, `image`, `frames` and
-    `activation/image` are topics of each: `front/image`, `front/frames` ...
+    """Subscribes to images, decides on frames, and publishes spans and windows.
 
-    The image callback only stores the newest due frame. Each activation has a worker of its own, whose thread
-    owns the engine: it alone pushes frames, restarts streams and publishes.
+    Subscribes to `image`; publishes `frames`, `activation/span`, `activation/window`, `activation/image`,
+    `watches` and /diagnostics; serves the action `wait_for_event`. With several cameras, each has its own
+    `image`, `frames` and `activation/image`: `front/image`, `front/frames` ...
+
+    The image callback only stores the newest due frame. Each activation has its own worker, whose thread owns
+    the engine: only it pushes frames, restarts streams and publishes.
     """
 
     def __init__(
         self, *, wait_for_responder: float = 0.0, join_timeout: float = 10.0, **node_options: Any
     ) -> None:
-        """`wait_for_responder`: default of that parameter, for who starts a responder beside this node.
+        """`wait_for_responder`: default of that parameter, for programs that also start a responder.
 
         `join_timeout`: how long (s) `deactivate` waits for a decision, which cannot be interrupted.
         `node_options` go to rclpy's Node: context, namespace, parameter_overrides, cli_args ...
         """
         self._configured: _Configured | None = None
-        self._wait: ResponderWait | None = None  # before there is an input
+        self._wait: ResponderWait | None = None  # while there is no input yet
         self._worker: ActivationWorker | None = None
         self._join_timeout = join_timeout
-        self._span_ids = SpanIds()  # for one life of the node, also across cleanup and configure
+        self._span_ids = SpanIds()  # for this start of the node, also across cleanup and configure
         table = with_default(TABLE, "wait_for_responder", wait_for_responder)
         super().__init__(
             "activation",
@@ -147,7 +149,7 @@ class ActivationNode(ManagedNode):
         self._waits.restart()
         self._worker = worker = self._make_worker(configured)
         self._watches.work_with(worker)
-        # Nothing is subscribed to meanwhile, so that a camera that waits for a subscriber waits as well.
+        # Nothing is subscribed to meanwhile, so a camera that waits for a subscriber waits as well.
         if limit := self.parameters["wait_for_responder"]:
             publishers = configured.output.for_the_responder
             self._wait = ResponderWait(self, publishers, limit, lambda: self._end_wait(worker))
@@ -159,7 +161,7 @@ class ActivationNode(ManagedNode):
             self.trigger_deactivate()
 
     def _open_input(self, worker: ActivationWorker) -> None:
-        """Begin to watch."""
+        """Start watching."""
         self.cameras.open(
             worker,
             on_jump=lambda camera, reading: self._on_image_jump(worker, camera, reading),
@@ -174,7 +176,7 @@ class ActivationNode(ManagedNode):
         self.cameras.close()
         if self._worker is not None:
             worker, self._worker = self._worker, None
-            # At once, while a decision may still take long.
+            # End goals at once, since a decision may still take long.
             self._waits.end_all(Outcome.DEACTIVATED, "The node was deactivated.")
             self._watches.work_with(None)
             if not worker.stop(self._join_timeout):
@@ -199,7 +201,7 @@ class ActivationNode(ManagedNode):
     # The executor's thread
 
     def _on_restart(self, cameras: Collection[str], reason: str) -> None:
-        """Restart: the streams before are of no use for what comes."""
+        """Restart: what the streams hold does not help with the frames to come."""
         for name in cameras:
             self._status.cameras[name].restart("the stream restarted")
         names = f" {', '.join(cameras)}" if self.parameters["cameras"] else ""
@@ -213,18 +215,21 @@ class ActivationNode(ManagedNode):
         self._status.rejected(camera, error)
 
     def _on_image_jump(self, worker: ActivationWorker, camera: str, reading: Reading) -> None:
-        self._waits.end_all(Outcome.CLOCK_JUMP, f"Of the images {reading.jump}; ask again.", camera)
+        self._waits.end_all(Outcome.CLOCK_JUMP, f"Of the images {reading.jump}; send the goal again.", camera)
         worker.jumped(camera, reading)
 
     def _on_clock_step(self, before: int, after: int, is_back: bool) -> None:
-        """What is left of lifetimes and timeouts stays; where time goes back, as in bags that loop, what was
-        seen before says nothing to what comes.
+        """Keep what is left of lifetimes and timeouts.
+
+        Where time goes back, as in a looping bag, earlier events mean nothing for later goals.
         """
         self._watches.clock_was_set(before, after)
         self._waits.clock_was_set(before, after)
         if not is_back:
             return
-        self._waits.end_all(Outcome.CLOCK_JUMP, "The clock went back or changed its source; ask again.")
+        self._waits.end_all(
+            Outcome.CLOCK_JUMP, "The clock went back or changed its source; send the goal again."
+        )
         if self.cameras.are_open and self._status.decisions:
             self.cameras.restart(tuple(self.cameras))
             self._on_restart(tuple(self.cameras), "the clock went back or changed its source")
@@ -237,7 +242,7 @@ class ActivationNode(ManagedNode):
             self.get_logger().info(f"New query: {escaped(message.data)}")
         else:
             self.get_logger().warning(
-                f"Query refused: {result.reason}", throttle_duration_sec=_WARNING_PERIOD
+                f"Query rejected: {result.reason}", throttle_duration_sec=_WARNING_PERIOD
             )
 
     def _serve_control(self, part: str, cameras: Collection[str]) -> None:
@@ -259,23 +264,23 @@ class ActivationNode(ManagedNode):
 
     def _reset(self, cameras: Collection[str]) -> str:
         self.cameras.restart(cameras)
-        self._on_restart(cameras, "a reset was asked for")
+        self._on_restart(cameras, "a reset was requested")
         return "the stream restarts with the next image"
 
     def _obstacle(self) -> str:
-        """Why no goal can wait for an event now, and the remedy; empty if one can."""
+        """Why goals cannot wait for an event now, with the remedy; empty if they can."""
         if self._configured is None:
             return "The node is not configured; configure and activate it first."
         return "" if self._worker is not None else "The node is inactive; activate it first."
 
     def _state(self) -> str:
-        """What the node does, in the words of docs/diagnostics.md."""
+        """What the node is doing, in the words of docs/diagnostics.md."""
         if self.cameras.are_open:
             return "active" if self.cameras.enabled else "disabled"
         return "inactive" if self._worker is None else "waiting for the responder"
 
     def _report_camera(self, camera: Camera, status: Status) -> None:
-        """Add what holds of one camera to a status."""
+        """Add one camera's values to a status."""
         name, values, worker = camera.name, self.parameters.values(), self._worker
         if camera.input is not None and camera.enabled:
             camera.input.warn_if_silent(values["image_timeout"])
@@ -288,7 +293,7 @@ class ActivationNode(ManagedNode):
             status.add("context (frames)", f"{worker.context_frames(name)} of {values['max_frames']}")
 
     def _fill_status(self, status: Status) -> dict[str, Status]:
-        """Report the state; that of each camera that has a name is a status of its own."""
+        """Report the state; each named camera gets a separate status."""
         model = self._configured.model if self._configured is not None else None
         status.add("state", self._state())
         status.add("model", model.name if model else "none")
@@ -307,7 +312,7 @@ class ActivationNode(ManagedNode):
         status.add("last error", self.last_error or "none")
         return own
 
-    # Making things
+    # Construction
 
     def _check_values(self, values: Mapping[str, Any]) -> None:
         check_values(values)
@@ -338,14 +343,14 @@ class ActivationNode(ManagedNode):
         self._watch_services.publish()
 
     def _on_failure(self, error: Exception) -> None:
-        """Tell an error that no image explains; in the worker's thread."""
+        """Log an error that no image explains; called in the worker's thread."""
         self._status.failure = self.last_error = escaped(f"{type(error).__name__}: {error}")
         failure = f"A decision failed: {self.last_error}"
         self.get_logger().error(failure, throttle_duration_sec=_WARNING_PERIOD)
 
 
 class _Log(DecisionSink[LiveFrame]):
-    """Tells in the log what a replay notes; in the worker's thread."""
+    """Logs what a replay would note; called in the worker's thread."""
 
     def __init__(self, node: ActivationNode) -> None:
         self._node = node

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class ActivationOutput(DecisionSink[LiveFrame]):
-    """The publishers. Everything published carries the header of the frame that it is about."""
+    """The publishers. Every message carries the header of the frame that it is about."""
 
     def __init__(
         self,
@@ -38,10 +38,10 @@ class ActivationOutput(DecisionSink[LiveFrame]):
         on_change: Callable[[], object] = lambda: None,
         on_span: Callable[[ActivationSpan], object] = lambda span: None,
     ) -> None:
-        """`model`: name of the activation model, as published with every span.
+        """`model`: name of the activation model, published with every span.
 
-        Both are called in the worker's thread: `on_span(message)` with each one that was published,
-        `on_change()` when spans have changed.
+        In the worker's thread, `on_span(message)` is called with each published span, and `on_change()` when
+        spans have changed.
         """
         self._on_change, self._on_span = on_change, on_span
         self._lock = threading.Lock()
@@ -58,22 +58,22 @@ class ActivationOutput(DecisionSink[LiveFrame]):
 
     @property
     def for_the_responder(self) -> list[Any]:
-        """The publishers that a responder must hear to answer."""
+        """The publishers that a responder must be matched with to answer."""
         return [self._spans, *self._frames.values()]
 
     def open_spans(self, watch: str) -> list[ActivationSpan]:
-        """The spans of a watch that go on, each with its newest state."""
+        """The open spans of a watch, each in its newest state."""
         with self._lock:
             return [span for span in self._open.values() if span.watch == watch]
 
     def probability(self, watch: str, cameras: Container[str]) -> float:
-        """P(active) of the newest slot that a watch has seen, the largest over these cameras; 0 before."""
+        """P(active) of the newest slot of a watch, the largest over these cameras; 0 before the first."""
         with self._lock:
             newest = self._probabilities.get(watch, {})
             return max((p for camera, p in newest.items() if camera in cameras), default=0.0)
 
     def forget_but(self, watches: Container[str]) -> None:
-        """Forget what watches saw that are there no more; theirs ended before."""
+        """Forget the results of removed watches, whose spans have already ended."""
         with self._lock:
             self._probabilities = {id: p for id, p in self._probabilities.items() if id in watches}
 
@@ -88,7 +88,7 @@ class ActivationOutput(DecisionSink[LiveFrame]):
             self._node.destroy_publisher(publisher)
 
     def frame(self, stream: str, frame: LiveFrame) -> None:
-        """Publish a sampled frame if somebody listens."""
+        """Publish a sampled frame if there are subscribers."""
         publisher = self._frames[stream]
         if publisher.get_subscription_count() > 0:
             publisher.publish(rgb_to_image(frame.image, frame.header) if frame.raw is None else frame.raw)
@@ -113,7 +113,7 @@ class ActivationOutput(DecisionSink[LiveFrame]):
         self._windows.publish(message)
 
     def decided(self, stream: str, frame: LiveFrame, decisions: Sequence[Decision]) -> None:
-        """Publish the debug picture if somebody looks: the pictures of all queries, one below the other."""
+        """Publish the debug picture if there are subscribers: one picture per query, one below the other."""
         publisher = self._pictures[stream]
         if not decisions or publisher.get_subscription_count() == 0:
             return

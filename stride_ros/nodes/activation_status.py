@@ -1,4 +1,4 @@
-"""What the activation node counts, and the rules that make it OK, WARN or ERROR (docs/diagnostics.md)."""
+"""What the activation node counts, and the rules for OK, WARN and ERROR (docs/diagnostics.md)."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from stride_ros.nodes.image_input import ImageInput
 
 _RECENT = 10.0  # s; how long a skipped image or a restart is remembered
-_STAMP_AGE_LIMITS = (-0.5, 5.0)  # s; beyond, clocks differ or images are late
+_STAMP_AGE_LIMITS = (-0.5, 5.0)  # s; outside these, clocks differ or images are late
 
 
 class CameraStatus:
-    """Counters of one camera since the start of the node. `dropped`: by workers of earlier activations."""
+    """Counters of one camera since the node's start. `dropped`: frames dropped in earlier activations."""
 
     def __init__(self) -> None:
         self.decisions = Rate()
@@ -37,16 +37,16 @@ class CameraStatus:
         self._rejection, self._rejected_at = str(error), time.monotonic()
 
     def restart(self, reason: str) -> None:
-        """Count a new start of the stream."""
+        """Count a restart of the stream."""
         self.restarts += 1
         self._restart_reason, self._restarted_at = reason, time.monotonic()
 
     def report(
         self, status: Status, camera: Camera, load: StreamLoad | None, rate: float, image_timeout: float
     ) -> None:
-        """Add what holds of the camera's images, and judge them while they are subscribed to.
+        """Add the values of the camera's images, and judge them while they are subscribed to.
 
-        load: how far it is behind, while there is a worker. rate: frames a second wanted.
+        load: how far it is behind, while there is a worker. rate: wanted frames per second.
         """
         source = camera.input
         if source is not None:
@@ -77,7 +77,7 @@ class CameraStatus:
         elif limit and source.standstill > limit + 1.0 / rate:
             status.warn(f"the stamps of {source.topic} do not advance; check the camera driver or /clock")
         elif source.is_thin:
-            few = f"only {source.received.hertz:.1f} images a second arrive on {source.topic}"
+            few = f"only {source.received.hertz:.1f} images per second arrive on {source.topic}"
             status.warn(f"{few}; if the camera is faster, {loss_remedy(source.topic, source.qos)}")
         elif source.received.count and not low <= source.stamp_age <= high:
             age = f"stamps are {source.stamp_age:.1f} s old"
@@ -96,11 +96,11 @@ class CameraStatus:
 
 
 class ActivationStatus(DecisionSink[LiveFrame]):
-    """Counters since the start of the node. Written by the worker's thread, read by the executor's."""
+    """Counters since the start of the node. The worker's thread writes them, the executor's reads them."""
 
     def __init__(self, cameras: Sequence[str]) -> None:
-        self.failure = ""  # of the last decision; empty once one works
-        self.update: ActivationUpdate | None = None  # the last query's; the time in it is that of all
+        self.failure = ""  # of the last decision; empty once one succeeds
+        self.update: ActivationUpdate | None = None  # the last query's; its time covers all queries
         self.cameras = {name: CameraStatus() for name in cameras}
         self._passes: dict[str, int] = {}  # in the last decision, by camera
 
@@ -111,7 +111,7 @@ class ActivationStatus(DecisionSink[LiveFrame]):
 
     @property
     def restarts(self) -> int:
-        """Number of new starts of streams."""
+        """Number of restarts of streams."""
         return sum(camera.restarts for camera in self.cameras.values())
 
     def decided(self, stream: str, frame: LiveFrame, decisions: Sequence[Decision]) -> None:
@@ -127,11 +127,11 @@ class ActivationStatus(DecisionSink[LiveFrame]):
         self.cameras[stream].rejected(error)
 
     def note(self, stream: str, sentence: str) -> None:
-        """Count a new start of the stream that the images led to."""
+        """Count a restart of the stream that was caused by the images."""
         self.cameras[stream].restart(sentence.rstrip("."))
 
     def report(self, status: Status, rate: float) -> None:
-        """Add what holds of all cameras together; `rate`: frames a second that are wanted of one."""
+        """Add the values of all cameras together; `rate`: wanted frames per second of one camera."""
         if self.failure:
             status.error(f"decisions fail: {self.failure}")
         if self.update is not None:

@@ -1,4 +1,4 @@
-"""The watches of the activation node: what is to be watched for, and what became of it."""
+"""The watches of the activation node: what to watch for, and the state of each watch."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ if TYPE_CHECKING:
 
 
 class ActivationWatches:
-    """Watches of the parameters and the query topic, and of services; they live as long as the node.
+    """Watches of the parameters, the query topic, services and goals; they live as long as the node.
 
-    The node sets `enabled` and `topic_query`. Everything may be called by any thread.
+    The node sets `enabled` and `topic_query`. All methods may be called from any thread.
     """
 
     def __init__(self, node: Node, parameters: Parameters) -> None:
         self._cameras: tuple[str, ...] = parameters["cameras"] or (UNNAMED,)
         self.enabled = frozenset(self._cameras)  # cameras whose images are used
-        self.topic_query = ""  # the last one that was taken over from the query topic
+        self.topic_query = ""  # the last one that was accepted from the query topic
         self._parameters = parameters
         self._model: ActivationModel | None = None
         self._output: ActivationOutput | None = None
@@ -48,27 +48,27 @@ class ActivationWatches:
         self._list = WatchList(lambda: node.get_clock().now().nanoseconds, parameters["cameras"])
 
     def loaded(self, model: ActivationModel, output: ActivationOutput) -> None:
-        """There is a model, which may refuse watches that were added with another one."""
+        """Check watches with the loaded model, which may refuse those added with another one."""
         self._model, self._output = model, output
         self._list.check_with(self._check)
 
     def unloaded(self) -> None:
-        """There is no model any more."""
+        """Note that there is no model any more."""
         self._list.check_with(None)
         self._model = self._output = None
 
     def work_with(self, worker: ActivationWorker | None) -> None:
-        """There are streams, which this worker owns, or none any more."""
+        """Set the worker that owns the streams, or None when there are none any more."""
         self._worker, self._readiness = worker, {}
 
     def became(self, readiness: Mapping[str, bool]) -> None:
-        """Which watches there are now, and whether each decides; see `StampedEngine.readiness`."""
+        """Set which watches have begun, and whether each decides; see `StampedEngine.readiness`."""
         self._readiness = readiness
         if self._output is not None:
             self._output.forget_but(readiness)
 
     def settings(self) -> tuple[tuple[WatchRequest, ...], ActivationConfig]:
-        """What to watch for from the next frame on, and how."""
+        """What to watch for from the next frame on, and with which settings."""
         config = to_config(self._parameters.values())
         return self._owning().requests(config.trigger), config
 
@@ -89,7 +89,7 @@ class ActivationWatches:
         return removed
 
     def expire(self) -> None:
-        """Drop the watches whose lifetime is over."""
+        """Remove the watches whose lifetime is over."""
         if self._list.expire():
             self._refresh()
 
@@ -103,7 +103,7 @@ class ActivationWatches:
         self._refresh()
 
     def is_owned(self, id: str) -> bool:
-        """Whether the parameters own the watch of this id."""
+        """Whether the parameters own the watch with this id."""
         return self._owning().is_owned(id)
 
     def entries(self) -> list[WatchEntry]:
@@ -111,11 +111,11 @@ class ActivationWatches:
         return self._owning().entries()
 
     def trigger(self) -> TriggerConfig:
-        """The trigger of the parameters now."""
+        """The current trigger of the parameters."""
         return to_config(self._parameters.values()).trigger
 
     def state(self, entry: WatchEntry) -> tuple[int, str]:
-        """State of a watch as in Watch.msg, and the reason where it is FAILED or PAUSED."""
+        """State of a watch as in Watch.msg, and the reason if it is FAILED or PAUSED."""
         if entry.problem:
             return Watch.FAILED, entry.problem
         own = self.cameras_of(entry.spec)
@@ -133,27 +133,27 @@ class ActivationWatches:
         return spec.cameras or self._cameras
 
     def probability(self, spec: WatchSpec) -> float:
-        """P(active) of the newest slot that a watch has seen, the largest over its cameras; 0 before."""
+        """P(active) of the newest slot of a watch, the largest over its cameras; 0 before the first."""
         return 0.0 if self._output is None else self._output.probability(spec.id, self.cameras_of(spec))
 
     def open_spans(self, id: str) -> list[ActivationSpan]:
-        """The spans of a watch that go on, each with its newest state."""
+        """The open spans of a watch, each in its newest state."""
         return [] if self._output is None else self._output.open_spans(id)
 
     def _refresh(self) -> None:
-        """Let the worker have the list as it is now, also where no frame comes."""
+        """Give the worker the current list, even when no frame arrives."""
         if self._worker is not None:
             self._worker.refresh()
 
     def _owning(self) -> WatchList:
-        """The list, with what the parameters say now."""
+        """The list, updated from the parameters."""
         values = self._parameters.values()
         by_topic = not values["queries"] and values["query"] == self.topic_query
         self._list.own(watched_queries(values), Source.TOPIC if by_topic else Source.PARAMETER)
         return self._list
 
     def _admit(self, others: Sequence[WatchSpec], spec: WatchSpec) -> None:
-        """Raise a WatchError where there is no memory for a watch beside others, once a frame has come."""
+        """Raise WatchError if there is no memory for a watch beside the others, once a frame has arrived."""
         limit = memory_limit(self._parameters.values())
         sizes = self._worker.frame_sizes if self._worker is not None else {}
         if limit is None or not sizes or self._model is None:
@@ -186,11 +186,14 @@ class ActivationWatches:
 
     def _check(self, spec: WatchSpec) -> None:
         """Raise a StrideError for a watch that the loaded model cannot have with these parameters."""
-        assert self._model is not None, "watches are checked while there is a model"
+        assert self._model is not None, "watches are checked only while there is a model"
         values = self._parameters.values()
         check_query(spec.query)
         trigger = spec.trigger(to_config(values).trigger)
         asked = {"query": spec.query, "queries": (), "trigger.min_active_seconds": trigger.min_active_seconds}
         check_with_model({**values, **asked}, self._model)
         if spec.look_back and not values["look_back"]:
-            raise ConfigError("Nothing is kept to look back at; set the parameter look_back, or ask without.")
+            raise ConfigError(
+                "look_back is not possible, since the node keeps no features; set its parameter look_back, "
+                "or leave look_back at 0."
+            )

@@ -1,4 +1,4 @@
-"""One activation of the node as one object: the thread that decides, its engine, its way to the graph."""
+"""One activation of the node as an object: the deciding thread, its engine, and its output to the graph."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 
 class Gate(DecisionSink[LiveFrame]):
-    """Passes everything on until it is closed; closing it ends the spans that are open.
+    """Passes everything on until it is closed; closing it ends the open spans.
 
-    A thread that hangs in a model cannot be stopped. What it does when it returns reaches nobody.
+    A thread that hangs in a model cannot be stopped. Anything it produces after that is discarded.
     """
 
     def __init__(self, sink: DecisionSink[LiveFrame]) -> None:
@@ -37,7 +37,7 @@ class Gate(DecisionSink[LiveFrame]):
         self.is_closed = False
 
     def close(self) -> None:
-        """Publish the end of what is open, and nothing more from then on."""
+        """Publish the end of open spans, and nothing from then on."""
         with self._lock:
             for stream, frame, stamped in list(self._open.values()):
                 ended = replace(stamped, event=replace(stamped.event, state=SpanState.OFFSET))
@@ -86,10 +86,10 @@ class Gate(DecisionSink[LiveFrame]):
 
 
 class ActivationWorker:
-    """Takes the newest due frames in a thread of its own, which alone touches the engine.
+    """Takes the newest due frames in its own thread, the only one that uses the engine.
 
-    `activate` makes it whole and `deactivate` stops it; the next activation has another. Its methods are
-    called by the executor's thread.
+    `activate` creates it and `deactivate` stops it; the next activation has a new one. Its methods are called
+    in the executor's thread.
     """
 
     def __init__(
@@ -103,18 +103,18 @@ class ActivationWorker:
         on_readiness: Callable[[Mapping[str, bool]], None],
         log: Callable[[str], object],
     ) -> None:
-        """`settings()`: what to watch for from the next frame on. `sink`: takes what is decided.
+        """`settings()`: what to watch for from the next frame on. `sink`: takes the decisions.
 
-        `notes`: by camera. `on_failure(error)` is told in the worker's thread what no image explains; the
-        engine is replaced then. `on_readiness(readiness)` is told there, too, which watches decide. `log` is
-        told how much memory the streams take. Raises QueryError, ConfigError, CapacityError.
+        `notes`: by camera. In the worker's thread, `on_failure(error)` gets errors that no image explains,
+        after which the engine is replaced, and `on_readiness(readiness)` is told which watches decide. `log`
+        gets how much memory the streams take. Raises QueryError, ConfigError, CapacityError.
         """
         self._open_engine, self._settings = open_engine, settings
         self._on_failure, self._on_readiness = on_failure, on_readiness
         self._gate = Gate(sink)
         self._path = FramePath[LiveFrame](open_engine(), notes, self._gate)
         self._is_broken = False  # whether the engine must be replaced
-        self._is_stale = False  # whether what is to be watched for may have changed
+        self._is_stale = False  # whether the watches may have changed
         self._readiness: Mapping[str, bool] = {}
         self.memory = StreamMemory(log)
         self._thread = LatestWorker[Callable[[], LiveFrame]](
@@ -124,7 +124,7 @@ class ActivationWorker:
 
     @property
     def loads(self) -> Mapping[str, StreamLoad]:
-        """How far each camera that sent something is behind."""
+        """How far each camera that has sent images is behind."""
         return self._thread.loads
 
     @property
@@ -139,37 +139,37 @@ class ActivationWorker:
 
     @property
     def frame_sizes(self) -> dict[str, tuple[int, int]]:
-        """Height and width (px) of the newest frame that was taken in, by camera."""
+        """Height and width (px) of the newest frame taken in, by camera."""
         return dict(self._path.sizes)
 
     def context_frames(self, camera: str) -> int:
-        """Frames in the context of a camera's stream now."""
+        """Number of frames in the context of a camera's stream now."""
         return self._path.engine.context_frames(camera)
 
     def submit(self, camera: str, decode: Callable[[], LiveFrame]) -> None:
-        """Offer a due frame; one of this camera that still waits is dropped in its favour."""
+        """Offer a due frame; it replaces one of this camera that is still waiting."""
         self._thread.submit(camera, decode)
 
     def jumped(self, camera: str, reading: Reading) -> None:
-        """The clock was set before the frame that is submitted next; one that still waits is dropped."""
+        """Note that the clock was set before the next submitted frame; a waiting frame is dropped."""
         self._thread.post(lambda: self._jump(camera, reading), discard=[camera])
 
     def restart(self, cameras: Collection[str]) -> None:
-        """Restart these streams with their next frame; one that still waits is dropped."""
+        """Restart these streams with their next frame; waiting frames are dropped."""
         self._thread.post(lambda: self._restart(cameras), discard=cameras)
 
     def refresh(self) -> None:
-        """Take over what is to be watched for now, without waiting for a frame.
+        """Apply the current watches without waiting for a frame.
 
-        No frame waits for it: the next one is decided on by what is to be watched for then.
+        No frame waits for this: the next one is decided on with the watches of that time.
         """
         self._is_stale = True
         self._thread.wake()
 
     def stop(self, timeout: float) -> bool:
-        """End the streams and the thread; False if that has not returned in `timeout` s and is left behind.
+        """End the streams and the thread; False if it has not returned in `timeout` s and is left behind.
 
-        Whatever happens, nothing is published any more, and no span stays open.
+        In any case, nothing is published any more and no span stays open.
         """
         self.restart(self._path.engine.cameras)
         stopped = self._thread.stop(timeout)
@@ -187,7 +187,7 @@ class ActivationWorker:
         self._measure()
 
     def _rest(self) -> bool:
-        """Nothing else waits: take over the list of watches, and let those that look back catch up."""
+        """With nothing else waiting, apply the list of watches and let those that look back catch up."""
         if self._is_broken:
             return False
         if self._is_stale:
@@ -200,8 +200,8 @@ class ActivationWorker:
         return caught_up
 
     def _apply(self) -> None:
-        """Take over what is to be watched for now; where that cannot be, tell, and go on as before."""
-        self._is_stale = False  # first: what changes from now on is news
+        """Apply the current watches; if that fails, report it and continue as before."""
+        self._is_stale = False  # first: later changes must be applied again
         try:
             self._path.apply(*self._settings())
         except StrideError as error:
@@ -228,7 +228,7 @@ class ActivationWorker:
         self._gate.call(lambda: self.memory.measure(engine, self._path.sizes))
 
     def _fail(self, error: Exception) -> None:
-        """Go on with a new engine after an error that no input explains, such as a full GPU."""
+        """Continue with a new engine after an error that no input explains, such as a full GPU."""
         self._gate.call(lambda: self._on_failure(error))
         self.memory.forget()
         if not self._is_broken:
@@ -238,7 +238,7 @@ class ActivationWorker:
 
 
 def free_gpu_memory() -> None:
-    """Hand what torch has cached back to the GPU; does nothing where torch or a GPU is missing."""
+    """Return torch's cached memory to the GPU; does nothing without torch or a GPU."""
     import gc
     import sys
 

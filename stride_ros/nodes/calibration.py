@@ -1,4 +1,4 @@
-"""What `camera_info` says: a camera's calibration from a YAML file, or that there is none (REP 104)."""
+"""The content of `camera_info`: a camera's calibration from a YAML file, or that it has none (REP 104)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from sensor_msgs.msg import CameraInfo
     from std_msgs.msg import Header
 
-# Keys of a file as camera_calibration writes it, the message's fields, and how many numbers each may have.
+# Keys of a file written by camera_calibration, the message's fields, and the allowed counts of numbers.
 _MATRICES = (
     ("camera_matrix", "k", (9,)),
     ("rectification_matrix", "r", (9,)),
@@ -24,7 +24,7 @@ _COEFFICIENTS = {"plumb_bob": (4, 5), "rational_polynomial": (8, 12, 14), "equid
 
 
 class Calibration:
-    """The parameters of a camera that was calibrated at `size`, (width, height) in pixels."""
+    """The calibration of a camera at `size`, (width, height) in pixels."""
 
     def __init__(self, size: tuple[int, int], model: str, matrices: dict[str, list[float]]) -> None:
         self.size = size
@@ -32,7 +32,7 @@ class Calibration:
 
     @classmethod
     def load(cls, url: str) -> Calibration:
-        """Read a YAML file as camera_calibration writes it and camera_info_manager reads it.
+        """Read a YAML file in the format of camera_calibration and camera_info_manager.
 
         url: a path, `file:///absolute/path` or `package://package/path/in/its/share`. Raises ConfigError.
         """
@@ -46,11 +46,13 @@ class Calibration:
         except ConfigError as error:
             raise _bad(url, f"cannot be used ({str(error).rstrip('.')})") from error
         if not isinstance(content, dict):
-            raise _bad(url, "is not a YAML calibration file as camera_calibration writes it")
+            raise _bad(url, "is not a YAML calibration file in the format of camera_calibration")
         width, height = (_pixels(url, content, key) for key in ("image_width", "image_height"))
         model = content.get("distortion_model", "plumb_bob")
         if not isinstance(model, str) or model not in _COEFFICIENTS:
-            raise _bad(url, f"has the distortion_model {model!r} and not one of {', '.join(_COEFFICIENTS)}")
+            raise _bad(
+                url, f"has the distortion_model {model!r}, which is not one of {', '.join(_COEFFICIENTS)}"
+            )
         keys = (*_MATRICES, ("distortion_coefficients", "d", _COEFFICIENTS[model]))
         matrices = {field: _numbers(url, content, key, counts) for key, field, counts in keys}
         return cls((width, height), model, matrices)
@@ -66,14 +68,14 @@ class Calibration:
 
 
 def uncalibrated(header: Header, size: tuple[int, int]) -> CameraInfo:
-    """Return what a camera without a calibration publishes: only the size, k[0] is 0."""
+    """Return what an uncalibrated camera publishes: only the size; k[0] is 0."""
     from sensor_msgs.msg import CameraInfo
 
     return CameraInfo(header=header, width=size[0], height=size[1])
 
 
 def camera_info_topic(image_topic: str) -> str:
-    """Name of the topic beside an image topic, as image_transport's subscribers expect it."""
+    """Name of the topic next to an image topic, as image_transport's subscribers expect it."""
     return f"{image_topic.rpartition('/')[0]}/{topics.CAMERA_INFO}"
 
 
@@ -107,7 +109,7 @@ def _numbers(url: str, content: dict[str, Any], key: str, counts: tuple[int, ...
     matrix = content.get(key)
     data = matrix.get("data") if isinstance(matrix, dict) else None
     try:
-        # PyYAML takes 1e-05, which C++ programs write, for a string.
+        # PyYAML reads 1e-05, as C++ programs write it, as a string.
         numbers = [float(value) for value in data or () if not isinstance(value, bool)]
     except (TypeError, ValueError):
         numbers = []

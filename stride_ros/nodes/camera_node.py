@@ -27,12 +27,12 @@ from stride_ros.text.wording import counted, escaped
 
 
 class CameraNode(Node):  # type: ignore[misc]  # untyped library
-    """Publishes `image` with its `camera_info`, `image/compressed` if asked, and a world's `ground_truth`.
+    """Publishes `image` with `camera_info`, optionally `image/compressed`, and a world's `ground_truth`.
 
-    `camera_info` is beside the image topic under whatever name that has. The truth is ActivationSpans.
+    `camera_info` is next to the image topic, whatever its name. The ground truth consists of ActivationSpans.
 
-    Stamps follow the source's own times from the moment it starts, so that at any speed the graph sees the
-    scene's time; a live camera's images are stamped when they arrive.
+    Stamps follow the source's own times from the moment it starts, so that the graph sees the scene's time at
+    any speed; a live camera's images are stamped on arrival.
     """
 
     def __init__(self, **node_options: Any) -> None:
@@ -57,7 +57,7 @@ class CameraNode(Node):  # type: ignore[misc]  # untyped library
         )
         self._next_span_id = 1
         self._stopping = threading.Event()
-        self.finished = threading.Event()  # set when the source has ended, or failed
+        self.finished = threading.Event()  # set when the source has ended or failed
         self.published = 0
         self.length = 0.0  # s from the first image that was published to the end of the newest one
         self.notes: list[str] = []  # what was left out of the source or odd about it
@@ -85,7 +85,7 @@ class CameraNode(Node):  # type: ignore[misc]  # untyped library
         )
 
     def _info_topic(self) -> str:
-        """`camera_info` as it was remapped, else beside the image topic."""
+        """`camera_info` as remapped, otherwise next to the image topic."""
         name = topics.CAMERA_INFO
         if self.resolve_topic_name(name) != self.resolve_topic_name(name, only_expand=True):
             return name
@@ -110,21 +110,21 @@ class CameraNode(Node):  # type: ignore[misc]  # untyped library
         except StrideError as error:
             self.get_logger().error(str(error))
         except Exception as error:
-            # The context may end while an image is being published; anything else is worth a word.
+            # The context may end while an image is being published; anything else is logged.
             if self.context.ok():
                 self.get_logger().error(escaped(f"The source failed: {type(error).__name__}: {error}"))
         finally:
             self.finished.set()
 
     def _tell(self, source: FrameSource) -> None:
-        """Log what was left out; in a loop once."""
+        """Log what was skipped; only once in a loop."""
         for note in source.notes:
             if note not in self.notes:
                 self.notes.append(note)
                 self.get_logger().warning(note)
 
     def _wait_to_begin(self) -> None:
-        """Wait for a subscriber, if asked, and for simulated time: a stamp of zero means none."""
+        """Wait for a subscriber, if configured, and for simulated time: a stamp of zero means no time."""
         publishers = [self._images] + ([self._compressed] if self._compressed else [])
         while self.context.ok() and not self._stopping.is_set():
             met = any(publisher.get_subscription_count() for publisher in publishers)
@@ -133,7 +133,7 @@ class CameraNode(Node):  # type: ignore[misc]  # untyped library
             self._stopping.wait(0.05)
 
     def _play_once(self, source: FrameSource, origin: int) -> int:
-        """Publish the source in time; return in ns how much later the next round starts."""
+        """Publish the source at its pace; return how much later (ns) the next round starts."""
         speed, started = self.parameters["speed"], time.monotonic()
         truth = _Truth(source, self._next_span_id)
         period = 1.0 / self.parameters["rate"]
@@ -165,7 +165,7 @@ class CameraNode(Node):  # type: ignore[misc]  # untyped library
         return round(end * NANOSECONDS)
 
     def _camera_info(self, shape: tuple[int, ...], header: Header) -> CameraInfo:
-        """The calibration if it is for images of this (height, width, ...), else only their size."""
+        """The calibration if it fits images of this shape (height, width, ...), otherwise only their size."""
         size = (shape[1], shape[0])
         if self._calibration and self._calibration.size == size:
             return self._calibration.message(header)
@@ -180,7 +180,7 @@ class CameraNode(Node):  # type: ignore[misc]  # untyped library
 
 
 class _Truth:
-    """The exact spans of a source as messages: ONSET when an event starts, OFFSET when it is over."""
+    """The ground-truth spans of a source as messages: ONSET when an event starts, OFFSET when it is over."""
 
     def __init__(self, source: FrameSource, first_id: int) -> None:
         changes = []
@@ -190,7 +190,7 @@ class _Truth:
         self._changes = sorted(changes, key=lambda change: change[:3])
 
     def until(self, seconds: float, header: Header, origin: int) -> list[ActivationSpan]:
-        """Return what has happened since the last call up to `seconds` of the source's time."""
+        """Return the spans since the last call, up to `seconds` of the source's time."""
         due = []
         while self._changes and self._changes[0][0] <= seconds:
             _, state, span_id, event = self._changes.pop(0)

@@ -1,4 +1,4 @@
-"""Steps of a node's clock: of simulated time that begins, is set back or forward, and of its source."""
+"""Steps of a node's clock: simulated time starts or is set, or the clock's source changes."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from rclpy.duration import Duration
 if TYPE_CHECKING:
     from rclpy.node import Node
 
-# s; `/clock` comes several times a second, so that this much at once is not time that has passed. It is what
-# the first message does to a node that has waited for it: until then its clock stands at 0.
+# s; `/clock` comes several times a second, so a step of this size is not elapsed time. The first message
+# causes such a step in a node that waits for it: until then its clock is at 0.
 _FORWARD = 60.0
 
 
 class ClockSteps:
-    """Calls back when the node's clock is set, in the thread that sets it: its executor's.
+    """Calls back when the node's clock is set, in the thread that sets it, the executor's.
 
-    A system clock that somebody sets is not noticed: rclpy tells of simulated time alone.
+    A change of the system clock is not noticed: rclpy reports only simulated time.
     """
 
     def __init__(self, node: Node, on_step: Callable[[int, int, bool], None]) -> None:
-        """`on_step(before, after, is_back)`: times in ns; whether it went back or is another clock now."""
+        """`on_step(before, after, is_back)`: times in ns; whether time went back or the source changed."""
         self._clock, self._on_step = node.get_clock(), on_step
         self._before = 0
         # The handle must be kept, or the callback is lost.
@@ -38,7 +38,7 @@ class ClockSteps:
         )
 
     def destroy(self) -> None:
-        """Call no more."""
+        """Stop calling back."""
         self._handle.unregister()
 
     def _on_begin(self) -> None:

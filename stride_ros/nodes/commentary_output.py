@@ -1,4 +1,4 @@
-"""What the responder node publishes: commentary, and the text to read out."""
+"""What the responder node publishes: commentary, and the text to read aloud."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _WARNING_PERIOD = 5.0  # s between repeated warnings
 
 
 class CommentaryOutput:
-    """The publishers: a CommentarySink, told by either thread of a Responder."""
+    """The publishers, as a CommentarySink that both threads of a Responder may call."""
 
     def __init__(self, node: ManagedNode) -> None:
         self._node = node
@@ -33,12 +33,12 @@ class CommentaryOutput:
             self._node.destroy_publisher(publisher)
 
     def commentary(self, commentary: Commentary) -> None:
-        """Publish it, and tell in the log when something was not answered."""
+        """Publish a commentary, and log it when an event was not answered."""
         try:
             self._commentary.publish(_message(commentary))
             if commentary.spoken:
                 self._text.publish(String(data=commentary.text))
-        except Exception:  # on Ctrl-C the middleware may be gone before the last answers are
+        except Exception:  # on Ctrl-C the middleware may be gone before the last answers
             if self._node.context.ok():
                 raise
         logger = self._node.get_logger()

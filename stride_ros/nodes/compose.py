@@ -1,6 +1,6 @@
 """Host several nodes in one process: `compose --nodes camera,activation,responder`.
 
-Each node has an executor and a thread of its own. ROS arguments (parameter files, remaps, namespace) follow
+Each node has its own executor and thread. ROS arguments (parameter files, remaps, namespace) follow
 `--ros-args` as for any node. One process shares the Python interpreter and the GPU context, which saves
 memory; separate processes are more robust.
 """
@@ -17,7 +17,8 @@ from stride_ros.nodes.runner import run
 if TYPE_CHECKING:
     from rclpy.node import Node
 
-# s the activation node waits for a responder before it decides: no onset comes before somebody can answer.
+# s that the activation node waits for a responder before it decides, so that no onset comes too early to be
+# answered.
 RESPONDER_LIMIT = 60.0
 NODES = {
     "activation": "stride_ros.nodes.activation_node:ActivationNode",
@@ -35,7 +36,7 @@ def main(args: Sequence[str] | None = None) -> int:
         "--nodes",
         default="activation,responder",
         type=_chosen,
-        help=f"comma-separated, of {', '.join(NODES)} (default: %(default)s)",
+        help=f"comma-separated list of {', '.join(NODES)} (default: %(default)s)",
     )
     chosen = parser.parse_args(own).nodes
     nodes: list[str | Callable[[], Node]] = [NODES[name] for name in chosen]
@@ -45,14 +46,14 @@ def main(args: Sequence[str] | None = None) -> int:
 
 
 def _patient_activation() -> Node:
-    """The activation node beside a responder, which may take long to load."""
+    """An activation node that waits for the responder beside it, which may take long to load."""
     from stride_ros.nodes.activation_node import ActivationNode
 
     return ActivationNode(wait_for_responder=RESPONDER_LIMIT)
 
 
 def _split(args: list[str]) -> tuple[list[str], list[str]]:
-    """Split at --ros-args: ours before it, ROS's from it (`--` ends them)."""
+    """Split at --ros-args into this command's arguments and those of ROS (`--` ends the latter)."""
     if "--ros-args" not in args:
         return args, []
     at = args.index("--ros-args")
@@ -64,7 +65,7 @@ def _chosen(text: str) -> list[str]:
     names = [name.strip() for name in text.split(",") if name.strip()]
     unknown = [name for name in names if name not in NODES]
     if unknown or not names or len(set(names)) != len(names):
-        raise argparse.ArgumentTypeError(f"choose each at most once of {', '.join(NODES)}, not '{text}'")
+        raise argparse.ArgumentTypeError(f"choose from {', '.join(NODES)}, each at most once, not '{text}'")
     return names
 
 

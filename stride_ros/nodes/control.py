@@ -1,4 +1,4 @@
-"""The services that steer a running node: `~/enable` and `~/reset`, and those of its cameras."""
+"""The services that control a running node: `~/enable` and `~/reset`, and those of its cameras."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _INACTIVE = "The node is inactive; activate it first."
 
 
 class ControlServices:
-    """Serves from the node's construction to its destruction: who asks too early or too late is told so.
+    """Serves from the node's construction to its destruction; refuses requests that come too early or late.
 
-    A service that went with `deactivate` would leave a request that came meanwhile without any answer.
+    A service destroyed in `deactivate` would leave requests that arrived meanwhile without an answer.
     """
 
     def __init__(
@@ -30,9 +30,9 @@ class ControlServices:
         enable: Callable[[bool], str],
         reset: Callable[[], str],
     ) -> None:
-        """`enable(wanted)` and `reset()` are called while `is_active()`, and return what has happened.
+        """`enable(wanted)` and `reset()` are called while `is_active()`, and return a message.
 
-        `part`: name of the part of the node that they are about, such as a camera; "" for the whole.
+        `part`: name of the part of the node that they control, such as a camera; "" for the whole node.
         """
         self._is_active, self._enable, self._reset = is_active, enable, reset
         under = f"~/{part}/" if part else "~/"

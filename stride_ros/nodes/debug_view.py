@@ -1,4 +1,4 @@
-"""The debug picture: the frame, what is asked, the state, and P(active) over the window."""
+"""The debug picture: the frame, the query, the state, and P(active) over the window."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from stride_ros.activation.session import ActivationUpdate
     from stride_ros.activation.spans import SpanEvent
 
-# Minimum and maximum width of the drawn picture (px): text stays readable, a 4K camera stays cheap.
+# Minimum and maximum width of the picture (px): text stays readable, a 4K camera stays cheap.
 _WIDTHS = (480, 960)
 _TOP, _BOTTOM, _MARGIN = 40, 104, 12  # px
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
@@ -34,10 +34,10 @@ _INK = (24, 18, 6)
 def draw(
     rgb: np.ndarray, update: ActivationUpdate, query: str, open_span: SpanEvent | None, latency: float
 ) -> np.ndarray:
-    """Return a picture (height, width, 3) uint8 RGB of one decision.
+    """Draw one decision; return the picture (height, width, 3) uint8 RGB.
 
-    `rgb`: the newest frame (height, width, 3) uint8. `open_span`: the published span that goes on now.
-    `latency`: s from the frame's arrival.
+    `rgb`: the newest frame (height, width, 3) uint8. `open_span`: the open published span. `latency`: s since
+    the frame's arrival.
     """
     picture = _fit(rgb)
     height, width = picture.shape[:2]
@@ -80,7 +80,7 @@ def _badge(picture: np.ndarray, open_span: SpanEvent | None) -> int:
 
 
 def _strip(picture: np.ndarray, update: ActivationUpdate, box: tuple[int, int, int, int]) -> None:
-    """Draw one bar for each slot, oldest left: its height is P(active), its colour the label."""
+    """Draw one bar for each slot, oldest on the left: its height is P(active), its colour the label."""
     left, top, right, bottom = box
     slots = len(update.labels)
     edges = np.linspace(left, right, slots + 1).round().astype(int)
@@ -112,7 +112,7 @@ def _footer(picture: np.ndarray, update: ActivationUpdate, latency: float) -> No
 
 
 def _shorten(text: str, width: int, scale: float) -> str:
-    """Return the text cut to `width` px; older OpenCV fonts have no accents and nothing beyond ASCII."""
+    """Return the text in ASCII, as older OpenCV fonts need it, cut to `width` px."""
     plain = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
     text = " ".join(plain.split()).encode("ascii", "replace").decode()
     if cv2.getTextSize(text, _FONT, scale, 1)[0][0] <= width:

@@ -1,4 +1,4 @@
-"""`describe`: goals that ask the responder's model about what a camera sees or saw."""
+"""The action `describe`: goals that ask the responder's model what a camera sees or saw."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from stride_ros.nodes.lifecycle import ManagedNode
     from stride_ros.response.responder import Responder
 
-_PERIOD = 0.1  # s between looks at the clock and the queue while questions are open
+_PERIOD = 0.1  # s between checks of the clock and the queue while questions are open
 _LONGEST = 1000  # characters of a question, as of a query
 
 
@@ -62,7 +62,7 @@ class _Refused(StrideError):
 
 @dataclass
 class _Open:
-    """A question that is not answered yet. deadline: ns on the node's clock."""
+    """A question that is not yet answered. deadline: ns on the node's clock."""
 
     handle: ServerGoalHandle
     responder: Responder
@@ -76,10 +76,10 @@ class _Open:
 
 
 class DescribeAction:
-    """Serves from the node's construction to its destruction; called by the executor's thread.
+    """Serves from the node's construction to its destruction; called in the executor's thread.
 
-    The responder's thread only puts down what is said. A goal that is canceled, or whose time is over, ends
-    at once; the model stops with the next piece of text.
+    The responder's thread only records the answer. A goal that is canceled or times out ends at once; the
+    model stops at the next piece of text.
     """
 
     def __init__(
@@ -90,9 +90,10 @@ class DescribeAction:
         obstacle: Callable[[], str],
         model: Callable[[], str],
     ) -> None:
-        """`obstacle()`: why none can be answered in the node's state, and the remedy; empty if one can.
+        """`obstacle()`: why no question can be answered in the node's state, with the remedy; else empty.
 
-        `responder()`: who answers, asked only where there is no obstacle. `model()`: the name of its model.
+        `responder()`: returns the responder, called only if there is no obstacle. `model()`: the name of its
+        model.
         """
         self._node, self._responder, self._obstacle, self._model = node, responder, obstacle, model
         self._news: deque[tuple[bytes, Answer]] = deque()
@@ -106,12 +107,12 @@ class DescribeAction:
         )
 
     def end_all(self, reason: str) -> None:
-        """End every goal, since the node is deactivated."""
+        """End all goals, since the node is deactivated."""
         for goal in list(self._goals.values()):
             self._end(goal, Outcome.DEACTIVATED, reason)
 
     def clock_was_set(self, before: int, after: int) -> None:
-        """The node's clock went from one time to another at once: what is left of timeouts stays."""
+        """Keep what is left of timeouts when the node's clock was set from one time to another."""
         for goal in self._goals.values():
             goal.deadline += after - before
 
@@ -127,7 +128,7 @@ class DescribeAction:
             outcome, reason = Outcome.QUEUE_FULL, str(error)
         except NothingToShow as error:
             outcome, reason = Outcome.NO_FRAMES, str(error)
-        except Exception as error:  # the executor must outlive any single goal
+        except Exception as error:  # one goal must not end the executor
             outcome, reason = Outcome.UNKNOWN, f"{type(error).__name__}: {error}"
             self._node.get_logger().error(f"A question failed: {as_reason(reason)}")
         else:
@@ -167,7 +168,7 @@ class DescribeAction:
         return _Open(handle, responder, job, deadline, self._model())
 
     def _tell(self, key: bytes, answer: Answer) -> None:
-        """Take note of what is said; in any thread."""
+        """Record a partial or final answer; called in any thread."""
         self._news.append((key, answer))
         self._guard.trigger()
 
@@ -185,18 +186,18 @@ class DescribeAction:
         self._check()
 
     def _check(self) -> None:
-        """End what is over, and tell the others their place in the queue."""
+        """End goals that are over, and send the others their place in the queue."""
         now = self._node.get_clock().now().nanoseconds
         for goal in list(self._goals.values()):
             position = goal.responder.questions.position(goal.job)
             if goal.canceled:
                 self._end(goal, Outcome.CANCELED, "The client canceled the goal.")
             elif now >= goal.deadline:
-                reason = "The answer was not finished in time; ask again, or with a longer timeout."
+                reason = "The answer was not finished in time; send the goal again, or set a longer timeout."
                 if position:
                     reason = (
-                        "The question was still waiting: events and earlier questions come first. Ask with a "
-                        "longer timeout, or let watches that need no commentary be silent (respond: false)."
+                        "The question was still in the queue, since events and earlier questions come first; "
+                        "set a longer timeout, or set respond to false for watches that need no commentary."
                     )
                 self._end(goal, Outcome.TIMEOUT, reason)
             elif position != goal.position and not goal.job.closed:
@@ -228,13 +229,15 @@ class DescribeAction:
 
 
 def _check(question: Question) -> None:
-    """Raise _Refused for a question that cannot be."""
+    """Raise _Refused for an invalid question."""
     if not question.text.strip():
-        raise _Refused(Outcome.INVALID, "The question is empty; say what you want to know.")
+        raise _Refused(Outcome.INVALID, "The question is empty; set what to ask about the images.")
     if len(question.text) > _LONGEST:
         has = counted(len(question.text), "character")
         raise _Refused(Outcome.INVALID, f"The question has {has}; use at most {_LONGEST}.")
     if question.last < 0:
         raise _Refused(Outcome.INVALID, "last is negative; use 0 for the newest frame.")
     if question.end and not 0 <= question.start <= question.end:
-        raise _Refused(Outcome.INVALID, "The stretch ends before it begins; start must not be after end.")
+        raise _Refused(
+            Outcome.INVALID, "The time range ends before it begins; set start to a time before end."
+        )

@@ -1,4 +1,4 @@
-"""What a node says about itself on /diagnostics once a second."""
+"""What a node reports about itself on /diagnostics once a second."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Status:
-    """One status: the worst level that was reported, all reasons for it, and values; none is long."""
+    """One status: the worst reported level, all reasons for it, and values, each of limited length."""
 
     def __init__(self) -> None:
         self.level = 0
@@ -36,7 +36,7 @@ class Status:
         self._report(2, reason)
 
     def add(self, key: str, value: object) -> None:
-        """Add a value; a float is shown with three decimals. Put the unit in the key: 'tick (ms)'."""
+        """Add a value; floats are shown with three decimals. Put the unit in the key: 'tick (ms)'."""
         self.values[key] = f"{value:.3f}" if isinstance(value, float) else as_reason(str(value))
 
     @property
@@ -50,14 +50,14 @@ class Status:
 
 
 class Diagnostics:
-    """Publish a status each second of real time, also when simulated time stands still."""
+    """Publishes a status each second of real time, even when simulated time stands still."""
 
     def __init__(
         self, node: Node, fill: Callable[[Status], Mapping[str, Status] | None], hardware_id: str = ""
     ) -> None:
         """`fill(status)` reports the node's state; it runs in the executor's thread and must not block.
 
-        It may return further ones, of parts of the node by their names.
+        It may return further statuses, by the names of parts of the node.
         """
         self._node = node
         self._fill = fill
@@ -128,7 +128,7 @@ def process_memory() -> int:
 
 
 def gpu_memory() -> int:
-    """Return the GPU memory that torch holds in bytes, 0 without a GPU; never imports torch itself."""
+    """Return the GPU memory that torch holds in bytes, 0 without a GPU; does not import torch."""
     torch = sys.modules.get("torch")
     if torch is None or not torch.cuda.is_available() or not torch.cuda.is_initialized():
         return 0

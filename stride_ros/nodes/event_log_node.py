@@ -1,4 +1,4 @@
-"""The event log node: keeps what was found on this robot, and answers what was found when."""
+"""The event log node: stores the events found on this robot, and answers searches."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from stride_ros.text import topics
 from stride_ros.text.foreign import as_reason
 from stride_ros.text.wording import counted, escaped
 
-_JOIN_TIMEOUT = 10.0  # s; a disk may take long
+_JOIN_TIMEOUT = 10.0  # s; a disk may be slow
 _WARNING_PERIOD = 5.0  # s between repeated warnings
 _MAX_FOUND = 1000  # events in one answer
 _FILE = "events.db"
@@ -49,7 +49,7 @@ _FILE = "events.db"
 
 @dataclass(frozen=True)
 class _Configured:
-    """What `configure` makes and `cleanup` gives back."""
+    """What `configure` creates and `cleanup` releases."""
 
     log: EventLog
     reader: EventReader
@@ -58,7 +58,7 @@ class _Configured:
 
 @dataclass(frozen=True)
 class _Active:
-    """What `activate` makes and `deactivate` gives back."""
+    """What `activate` creates and `deactivate` releases."""
 
     writer: EventWriter
     pictures: EventPictures
@@ -68,10 +68,12 @@ class _Active:
 
 
 class EventLogNode(ManagedNode):
-    """`activation/span`, `commentary`, `watches` and `frames` in, tf where tf2_ros is there; a file, the
-    service `~/find_events` and /diagnostics out. With several cameras it hears the frames of each.
+    """Stores events in a file and serves searches over them.
 
-    Everything here happens in the executor's thread but the writing, which has one of its own.
+    Subscribes to `activation/span`, `commentary`, `watches`, `frames` (of each camera), and tf where tf2_ros
+    is installed; serves `~/find_events` and publishes /diagnostics.
+
+    Everything happens in the executor's thread, except writing, which has its own thread.
     """
 
     def __init__(self, **node_options: Any) -> None:
@@ -95,11 +97,11 @@ class EventLogNode(ManagedNode):
             raise
         self._configured = _Configured(log, reader, Diagnostics(self, self._fill_status))
         self.get_logger().info(
-            f"Events are kept in {escaped(str(path))} ({counted(log.count, 'event')} so far)."
+            f"Events are stored in {escaped(str(path))} ({counted(log.count, 'event')} so far)."
         )
 
     def activate(self) -> None:
-        assert self._configured is not None, "active comes after configured"
+        assert self._configured is not None, "a node is configured before it is activated"
         robot = self.parameters["robot"]
         writer = EventWriter(self._configured.log, self._report)
         self._active = active = _Active(
@@ -141,20 +143,22 @@ class EventLogNode(ManagedNode):
         configured.log.close()
 
     def _path(self) -> Path:
-        """The file, which nobody else can read if it is made here: it holds pictures."""
+        """The file; if it is created here, only its owner can read it, since it holds pictures."""
         if given := self.parameters["file"]:
             path = Path(given).expanduser()
         else:
             folder = state_folder()
             if folder is None:
                 raise ConfigError(
-                    "There is no place for the log, since this user has no home folder: set the parameter "
-                    "file, or ROS_HOME to a writable folder."
+                    "There is no place for the log, since this user has no home folder; set the parameter "
+                    "file, or set ROS_HOME to a writable folder."
                 )
             path = folder / _FILE
             if path.is_symlink():
-                raise ConfigError(f"{path} is a link, which is not followed; set the parameter file.")
-        with suppress(OSError):  # the log says what is wrong with the place
+                raise ConfigError(
+                    f"{path} is a symbolic link, which is not followed; set the parameter file."
+                )
+        with suppress(OSError):  # the log reports what is wrong with the folder
             path.parent.mkdir(parents=True, exist_ok=True)
             os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
         return path
@@ -169,14 +173,14 @@ class EventLogNode(ManagedNode):
             self.get_logger().info("Events have no pose, since tf2_ros is not installed.")
             return None
 
-    # What can be seen of it
+    # State
 
     @property
     def path(self) -> Path | None:
         """The file; None unless the node is configured."""
         return self._configured.log.path if self._configured is not None else None
 
-    # What comes in
+    # Input
 
     def _on_span(self, message: ActivationSpan) -> None:
         if message.state > ActivationSpan.RETRACTED:
@@ -247,12 +251,12 @@ class EventLogNode(ManagedNode):
         return response
 
     def _report(self, problem: str) -> None:
-        """Tell what cannot be written (in the writer's thread)."""
+        """Log what cannot be written; called in the writer's thread."""
         self.last_error = problem
         self.get_logger().error(problem)
 
     def _fill_status(self, status: Status) -> None:
-        """Report the state; docs/diagnostics.md tells the rules."""
+        """Report the state; the rules are in docs/diagnostics.md."""
         assert self._configured is not None, "diagnostics are published while configured"
         log, active = self._configured.log, self._active
         status.add("state", "inactive" if active is None else "active")
@@ -276,7 +280,7 @@ class EventLogNode(ManagedNode):
 
 
 def _check(values: Mapping[str, Any]) -> None:
-    """Raise ConfigError when the parameters do not go together."""
+    """Raise ConfigError for parameters that do not fit together."""
     check_cameras(values["cameras"])
     if 0 < values["keep_megabytes"] < 16:
         raise ConfigError(f"keep_megabytes cannot be {values['keep_megabytes']}; use 16 or more, or 0.")

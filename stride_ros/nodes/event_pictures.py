@@ -1,4 +1,4 @@
-"""Pictures for events: the frame at the onset, which may come before or after the span."""
+"""Pictures for events: the frame at the onset, which may arrive before or after the span."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from stride_ros.activation.sampling import NANOSECONDS
 
 _KEPT = 32  # thumbnails of each camera
-_WANTED = 1000  # events of each camera that wait for theirs
-_NEAR = 2 * NANOSECONDS  # ns from the onset that a frame may stand in for its own
-_PATIENCE = 5 * NANOSECONDS  # ns by which frames are newer when its own is no longer waited for
+_WANTED = 1000  # waiting events of each camera
+_NEAR = 2 * NANOSECONDS  # maximum ns from the onset at which another frame may stand in
+_PATIENCE = 5 * NANOSECONDS  # ns after the onset at which its own frame is no longer waited for
 
 
 @dataclass
@@ -21,7 +21,7 @@ class _Camera:
 
 
 class EventPictures:
-    """Keeps the newest thumbnails of each camera, and calls `found(key, jpeg)` for events that want one."""
+    """Keeps the newest thumbnails of each camera, and calls `found(key, jpeg)` for waiting events."""
 
     def __init__(self, found: Callable[[str, bytes], None]) -> None:
         self._found = found
@@ -29,11 +29,11 @@ class EventPictures:
 
     @property
     def wanted(self) -> int:
-        """Number of events that wait for their frame."""
+        """Number of events that are waiting for their frame."""
         return sum(len(camera.wanted) for camera in self._cameras.values())
 
     def frame(self, name: str, stamp: int, jpeg: bytes) -> None:
-        """A frame of a camera came, as a thumbnail."""
+        """Take the thumbnail of a camera's frame."""
         camera = self._cameras.setdefault(name, _Camera())
         camera.kept[stamp] = jpeg
         while len(camera.kept) > _KEPT:
@@ -44,7 +44,7 @@ class EventPictures:
                 self._give(camera, key, wanted)
 
     def want(self, name: str, stamp: int, key: str) -> None:
-        """An event began at the frame with this stamp."""
+        """Look for the picture of an event that began at the frame with this stamp."""
         camera = self._cameras.setdefault(name, _Camera())
         if stamp in camera.kept:
             self._found(key, camera.kept[stamp])

@@ -1,4 +1,4 @@
-"""Where the robot was at an event, by tf: its transforms may come a moment after the span."""
+"""Where the robot was at an event, by tf, whose transforms may arrive a moment after the span."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from rclpy.node import Node
 
 _RETRY = 0.2  # s
-_PATIENCE = 2.0  # s that a transform may come late
-_NEAR = 2 * NANOSECONDS  # ns from the onset that the newest transform may be, where its own never came
+_PATIENCE = 2.0  # s that a transform may be late
+_NEAR = 2 * NANOSECONDS  # maximum ns from the onset of the newest transform, if no exact one arrived
 _WANTED = 1000  # events
 
 
 class EventPoses:
-    """Looks transforms up, and calls `found(key, pose)`. Raises ImportError where tf2_ros is missing."""
+    """Looks up transforms, and calls `found(key, pose)`. Raises ImportError if tf2_ros is missing."""
 
     def __init__(
         self, node: Node, map_frame: str, robot_frame: str, found: Callable[[str, Pose], None]
@@ -40,14 +40,14 @@ class EventPoses:
         self._timer = node.create_timer(_RETRY, self._retry, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def want(self, stamp: int, key: str) -> None:
-        """An event began at this stamp."""
+        """Look for the pose of an event that began at this stamp."""
         if not self._give(key, stamp):
             self._wanted[key] = stamp, time.monotonic() + _PATIENCE
             while len(self._wanted) > _WANTED:
                 self._wanted.popitem(last=False)
 
     def destroy(self) -> None:
-        """Hear no more transforms."""
+        """Stop listening to transforms."""
         self._node.destroy_timer(self._timer)
         self._listener.unregister()
 

@@ -1,4 +1,4 @@
-"""Messages of spans as events of the log, and events as the messages that a search answers with."""
+"""Convert span messages to events of the log, and events to the messages that a search returns."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _STATES = {ActivationSpan.OFFSET: OFFSET, ActivationSpan.RETRACTED: RETRACTED}
 _STATE_NUMBERS = {state: number for number, state in _STATES.items()}
 _STATUSES = {Commentary.OK: "ok", Commentary.ERROR: "error", Commentary.SKIPPED: "skipped"}
 _STATUS_NUMBERS = {status: number for number, status in _STATUSES.items()}
-_RANDOM = 1 << 21  # ids from here on are those of one life of a node alone
+_RANDOM = 1 << 21  # ids from here on are unique to one start of a node
 
 
 def key_of(robot: str, message: ActivationSpan | Commentary) -> str:
     """The key of the event that a span or a commentary is about.
 
-    Ids of recorded results are the same in each run: those events are told apart by their onset, too.
+    Ids of recorded results are the same in each run, so those events are also distinguished by their onset.
     """
     key = event_key(robot, message.camera, message.watch, message.span_id)
     if message.span_id >= _RANDOM:
@@ -40,7 +40,7 @@ def onset_of(message: ActivationSpan | Commentary) -> int:
 
 
 def to_event(robot: str, message: ActivationSpan) -> Event:
-    """The event that a span tells."""
+    """The event that a span reports."""
     state = _STATES.get(message.state, OPEN)
     end = to_nanoseconds(message.end)
     confidence = message.confidence if math.isfinite(message.confidence) else 0.0
@@ -76,7 +76,7 @@ def to_said(message: Commentary) -> Said:
 
 
 def to_record(event: Event, picture: bytes | None) -> EventRecord:
-    """An event as a search answers with it; an open one is an UPDATE."""
+    """An event as a search returns it; an open one is an UPDATE."""
     onset = event.onset_ns if event.onset_ns is not None else event.start_ns
     stamp = event.stamp_ns if event.stamp_ns is not None else event.known_end_ns
     record = EventRecord(

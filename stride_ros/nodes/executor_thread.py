@@ -1,4 +1,4 @@
-"""Nodes that spin in a thread of their own, for programs that do something else meanwhile."""
+"""Spin nodes in a separate thread, for programs that do something else meanwhile."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 class ExecutorThread:
-    """Spins nodes from construction until `close`, which lets the callback that runs finish first."""
+    """Spins nodes from construction until `close`, which lets a running callback finish first."""
 
     def __init__(self, *nodes: Node, context: Context | None = None, name: str = "executor") -> None:
-        """`context`: of the nodes, the default one if None; `name`: of the thread."""
+        """`context`: the nodes' context, the default one if None; `name`: name of the thread."""
         self._executor = SingleThreadedExecutor(context=context)
         for node in nodes:
             self._executor.add_node(node)
@@ -27,8 +27,8 @@ class ExecutorThread:
         self._thread.start()
 
     def close(self, timeout: float | None = None) -> None:
-        """End the thread, then the executor; wait at most `timeout` (s) for a callback. The nodes stay."""
-        # rclpy's shutdown does not wait for the callback that runs, which then fails on what is gone.
+        """End the thread, then the executor; wait up to `timeout` (s) for a callback. The nodes remain."""
+        # rclpy's shutdown does not wait for a running callback, which then fails on destroyed objects.
         if not self._stopped.done():
             self._stopped.set_result(None)
         self._thread.join(timeout)
@@ -36,7 +36,7 @@ class ExecutorThread:
 
     @property
     def executor(self) -> SingleThreadedExecutor:
-        """For tasks, and for nodes that come and go."""
+        """The executor, for tasks and for nodes that come and go."""
         return self._executor
 
     def _spin(self) -> None:

@@ -1,4 +1,4 @@
-"""Final commentaries, heard while somebody wants them."""
+"""Listen to final commentaries while they are wanted."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from rclpy.node import Node
 
 _REMEMBERED = 200
-_LONGEST = 1 << 18  # characters of what a responder says; other publishers may say more
+_LONGEST = 1 << 18  # maximum characters of a responder's text; other publishers may send more
 
 
 class Finals:
-    """Subscribes to `commentary` from the first `want` to the last `unwant`, including what is kept there."""
+    """Subscribes to `commentary` from the first `want` to the last `unwant`, including latched messages."""
 
     def __init__(self, node: Node, on_final: Callable[[], None]) -> None:
         self._node, self._on_final = node, on_final
@@ -26,7 +26,7 @@ class Finals:
         self._finals: dict[int, Commentary] = {}  # by span id, oldest first
 
     def want(self) -> None:
-        """Somebody wants to know what is said."""
+        """Add a user of the commentaries."""
         self._wanted += 1
         if self._subscription is None:
             self._subscription = self._node.create_subscription(
@@ -34,18 +34,18 @@ class Finals:
             )
 
     def unwant(self) -> None:
-        """Somebody knows enough."""
+        """Remove a user of the commentaries."""
         self._wanted -= 1
         if not self._wanted:
             self._node.destroy_subscription(self._subscription)
             self._subscription, self._finals = None, {}
 
     def of(self, span_id: int) -> Commentary | None:
-        """The final Commentary of a span, if it was heard."""
+        """The final Commentary of a span, if it was received."""
         return self._finals.get(span_id)
 
     def may_come(self) -> bool:
-        """Whether there is anybody who may say something; to be asked while it is wanted."""
+        """Whether there is a publisher that may still send one; call it while commentaries are wanted."""
         return bool(self._node.count_publishers(self._subscription.topic_name))
 
     def _on_commentary(self, message: Commentary) -> None:

@@ -1,4 +1,4 @@
-"""The `frames` that the activation node publishes, for nodes that look at what it has seen."""
+"""Subscriptions to the `frames` that the activation node publishes, for nodes that need what it saw."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _WARNING_PERIOD = 5.0  # s between repeated warnings
 
 
 class FrameInput:
-    """Hands the frames of some cameras to `take(image, stamp, camera)`: (H, W, 3) uint8 RGB, ns, its name.
+    """Passes the frames of some cameras to `take(image, stamp, camera)`: (H, W, 3) uint8 RGB, ns, name.
 
-    A frame that cannot be used (`take` may raise StrideError, too) is left out, counted in `rejected`, and
-    told by the node. `rate`: of all frames that came. While `wanted()` is false they are not looked at.
+    A frame that cannot be used (`take` may raise StrideError, too) is skipped, counted in `rejected`, and
+    logged by the node. `rate`: rate of all frames received. While `wanted()` is false, frames are ignored.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class FrameInput:
         self._node, self._take, self._wanted = node, take, wanted
 
     def subscribe(self, cameras: Sequence[str]) -> list[Any]:
-        """Subscriptions to the frames of these cameras, or of the unnamed one; the node's to destroy."""
+        """Subscribe to the frames of these cameras, or of the unnamed one; the caller destroys the result."""
         return [self._subscription(camera) for camera in cameras or ("",)]
 
     def _subscription(self, camera: str) -> Any:

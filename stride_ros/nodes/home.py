@@ -1,4 +1,4 @@
-"""Where nodes keep what outlives them."""
+"""The folder for files that outlive the nodes."""
 
 from __future__ import annotations
 

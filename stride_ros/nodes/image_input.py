@@ -1,4 +1,4 @@
-"""Watch an image topic: take the frames that are due, judge their stamps, say so when no images come."""
+"""Read an image topic: take the frames that are due, judge their stamps, warn when no images arrive."""
 
 from __future__ import annotations
 
@@ -37,16 +37,16 @@ if TYPE_CHECKING:
     from stride_ros.activation.notes import StreamNotes
 
 _REPEAT_WARNING = 30.0  # s
-_CHECK_PERIOD = 0.25  # s between looks at what the publishers offer: a camera's first images count
-_LONG_PAUSE = 3.0  # s without a callback that are worth a word
+_CHECK_PERIOD = 0.25  # s between checks of the publishers' QoS: a camera's first images count
+_LONG_PAUSE = 3.0  # s without a callback that are worth a warning
 
 
 @dataclass(frozen=True)
 class LiveFrame(Frame):
     """A frame from the topic.
 
-    `header`: with the stamp that counts. `arrival`: time.monotonic() in s. `raw`: the same frame as a
-    serialised Image, if it came as one.
+    `header`: with the stamp in use. `arrival`: time.monotonic() in s. `raw`: the same frame as a serialised
+    Image, if it arrived as one.
     """
 
     header: Header
@@ -55,11 +55,11 @@ class LiveFrame(Frame):
 
 
 class ImageInput:
-    """The images on `image` or `image/compressed`; calls back for frames that are due, and where time jumps.
+    """Reads `image` or `image/compressed`; calls back for frames that are due, and when time jumps.
 
-    The images stay serialised until a frame is due: most of a fast camera are never decoded. Packets of a
-    video all are, but only pictures that are due become arrays. A topic that carries packets of another type
-    than its transport's is subscribed to with that type.
+    The images stay serialised until a frame is due: most images of a fast camera are never decoded. Packets
+    of a video are all decoded, but only due pictures become arrays. A topic that carries packets of another
+    type than its transport's is subscribed to with that type.
     """
 
     def __init__(
@@ -74,13 +74,13 @@ class ImageInput:
         on_jump: Callable[[Reading], None],
         on_rejected: Callable[[Exception], None] = lambda error: None,
     ) -> None:
-        """Subscribe to the topic of the camera. `rate()`: frames a second wanted now.
+        """Subscribe to the topic of the camera. `rate()`: currently wanted frames per second.
 
         `notes`: counts what is odd about the images.
 
-        `on_due(decode)`: a frame is due, which `decode` makes in any thread, or raises FrameError.
-        `on_jump(reading)`: the clock was set before the frame that is due next. `on_rejected(error)`: an
-        image cannot be used, whether it were due or not. Raises ConfigError for QoS overrides that are none.
+        `on_due(decode)`: a frame is due; `decode` makes it in any thread, or raises FrameError.
+        `on_jump(reading)`: the clock was set before the next due frame. `on_rejected(error)`: an image cannot
+        be used, due or not. Raises ConfigError for invalid QoS overrides.
         """
         self._node = node
         self._settings = InputSettings(camera)
@@ -91,7 +91,7 @@ class ImageInput:
         self._notes = notes
         self._intake = Intake(rate(), notes)
         self._transport_type: Any = Image if transport == "raw" else CompressedImage
-        self._packets: LivePackets | None = None  # once a packet came
+        self._packets: LivePackets | None = None  # once a packet has arrived
         self._epoch = 0
         self.received = Rate()
         self.sampled = Rate()
@@ -107,7 +107,7 @@ class ImageInput:
         self._type = self._carried() or self._transport_type
         self._subscription = ImageSubscription(node, self._type, self._name, self._receive, self._settings)
         self.pulse = Pulse(_CHECK_PERIOD)
-        # Real time, also where simulated time stands still.
+        # Real time, even when simulated time stands still.
         self._timer = node.create_timer(
             _CHECK_PERIOD, self._check, clock=Clock(clock_type=ClockType.STEADY_TIME)
         )
@@ -118,18 +118,18 @@ class ImageInput:
         self._end_video()
 
     def restart(self) -> None:
-        """Take the next frame as the first one."""
+        """Treat the next frame as the first one."""
         self._intake.reset()
         self._epoch += 1
 
     @property
     def is_idle(self) -> bool:
-        """Whether every packet of a video that came has been decoded and taken."""
+        """Whether every received packet of a video has been decoded and taken."""
         return self._packets is None or self._packets.is_idle
 
     @property
     def qos(self) -> QoSProfile:
-        """What the subscription asks for now."""
+        """The QoS that the subscription requests now."""
         return self._subscription.qos
 
     @property
@@ -139,7 +139,7 @@ class ImageInput:
 
     @property
     def silence(self) -> float:
-        """Seconds of real time since the last image, or since the node could receive one."""
+        """Seconds of real time since the last image, or since the node has been able to receive one."""
         return self.pulse.time_since(self._last_arrival)
 
     @property
@@ -149,33 +149,33 @@ class ImageInput:
 
     @property
     def ignored(self) -> int:
-        """Number of images of other clocks than the one that is followed."""
+        """Number of images from other clocks than the followed one."""
         return self._notes.count("foreign")
 
     @property
     def out_of_order(self) -> int:
-        """Number of images with the stamp of an earlier one, or a slightly older one."""
+        """Number of images with the stamp of an earlier image, or a slightly older one."""
         return self._notes.count("late")
 
     @property
     def clash(self) -> str:
-        """Who sends images with stamps of different clocks; empty while there is one clock."""
+        """Which publishers send images with stamps of different clocks; empty while there is one clock."""
         if not self._intake.cameras_differ:
             return ""
         found = self.publishers
         return (
             f"{len(found)} publisher{'s are' if len(found) != 1 else ' is'} on {self.topic} "
-            f"({names_of(found) or 'unknown'}), and the images' stamps are of different clocks"
+            f"({names_of(found) or 'unknown'}), and the images' stamps come from different clocks"
         )
 
     @property
     def is_thin(self) -> bool:
-        """Whether clearly fewer images arrive than are wanted, judged 10 s after the first one."""
+        """Whether clearly fewer images arrive than wanted, judged from 10 s after the first one."""
         settled = time.monotonic() - self._first_arrival > 10.0
         return settled and self.received.hertz < 0.8 * self._rate()
 
     def warn_if_silent(self, limit: float) -> None:
-        """Log that no image came for `limit` seconds (0: never), and why that may be; now and then again."""
+        """Log now and then that no image came for `limit` seconds (0: never), with the likely reason."""
         self._check_pulse()
         now = time.monotonic()
         is_new = self._last_warning < self._last_arrival
@@ -196,16 +196,16 @@ class ImageInput:
             )
 
     def _carried(self) -> Any | None:
-        """The class of what publishers send that can be used; None while there is no such publisher."""
+        """The usable message class that publishers send; None while there is no such publisher."""
         types = {publisher.topic_type for publisher in publishers_of(self._node, self.topic)}
         if type_name(self._transport_type) in types:
             return self._transport_type
         return next((found for kind in sorted(types) if (found := packet_class(kind)) is not None), None)
 
     def _change_type(self, kind: Any) -> None:
-        self._node.get_logger().info(f"Images on {self.topic}: it carries {type_name(kind)}.")
+        self._node.get_logger().info(f"Images on {self.topic}: the topic carries {type_name(kind)}.")
         self._end_video()
-        self._subscription.destroy()  # before: a process may use one type of a topic
+        self._subscription.destroy()  # first: a process may use only one type of a topic
         self._type = kind
         try:
             self._subscription = ImageSubscription(
@@ -215,7 +215,7 @@ class ImageInput:
             self._node.get_logger().error(str(error))
 
     def _end_video(self) -> None:
-        self._epoch += 1  # what is still on its way counts, and no more
+        self._epoch += 1  # pictures still being decoded are counted but not used
         if self._packets is not None:
             if lost := self._packets.destroy():
                 self._notes.abandoned(lost)
@@ -243,7 +243,7 @@ class ImageInput:
             self._take(data, now, arrival, lambda reading: self._decode(data, reading, arrival))
 
     def _take(self, data: bytes, now: int, arrival: float, decode: Callable[[Reading], LiveFrame]) -> None:
-        """Take an image if it is due; `now`: the node's clock when it came, ns."""
+        """Take an image if it is due; `now`: the node's clock at its arrival, ns."""
         self._intake.rate = self._rate()
         if (reading := self._read(data, now, arrival)) is None or not self._intake.is_due(reading):
             return
@@ -254,7 +254,7 @@ class ImageInput:
         self._on_due(lambda: decode(reading))
 
     def _read(self, data: bytes, now: int, arrival: float) -> Reading | None:
-        """Judge an image by its stamp; None for one that is left out."""
+        """Judge an image by its stamp; None for one that is skipped."""
         try:
             stamp = cdr_stamp(data)
         except FrameError as error:
@@ -300,11 +300,11 @@ class ImageInput:
             self._tell_news()
 
     def _packet(self, message: BagMessage) -> Packet:
-        """In the decoder's thread."""
+        """Read a packet; called in the decoder's thread."""
         return packet_of(self._deserialised(message.data), message.channel.msgtype)
 
     def _show(self, message: BagMessage | FrameError) -> None:
-        """Take what came of a packet."""
+        """Take the result of a packet."""
         if isinstance(message, FrameError):
             self._reject(message)
             return
@@ -323,7 +323,7 @@ class ImageInput:
         self._take(packet.data, received, packet.arrival, decode)
 
     def _convert(self, message: PictureMessage, reading: Reading, arrival: float) -> LiveFrame:
-        """Make a frame of a decoded picture. Raises FrameError."""
+        """Make a frame from a decoded picture. Raises FrameError."""
         with self.decoding:
             rgb = frame_to_rgb(message.picture)
         header = Header(stamp=to_time(reading.stamp), frame_id=message.frame_id)
@@ -334,11 +334,11 @@ class ImageInput:
             self._last_clash_warning = arrival
             self._node.get_logger().warning(
                 f"{self.clash}: only the images nearest to this node's clock are used. Stop the other "
-                "publisher, or give each camera a topic of its own."
+                "publisher, or give each camera its own topic."
             )
 
     def _decode(self, data: bytes, reading: Reading, arrival: float) -> LiveFrame:
-        """Make a frame of an image. Raises FrameError."""
+        """Make a frame from an image. Raises FrameError."""
         with self.decoding:
             message = self._deserialised(data)
             raw: bytes | None = None

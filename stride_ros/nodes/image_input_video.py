@@ -1,4 +1,4 @@
-"""Video packets on an image topic: decoded in order in a thread of their own, whatever frames are due."""
+"""Video packets on an image topic: all are decoded in order in a separate thread, whatever is due."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from stride_ros.imaging.packets import codec_of
 if TYPE_CHECKING:
     from rclpy.node import Node
 
-_MOST_PACKETS = 60  # that wait: two seconds of a fast camera; later decisions would be of no use
+_MOST_PACKETS = 60  # waiting packets: two seconds of a fast camera; later decisions would be useless
 _MOST_BYTES = 64_000_000  # in them
-_MOST_PICTURES = 2  # decoded ones that wait for the executor
-_PATIENCE = 1.0  # s to wait for a decoder that is in the middle of a packet
+_MOST_PICTURES = 2  # decoded pictures that wait for the executor
+_PATIENCE = 1.0  # s to wait for a decoder that is busy with a packet
 
 
 @dataclass(frozen=True)
 class LivePacket(BagMessage):
-    """A message with a packet. `log_time`: the node's clock when it came, ns.
+    """A message with a packet. `log_time`: the node's clock on its arrival, ns.
 
-    `arrival`: the same by time.monotonic(), s. `epoch`: how often the input had restarted by then.
+    `arrival`: the same by time.monotonic(), s. `epoch`: number of restarts of the input before it.
     """
 
     arrival: float
@@ -37,10 +37,10 @@ class LivePacket(BagMessage):
 
 
 class LivePackets:
-    """A queue of packets, the thread that decodes them, and the way of its pictures back to the executor.
+    """A queue of packets, the thread that decodes them, and the pictures' way back to the executor.
 
-    The queue is bounded. When the decoder cannot keep up, what waits is dropped at once and decoding goes on
-    at the next key frame, so that pictures are never late by more than the queue.
+    The queue is bounded. When the decoder cannot keep up, all waiting packets are dropped at once and
+    decoding continues at the next key frame, so that pictures are never later than the length of the queue.
     """
 
     def __init__(
@@ -49,23 +49,26 @@ class LivePackets:
         read: Callable[[BagMessage], Packet],
         show: Callable[[BagMessage | FrameError], None],
     ) -> None:
-        """`read` deserialises a message; it raises FrameError. `show` is called in the executor's thread with
-        each picture (see `PacketStream`), and with an error for each packet that gives none."""
+        """`read` deserialises a message, or raises FrameError.
+
+        `show` is called in the executor's thread with each picture (see `PacketStream`), and with an error
+        for each packet that gives none.
+        """
         self._node, self._show = node, show
         self._stream = PacketStream(read, EARLIEST)
         self._wake = threading.Condition()
         self._packets: deque[LivePacket | None] = deque()  # None: packets are missing here
         self._bytes = 0
         self._outcomes: deque[BagMessage | FrameError] = deque()
-        self._rest: list[BagMessage | FrameError] = []  # outcomes that found no place before the end
-        self._busy = 0  # packets that are being decoded, and outcomes that are being shown
+        self._rest: list[BagMessage | FrameError] = []  # results without a place in the queue at the end
+        self._busy = 0  # packets that are being decoded, and results that are being shown
         self._stopping = False
         self._guard = node.create_guard_condition(self._deliver)
         self._thread = threading.Thread(target=self._run, name="stride-video", daemon=True)
         self._thread.start()
 
     def push(self, packet: LivePacket) -> int:
-        """Queue a packet; the number of those that were dropped to make room."""
+        """Queue a packet; return how many were dropped to make room."""
         with self._wake:
             dropped = 0
             if len(self._packets) >= _MOST_PACKETS or self._bytes + len(packet.data) > _MOST_BYTES:
@@ -79,7 +82,7 @@ class LivePackets:
         return dropped
 
     def interrupt(self) -> None:
-        """Packets are missing before the next one: wait for a key frame then."""
+        """Note that packets are missing before the next one, which makes the decoder wait for a key frame."""
         with self._wake:
             if not self._packets or self._packets[-1] is not None:
                 self._packets.append(None)
@@ -92,9 +95,9 @@ class LivePackets:
             return not (self._packets or self._outcomes or self._busy)
 
     def destroy(self) -> int:
-        """End the thread, and show what was decoded; a decoder that hangs is left behind.
+        """End the thread and show what was decoded; a hanging decoder is left behind.
 
-        Returns the number of packets without an outcome.
+        Returns the number of packets without a result.
         """
         with self._wake:
             self._stopping = True
@@ -147,17 +150,17 @@ class LivePackets:
     def _decoded(self, packet: LivePacket | None) -> Iterator[BagMessage | FrameError]:
         try:
             yield from self._stream.interrupt() if packet is None else self._stream.push(packet)
-        except Exception as error:  # the thread must outlive any single packet
+        except Exception as error:  # one packet must not end the thread
             yield FrameError(f"A video packet cannot be decoded ({error}); check the camera's encoder.")
 
 
 def carries_packet(data: bytes) -> bool:
-    """Whether a serialised CompressedImage has a packet of a video, as its `format` says."""
+    """Whether a serialised CompressedImage holds a video packet, according to its `format`."""
     return codec_of(_cdr_format(data)) not in (None, "mjpeg")
 
 
 def packet_class(kind: str) -> Any | None:
-    """The class of a type of video packets; None for another type, or where its package is not installed."""
+    """The class of a video packet type; None for other types, or if its package is not installed."""
     if kind not in (COMPRESSED_VIDEO, FFMPEG_PACKET):
         return None
     package, _, name = kind.split("/")
@@ -168,10 +171,10 @@ def packet_class(kind: str) -> Any | None:
 
 
 def _cdr_format(data: bytes) -> str:
-    """`CompressedImage.format`, read without deserialising the image; empty if cut off."""
+    """Read `CompressedImage.format` without deserialising the image; empty if cut off."""
     try:
         order = "<I" if data[1] & 1 else ">I"
-        (length,) = struct.unpack_from(order, data, 12)  # of frame_id, behind the stamp
+        (length,) = struct.unpack_from(order, data, 12)  # of frame_id, which follows the stamp
         begin = 16 + length + -length % 4
         (length,) = struct.unpack_from(order, data, begin)
     except (struct.error, IndexError):

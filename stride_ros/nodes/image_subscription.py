@@ -1,4 +1,4 @@
-"""A subscription to images that follows the quality of service its publishers offer."""
+"""A subscription to images that follows the quality of service offered by its publishers."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from rclpy.node import Node
     from rclpy.qos import QoSProfile
 
-_OVERLAP = 5.0  # s; how long the subscription before is kept when the new one receives nothing
-_SETTLING = 1.0  # s after a new one, in which it may deliver what was delivered before
+_OVERLAP = 5.0  # s; how long the previous subscription is kept when the new one receives nothing
+_SETTLING = 1.0  # s in which a new subscription may deliver images a second time
 _RECENT = 64  # images that are remembered for that
-_VIDEO_DEPTH = 60  # compressed images may be packets of a video, and of those none may be lost
+_VIDEO_DEPTH = 60  # compressed images may be video packets, of which none may be lost
 _CHOICES = {
     QoSPolicyKind.RELIABILITY: ("reliable", "best_effort", "system_default"),
     QoSPolicyKind.DURABILITY: ("volatile", "transient_local", "system_default"),
@@ -38,9 +38,10 @@ _CHOICES = {
 
 
 class ImageSubscription:
-    """Reliable while all publishers are, transient local while all are; else what matches every one of them.
+    """Reliable if all publishers are, transient local if all are; otherwise what matches all of them.
 
-    The user's `qos_overrides.<topic>.subscription.*` win, each for its own policy. Messages stay serialised.
+    The user's `qos_overrides.<topic>.subscription.*` take precedence, each for its policy. Messages stay
+    serialised.
     """
 
     def __init__(
@@ -51,7 +52,7 @@ class ImageSubscription:
         receive: Callable[[bytes], None],
         settings: InputSettings = UNNAMED_INPUT,
     ) -> None:
-        """Subscribe as the publishers that are known now offer; `settings` are named where that cannot be.
+        """Subscribe with the QoS that the known publishers offer; errors name the `settings`.
 
         Raises ConfigError for a wrong override, or a topic of another type in the same process.
         """
@@ -62,14 +63,14 @@ class ImageSubscription:
         self.topic = node.resolve_topic_name(topic)
         self._given = _given_policies(node, self.topic)
         self._subscription: Any = None
-        self._former: Any = None  # the one before, until the new one delivers
+        self._former: Any = None  # the previous one, until the new one delivers
         self._made = float("-inf")
-        self._recent: deque[tuple[Any, float]] = deque(maxlen=_RECENT)  # when sent, and which delivered them
+        self._recent: deque[tuple[Any, float]] = deque(maxlen=_RECENT)  # when sent, and delivered by which
         self._subscribe(self._wanted())
 
     @property
     def may_replay(self) -> bool:
-        """Whether images may come that are older than those before: a new subscription gets what is kept."""
+        """Whether older images may arrive: a new subscription receives what publishers have stored."""
         return self._is_settling and self.qos.durability == QoSDurabilityPolicy.TRANSIENT_LOCAL
 
     @property
@@ -77,7 +78,7 @@ class ImageSubscription:
         return self._renewed and time.monotonic() - self._made < _SETTLING
 
     def follow(self) -> bool:
-        """Resubscribe if the publishers offer something else now; whether that was so."""
+        """Resubscribe if the publishers' offer has changed; return whether it had."""
         if self._former is not None and time.monotonic() - self._made > _OVERLAP:
             self._drop_former()
         wanted = self._wanted()
@@ -93,7 +94,7 @@ class ImageSubscription:
     def _wanted(self) -> QoSProfile:
         publishers = publishers_of(self._node, self.topic, type_name(self._type))
         if not publishers and self._subscription is not None:
-            return self._requested  # a camera that restarts will offer the same again
+            return self._requested  # a restarting camera will offer the same again
         return image_qos([publisher.qos_profile for publisher in publishers])
 
     def _subscribe(self, profile: QoSProfile) -> None:
@@ -104,8 +105,8 @@ class ImageSubscription:
         if type_name(self._type) != RAW:
             self.qos.depth = _VIDEO_DEPTH
         self._made = time.monotonic()
-        # rclpy declares a parameter for each policy and keeps the first subscription's value in it, so that
-        # only those are named which the user gave.
+        # rclpy declares a parameter for each policy and keeps the first subscription's value in it, so only
+        # the policies that the user set are listed.
         overriding = QoSOverridingOptions(self._given)
         try:
             self._subscription = self._node.create_subscription(
@@ -116,7 +117,7 @@ class ImageSubscription:
                 qos_overriding_options=overriding,
                 raw=True,
             )
-        except Exception as error:  # Fast DDS allows one type of a topic in a process
+        except Exception as error:  # Fast DDS allows one type per topic in a process
             if reason := describe_other_type(self._node, self.topic, type_name(self._type), self._settings):
                 raise ConfigError(f"{reason}.") from error
             raise
@@ -127,7 +128,7 @@ class ImageSubscription:
         def receive(data: bytes, info: Any) -> None:
             if made == self._made:
                 self._drop_former()  # the new one is connected
-            # When it was sent; where the middleware does not tell, the image's own stamp, behind 4 bytes.
+            # When it was sent; if the middleware does not tell, the image's own stamp, after 4 bytes.
             sent = info["source_timestamp"] or bytes(data[4:12])
             if self._is_settling and any(sent == known for known, by in self._recent if by != made):
                 return  # delivered before
@@ -147,7 +148,7 @@ def _policies(profile: QoSProfile) -> tuple[QoSReliabilityPolicy, QoSDurabilityP
 
 
 def _given_policies(node: Node, topic: str) -> list[QoSPolicyKind]:
-    """The policies the user set by parameters. Raises ConfigError for a value that is none."""
+    """The policies that the user set by parameters. Raises ConfigError for an invalid value."""
     from rcl_interfaces.msg import ParameterDescriptor
 
     given = []

@@ -1,4 +1,4 @@
-"""A managed node whose transitions never raise: an error is logged in one sentence, the transition fails."""
+"""A managed node whose transitions never raise: an error is logged in one sentence, and they fail."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _FAREWELL_SECONDS = 0.5
 
 
 class ManagedNode(LifecycleNode):  # type: ignore[misc]  # untyped library
-    """Base of the nodes: override `configure`, `activate`, `deactivate` and `cleanup`, which may raise.
+    """Base class of the nodes: override `configure`, `activate`, `deactivate` and `cleanup`, which may raise.
 
-    `deactivate` and `cleanup` must also undo a half-done `activate` and `configure`: they run after a
-    failure, and they run again when nothing is left to undo.
+    `deactivate` and `cleanup` must also undo a partial `activate` and `configure`: they run after a failure,
+    and may run when there is nothing left to undo.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class ManagedNode(LifecycleNode):  # type: ignore[misc]  # untyped library
         more: Callable[[Parameters], Table] = lambda parameters: (),
         **node_options: Any,
     ) -> None:
-        """`more(parameters)`: parameters that the values of those in the table ask for.
+        """`more(parameters)`: further parameters, depending on the values of those in the table.
 
         `node_options` go to rclpy's Node (context, namespace, parameter_overrides, cli_args ...).
         """
@@ -50,37 +50,37 @@ class ManagedNode(LifecycleNode):  # type: ignore[misc]  # untyped library
             self.parameters = Parameters(self, (*table, AUTOSTART), check)
             self.parameters.declare(more(self.parameters))
         except StrideError:
-            self._leave_graph()  # not destroy_node: the subclass has nothing to give back yet
+            self._leave_graph()  # not destroy_node: the subclass has nothing to release yet
             raise
 
-    # What a node does; each may raise, StrideError for what a user can fix.
+    # For subclasses; each may raise, with StrideError for what a user can fix.
 
     def configure(self) -> None:
-        """Take what is expensive (models) and make publishers and services."""
+        """Acquire what is expensive (models) and create publishers and services."""
 
     def activate(self) -> None:
-        """Start to work: subscriptions and threads."""
+        """Start working: create subscriptions and threads."""
 
     def deactivate(self) -> None:
-        """Stop to work; return when nothing runs any more."""
+        """Stop working; return when nothing is running any more."""
 
     def cleanup(self) -> None:
-        """Give back everything `configure` took."""
+        """Release everything that `configure` acquired."""
 
     def interrupt(self) -> None:
-        """Make a `call_in_thread` that waits with `may_wait` give up; the process is about to end."""
+        """Make a `call_in_thread` that uses `may_wait` give up, since the process is about to end."""
         self._interrupted.set()
 
     def may_wait(self) -> bool:
-        """Whether a slow transition may go on."""
+        """Whether a slow transition may continue."""
         return not self._interrupted.is_set() and self.context.ok()
 
     def autostart(self) -> bool:
-        """Configure and activate; False when one of them failed (the reason is logged)."""
+        """Configure and activate; False if one of them failed, with the reason in the log."""
         success = TransitionCallbackReturn.SUCCESS
         return bool(self.trigger_configure() == success and self.trigger_activate() == success)
 
-    # What rclpy calls. It swallows exceptions on most distros, so each is caught and told here.
+    # Called by rclpy. It swallows exceptions on most distros, so each is caught and logged here.
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         with paused_collector():
@@ -102,7 +102,7 @@ class ManagedNode(LifecycleNode):  # type: ignore[misc]  # untyped library
         return super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        gc.unfreeze()  # what was loaded at the start of the process is garbage now
+        gc.unfreeze()  # what the process loaded at its start is garbage now
         self._release()
         return super().on_cleanup(state)
 
@@ -115,23 +115,23 @@ class ManagedNode(LifecycleNode):  # type: ignore[misc]  # untyped library
         return TransitionCallbackReturn.SUCCESS  # back to unconfigured: it may be configured again
 
     def destroy_node(self) -> None:
-        """Stop, give everything back and destroy the node, from any state."""
+        """Stop, release everything and destroy the node, from any state."""
         self._release()
         self._leave_graph()
 
     def _leave_graph(self) -> None:
-        # rclpy leaves action servers, too.
+        # rclpy does not destroy action servers either.
         for server in [entity for entity in self.waitables if isinstance(entity, ActionServer)]:
             server.destroy()
         super().destroy_node()
         # rclpy leaves the services of the state machine, and with them the node and its DDS participant, in
-        # the graph until the garbage collector comes: clients would go on finding a node that never answers.
+        # the graph until garbage collection: clients would still find a node that never answers.
         self._state_machine.destroy_when_not_in_use()
 
     def destroy_publisher(self, publisher: Any) -> bool:
-        """Destroy it when all that it published has arrived, or after half a second.
+        """Destroy a publisher when all its messages have arrived, or after half a second.
 
-        The last words of a node, such as answers it still owes, would be lost with the process.
+        Otherwise a node's last messages, such as pending answers, would be lost with the process.
         """
         with suppress(RuntimeError):  # the context is gone, or the middleware cannot tell
             publisher.wait_for_all_acked(Duration(seconds=_FAREWELL_SECONDS))
@@ -144,31 +144,32 @@ class ManagedNode(LifecycleNode):  # type: ignore[misc]  # untyped library
             self.parameters.locked = False
 
     def _attempt(self, what: str, action: Callable[[], None]) -> bool:
-        """Run one step of a transition; False, with the reason in the log and `last_error`, if it raised."""
+        """Run one step of a transition; if it raises, log the reason, set `last_error` and return False."""
         try:
             action()
-        except InterruptedError:  # the process was asked to stop in the middle of it
+        except InterruptedError:  # the process was asked to stop during it
             self.last_error = f"Stopped during {what}."
             return False
-        except Exception as error:  # rclpy would swallow it without a word
+        except Exception as error:  # rclpy would swallow it silently
             self.last_error = _describe(error)
             self.get_logger().error(f"Could not {what}: {self.last_error}")
             return False
         return True
 
 
-# Where the name to import is not the name to install.
+# Packages whose import name differs from the name to install.
 _DISTRIBUTIONS = {"cv2": "opencv-python-headless", "PIL": "pillow"}
 
 
 def _describe(error: Exception) -> str:
-    """Return one sentence; for a missing Python package, the one command to run."""
+    """Describe an error in one sentence; for a missing Python package, with the command to run."""
     if isinstance(error, StrideError):
         return str(error)
     if isinstance(error, ImportError) and error.name:
         package = error.name.partition(".")[0]
         command = f"{sys.executable} -m pip install {_DISTRIBUTIONS.get(package, package)}"
         return (
-            f"Python has no package '{package}' here; activate the environment that has it, or run: {command}"
+            f"The Python package '{package}' is not installed here; activate the environment that has it, or "
+            f"run: {command}"
         )
     return escaped(f"{type(error).__name__}: {error}")

@@ -1,4 +1,4 @@
-"""Events that go on, and those of them that are over though nobody said so."""
+"""Open events, and those of them that are over without an OFFSET."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from collections.abc import Collection, Iterable
 
 from stride_ros.events.record import OPEN, Event
 
-_PATIENCE = 3.0  # s; the list of watches and the spans come on two topics, in any order
+_PATIENCE = 3.0  # s; the list of watches and the spans arrive on two topics, in any order
 _MOST = 10_000
 
 
 class OpenEvents:
-    """What is open by the spans, compared with what the activation node says goes on.
+    """Compares the events that are open by their spans with those that the activation node lists as open.
 
-    A node that was killed sends no OFFSET, and one that was sent while this one was down is not heard here.
+    A killed node sends no OFFSET, and this node misses those sent while it was down.
     """
 
     def __init__(self, events: Iterable[Event]) -> None:
-        """`events`: those that the log has as open."""
+        """`events`: those that are open in the log."""
         self._events: OrderedDict[str, Event] = OrderedDict((event.key, event) for event in events)
-        self._missed: dict[str, float] = {}  # since when the node does not list them
+        self._missed: dict[str, float] = {}  # since when the node has not listed them
 
     def __len__(self) -> int:
         return len(self._events)
 
     def heard(self, event: Event) -> None:
-        """A span told this."""
+        """Record what a span reports."""
         self._missed.pop(event.key, None)
         if event.state == OPEN:
             self._events[event.key] = event
@@ -37,7 +37,7 @@ class OpenEvents:
             self._events.pop(event.key, None)
 
     def over(self, going_on: Collection[int]) -> list[Event]:
-        """The activation node lists these span ids as open: the events that are over, each once."""
+        """Return the events that are over, each once; `going_on`: span ids that the node lists as open."""
         now, over = time.monotonic(), []
         for key, event in list(self._events.items()):
             if event.span_id in going_on:

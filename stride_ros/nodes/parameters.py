@@ -1,4 +1,4 @@
-"""Parameters of a node: a table declared in ROS, with typed values and checks of every change."""
+"""Parameters of a node: a table declared in ROS, with typed values and a check of every change."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ Check = Callable[[Mapping[str, Any]], None]
 
 
 class Parameters:
-    """The declared parameters of a node: typed values, and a set-callback that refuses with a reason."""
+    """The declared parameters of a node: typed values, and a set callback that refuses with a reason."""
 
     def __init__(self, node: Node, table: Table, check: Check | None = None) -> None:
         """Declare `table` on the node and check the start values.
 
-        `check(values)` raises a StrideError when a combination of values is impossible; it must not apply
+        `check(values)` raises a StrideError for an impossible combination of values; it must not apply
         anything, because another callback may still refuse the change. Raises ConfigError.
         """
         self._node = node
@@ -80,7 +80,7 @@ class Parameters:
 def _declare(node: Node, spec: ParameterSpec) -> None:
     is_list = isinstance(spec.default, tuple)
     descriptor = _descriptor(spec)
-    descriptor.read_only &= not is_list  # an empty one may have to be set first
+    descriptor.read_only &= not is_list  # an empty list may still have to be set
     try:
         node.declare_parameter(spec.name, ros_value(spec.default), descriptor)
         node.get_parameter(spec.name)
@@ -89,7 +89,7 @@ def _declare(node: Node, spec: ParameterSpec) -> None:
             raise ConfigError(
                 f"Parameter '{spec.name}' has no value; write one like {spec.example}."
             ) from error
-        # A file says [], which has no type.
+        # A parameter file can contain [], which has no type.
         node.set_parameters([Parameter(spec.name, value=list(EMPTY_LIST))])
     except InvalidParameterTypeException as error:
         raise ConfigError(

@@ -1,4 +1,4 @@
-"""Who publishes on an image topic, and in one sentence why nothing arrives from them."""
+"""Describe who publishes on an image topic, and why nothing arrives from there."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ if TYPE_CHECKING:
     from rclpy.node import Node
 
 RAW, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
-_LISTED = 5  # names in a sentence
-_UNKNOWN = "_NODE_NAME_UNKNOWN_"  # rmw's name for what is no ROS node, or not yet known as one
-# Types of packets that a codec needs one after another, with the transport that decodes them.
+_LISTED = 5  # maximum number of names in a sentence
+_UNKNOWN = "_NODE_NAME_UNKNOWN_"  # rmw's name for publishers outside ROS nodes, or of nodes not yet known
+# Packet types of codecs that need every packet, with the transport that decodes them.
 _VIDEO = {
     "theora_image_transport/msg/Packet": "theora",
     "ffmpeg_image_transport_msgs/msg/FFMPEGPacket": "ffmpeg",
     "foxglove_msgs/msg/CompressedVideo": "foxglove",
 }
-# Those of them that the node decodes, where it has their definitions; with the package that has them.
+# Those that the node itself can decode, with the package that defines them.
 _READ = {kind: kind.partition("/")[0] for kind in PACKET_TYPES}
 
 
 @dataclass(frozen=True)
 class InputSettings:
-    """What a user sets so that a camera's images arrive; `camera`: its name, "" for an unnamed one."""
+    """The settings that make a camera's images arrive; `camera`: its name, "" for an unnamed one."""
 
     camera: str = ""
 
@@ -63,13 +63,13 @@ UNNAMED_INPUT = InputSettings()
 
 
 def type_name(message_type: Any) -> str:
-    """Return a message class's name as the graph has it: sensor_msgs/msg/Image."""
+    """Return a message class's name as in the graph: sensor_msgs/msg/Image."""
     package, interface, *_ = message_type.__module__.split(".")
     return f"{package}/{interface}/{message_type.__name__}"
 
 
 def publishers_of(node: Node, topic: str, kind: str | None = None) -> list[Any]:
-    """Return what rclpy knows of each publisher on a topic, of one type only if `kind` is given."""
+    """Return what rclpy knows about each publisher on a topic; only of type `kind` if given."""
     publishers = node.get_publishers_info_by_topic(topic)
     return [publisher for publisher in publishers if kind in (None, publisher.topic_type)]
 
@@ -82,7 +82,7 @@ def names_of(publishers: Sequence[Any]) -> str:
 def describe_silence(
     node: Node, topic: str, kind: str, subscription: QoSProfile, settings: InputSettings = UNNAMED_INPUT
 ) -> str:
-    """Say in one sentence why no messages of type `kind` arrive on a topic (fully resolved name)."""
+    """Explain in one sentence why no messages of type `kind` arrive on a topic (fully resolved name)."""
     everybody = publishers_of(node, topic)
     if not everybody:
         return _nobody(node, topic, kind, settings)
@@ -108,7 +108,7 @@ def describe_silence(
 
 
 def describe_other_type(node: Node, topic: str, kind: str, settings: InputSettings) -> str:
-    """Say what a topic carries instead of `kind`; empty when somebody publishes that, or nobody anything."""
+    """Say what a topic carries instead of `kind`; empty if it carries `kind`, or has no publishers."""
     types = sorted({publisher.topic_type for publisher in publishers_of(node, topic)})
     return _other_type(node, topic, kind, types[0], settings) if types and kind not in types else ""
 
@@ -118,22 +118,22 @@ def _nobody(node: Node, topic: str, kind: str, settings: InputSettings) -> str:
     if kind == COMPRESSED and base.endswith("/compressed"):
         name = base.removesuffix("/compressed")
         return (
-            "nobody publishes it: with image_transport compressed, '/compressed' is added to the name, which "
-            f"ends in it already; {settings.topic(name)}"
+            "it has no publishers: with image_transport compressed, '/compressed' is added to the name, which"
+            f" ends in it already; {settings.topic(name)}"
         )
     if kind == COMPRESSED and is_compressed and publishers_of(node, base, RAW):
-        return f"nobody publishes it, but {base} carries {RAW}; {settings.transport('raw')}"
+        return f"it has no publishers, but {base} carries {RAW}; {settings.transport('raw')}"
     if kind == COMPRESSED and is_compressed and publishers_of(node, base, COMPRESSED):
-        return f"nobody publishes it, but {_plain_compressed(base, settings)}"
+        return f"it has no publishers, but {_plain_compressed(base, settings)}"
     if kind == RAW and publishers_of(node, topics.compressed(topic), COMPRESSED):
         found = topics.compressed(topic)
-        return f"nobody publishes it, but {found} is there; {settings.transport('compressed')}"
+        return f"it has no publishers, but {found} is there; {settings.transport('compressed')}"
     remedy = f"{settings.check_topic} and that the camera runs in the same ROS_DOMAIN_ID"
     if others := _topics_with(node, kind):
         remedy = (
             f"{settings.check_topic}: {_listed(others)} {'carries' if len(others) == 1 else 'carry'} {kind}"
         )
-    return f"nobody publishes it; {remedy}"
+    return f"it has no publishers; {remedy}"
 
 
 def _other_type(node: Node, topic: str, kind: str, found: str, settings: InputSettings) -> str:
@@ -159,13 +159,13 @@ def _other_type(node: Node, topic: str, kind: str, found: str, settings: InputSe
 
 
 def _plain_compressed(topic: str, settings: InputSettings, carries: str = "") -> str:
-    """A compressed image on a topic whose name does not say so."""
+    """Explain a compressed image on a topic whose name does not end in that."""
     carries = carries or f"{topic} carries {COMPRESSED}"
     return f"{carries}: {settings.plain_compressed(topic)}"
 
 
 def _topics_with(node: Node, kind: str) -> list[str]:
-    """Names of the topics with that type which somebody else publishes."""
+    """Names of the topics with that type that other nodes publish."""
     own = node.get_fully_qualified_name()
     topics = []
     for topic, types in node.get_topic_names_and_types():
@@ -178,7 +178,7 @@ def _topics_with(node: Node, kind: str) -> list[str]:
 
 
 def _differs(node: Node, topic: str, publisher: Any) -> bool:
-    """Whether a publisher's definition of the type has another hash than ours; Humble has no hashes."""
+    """Whether a publisher's type hash differs from ours; Humble has no hashes."""
     theirs = getattr(publisher, "topic_type_hash", None)
     own = node.get_fully_qualified_name()
     for subscription in node.get_subscriptions_info_by_topic(topic):

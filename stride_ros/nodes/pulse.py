@@ -1,33 +1,33 @@
-"""Two clocks for one's own delays: was the executor held up, how long does a piece of work take?"""
+"""Measure the node's own delays: pauses of its executor, and the time that a piece of work takes."""
 
 from __future__ import annotations
 
 import time
 from types import TracebackType
 
-_USUAL = 1.0  # s; a busy machine may run a callback that late
+_USUAL = 1.0  # s; on a busy machine a callback may be that late
 
 
 class Pulse:
-    """Notices when the executor did not run: what is silent then is the node itself.
+    """Notices when the executor did not run, so that the node itself caused a silence.
 
-    `beat` is called by whatever the executor runs regularly, `time_since` by whatever judges a silence.
+    Callbacks that the executor runs regularly call `beat`; code that judges a silence calls `time_since`.
     """
 
     def __init__(self, period: float) -> None:
-        """`period`: s between beats when nothing holds them up."""
+        """`period`: s between beats without delays."""
         self._period = period
         self._beat = self._listening = time.monotonic()
         self._paused_at = float("-inf")
         self._pause = 0.0
 
     def beat(self) -> float:
-        """Return for how long (s) nothing ran before this, 0 if that was not longer than usual."""
+        """Return how long (s) nothing ran before this, or 0 if that was not longer than usual."""
         now = time.monotonic()
         pause, self._beat = now - self._beat - self._period, now
         if pause < _USUAL:
             return 0.0
-        # What waited meanwhile is handled next: a silence counts from now on.
+        # Waiting messages are handled next, so a silence counts from now on.
         self._listening = self._paused_at = now
         self._pause = pause
         return pause
@@ -37,12 +37,12 @@ class Pulse:
         return time.monotonic() - max(moment, self._listening)
 
     def recent_pause(self, seconds: float) -> float:
-        """The last pause (s), 0 if it is longer ago than `seconds`."""
+        """The last pause (s), or 0 if it was more than `seconds` ago."""
         return self._pause if time.monotonic() - self._paused_at < seconds else 0.0
 
 
 class Stopwatch:
-    """Times work that one thread does, for another that looks on: `with stopwatch: ...`."""
+    """Times the work of one thread for another thread: `with stopwatch: ...`."""
 
     def __init__(self) -> None:
         self._started: float | None = None
@@ -61,11 +61,11 @@ class Stopwatch:
 
     @property
     def running(self) -> float:
-        """How long (s) the present work has taken so far; 0 while there is none."""
+        """How long (s) the current work has taken so far; 0 while there is none."""
         started = self._started
         return 0.0 if started is None else time.monotonic() - started
 
     @property
     def seconds(self) -> float:
-        """How long the last work took, or the present one has taken if that is more."""
+        """How long (s) the last work took, or the current one has taken if that is longer."""
         return max(self._last, self.running)

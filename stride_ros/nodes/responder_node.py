@@ -1,4 +1,4 @@
-"""The responder node: says what happens when the activation node says that something does."""
+"""The responder node: describes what happens when the activation node reports an event."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _WARNING_PERIOD = 5.0  # s between repeated warnings
 
 @dataclass(frozen=True)
 class _Configured:
-    """What `configure` makes and `cleanup` gives back."""
+    """What `configure` creates and `cleanup` releases."""
 
     backend: ResponseBackend
     responder: Responder
@@ -52,20 +52,22 @@ class _Configured:
 
 
 class ResponderNode(ManagedNode):
-    """`frames` and `activation/span` in; `commentary`, `commentary/text` and /diagnostics out; the action
-    `describe`. With several cameras it hears the frames of each: `front/frames` ...
+    """Answers the onsets of spans with commentary.
 
-    Everything here happens in the executor's thread. What it hears goes to a Responder, whose own thread
-    talks to the backend and hands over to a CommentaryOutput. Each ONSET gets exactly one final Commentary.
+    Subscribes to `activation/span` and `frames` (with several cameras, those of each: `front/frames` ...);
+    publishes `commentary`, `commentary/text` and /diagnostics; serves the action `describe`.
+
+    Everything happens in the executor's thread. What it receives goes to a Responder, whose own thread talks
+    to the backend and passes results to a CommentaryOutput. Each ONSET gets exactly one final Commentary.
     """
 
     def __init__(self, **node_options: Any) -> None:
         """`node_options` go to rclpy's Node: context, namespace, parameter_overrides, cli_args ..."""
         self._configured: _Configured | None = None
-        self._entities: list[tuple[Any, Any]] = []  # (what destroys it, the entity), made by activate
-        self._heard = KnownOnsets(size=MAX_HEARD)  # in this life of the node
+        self._entities: list[tuple[Any, Any]] = []  # (its destroy function, the entity), created by activate
+        self._heard = KnownOnsets(size=MAX_HEARD)  # since this start of the node
         self._frames = FrameInput(self, self._on_frame, wanted=lambda: self._responder.enabled)
-        self._told = ""  # the problem of the ledger that was logged last
+        self._told = ""  # the last problem of the ledger that was logged
         super().__init__("responder", TABLE, _check, **node_options)
         ControlServices(self, is_active=lambda: bool(self._entities), enable=self._enable, reset=self._reset)
         self._describe = DescribeAction(
@@ -158,14 +160,14 @@ class ResponderNode(ManagedNode):
         return backend
 
     def _open_answered(self) -> KnownOnsets:
-        """The onsets that were answered, in earlier lives of the node too."""
+        """The onsets that were answered, also before earlier restarts of the node."""
         if not self.parameters["remember"]:
             return KnownOnsets()
         name = self.get_fully_qualified_name().strip("/").replace("/", ".")
         folder = state_folder()
         if folder is None:
             self._tell_problem(
-                "Which events were answered is forgotten at exit, since this user has no home folder: set "
+                "The record of answered events is lost at exit, since this user has no home folder; set "
                 "ROS_HOME to a writable folder."
             )
             return KnownOnsets()
@@ -174,7 +176,7 @@ class ResponderNode(ManagedNode):
             ids = [str(span_id) for _, span_id in answered.uncertain]
             more = f" and {len(ids) - _LISTED} more" if len(ids) > _LISTED else ""
             self.get_logger().warning(
-                "The node was killed as it published a final Commentary, which may be lost and is not "
+                "The node was killed while publishing a final Commentary, which may be lost and is not "
                 f"published again: span {', '.join(ids[:_LISTED])}{more}."
             )
         self._told = ""
@@ -182,26 +184,26 @@ class ResponderNode(ManagedNode):
         return answered
 
     def _tell_problem(self, problem: str) -> None:
-        """Log what keeps answers from being remembered, once."""
+        """Log once what keeps answers from being remembered."""
         if problem and problem != self._told:
             self.get_logger().warning(problem)
         self._told = problem
 
-    # What can be seen of it
+    # State
 
     @property
     def backend(self) -> ResponseBackend | None:
-        """What answers; None unless the node is configured."""
+        """The backend; None unless the node is configured."""
         return self._configured.backend if self._configured is not None else None
 
     @property
     def frames_kept(self) -> int:
-        """Number of frames that an answer could be shown now."""
+        """Number of frames that an answer could be given now."""
         return self._responder.frames_kept if self._configured is not None else 0
 
     @property
     def onsets(self) -> int:
-        """Number of events that were taken on since the node was configured."""
+        """Number of events that were accepted since the node was configured."""
         return self._responder.onsets if self._configured is not None else 0
 
     @property
@@ -209,7 +211,7 @@ class ResponderNode(ManagedNode):
         assert self._configured is not None, "subscriptions and services exist only while configured"
         return self._configured.responder
 
-    # What comes in
+    # Input
 
     def _on_frame(self, image: NDArray[np.uint8], stamp: int, camera: str) -> None:
         self._responder.frame(image, stamp, camera)
@@ -243,7 +245,7 @@ class ResponderNode(ManagedNode):
         self._responder.apply(replace(self._responder.config, **live))
 
     def _obstacle(self) -> str:
-        """Why no question can be answered now, and the remedy; empty if one can."""
+        """Why no question can be answered now, with the remedy; empty if questions can."""
         if self._configured is None:
             return "The node is not configured; configure and activate it first."
         if not self._entities:
@@ -253,7 +255,7 @@ class ResponderNode(ManagedNode):
         return ""
 
     def _answering(self) -> Responder:
-        """The responder, with the parameters of now."""
+        """The responder, with the current parameters applied."""
         self._apply_live()
         return self._responder
 
@@ -269,14 +271,14 @@ class ResponderNode(ManagedNode):
         return "frames, queue and past commentaries are forgotten"
 
     def _fill_status(self, status: Status) -> None:
-        """Report the state; docs/diagnostics.md tells the rules."""
+        """Report the state; the rules are in docs/diagnostics.md."""
         backend = self.backend
         figures = self._responder.figures() if self._configured is not None else Figures()
         if figures.last_error:
             status.error(f"the latest answer failed: {figures.last_error}")
         if figures.waiting >= self.parameters["max_queue"]:
             waiting = f"{counted(figures.waiting, 'event')} {plural(figures.waiting, 'waits', 'wait')}"
-            status.warn(f"{waiting} for an answer, and the next one pushes the oldest out")
+            status.warn(f"{waiting} for an answer, and the next one replaces the oldest")
         if self._configured is not None and (problem := self._configured.answered.problem):
             status.warn(problem)
             self._tell_problem(problem)
@@ -304,7 +306,7 @@ class ResponderNode(ManagedNode):
 
 
 def _check(values: Mapping[str, Any]) -> None:
-    """Raise ConfigError when the parameters do not go together."""
+    """Raise ConfigError for parameters that do not fit together."""
     to_config(values)
     check_cameras(values["cameras"])
 

@@ -1,4 +1,4 @@
-"""Wait until a responder hears what the activation node publishes, so that it misses no event."""
+"""Wait until a responder is subscribed to the activation node's topics, so that it misses no event."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class ResponderWait:
         self._node, self._publishers, self._limit, self._on_end = node, publishers, limit, on_end
         self._commentary = node.resolve_topic_name(topics.COMMENTARY)
         self._started = time.monotonic()
-        # Real time: simulated time may not have begun.
+        # Real time, since simulated time may not have started.
         self._clock = Clock(clock_type=ClockType.STEADY_TIME)
         self._timer: Any = node.create_timer(_PERIOD, self._look, clock=self._clock)
 
@@ -40,14 +40,14 @@ class ResponderWait:
         waited = time.monotonic() - self._started
         if self._responder_listens():
             if waited > 1.0:
-                self._node.get_logger().info(f"The responder listens after {waited:.1f} s.")
+                self._node.get_logger().info(f"The responder was ready after {waited:.1f} s.")
         elif waited < self._limit:
             if waited > 1.0:
                 self._node.get_logger().info("Waiting for the responder before deciding ...", once=True)
             return
         else:
             self._node.get_logger().warning(
-                f"No responder appeared within {self._limit:.0f} s: deciding without one. If there is none, "
+                f"No responder appeared within {self._limit:.0f} s; deciding without one. If there is none, "
                 "set wait_for_responder to 0."
             )
         self.destroy()
@@ -59,7 +59,7 @@ class ResponderWait:
         for publisher in self._publishers:
             listeners = self._node.get_subscriptions_info_by_topic(publisher.topic_name)
             responders &= {_name(info) for info in listeners}
-            # The middleware does not say which of them it is matched with, so all must be.
+            # The middleware does not tell which of them it is matched with, so all must be.
             if publisher.get_subscription_count() < len(listeners):
                 return False
         return bool(responders)

@@ -1,4 +1,4 @@
-"""Hears what the nodes publish, prints the commentary as it comes, and keeps a record of the run."""
+"""Listen to what the nodes publish, print the commentary as it arrives, and keep a record of the run."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from stride_ros.terminal import one_line
 from stride_ros.text import topics
 from stride_ros.text.wording import time_label
 
-TOLD = 16  # column at which what is told begins, after the time and the kind
+TOLD = 16  # column at which the text begins, after the time and the kind
 
 
 class Listener(Node):  # type: ignore[misc]  # untyped library
-    """Subscribes to everything the graph says of these queries; `tell(text, *styles)` prints a line.
+    """Subscribes to everything the graph publishes about these queries; `tell(text, *styles)` prints a line.
 
-    `expected`: for each query what truly happens, where that is known.
+    `expected`: for each query its ground truth, if known.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class Listener(Node):  # type: ignore[misc]  # untyped library
         self._tell = tell
         self._queries = [QueryRun(query, expected=list(events)) for query, events in expected.items()]
         self._recorder = RunRecorder(self._queries)
-        self._early: dict[int, Commentary] = {}  # finals that came before their ONSET, by span id
+        self._early: dict[int, Commentary] = {}  # finals that arrived before their ONSET, by span id
         self._newest_decisions = dict.fromkeys(expected, 0)
         self._last_heard = time.monotonic()
         self.create_subscription(Image, topics.FRAMES, self._on_frame, FRAMES_QOS)
@@ -56,7 +56,7 @@ class Listener(Node):  # type: ignore[misc]  # untyped library
         return min(len(query.decision_seconds) for query in self._queries)
 
     def duration(self) -> float:
-        """Time of the newest frame in s from the first one."""
+        """Time of the newest frame (s) since the first one."""
         return self._recorder.duration()
 
     def silence(self) -> float:
@@ -69,7 +69,7 @@ class Listener(Node):  # type: ignore[misc]  # untyped library
         return newest is not None and min(self._newest_decisions.values()) >= newest
 
     def answered(self) -> bool:
-        """Whether every onset has its final commentary, or nobody answers."""
+        """Whether every onset has its final commentary, or there is no responder."""
         answers = self.count_publishers(topics.COMMENTARY) > 0
         return not answers or all(span.said is not None for query in self._queries for span in query.spans)
 

@@ -1,6 +1,6 @@
-"""Run nodes in one process until Ctrl-C or SIGTERM: exit 0, no traceback, soon.
+"""Run nodes in one process until Ctrl-C or SIGTERM, then exit soon, with code 0 and without a traceback.
 
-Nothing heavy is imported at the top, so that a signal during the slow imports ends the process in order too.
+Nothing heavy is imported at the top, so that a signal during the slow imports also ends the process cleanly.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from rclpy.node import Node
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-# s from a signal until the process leaves in any case: a pass over the window cannot be interrupted.
+# s from a signal until the process exits in any case: a pass over the window cannot be interrupted.
 _PATIENCE = 2.0
 
 
 def run(*nodes: str | Callable[[], Node], args: Sequence[str] | None = None) -> int:
-    """Spin each node in a thread and SingleThreadedExecutor of its own; return the exit code.
+    """Spin each node in its own thread and SingleThreadedExecutor; return the exit code.
 
     Each node is a factory or its import path, "package.module:Class". Nodes with a true `autostart` parameter
     configure and activate themselves first, all at once. Returns 0 after a signal, 1 when a node fails to
@@ -36,7 +36,7 @@ def run(*nodes: str | Callable[[], Node], args: Sequence[str] | None = None) -> 
     """
     stopper = _Stopper()
     prepare_process()
-    gc.disable()  # until the models are loaded: what is imported and loaded stays
+    gc.disable()  # until the models are loaded: imported and loaded objects stay
     import rclpy
     from rclpy.signals import SignalHandlerOptions
 
@@ -53,11 +53,11 @@ def run(*nodes: str | Callable[[], Node], args: Sequence[str] | None = None) -> 
 
     def on_ready() -> None:
         if all(runner.ready for runner in running):
-            gc.freeze()  # later collections need not look through modules and weights
+            gc.freeze()  # later collections need not traverse modules and weights
             gc.enable()
 
     def stop() -> None:
-        gc.freeze()  # walking through a model's millions of objects once more would take seconds
+        gc.freeze()  # traversing a model's millions of objects once more would take seconds
         for runner in running:
             runner.stop()
         ended.set()
@@ -66,7 +66,7 @@ def run(*nodes: str | Callable[[], Node], args: Sequence[str] | None = None) -> 
     try:
         for make in makers:
             running.append(_Runner(make(), on_ready, ended))
-        # A signal before this line found not every node; `asked` was set first.
+        # A signal before this line did not find every node, but it set `asked` first.
         if not stopper.asked:
             for runner in running:
                 runner.start()
@@ -79,7 +79,7 @@ def run(*nodes: str | Callable[[], Node], args: Sequence[str] | None = None) -> 
             runner.stop()
             runner.join()
         gc.enable()
-        # Destroyed while the context lives: an open span still gets its last message.
+        # Destroy nodes while the context lives, so that open spans still get their last message.
         for runner in running:
             runner.node.destroy_node()
         context.try_shutdown()
@@ -87,22 +87,22 @@ def run(*nodes: str | Callable[[], Node], args: Sequence[str] | None = None) -> 
         code = 1
     code = 0 if stopper.asked else code
     if stopper.asked or any(thread.name.startswith("stride-") for thread in threading.enumerate()):
-        # Python's own way out is slow, and pulls the modules from under a thread that still loads a model.
+        # Python's own exit is slow, and destroys modules under a thread that is still loading a model.
         _leave_now(code)
     return code
 
 
 class _Runner:
-    """One node with its executor and thread, so that no other node's callback or transition delays it."""
+    """One node with its own executor and thread, so that no other node's callback or transition delays it."""
 
     def __init__(self, node: Node, on_ready: Callable[[], None], ended: threading.Event) -> None:
-        """`on_ready()`: the node has started by itself; `ended` is set when it can run no longer."""
+        """`on_ready()`: the node has autostarted; `ended` is set when it can no longer run."""
         from rclpy.executors import SingleThreadedExecutor
         from rclpy.task import Future
 
         self.node = node
         self.ready = False
-        self.failed = False  # to start by itself, or with an error
+        self.failed = False  # to autostart, or with an error
         self._on_ready = on_ready
         self._ended = ended
         self._executor = SingleThreadedExecutor()
@@ -114,14 +114,14 @@ class _Runner:
         self._thread.start()
 
     def stop(self) -> None:
-        """Make the thread end soon, also in the middle of a slow transition."""
+        """Make the thread end soon, even during a slow transition."""
         if hasattr(self.node, "interrupt"):
             self.node.interrupt()
         if not self._stopped.done():
             self._stopped.set_result(None)
 
     def join(self) -> None:
-        """Wait for the end of the thread and its executor."""
+        """Wait until the thread and its executor have ended."""
         if self._thread.ident is not None:
             self._thread.join()
         self._executor.shutdown(timeout_sec=0)
@@ -158,7 +158,7 @@ class _Stopper:
         threading.Thread(target=self._wait, name="signals", daemon=True).start()
 
     def on_signal(self, stop: Callable[[], None]) -> None:
-        """From now on a signal calls `stop`, in this thread, instead of ending the process at once."""
+        """Make signals call `stop`, in this thread, instead of ending the process at once."""
         with self._lock:
             self._stop = stop
 
@@ -167,7 +167,7 @@ class _Stopper:
         self.asked = True
         with self._lock:
             if self._stop is None:
-                os._exit(0)  # still importing: there is nothing to give back
+                os._exit(0)  # still importing: there is nothing to release
         self._stop()
         threading.Event().wait(_PATIENCE)
         _leave_now(0)

@@ -1,4 +1,4 @@
-"""What the state of the streams takes in memory now, and may take: for the log and the diagnostics."""
+"""How much memory the state of the streams takes, and can take, for the log and the diagnostics."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ _MB = 1e6  # bytes
 
 
 class StreamMemory:
-    """Measured by the worker's thread, which owns the engine; read by the executor's."""
+    """Memory figures, written by the worker's thread, which owns the engine, and read by the executor's."""
 
     def __init__(self, log: Callable[[str], object]) -> None:
-        """`log` is told the bound whenever it is new."""
+        """`log` gets the limit whenever it changes."""
         self._log = log
         self._known: tuple[object, ...] = ()
         self.bytes = 0
         self.limit = 0  # 0: not known before the first frame
 
     def measure(self, engine: StampedEngine, sizes: Mapping[str, tuple[int, int]]) -> None:
-        """Take the figures of an engine; `sizes`: height and width (px) of the newest frames, by camera."""
+        """Read the figures of an engine; `sizes`: height and width (px) of the newest frames, by camera."""
         self.bytes = engine.memory_bytes
         known = (dict(sizes), engine.requests, engine.config)
         if not sizes or known == self._known:
@@ -39,11 +39,11 @@ class StreamMemory:
             streams = f"the streams of {len(sizes)} cameras take" if len(sizes) > 1 else "the stream takes"
             self._log(
                 f"With images of {each}, {queries} and {frames} in context, "
-                f"{streams} at most {limit / _MB:.1f} MB beside the model."
+                f"{streams} at most {limit / _MB:.1f} MB in addition to the model."
             )
 
     def forget(self) -> None:
-        """There is no state any more."""
+        """Reset the figures, since there is no state any more."""
         self.bytes = self.limit = 0
         self._known = ()
 

@@ -1,4 +1,4 @@
-"""`wait_for_event`: goals that end when a watch reports an event."""
+"""The action `wait_for_event`: goals that end when a watch reports an event."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ if TYPE_CHECKING:
     from stride_ros.nodes.activation_watches import ActivationWatches
     from stride_ros.nodes.lifecycle import ManagedNode
 
-_PERIOD = 0.1  # s between looks at the clock while goals wait
+_PERIOD = 0.1  # s between checks of the clock while goals wait
 
 
 @dataclass(frozen=True)
 class _Tick:
-    """What was decided on a frame: P(active) of the newest slot by watch."""
+    """The decisions on a frame: P(active) of the newest slot by watch."""
 
     header: Header
     stamp: int
@@ -49,18 +49,18 @@ class _Tick:
 
 @dataclass
 class _Open:
-    """A goal that waits."""
+    """A waiting goal."""
 
     handle: ServerGoalHandle
     wait: Wait[ActivationSpan]
-    shares: bool  # whether its watch goes with the last goal that waits for it
+    shares: bool  # whether its watch is removed with the last goal that waits for it
     canceled: bool = False
 
 
 class WaitAction(DecisionSink[LiveFrame]):
     """Serves from the node's construction to its destruction.
 
-    `span` and `decided` are called in the worker's thread and only put down what happened; everything else
+    `span` and `decided` are called in the worker's thread and only record what happened; everything else
     happens in the executor's thread, which waits for neither the worker nor the model.
     """
 
@@ -72,7 +72,7 @@ class WaitAction(DecisionSink[LiveFrame]):
         obstacle: Callable[[], str],
         on_change: Callable[[], object],
     ) -> None:
-        """`obstacle()`: why no goal can wait in the node's state, with the remedy; empty if one can.
+        """`obstacle()`: why no goal can wait in the node's state, with the remedy; else empty.
 
         `on_change()`: the list of watches has changed.
         """
@@ -81,9 +81,9 @@ class WaitAction(DecisionSink[LiveFrame]):
         self._goals: dict[bytes, _Open] = {}  # by goal id
         self._history: SpanHistory[ActivationSpan] = SpanHistory()
         self._sharing = WatchSharing()
-        # Query by watch and camera, of those that have decided.
+        # Query by watch and camera, for those that have decided.
         self._deciding: dict[tuple[str, str], str] = {}
-        self._newest: dict[str, int] = {}  # stamp of the newest frame that was decided on, by camera
+        self._newest: dict[str, int] = {}  # stamp of the newest decided frame, by camera
         self._finals = Finals(node, self.check)
         self._guard = node.create_guard_condition(self._on_news)
         steady = Clock(clock_type=ClockType.STEADY_TIME)
@@ -96,7 +96,7 @@ class WaitAction(DecisionSink[LiveFrame]):
     # The worker's thread
 
     def span(self, message: ActivationSpan) -> None:
-        """A change of a span was published."""
+        """Record a published change of a span."""
         state = SpanState(message.state)
         start, end = to_nanoseconds(message.start), to_nanoseconds(message.end)
         self._news.append(
@@ -117,7 +117,7 @@ class WaitAction(DecisionSink[LiveFrame]):
     def end_all(self, outcome: Outcome, reason: str, camera: str | None = None) -> None:
         """End all goals, or only those whose watch covers this camera.
 
-        What was seen so far says nothing to goals that come later.
+        Earlier events do not count for later goals.
         """
         self._on_news()
         specs = {entry.spec.id: entry.spec for entry in self._watches.entries()}
@@ -128,7 +128,7 @@ class WaitAction(DecisionSink[LiveFrame]):
         self._history.clear(camera)
 
     def clock_was_set(self, before: int, after: int) -> None:
-        """The node's clock went from one time to another at once: what is left of timeouts stays."""
+        """Keep what is left of timeouts when the node's clock was set from one time to another."""
         for goal in self._goals.values():
             goal.wait.postpone(after - before)
 
@@ -154,7 +154,7 @@ class WaitAction(DecisionSink[LiveFrame]):
                 reason = f"The watch {terms.watch} was removed or replaced, or its lifetime is over."
                 self._end(goal, Outcome.WATCH_REMOVED, reason)
             elif now >= terms.deadline:
-                reason = "Nothing happened in time; ask again, or with a longer timeout."
+                reason = "The event did not happen in time; send the goal again, or set a longer timeout."
                 self._end(goal, Outcome.TIMEOUT, reason)
 
     def _on_goal(self, handle: ServerGoalHandle) -> None:
@@ -164,7 +164,7 @@ class WaitAction(DecisionSink[LiveFrame]):
         except WatchError as error:
             self._server.finish(handle, _result(Outcome.REFUSED, as_reason(str(error))))
             return
-        except Exception as error:  # the executor must outlive any single goal
+        except Exception as error:  # one goal must not end the executor
             reason = as_reason(f"{type(error).__name__}: {error}")
             self._node.get_logger().error(f"A goal failed: {reason}")
             self._server.finish(handle, _result(Outcome.UNKNOWN, reason))
@@ -198,7 +198,7 @@ class WaitAction(DecisionSink[LiveFrame]):
 
     def _on_tick(self, tick: _Tick) -> None:
         if tick.stamp < self._newest.get(tick.camera, 0):
-            self._history.clear(tick.camera)  # of another time, which looks like the future
+            self._history.clear(tick.camera)  # from before a jump in time, which would look like the future
         self._newest[tick.camera] = tick.stamp
         entries = {entry.spec.id: entry for entry in self._watches.entries()}
         first = {id for id in tick.probabilities if id in entries and (id, tick.camera) not in self._deciding}
@@ -228,7 +228,7 @@ class WaitAction(DecisionSink[LiveFrame]):
     # How a goal begins and ends
 
     def _open(self, request: WaitForEvent.Goal, handle: ServerGoalHandle) -> _Open:
-        """Let a goal wait; WatchError for one that cannot."""
+        """Start waiting for a goal; WatchError if that is not possible."""
         if obstacle := self._obstacle():
             raise WatchError(Refusal.UNKNOWN, obstacle)
         if request.until not in tuple(Until):
@@ -236,8 +236,8 @@ class WaitAction(DecisionSink[LiveFrame]):
         if len(self._goals) >= self._node.parameters["max_goals"]:
             raise WatchError(
                 Refusal.LIMIT,
-                f"{counted(len(self._goals), 'goal')} wait already; cancel one, or raise the parameter "
-                "max_goals.",
+                f"{counted(len(self._goals), 'goal')} are already waiting; cancel one, or raise the "
+                "parameter max_goals.",
             )
         spec, until = self._watches.resolved(to_spec(request.watch)), Until(request.until)
         now = self._node.get_clock().now().nanoseconds
@@ -258,7 +258,7 @@ class WaitAction(DecisionSink[LiveFrame]):
         return _Open(handle, wait, shares)
 
     def _use(self, chosen: WatchEntry | WatchSpec) -> tuple[str, str, bool]:
-        """Use a watch, or add the specified one; its id and query, and whether it goes with its last user."""
+        """Use or add the specified watch; return its id and query, and whether its last user removes it."""
         if isinstance(chosen, WatchEntry):
             if is_added(chosen):
                 self._sharing.use(chosen.spec.id)
@@ -276,11 +276,11 @@ class WaitAction(DecisionSink[LiveFrame]):
         return self._finals.of(found.span_id) is not None or not self._finals.may_come()
 
     def _end(self, goal: _Open, outcome: Outcome, reason: str) -> None:
-        """End a goal; one that lacks nothing but its Commentary has succeeded, unless it was canceled."""
+        """End a goal; one that only lacks its Commentary has succeeded, unless it was canceled."""
         del self._goals[bytes(goal.handle.goal_id.uuid)]
         terms, found = goal.wait.terms, goal.wait.found
         unused = goal.shares and self._sharing.leave(terms.watch)
-        # A service may have removed it meanwhile, or added it for good.
+        # A service may have removed the watch meanwhile, or added it permanently.
         if unused and self._watches.remove(terms.watch, source=Source.ACTION):
             self._on_change()
         if found is not None and outcome is not Outcome.CANCELED:

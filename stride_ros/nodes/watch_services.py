@@ -1,4 +1,4 @@
-"""Watches for whoever asks: `~/add_watch`, `~/remove_watch`, and the latched topic `watches`."""
+"""The services `~/add_watch` and `~/remove_watch`, and the latched topic `watches`."""
 
 from __future__ import annotations
 
@@ -29,24 +29,24 @@ _PERIOD = 1.0  # s
 
 
 class WatchServices:
-    """Serves from the node's construction to its destruction, and refuses with a reason what cannot be.
+    """Serves from the node's construction to its destruction, and refuses invalid requests with a reason.
 
-    Everything but `publish` is called by the executor's thread.
+    Everything except `publish` is called in the executor's thread.
     """
 
     def __init__(
         self, node: Node, watches: ActivationWatches, on_change: Callable[[], object] = lambda: None
     ) -> None:
-        """`on_change()` is called by the executor's thread when a service may have changed the watches."""
+        """`on_change()` is called in the executor's thread when a service may have changed the watches."""
         self._node, self._watches, self._on_change = node, watches, on_change
-        self._lock = threading.Lock()  # the newest state is published last
+        self._lock = threading.Lock()  # makes sure that the newest state is published last
         self._publisher: Any = node.create_publisher(Watches, topics.WATCHES, WATCHES_QOS)
         node.create_service(AddWatch, "~/add_watch", self._on_add, qos_profile=SERVICES_QOS)
         node.create_service(RemoveWatch, "~/remove_watch", self._on_remove, qos_profile=SERVICES_QOS)
         node.create_timer(_PERIOD, self._on_timer, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def publish(self) -> None:
-        """Publish all watches; from any thread."""
+        """Publish all watches; may be called from any thread."""
         with self._lock:
             trigger = self._watches.trigger()
             message = Watches(
@@ -70,7 +70,7 @@ class WatchServices:
             response.would_fit = list(error.would_fit)
             return response
         response.success = True
-        if response.id not in known:  # a client that lives renews its watch every few seconds
+        if response.id not in known:  # clients renew their watches every few seconds
             self._node.get_logger().info(f"Watch {escaped(response.id)}: {escaped(spec.query)}")
         self._on_change()
         self.publish()
@@ -89,7 +89,7 @@ class WatchServices:
         else:
             response.error_code = RemoveWatch.Response.NOT_FOUND
             response.error_msg = as_reason(
-                f"There is no watch {request.id!r}; `watches` lists those there are."
+                f"There is no watch {request.id!r}; see the topic `watches` for those that exist."
             )
         return response
 
@@ -120,12 +120,14 @@ class WatchServices:
 
 
 def to_spec(message: SpecMessage) -> WatchSpec:
-    """What a message asks for; WatchError for what no specification can hold."""
+    """The specification that a message describes; WatchError for values that are not allowed."""
 
     def own(name: str) -> float | None:
         value = float(getattr(message, name))
         if value != value or abs(value) == float("inf"):
-            raise WatchError(Refusal.INVALID, f"{name} is {value}; use a number, or -1 for the parameter's.")
+            raise WatchError(
+                Refusal.INVALID, f"{name} is {value}; use a number, or -1 for the value of the parameter."
+            )
         return None if value < 0 else value
 
     return WatchSpec(

@@ -1,4 +1,4 @@
-"""One thread that works on the newest items: what is replaced before its turn is dropped and counted."""
+"""One thread that works on the newest items; those replaced before their turn are dropped and counted."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ T = TypeVar("T")
 
 
 class LatestWorker(Generic[T]):
-    """Run `work` for the newest submitted items, and posted tasks before them, in one thread.
+    """Runs `work` for the newest submitted items, and posted tasks before them, in one thread.
 
-    Items have a place by name, such as that of a camera, and one that waits is replaced by a newer one of its
-    name. All that wait are worked on together, as `Scheduler` says: `work(items)` gets them by name.
+    Items have a name, such as that of a camera, and a newer item replaces a waiting one with its name.
+    Waiting items are worked on together, as `Scheduler` says: `work(items)` gets them by name.
 
-    `on_error(exception)` is called in the worker's thread with whatever work or a task raises; the thread
-    goes on. `rest()` does a short piece of what can wait, while there is nothing else to do: again and again
-    until it returns False, and again after the next item or task, or when `wake` is called.
+    `on_error(exception)` is called in the worker's thread with any exception of `work` or a task; the thread
+    continues. While there is nothing else to do, `rest()` is called to do short pieces of deferrable work:
+    repeatedly until it returns False, and again after the next item or task, or after `wake`.
     """
 
     def __init__(
@@ -45,30 +45,30 @@ class LatestWorker(Generic[T]):
 
     @property
     def loads(self) -> Mapping[str, StreamLoad]:
-        """By name: how many items a newer one replaced before their turn, and how long they wait."""
+        """By name: how many items were replaced before their turn, and how long items wait."""
         with self._wake:
             return self._items.loads
 
     @property
     def is_idle(self) -> bool:
-        """Whether all that was submitted and posted is done, and what `wake` was called for."""
+        """Whether everything submitted or posted is done, and the work that `wake` was called for."""
         with self._wake:
             waits = self._tasks or self._woken or self._items.seconds_to_next is not None
             return not waits and not self._working
 
     def submit(self, name: str, item: T) -> None:
-        """Offer an item; one of this name that still waits is dropped in its favour."""
+        """Offer an item; it replaces one with this name that is still waiting."""
         with self._wake:
             self._items.offer(name, item)
             self._wake.notify()
 
     def charge(self, costs: Mapping[str, float]) -> None:
-        """While working: what items cost by themselves, in s; see `Scheduler.charge`."""
+        """Record what items cost by themselves (s), during `work`; see `Scheduler.charge`."""
         with self._wake:
             self._items.charge(costs)
 
     def post(self, task: Callable[[], None], *, discard: Collection[str] = ()) -> None:
-        """Run a task after those posted before and before what waits; items of `discard` are forgotten."""
+        """Run a task after earlier tasks and before waiting items; items named in `discard` are forgotten."""
         with self._wake:
             for name in discard:
                 self._items.discard(name)
@@ -76,13 +76,13 @@ class LatestWorker(Generic[T]):
             self._wake.notify()
 
     def wake(self) -> None:
-        """Let `rest` be called once more; however often this is asked for, no item waits longer for it."""
+        """Have `rest` called once more; however often this is called, items do not wait longer for it."""
         with self._wake:
             self._woken = True
             self._wake.notify()
 
     def stop(self, timeout: float | None = None) -> bool:
-        """Finish what runs and all tasks, forget what waits, join; False if `timeout` (s) passed."""
+        """Finish the running work and all tasks, drop waiting items, and join; False after `timeout` (s)."""
         with self._wake:
             self._stopping = True
             for name in self._items.loads:
@@ -112,7 +112,7 @@ class LatestWorker(Generic[T]):
                 else:
                     job()
                     resting = True
-            except Exception as error:  # the thread must outlive any single frame
+            except Exception as error:  # one frame must not end the thread
                 resting = False
                 self._on_error(error)
 
@@ -124,10 +124,10 @@ class LatestWorker(Generic[T]):
 
 
 def call_in_thread(function: Callable[[], T], keep_waiting: Callable[[], bool]) -> T:
-    """Return function()'s result from a thread of its own, and give up when `keep_waiting()` turns false.
+    """Run `function()` in a separate thread and return its result; give up when `keep_waiting()` is false.
 
-    For work that cannot be interrupted, such as loading a model, while Ctrl-C must still work. The abandoned
-    thread goes on as a daemon. Raises InterruptedError when it gave up, else what `function` raises.
+    For work that cannot be interrupted, such as loading a model, while Ctrl-C must still work. An abandoned
+    thread continues as a daemon. Raises InterruptedError when it gives up, otherwise what `function` raises.
     """
     outcome: list[T] = []
     failure: list[BaseException] = []

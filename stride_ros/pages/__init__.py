@@ -1,1 +1,1 @@
-"""How the pages that people open in a browser look: reports of runs, of benchmarks and of what was found."""
+"""The look of HTML pages: reports of runs, of benchmarks and of events found."""

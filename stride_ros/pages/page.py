@@ -1,4 +1,4 @@
-"""The look of a page: one style sheet, for screens of any width, light and dark, and for paper.
+"""The frame and style sheet of a page, for screens of any width, light and dark, and for print.
 
 Nothing is fetched from elsewhere, and there is no script.
 """
@@ -112,7 +112,7 @@ footer { color: var(--soft); font-size: 13px; margin-top: 36px; }
 
 
 def shown(text: str) -> str:
-    """A text as HTML that shows it: what would act on the page or on its reader is an escape."""
+    """A text as HTML, with markup and control characters escaped."""
     return escape(printable(text))
 
 

@@ -1,4 +1,4 @@
-"""The colours of pages and of timelines, for light and dark pages; the PNG takes the light ones."""
+"""The colours of pages and timelines, for light and dark pages; the PNG uses the light ones."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What a process sets up before it works: CPU threads, imports, memory, files of the package."""
+"""The setup of a process: CPU threads, imports, memory, files of the package."""

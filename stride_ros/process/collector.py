@@ -1,4 +1,4 @@
-"""What makes a process with PyTorch start and end sooner. Imports nothing heavy."""
+"""Make a process with PyTorch start and end faster. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from contextlib import contextmanager
 def paused_collector() -> Iterator[None]:
     """Import and load without Python's cyclic garbage collector.
 
-    Imports make many objects that stay; to look through them again and again takes a tenth of the CPU time of
-    `import torch`.
+    Imports create many lasting objects; traversing them repeatedly takes a tenth of the CPU time of `import
+    torch`.
     """
     enabled = gc.isenabled()
     gc.disable()

@@ -1,4 +1,4 @@
-"""Where files of the package lie that are not Python modules: models/, msg/, config/."""
+"""Find files of the package that are not Python modules: models/, msg/, config/."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def share_folders() -> Iterator[Path]:
-    """Folders that may hold them: source tree, colcon install, sourced ROS prefixes, pip environment."""
+    """Folders that may contain them: source tree, colcon install, sourced ROS prefixes, pip environment."""
     here = Path(__file__).resolve()
     yield here.parents[2]
     for parent in here.parents:

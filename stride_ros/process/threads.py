@@ -1,8 +1,8 @@
-"""CPU threads: how many a model works with, and that none burns a core while it waits for the others.
+"""CPU threads: choose how many a model uses, and keep waiting threads from using a core.
 
 PyTorch, OpenCV and NumPy each start a thread for every core. Those of OpenMP, which PyTorch uses, spin while
-they wait: beside a robot's other processes that costs more than the work itself (docs/performance.md). Torch
-is imported here only where it is needed.
+they wait: next to a robot's other processes, that costs more than the work itself (docs/performance.md).
+Torch is imported here only where it is needed.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-AUTO = 0  # the value of the parameter and of the option that leaves the choice to `choose_threads`
+AUTO = 0  # value of the parameter and the option for a choice by `choose_threads`
 MAX_THREADS = 1024
 # Below this number of weights a second thread only waits for the first (docs/performance.md).
 SMALL_MODEL = 100_000_000
 
-# Read by the libraries when they are loaded. Of no effect on results.
+# Read by the libraries when they are loaded. They do not affect results.
 _PASSIVE_WAITING = {
     "OMP_WAIT_POLICY": "PASSIVE",  # libgomp (PyTorch's wheels) and LLVM's and Intel's runtimes (conda)
-    "KMP_BLOCKTIME": "0",  # ms; the latter two spin for 200 ms in spite of the policy
+    "KMP_BLOCKTIME": "0",  # ms; the latter two spin for 200 ms despite the policy
 }
 _USERS_CHOICE = ("MKL_NUM_THREADS", "OMP_NUM_THREADS")  # in the order in which PyTorch looks at them
 
 
 def prepare_process() -> None:
-    """Make native threads wait without spinning, unless the user has set the variable himself.
+    """Make native threads wait without spinning, unless the user has set the variable.
 
     Every entry point (commands, nodes, the pytest plugin) calls this before torch, NumPy and OpenCV are
     imported; they read the environment only then. Processes started from this one inherit it.
@@ -37,7 +37,7 @@ def prepare_process() -> None:
         os.environ.update(_PASSIVE_WAITING)
     os.environ.setdefault("OPENCV_FOR_THREADS_NUM", "1")  # scaling one frame is too little work to share
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # one text at a time
-    if "OMP_NUM_THREADS" not in os.environ:  # which OpenBLAS follows too
+    if "OMP_NUM_THREADS" not in os.environ:  # which OpenBLAS also follows
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # NumPy multiplies no large matrices here
 
 
@@ -48,7 +48,7 @@ def add_threads_option(parser: argparse.ArgumentParser | argparse._ArgumentGroup
         type=_number_of_threads,
         default=AUTO,
         metavar="auto|N",
-        help="CPU threads of a model (default auto: 1 for a small one, all cores but one for a large one)",
+        help="CPU threads of a model (default auto: 1 for a small model, all cores but one for a large one)",
     )
 
 
@@ -61,10 +61,10 @@ def _number_of_threads(text: str) -> int:
 
 
 def choose_threads(threads: int, weights: int, device: str) -> int:
-    """The number of CPU threads for a model of `weights` numbers on a `device` such as "cpu" or "cuda:0".
+    """The number of CPU threads for a model with `weights` numbers on a `device` such as "cpu" or "cuda:0".
 
-    A positive number is taken as it is. AUTO follows MKL_NUM_THREADS or OMP_NUM_THREADS where one is set;
-    else it is 1 for a small model and on a GPU, and for a large model all cores of this process but one.
+    A positive number is used unchanged. AUTO follows MKL_NUM_THREADS or OMP_NUM_THREADS if one is set;
+    otherwise it is 1 for a small model or on a GPU, and for a large model all cores of this process but one.
     """
     if threads > AUTO:
         return threads
@@ -85,7 +85,7 @@ def available_cores() -> int:
 
 
 def _siblings(cpu: int) -> str:
-    """The logical CPUs of one core, as Linux lists them; the CPU's own number where it does not tell."""
+    """The logical CPUs of one core, as listed by Linux; the CPU's own number if unknown."""
     try:
         return Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list").read_text()
     except OSError:
@@ -93,7 +93,7 @@ def _siblings(cpu: int) -> str:
 
 
 def _quota() -> int:
-    """Whole CPUs that the control group grants (version 2, then 1)."""
+    """Whole CPUs that the control group allows (version 2, then 1)."""
     root = Path("/sys/fs/cgroup")
     try:
         limit, period = (root / "cpu.max").read_text().split()
@@ -107,9 +107,9 @@ def _quota() -> int:
 
 
 def use_threads(count: int | None) -> None:
-    """Let PyTorch work with `count` threads from now on wherever this thread calls it; None changes nothing.
+    """Make PyTorch use `count` threads from now on when called in this thread; None changes nothing.
 
-    PyTorch keeps the number for each calling thread, so two nodes in one process keep their own. Costs less
+    PyTorch stores the number per calling thread, so two nodes in one process keep their own. This takes less
     than a microsecond.
     """
     if count is None:
@@ -122,7 +122,7 @@ def use_threads(count: int | None) -> None:
 
 @contextmanager
 def restored_threads() -> Iterator[None]:
-    """Give this thread its number of PyTorch threads back at the end."""
+    """Restore this thread's number of PyTorch threads at the end."""
     import torch
 
     before = torch.get_num_threads()

@@ -1,7 +1,7 @@
-"""What config.json of a Qwen3-VL says: sizes, and the activation window. Read without transformers.
+"""Read config.json of a Qwen3-VL model without transformers: sizes, and the activation window.
 
-Importing transformers for a few numbers takes more CPU time than loading a small model. A key that is left
-out has the value that transformers gives it, since it may write only what differs from that.
+Importing transformers for a few numbers takes more CPU time than loading a small model. A missing key has
+transformers' default, since transformers may write only differences from that.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 _DEFAULT_THETA = 500_000.0
 _DEFAULT_SECTION = (24, 20, 20)
-# What the arithmetic here is written for; a key that is left out has this value.
+# The only supported values; a missing key has this value.
 _FIXED_VISION = {
     "patch_size": 16,
     "spatial_merge_size": 2,
@@ -21,7 +21,7 @@ _FIXED_VISION = {
     "in_channels": 3,
     "hidden_act": "gelu_pytorch_tanh",
 }
-# Far above any model, far below what takes the memory of a machine or never ends.
+# Far above any model, but far below what would fill a machine's memory or never end.
 _LARGEST = 2**31 - 1
 _MOST_LAYERS = 1000
 _MOST_SLOTS = 4096
@@ -59,11 +59,11 @@ class VisionShape:
 
 @dataclass(frozen=True)
 class Architecture:
-    """What config.json says: sizes, and the activation window the model was trained with.
+    """The content of config.json: sizes, and the activation window the model was trained with.
 
-    past, future: slots before and after the newest frame; resolution: seconds of a slot; single_sequence: the
-    window is written once; frame_max_tokens: tokens of a frame pair the model was made for; tied: the output
-    head is the embedding.
+    past, future: slots before and after the newest frame; resolution: seconds per slot; single_sequence: the
+    window is written once; frame_max_tokens: tokens of a frame pair that the model was trained for; tied: the
+    output head is the embedding.
     """
 
     text: TextShape
@@ -77,7 +77,7 @@ class Architecture:
 
 
 def parse_architecture(raw: Mapping[str, Any]) -> Architecture:
-    """The architecture that the content of config.json stands for; ValueError names the key that is wrong."""
+    """Parse the content of config.json; ValueError names a wrong key."""
     past, future = _count(raw, "trigger_window_past", None), _count(raw, "trigger_window_future", 0, least=0)
     resolution = _number(raw, "trigger_temporal_resolution", 1.0)
     tie = "tie_word_embeddings"
@@ -94,7 +94,7 @@ def parse_architecture(raw: Mapping[str, Any]) -> Architecture:
 
 
 def check_architecture(architecture: Architecture) -> None:
-    """ValueError names the sizes that do not go together, or that no model has."""
+    """Raise ValueError for sizes that are inconsistent, or that no model has."""
     text, vision = architecture.text, architecture.vision
     for name, value, most in (
         ("num_hidden_layers", text.layers, _MOST_LAYERS),
@@ -124,7 +124,7 @@ def check_architecture(architecture: Architecture) -> None:
 
 
 def _text(text: Mapping[str, Any]) -> TextShape:
-    # Older files say rope_scaling, newer ones rope_parameters; theta lies in there or beside it.
+    # Older files have rope_scaling, newer ones rope_parameters; theta is inside or next to it.
     rope = {**_section(text, "rope_parameters"), **_section(text, "rope_scaling")}
     kind = rope.get("rope_type", rope.get("type", "default"))
     if kind != "default":
@@ -138,7 +138,7 @@ def _text(text: Mapping[str, Any]) -> TextShape:
         raise ValueError(f"mrope_section has {len(section)} parts instead of 3")
     theta = rope if rope.get("rope_theta") is not None else text
     heads = _count(text, "num_attention_heads", 32)
-    kv_heads = 32 if "num_key_value_heads" not in text else heads  # null stands for as many as heads
+    kv_heads = 32 if "num_key_value_heads" not in text else heads  # null means as many as heads
     return TextShape(
         vocab=_count(text, "vocab_size", 151_936),
         hidden=_count(text, "hidden_size", 4096),
@@ -181,7 +181,7 @@ def _count(raw: Mapping[str, Any], key: str, default: int | None, least: int = 1
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if type(value) is not int or value < least:
-        raise ValueError(f"{key} is {_short(value)}, not a whole number from {least}")
+        raise ValueError(f"{key} is {_short(value)}, not a whole number of at least {least}")
     if value > _LARGEST:
         raise ValueError(f"{key} is {_short(value)}, above {_LARGEST}")
     return value
@@ -196,7 +196,7 @@ def _flag(raw: Mapping[str, Any], key: str, default: bool) -> bool:
 
 
 def _short(value: Any) -> str:
-    """A value for a sentence, however long it is; an integer of thousands of digits has no text at all."""
+    """A value for use in a sentence, shortened; integers with thousands of digits cannot become text."""
     if type(value) is int and abs(value) > 10**30:
         return f"a number of {value.bit_length()} bits"
     text = repr(value)

@@ -1,6 +1,6 @@
-"""Attention to keys in several places: each is attended to by itself, and the results are put together.
+"""Attention to keys in several places: each is attended to separately, and the results are combined.
 
-The share of each is known from the log-sum-exp of its scores, so nothing has to be gathered.
+The weight of each follows from the log-sum-exp of its scores, so nothing has to be gathered.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-HIDDEN = -1e4  # added to scores: weight 0 in every dtype, and no NaN where a whole part is hidden
+HIDDEN = -1e4  # added to scores: weight 0 in every dtype, and no NaN if a whole part is hidden
 
-# Keys and values (parts, kv heads, part, size), and what to add to the scores, (heads / kv heads * n,
-# parts * part): the rows are repeated for the query heads that share a key head. None where all rows see all.
+# Keys and values (parts, kv heads, part, size), and the bias of the scores, (heads / kv heads * n, parts *
+# part): the rows are repeated for the query heads that share a key head. None if all rows see everything.
 Stretch = tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]
 
 
-# Of rows (1, kv heads, n, size): attention (1, parts, kv heads, n, size) to what is elsewhere, and the
+# For rows (1, kv heads, n, size): attention (1, parts, kv heads, n, size) to keys elsewhere, and the
 # log-sum-exp of its scores.
 Elsewhere = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
 
@@ -59,14 +59,14 @@ def attend_with_weight(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Attention (b, h, n, size), and the log-sum-exp (b, h, n), float32, of its scores.
 
-    q (b, h, n, size), k and v (b, h, m, size), bias (b, h, n, m) or None. On CUDA the
-    memory-efficient kernel of PyTorch's scaled_dot_product_attention, called by the name under which it
-    returns that sum, too.
+    q (b, h, n, size), k and v (b, h, m, size), bias (b, h, n, m) or None. On CUDA, this uses the
+    memory-efficient kernel of PyTorch's scaled_dot_product_attention, under the name that also returns that
+    sum.
     """
     if q.device.type != "cpu":
         kernel = torch.ops.aten._scaled_dot_product_efficient_attention
         out, weight, *_ = kernel(q, k, v, bias, compute_log_sumexp=True)
-        return out, weight[..., : q.shape[2]]  # it pads the rows
+        return out, weight[..., : q.shape[2]]  # the kernel pads the rows
     scores = (q @ k.transpose(-1, -2)).float() / math.sqrt(q.shape[-1])
     if bias is not None:
         scores = scores + bias.float()
@@ -74,8 +74,6 @@ def attend_with_weight(
 
 
 def hidden_after(rows: torch.Tensor, entries: int, dtype: torch.dtype, repeat: int) -> torch.Tensor:
-    """What to add to scores (repeat * n, entries) so that rows that lie at entries `rows` (n,) see no further
-    than themselves.
-    """
+    """The bias of scores (repeat * n, entries) so that rows at entries `rows` (n,) see no later entries."""
     hidden = torch.arange(entries, device=rows.device) > rows[:, None]
     return (hidden.to(dtype) * HIDDEN).repeat(repeat, 1)

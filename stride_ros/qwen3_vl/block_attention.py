@@ -1,4 +1,4 @@
-"""Attention of blocks of tokens to their caches, with what all layers share made once a forward."""
+"""Attention of blocks of tokens to their caches; what all layers share is computed once per forward."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _GROWTH = 1.25  # of that mask
 
 
 class BlockAttention(Protocol):
-    """Attention of the last tokens of a block that ends at entry `end` of its cache."""
+    """Attention for the last tokens of a block that ends at entry `end` of its cache."""
 
     def __call__(self, layer: int, q: torch.Tensor) -> torch.Tensor:
         """Causal attention (n, heads * head size) of q (1, heads, n, head size), of the last n tokens."""
 
 
 class CausalMask:
-    """What hides later entries from rows: a view of one mask, which is made when a longer one is needed."""
+    """Hides later entries from rows, with views of one mask, which is remade when a longer one is needed."""
 
     def __init__(self, device: torch.device, dtype: torch.dtype) -> None:
         self._mask = torch.empty((0, 0), device=device, dtype=dtype)
@@ -46,7 +46,7 @@ class CausalMask:
 
 
 class StretchAttention:
-    """To a cache that is read as one stretch, as on a CPU."""
+    """Attention to a contiguous cache, as on a CPU."""
 
     def __init__(self, cache: StretchCache, end: int, mask: CausalMask) -> None:
         self._cache, self._end, self._mask = cache, end, mask
@@ -75,8 +75,9 @@ class StretchAttention:
 
 
 class PagedAttention:
-    """To a cache in pages, a bounded number of rows at a time. Only the pages that some rows do not see to
-    their ends have a mask.
+    """Attention to a paged cache, a limited number of rows at a time.
+
+    Only pages that some rows do not see completely have a mask.
     """
 
     def __init__(self, cache: PagedCache, end: int) -> None:
@@ -91,7 +92,7 @@ class PagedAttention:
         part = self._cache.part
         for rows in torch.split(q[0].transpose(0, 1), _QUERY_ROWS):
             last = first + len(rows)
-            seen = (first + 1) // part  # pages that all of these rows see to their ends
+            seen = (first + 1) // part  # pages that all of these rows see completely
             whole = self._whole(layer, seen, q.device)
             stretches: list[Stretch] = []
             if whole is None:
@@ -107,7 +108,7 @@ class PagedAttention:
         return outs[0] if len(outs) == 1 else torch.cat(outs)
 
     def _whole(self, layer: int, seen: int, device: torch.device) -> Elsewhere | None:
-        """Attention to the first `seen` pages by a table, if the pool has one that can be relied on."""
+        """Attention to the first `seen` pages by a table, if the pool has a reliable one."""
         attention = self._cache.pool.attention
         if attention is None or not seen:
             return None
@@ -118,7 +119,7 @@ class PagedAttention:
         return lambda rows: attention(layer, rows, table[None], length)
 
     def _hidden(self, first: int, last: int, tail: int, repeat: int, like: torch.Tensor) -> torch.Tensor:
-        """What hides later entries from the rows at entries `first` to `last`, from entry `tail` on."""
+        """The mask that hides later entries from the rows at entries `first` to `last`, from entry `tail`."""
         mask = self._masks.get((first, last))
         if mask is None:
             entries = -(-last // self._cache.part) * self._cache.part - tail
@@ -128,7 +129,7 @@ class PagedAttention:
 
 
 def attention_to(cache: KVCache, end: int, mask: CausalMask) -> BlockAttention:
-    """Attention of the tokens before entry `end` of a cache to all that precede them there."""
+    """Attention for the tokens before entry `end` of a cache to all that precede them there."""
     if isinstance(cache, PagedCache):
         return PagedAttention(cache, end)
     assert isinstance(cache, StretchCache)
@@ -138,9 +139,7 @@ def attention_to(cache: KVCache, end: int, mask: CausalMask) -> BlockAttention:
 def attend_each(
     layer: int, q: torch.Tensor, sizes: Sequence[int], attentions: Sequence[BlockAttention]
 ) -> torch.Tensor:
-    """Attention (n, heads * head size) of the joined queries (1, heads, n, head size) of blocks, of which
-    each has so many.
-    """
+    """Attention (n, heads * head size) for the joined queries (1, heads, n, head size) of blocks."""
     if len(sizes) == 1:
         return attentions[0](layer, q)
     each = zip(attentions, q.split_with_sizes(list(sizes), 2), strict=True)

@@ -1,7 +1,7 @@
-"""Chat templates of checkpoints, rendered in a sandbox that bounds time and memory.
+"""Render chat templates of checkpoints in a sandbox that limits time and memory.
 
-A template is code that comes with the weights. Jinja's sandbox keeps it from Python's internals, but not from
-loops that never end in practice or strings that fill the memory.
+A template is code that comes with the weights. Jinja's sandbox blocks access to Python's internals, but not
+practically endless loops or strings that fill the memory.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ from jinja2.visitor import NodeTransformer
 
 from stride_ros.errors import CheckpointError
 
-_STEPS = 100_000  # rounds of loops and calls of macros in a conversation; published templates need 100
+_STEPS = 100_000  # loop iterations and macro calls per conversation; published templates need 100
 _SECONDS = 5.0
-_LONGEST = 2_000_000  # characters or items that one expression may make
+_LONGEST = 2_000_000  # characters or items that one expression may produce
 _WIDE = re.compile(r"\d{6}")  # a width in a format such as %1000000d
 
 _STEP, _JOIN = "_stride_step", "_stride_join"
 
 
 class LimitError(jinja2.TemplateError):
-    """A template goes on for too long or makes too long a text."""
+    """A template runs for too long or produces too long a text."""
 
 
 def compile_template(template: str) -> Callable[..., str]:
-    """A function that renders a chat template with the names given to it.
+    """Return a function that renders a chat template with given names.
 
-    Raises jinja2.TemplateError for a broken template, and when rendered LimitError.
+    Raises jinja2.TemplateError for a broken template, and LimitError on rendering.
     """
     environment = _Environment(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, _Generation])
     compiled = environment.from_string(template)
@@ -60,9 +60,9 @@ def compile_template(template: str) -> Callable[..., str]:
 
 
 def check_template(template: str, folder: Path) -> None:
-    """CheckpointError when a template that a library will render does not end within the limits here.
+    """Raise CheckpointError if a template that a library will render exceeds the limits here.
 
-    What else is wrong with it, or depends on the library, is for the library to say.
+    Other errors, or those that depend on the library, are left to the library.
     """
     content = [{"type": "image"}, {"type": "video"}, {"type": "text", "text": "Hello."}]
     conversation = [
@@ -75,10 +75,10 @@ def check_template(template: str, folder: Path) -> None:
             render(messages=messages, tools=None, documents=None, add_generation_prompt=True)
     except LimitError as error:
         raise CheckpointError(
-            f"The chat template of {folder} was stopped: {error}; use the one that the checkpoint was "
-            "published with."
+            f"The chat template of {folder} was stopped: {error}; use the template that was published with "
+            "the checkpoint."
         ) from error
-    except Exception:  # such as a name that only the library gives
+    except Exception:  # such as a name that only the library defines
         return
 
 
@@ -97,7 +97,7 @@ class _Environment(ImmutableSandboxedEnvironment):
         self.globals.pop("dict", None)
 
     def begin(self) -> None:
-        """Start the budget of a conversation."""
+        """Start the budget for a conversation."""
         self._steps, self._deadline = 0, time.monotonic() + _SECONDS
 
     def _step(self) -> str:
@@ -127,7 +127,7 @@ class _Environment(ImmutableSandboxedEnvironment):
         return super().call_binop(context, operator, left, right)
 
     def call(self, context: Any, call: Any, /, *args: Any, **options: Any) -> Any:
-        """See Jinja: every call of a template comes through here."""
+        """See Jinja: all calls in a template come through here."""
         _check_arguments(args, options)
         method = getattr(call, "__wrapped__", call)  # the sandbox wraps str.format
         if isinstance(text := getattr(method, "__self__", None), str) and "format" in method.__name__:
@@ -136,14 +136,14 @@ class _Environment(ImmutableSandboxedEnvironment):
 
 
 class _Counted(NodeTransformer):
-    """Counts rounds of loops and calls of macros, and bounds the texts that `~` joins."""
+    """Counts loop iterations and macro calls, and limits the texts that `~` joins."""
 
     def __init__(self, environment: _Environment) -> None:
         self._environment = environment
 
     def visit_For(self, node: nodes.For) -> nodes.For:
         self._begin_with_step(node)
-        if node.test is not None:  # a round that the test leaves out counts, too
+        if node.test is not None:  # an iteration that the test skips counts, too
             passed = nodes.Not(self._call(_STEP, [], node.lineno), lineno=node.lineno)
             node.test = nodes.And(passed, node.test, lineno=node.lineno)
             node.test.set_environment(self._environment)
@@ -171,7 +171,7 @@ class _Counted(NodeTransformer):
 
 
 class _Generation(Extension):
-    """`{% generation %}`, by which training finds the answers: its content as it is."""
+    """`{% generation %}`, which marks answers for training: renders its content unchanged."""
 
     tags = {"generation"}  # noqa: RUF012, Jinja's name
 
@@ -182,7 +182,7 @@ class _Generation(Extension):
 
 
 class _Namespace(jinja2.utils.Namespace):
-    """Jinja's namespace() for values alone: names of Python's internals are refused."""
+    """Jinja's namespace() for values only: names of Python's internals are refused."""
 
     def __setitem__(self, name: str, value: Any) -> None:
         if str(name).startswith("_"):
@@ -191,7 +191,7 @@ class _Namespace(jinja2.utils.Namespace):
 
 
 def _bounded(call: Any) -> Any:
-    """A filter that refuses widths and counts which would fill the memory."""
+    """Wrap a filter to refuse widths and counts that would fill the memory."""
 
     @wraps(call)
     def bounded(*args: Any, **options: Any) -> Any:
@@ -236,5 +236,5 @@ def _now(form: str) -> str:
 
 
 def _to_json(value: Any, ensure_ascii: bool = False, **options: Any) -> str:
-    """JSON as it is: Jinja's own filter escapes characters that mean something in HTML."""
+    """Plain JSON, since Jinja's own filter escapes HTML characters."""
     return json.dumps(value, ensure_ascii=ensure_ascii, **options)

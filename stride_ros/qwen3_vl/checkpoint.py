@@ -60,22 +60,22 @@ def _find_embedded() -> Path:
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """The content of config.json. CheckpointError when it is missing, broken or not of a Qwen3-VL."""
+    """The content of config.json. CheckpointError if it is missing, broken or not of a Qwen3-VL model."""
     file = folder / "config.json"
     if not file.is_file():
         raise CheckpointError(f"{folder} has no config.json; pass the directory of a checkpoint.")
     raw = read_object(file)
     if raw.get("model_type") != "qwen3_vl":
         raise CheckpointError(
-            f"{folder} holds a {raw.get('model_type')!r} model; use a checkpoint of a Qwen3-VL, whose "
-            "model_type is qwen3_vl."
+            f"{folder} holds a {raw.get('model_type')!r} model; use a Qwen3-VL checkpoint, whose model_type "
+            "is qwen3_vl."
         )
     quantised.refuse(folder, quantised.configured(raw))
     return raw
 
 
 def read_architecture(folder: Path) -> Architecture:
-    """Read config.json. CheckpointError when it is missing, broken, impossible or not of a STRIDE model."""
+    """Read config.json. CheckpointError if it is missing, broken, impossible or not of a STRIDE model."""
     raw = read_config(folder)
     if "trigger_window_past" not in raw:
         raise CheckpointError(
@@ -86,7 +86,7 @@ def read_architecture(folder: Path) -> Architecture:
 
 
 def usable_architecture(raw: Mapping[str, Any], file: Path) -> Architecture:
-    """The architecture that the content of `file` stands for; CheckpointError names what is wrong."""
+    """Parse the content of `file`; CheckpointError names what is wrong."""
     try:
         architecture = parse_architecture(raw)
         check_architecture(architecture)
@@ -98,7 +98,7 @@ def usable_architecture(raw: Mapping[str, Any], file: Path) -> Architecture:
 
 
 def check_rows(tokenizer: Any, rows: int, folder: Path) -> None:
-    """CheckpointError when the tokenizer has a token that none of the embedding's rows belongs to."""
+    """Raise CheckpointError if the tokenizer has a token without a row in the embedding."""
     token, last = max(tokenizer.get_vocab().items(), key=lambda item: item[1], default=("", -1))
     if last >= rows:
         raise CheckpointError(
@@ -108,7 +108,7 @@ def check_rows(tokenizer: Any, rows: int, folder: Path) -> None:
 
 
 def read_tokenizer(folder: Path) -> Any:
-    """The checkpoint's tokenizer. CheckpointError when it lacks the slot tokens or a chat template."""
+    """Load the checkpoint's tokenizer. CheckpointError if it lacks the slot tokens or a chat template."""
     refuse_pointers(folder)
     try:
         with panics_told():

@@ -1,9 +1,9 @@
 """The language model of Qwen3-VL as a short loop over cached prefixes.
 
-One forward serves everything a tick needs: blocks of new tokens, each written in place behind the part of its
-own cache it continues, share the matrix products; only attention runs per block. So appending a pair to two
-caches, or a pass over the slots of several queries, reads the weights once, whatever the lengths of the
-prefixes.
+One forward serves everything that a tick needs: blocks of new tokens, each written in place after the part of
+its own cache that it continues, share the matrix products; only attention runs per block. So appending a pair
+to two caches, or a pass over the slots of several queries, reads the weights once, whatever the lengths of
+the prefixes.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from stride_ros.qwen3_vl.vision import PairFeatures, Weights
 
 @dataclass(frozen=True, eq=False)
 class TokenBlock:
-    """Tokens to run through the model behind the first `start` entries of `cache`.
+    """Tokens to run through the model after the first `start` entries of `cache`.
 
     ids (n,), positions (3, n) on the rotary axes time, height, width; features of the frame pairs whose video
     tokens are at `visual` (rows of the block). Hidden states are computed for the last `wanted` tokens only.
@@ -47,8 +47,9 @@ class TokenBlock:
         return self.start + len(self.ids)
 
     def followed_by(self, other: TokenBlock) -> TokenBlock:
-        """Both as one block, with what is wanted of the other; it has no frame pairs and begins where this
-        one ends.
+        """Join this block and another, whose wanted tokens remain.
+
+        The other has no frame pairs and begins where this one ends.
         """
         assert (other.cache, other.start, other.features) == (self.cache, self.end, ())
         return TokenBlock(
@@ -65,8 +66,9 @@ class TokenBlock:
 def joined(
     appends: Sequence[TokenBlock], passes: Sequence[TokenBlock]
 ) -> tuple[list[TokenBlock], list[TokenBlock]]:
-    """The passes in their order, each as one block with the append that it follows in its cache, if any; and
-    before them the appends that none follows.
+    """Join passes, in order, with the appends that they follow in their caches.
+
+    Appends that no pass follows come first.
     """
     ends = {(id(block.cache), block.end): index for index, block in enumerate(appends)}
     rest, found = dict(enumerate(appends)), []
@@ -89,14 +91,14 @@ class TextDecoder:
         self._mask = CausalMask(self.device, self.dtype)
 
     def head_rows(self, weights: Weights, ids: NDArray[np.int64]) -> torch.Tensor:
-        """Rows of the output head. The file's own head counts, also where the configuration calls it tied."""
+        """Rows of the output head. The file's own head is used, even if the configuration calls it tied."""
         rows = torch.from_numpy(ids).to(self.device)
         if weights.has("lm_head.weight"):
             return weights.tensor("lm_head.weight", self.shape.vocab, self.shape.hidden)[rows].clone()
         return self.embedding[rows]
 
     def forward(self, blocks: Sequence[TokenBlock]) -> list[torch.Tensor]:
-        """Write all keys and values to the caches; the last hidden states (wanted, hidden) of each block."""
+        """Write keys and values to the caches; return the hidden states (wanted, hidden) of each block."""
         for block in blocks:
             block.cache.hold(block.end)
         ids, positions, visual = self._upload(blocks)
@@ -111,7 +113,7 @@ class TextDecoder:
             q, keys_values = layer.project(x, cos, sin)
             for block, part in zip(blocks, keys_values[0].split_with_sizes(written, 1), strict=True):
                 block.cache.write(index, block.start, part)
-            if index == len(self.layers) - 1:  # all keys and values are written: on with what is wanted
+            if index == len(self.layers) - 1:  # all keys and values are written: go on with the wanted rows
                 sizes, deepstack = [block.wanted for block in blocks], []
                 if not any(sizes):
                     return [x[:0] for _ in blocks]
@@ -135,14 +137,14 @@ class TextDecoder:
 
 
 def _tails(x: torch.Tensor, axis: int, sizes: Sequence[int], wanted: Sequence[int]) -> torch.Tensor:
-    """The last `wanted` entries on an axis of each of the parts of x that are `sizes` long there."""
+    """The last `wanted` entries of each part of x along an axis, where the parts have these `sizes`."""
     bounds = [n for size, last in zip(sizes, wanted, strict=True) for n in (size - last, last)]
     tails = x.split_with_sizes(bounds, axis)[1::2]
     return tails[0] if len(tails) == 1 else torch.cat(tails, axis)
 
 
 def _visual_features(blocks: Sequence[TokenBlock]) -> tuple[torch.Tensor | None, list[torch.Tensor]]:
-    """What replaces the video tokens of the joined blocks, and what each of the first layers adds to them."""
+    """The features that replace the video tokens of the blocks, and those that the first layers add."""
     features = [feature for block in blocks for feature in block.features]
     if not features:
         return None, []

@@ -1,4 +1,4 @@
-"""Where a model runs and in which number format."""
+"""Choose where a model runs, and in which number format."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 
 
 def choose_device(device: str) -> torch.device:
-    """`auto` is the first CUDA device, else the CPU. ConfigError for an unknown or absent device."""
+    """Choose a device; `auto` is the first CUDA device or the CPU. ConfigError for an unavailable device."""
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -25,14 +25,14 @@ def choose_device(device: str) -> torch.device:
 
 
 def uploaded(values: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """Values of the host on a device; to a GPU from pinned memory, so that the host need not wait."""
+    """Copy values of the host to a device; to a GPU from pinned memory, so that the host does not wait."""
     if device.type == "cuda":
         return values.pin_memory().to(device, non_blocking=True)
     return values if values.device == device else values.to(device)
 
 
 def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
-    """`auto` is bfloat16 on CUDA and float32 elsewhere. ConfigError for an unknown name."""
+    """Choose a number type; `auto` is bfloat16 on CUDA and float32 elsewhere. ConfigError if unknown."""
     if dtype == "auto":
         return torch.bfloat16 if device.type == "cuda" else torch.float32
     if dtype not in DTYPES:

@@ -1,4 +1,4 @@
-"""Fetch a checkpoint from Hugging Face into its cache; errors say what stood in the way."""
+"""Download a checkpoint from Hugging Face into its cache, with clear errors."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from pathlib import Path
 
 from stride_ros.errors import CheckpointError, causes
 
-# Weights in any other format would be unpickled, which runs code.
+# Weights in other formats would be unpickled, which runs code.
 WANTED = ("*.json", "*.jinja", "*.txt", "*.model", "*.safetensors")
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _UNWRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR}
 
 
 def download(repo: str) -> Path:
-    """The directory of a repository's files in the cache. CheckpointError when they cannot be fetched."""
+    """Return the directory of a repository's files in the cache. CheckpointError if the download fails."""
     try:
         from huggingface_hub import snapshot_download
     except ImportError as error:
@@ -23,7 +23,7 @@ def download(repo: str) -> Path:
         ) from error
     try:
         return Path(snapshot_download(repo, allow_patterns=list(WANTED)))
-    except Exception as error:  # the library raises its own, the HTTP client's and the system's errors
+    except Exception as error:  # the library raises its own, the HTTP client's and system errors
         raise CheckpointError(_sentence(repo, error)) from error
 
 
@@ -35,19 +35,19 @@ def _sentence(repo: str, error: Exception) -> str:
     chain = list(causes(error))
     system = [cause for cause in chain if isinstance(cause, OSError)]
     full = any(cause.errno in _FULL for cause in system)
-    # Of a file: a firewall refuses connections with the same numbers.
+    # Only for files: a firewall refuses connections with the same error numbers.
     unwritable = any(cause.errno in _UNWRITABLE and cause.filename is not None for cause in system)
     text = " ".join(str(cause) for cause in chain)
     cache = constants.HF_HUB_CACHE
     if full or "No space left" in text or "os error 28" in text:
         return (
-            f"{failed}, because the disk that holds {cache} is full; make room there or set HF_HOME to a "
-            "directory on another disk."
+            f"{failed}, because the disk that holds {cache} is full; free some space there or set HF_HOME to "
+            "a directory on another disk."
         )
     if unwritable or "Read-only file system" in text:
         return (
             f"{failed}, because its cache {cache} cannot be written; make it writable for this user or set "
-            "HF_HOME to a directory that is."
+            "HF_HOME to a writable directory."
         )
     if isinstance(error, GatedRepoError):
         return (
@@ -62,6 +62,6 @@ def _sentence(repo: str, error: Exception) -> str:
         )
     return (
         f"{failed} ({type(error).__name__}), and there is no local directory of that name; check the "
-        "network, accept the terms on its model page and log in with `hf auth login` or HF_TOKEN, or fetch "
-        f"it elsewhere with `hf download {repo} --local-dir DIR` and pass that local directory."
+        "network, accept the terms on its model page and log in with `hf auth login` or HF_TOKEN, or "
+        f"download it elsewhere with `hf download {repo} --local-dir DIR` and pass that local directory."
     )

@@ -1,4 +1,4 @@
-"""Files of a checkpoint, read with one sentence for each way in which they are not what their name says."""
+"""Read files of a checkpoint, with a clear error if they are not what their names say."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _LONGEST = 64 * 2**20  # bytes of JSON; the index of the largest published model
 
 
 def refuse_pointer(file: Path) -> None:
-    """CheckpointError when a clone without Git LFS left a pointer in the place of this file."""
+    """Raise CheckpointError if a clone without Git LFS left a pointer in place of this file."""
     try:
         with file.open("rb") as stream:
             start = stream.read(len(_POINTER))
@@ -28,7 +28,7 @@ def refuse_pointer(file: Path) -> None:
 
 
 def refuse_pointers(folder: Path) -> None:
-    """CheckpointError when a file of the configuration, the tokenizer or the chat template is a pointer."""
+    """Raise CheckpointError if a configuration, tokenizer or chat template file is a pointer."""
     try:
         files = sorted(folder.iterdir())
     except OSError as error:
@@ -41,7 +41,7 @@ def refuse_pointers(folder: Path) -> None:
 
 
 def read_object(file: Path) -> dict[str, Any]:
-    """The object in a JSON file of a checkpoint. CheckpointError when there is something else in it."""
+    """The object in a JSON file of a checkpoint. CheckpointError if it contains something else."""
     refuse_pointer(file)
     try:
         if file.stat().st_size > _LONGEST:

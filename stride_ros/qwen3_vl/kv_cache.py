@@ -11,57 +11,55 @@ import torch
 from stride_ros.qwen3_vl.architecture import TextShape
 from stride_ros.qwen3_vl.reservation import PAGE, Reservation
 
-ALIGNED = 16  # entries; fused attention kernels want masks to be multiples of them
+ALIGNED = 16  # entries; fused attention kernels need masks that are multiples of this
 _GROWTH = 1.25
 
 KeysAndValues = tuple[torch.Tensor, torch.Tensor]
 
 
 class KVCache(Protocol):
-    """Keys and values of one prompt. Takes memory as it fills, and gives it back when it is released.
+    """Keys and values of one prompt. It takes memory as it fills, and frees it when released.
 
-    It does not know which of its entries are valid: who writes a block at `start` keeps track of what lies
-    before.
+    It does not know which of its entries are valid: the writer of a block at `start` keeps track of those
+    before it.
     """
 
     @property
     def memory_bytes(self) -> int:
-        """Bytes that are taken now."""
+        """Bytes currently used."""
 
     @property
     def room(self) -> int:
-        """Entries that fit before it has to grow."""
+        """Number of entries that fit before it has to grow."""
 
     def bytes_for(self, tokens: int, room: int) -> int:
-        """Bytes that `tokens` entries take in a cache made for `room` entries."""
+        """Bytes that `tokens` entries take in a cache for `room` entries."""
 
     def reserve(self, room: int) -> None:
-        """Get ready for `room` entries, without taking their memory. What is there stays."""
+        """Reserve `room` entries without using memory for them; existing entries stay."""
 
     def hold(self, tokens: int) -> None:
-        """Take the memory of the first `tokens` entries; the cache grows when they do not fit."""
+        """Allocate memory for the first `tokens` entries; the cache grows if they do not fit."""
 
     def release(self) -> None:
-        """Give back all memory, and with it the entries. The room stays."""
+        """Free all memory and the entries. The room stays."""
 
     def write(self, layer: int, start: int, keys_values: torch.Tensor) -> None:
-        """Put the keys, and then the values, of all heads (2 * kv heads, n, head size) at `start`, in entries
-        that are held.
-        """
+        """Write keys, then values, of all heads (2 * kv heads, n, head size) to held entries at `start`."""
 
 
 class StretchCache:
-    """A cache whose entries lie one behind the other: (layers, 2, kv heads, room, head size), on a CPU.
+    """A contiguous cache: (layers, 2, kv heads, room, head size), on a CPU.
 
-    Addresses of the whole room are reserved; memory is taken as it fills.
+    Addresses for the whole room are reserved; memory is used as it fills.
     """
 
     def __init__(self, shape: TextShape, dtype: torch.dtype) -> None:
         self._shape, self._dtype = shape, dtype
         self._reservation = Reservation(self._layout(0), dtype)
-        self._held = 0  # entries since the last release, at most
-        # Views of all layers, of the entries that were written and read last: those of the next layers, and
-        # often of the next pass.
+        self._held = 0  # maximum entries since the last release
+        # Views of all layers, of the entries last written and read: the next layers, and often the next pass,
+        # use the same.
         self._rows: tuple[tuple[int, int], Sequence[torch.Tensor]] = ((0, 0), ())
         self._sides: tuple[int, Sequence[torch.Tensor]] = (0, ())
 
@@ -74,7 +72,7 @@ class StretchCache:
         return self._reservation.tensor.shape[3]
 
     def bytes_for(self, tokens: int, room: int) -> int:
-        """Whole pages of each head's entries."""
+        """See `KVCache`; counts whole pages of each head's entries."""
         pages = -(-tokens * self._shape.head_dim * self._dtype.itemsize // PAGE)
         return math.prod(self._layout(0)[:3]) * pages * PAGE
 
@@ -116,6 +114,6 @@ class StretchCache:
         return (self._shape.layers, 2, self._shape.kv_heads, room, self._shape.head_dim)
 
     def _rounded(self, room: int) -> int:
-        """So that each head's entries begin with a page of the system."""
+        """Round so that each head's entries begin at a page of the system."""
         step = PAGE // math.gcd(PAGE, self._shape.head_dim * self._dtype.itemsize)
         return -(-room // step) * step

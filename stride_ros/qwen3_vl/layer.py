@@ -1,4 +1,4 @@
-"""One layer of the language model but for the attention itself, which depends on how keys are kept."""
+"""One layer of the language model without the attention, which depends on how keys are stored."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from stride_ros.qwen3_vl.vision import Weights
 class Layer:
     """Weights of one layer of Qwen3-VL's language model; projections that read the same input are joined.
 
-    Matrices are kept as they are stored, and seen transposed, (inputs, outputs).
+    Matrices are kept as stored, and used as transposed views, (inputs, outputs).
     """
 
     def __init__(self, shape: TextShape, weights: Weights, name: str) -> None:
@@ -56,8 +56,9 @@ class Layer:
     def project(
         self, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Queries (1, heads, n, head size) of x (n, hidden), and keys, then values, (1, 2 * kv heads, n, head
-        size).
+        """Project x (n, hidden) to queries (1, heads, n, head size), and keys and values.
+
+        Keys, then values: (1, 2 * kv heads, n, head size).
 
         cos, sin: rotary tables (n, head size).
         """
@@ -69,7 +70,7 @@ class Layer:
         return queries, keys_values
 
     def finish(self, x: torch.Tensor, attended: torch.Tensor) -> torch.Tensor:
-        """The layer's output in place of its input x (n, hidden); attended: (n, heads * head size)."""
+        """Compute the layer's output in place of x (n, hidden); attended: (n, heads * head size)."""
         x.addmm_(attended, self._out)
         gate, up = torch.mm(self._mlp_norm(x), self._gate_up).split_with_sizes(self._inner, 1)
         return x.addmm_(F.silu(gate).mul_(up), self._down)

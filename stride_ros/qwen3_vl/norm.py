@@ -9,10 +9,10 @@ import torch.nn.functional as F
 
 
 class RMSNorm:
-    """Root mean square norm over the last axis, and weights for that axis or for several of the last axes.
+    """Root mean square norm over the last axis, with weights for that axis or several of the last axes.
 
-    PyTorch's own is one kernel on a GPU. On a CPU it is put together of some twenty operators, so there the
-    same is computed by four, in float32.
+    PyTorch's own is one kernel on a GPU. On a CPU it consists of some twenty operators, so there it is
+    computed with four, in float32.
     """
 
     def __init__(self, weight: torch.Tensor, eps: float) -> None:

@@ -1,7 +1,7 @@
-"""Attention of several prompts at once to their pages, of which a table on the device says where they are.
+"""Attention for several prompts at once to their pages, which a table on the device locates.
 
-Nothing here depends on the contents of the table or on lengths, and the host reads neither. So what is
-captured once over a table serves other prompts later.
+Nothing here depends on the contents of the table or on lengths, and the host reads neither. So a capture over
+a table serves other prompts later.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from stride_ros.qwen3_vl.paged_cache import Page, PageAttention, PagePool
 
 
 class GatheredPages:
-    """With PyTorch's operators alone: the pages are copied behind one another first.
+    """Attention with PyTorch's operators only: pages are first copied into a contiguous tensor.
 
-    What is captured reads the slabs that the pool had then.
+    A capture reads the slabs that the pool had at that time.
     """
 
     copies = True
@@ -32,7 +32,7 @@ class GatheredPages:
         return self._pool.generation
 
     def entries(self, pages: Sequence[Page]) -> NDArray[np.int64]:
-        """Their numbers."""
+        """The numbers of these pages."""
         return np.array([page.number for page in pages], dtype=np.int64)
 
     def __call__(
@@ -42,7 +42,7 @@ class GatheredPages:
         prompts, pages = table.shape
         numbers, first = table.reshape(-1), 0
         found: torch.Tensor | None = None
-        for slab in self._pool.slabs:  # from each what it has, or anything
+        for slab in self._pool.slabs:  # from each slab its own pages, or anything
             inside = numbers - first
             read = slab[:, layer].index_select(0, inside.clamp(0, len(slab) - 1))
             later = (inside >= 0).view(-1, 1, 1, 1, 1)
@@ -58,7 +58,7 @@ class GatheredPages:
 
 
 def page_attention(pool: PagePool, plain: bool = False) -> PageAttention:
-    """The fastest that there is for the pool's device. plain: with PyTorch's operators alone."""
+    """The fastest attention for the pool's device. plain: only PyTorch's operators."""
     if pool.device.type == "cuda" and not plain:
         try:
             from stride_ros.qwen3_vl.page_kernel import PageKernel

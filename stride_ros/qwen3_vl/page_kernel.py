@@ -1,8 +1,9 @@
-"""A Triton kernel that attends to pages where they lie, whatever their number: nothing is copied, hidden by a
-mask or read beyond a prompt's length.
+"""A Triton kernel for attention to any number of pages in place.
 
-The table has the pages' addresses, so what is captured stays valid whatever the pool does. Parts of a prompt
-are attended to side by side, since few rows against a long prompt would leave most of a GPU idle.
+Nothing is copied, hidden by a mask or read beyond a prompt's length.
+
+The table has the pages' addresses, so captures stay valid whatever the pool does. Parts of a prompt are
+attended to in parallel, since few rows against a long prompt would leave most of a GPU idle.
 
 Importing it needs Triton, which comes with PyTorch for CUDA. With TRITON_INTERPRET=1 it runs on a CPU.
 """
@@ -20,23 +21,23 @@ from numpy.typing import NDArray
 
 from stride_ros.qwen3_vl.paged_cache import Page, PagePool
 
-# By bytes of a number: the largest number of rows that a program attends for, and of entries that it looks at
-# in one go. They take less shared memory than the 99 KiB that small GPUs have.
+# By bytes per number: the maximum rows per program, and entries that it processes at once. They need less
+# shared memory than the 99 KiB of small GPUs.
 _BLOCKS = {2: (64, 64), 4: (32, 32)}
-_PROGRAMS = 512  # that fill a GPU
+_PROGRAMS = 512  # programs that fill a GPU
 
 
 class PageKernel:
     """See `PageAttention`."""
 
     copies = False
-    generation = 0  # what was captured knows no addresses
+    generation = 0  # captures contain no addresses
 
     def __init__(self, pool: PagePool) -> None:
         self._pool = pool
 
     def entries(self, pages: Sequence[Page]) -> NDArray[np.int64]:
-        """Their addresses."""
+        """The addresses of these pages."""
         size = self._pool.page_bytes
         return np.array([page.slab.data_ptr() + page.index * size for page in pages], dtype=np.int64)
 
@@ -97,7 +98,7 @@ def _attend(  # type: ignore[no-untyped-def]  # the compiler takes no other anno
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ):
-    """One part of one prompt, for one kv head and some rows."""
+    """Attend to one part of one prompt, for one kv head and some rows."""
     prompt, part = tl.program_id(0) // parts, tl.program_id(0) % parts
     head, heads = tl.program_id(1), tl.num_programs(1)
     rows = tl.program_id(2) * ROWS + tl.arange(0, ROWS)

@@ -1,7 +1,7 @@
 """Keys and values in pages of a pool that all prompts of a model share, as on a GPU.
 
-Pages are of one size, and none ever moves: what one cache gives back any other takes, and the device is asked
-for more only where nothing is free. A pass of fixed shape reads them by a table, see `page_attention.py`.
+Pages have one size and never move: pages freed by one cache are used by others, and the device is asked for
+more only if none is free. A pass of fixed shape reads them through a table, see `page_attention.py`.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from numpy.typing import NDArray
 from stride_ros.qwen3_vl.architecture import TextShape
 
 ENTRIES = 256  # of a page
-_SLAB = 4  # pages that the pool takes from the device at once; neighbours are read as one
+_SLAB = 4  # pages that the pool allocates at once; neighbours are read as one
 
 
 @dataclass(frozen=True, eq=False)
 class Page:
-    """One page: `slab` (pages, layers, 2, kv heads, entries, head size), and which of its pages it is.
+    """One page: its `slab` (pages, layers, 2, kv heads, entries, head size), and its index in it.
 
-    number: of all pages of the pool.
+    number: its number among all pages of the pool.
     """
 
     slab: torch.Tensor
@@ -41,39 +41,42 @@ class Page:
 
     @property
     def next(self) -> Page | None:
-        """The page behind it in memory."""
+        """The next page in memory."""
         return self.neighbours[self.index + 1] if self.index + 1 < len(self.neighbours) else None
 
 
 class PageAttention(Protocol):
     """Attention to pages. Rows see every entry of their prompt's pages before its length.
 
-    copies: whether it copies the pages, so that outside of recordings there are quicker ways.
+    copies: whether it copies the pages, so that there are faster ways outside recordings.
     """
 
     copies: bool
 
     @property
     def generation(self) -> int:
-        """Changes when what was captured reads memory that may be of others now."""
+        """Changes when captures may read memory that others use now."""
 
     def entries(self, pages: Sequence[Page]) -> NDArray[np.int64]:
-        """What the table says for these pages."""
+        """The table entries for these pages."""
 
     def __call__(
         self, layer: int, q: torch.Tensor, table: torch.Tensor, lengths: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Attention (b, parts, kv heads, n, size), and the log-sum-exp (b, parts, kv heads, n) of its scores,
-        of q (b, kv heads, n, size), to the pages of table (b, pages), of which `lengths` (b,) entries count.
+        """Attention for q (b, kv heads, n, size) to the pages of table (b, pages).
+
+        Returns attention (b, parts, kv heads, n, size) and the log-sum-exp (b, parts, kv heads, n) of its
+        scores; `lengths` (b,) entries count.
         """
 
 
 class PagePool:
-    """Pages on one device. It grows by a few where none is free, and keeps those that are given back for as
-    long as there are caches.
+    """Pages on one device.
 
-    slabs: what it has taken from the device; generation: how often that has changed; attention: to pages by a
-    table, once it was found to agree with what PyTorch's operators give, stretch by stretch.
+    It grows by a few if none is free, and keeps freed pages as long as there are caches.
+
+    slabs: its allocations on the device; generation: how often they have changed; attention: to pages by a
+    table, once it agreed with the results of PyTorch's operators, run by run.
     """
 
     def __init__(self, shape: TextShape, device: torch.device, dtype: torch.dtype) -> None:
@@ -82,7 +85,7 @@ class PagePool:
         self.slabs: list[torch.Tensor] = []
         self.generation = 0
         self.attention: PageAttention | None = None
-        self._free: dict[Page, None] = {}  # those given back last at the end
+        self._free: dict[Page, None] = {}  # last freed pages at the end
         self._caches = 0
         # A cache may be collected in any thread, also while another one takes a page.
         self._lock = threading.RLock()
@@ -94,11 +97,11 @@ class PagePool:
 
     @property
     def free_bytes(self) -> int:
-        """Bytes of pages that no cache has."""
+        """Bytes of free pages."""
         return len(self._free) * self.page_bytes
 
     def new_cache(self) -> PagedCache:
-        """An empty cache, whose pages come back when it is gone."""
+        """Create an empty cache, whose pages are freed with it."""
         cache = PagedCache(self)
         with self._lock:
             self._caches += 1
@@ -106,8 +109,9 @@ class PagePool:
         return cache
 
     def take(self, after: Page | None) -> Page:
-        """A page: the one behind `after` if it is free, else one of a slab that is free as a whole, so that
-        its neighbours may follow.
+        """Take a page: the one after `after` if free, otherwise from a slab that is entirely free.
+
+        So its neighbours may follow.
         """
         with self._lock:
             page = after.next if after is not None else None
@@ -118,13 +122,13 @@ class PagePool:
             return page
 
     def give(self, pages: list[Page]) -> None:
-        """Take pages back and empty the list."""
+        """Free pages and empty the list."""
         with self._lock:
             self._free.update(dict.fromkeys(pages))
             pages.clear()
 
     def _forget(self, pages: list[Page]) -> None:
-        """A cache is gone, which had these pages."""
+        """Free the pages of a cache that is gone."""
         with self._lock:
             self.give(pages)
             self._caches -= 1
@@ -136,7 +140,7 @@ class PagePool:
     def _grow(self) -> Page:
         shape = self.shape
         sizes = (self.slab_pages, shape.layers, 2, shape.kv_heads, self.entries, shape.head_dim)
-        # Zeros, since no mask hides what may be NaN.
+        # Zeros, since masks do not hide NaN.
         slab = torch.zeros(sizes, device=self.device, dtype=self.dtype)
         first = sum(map(len, self.slabs))
         pages: list[Page] = []
@@ -151,9 +155,9 @@ class PagePool:
 
 
 class PagedCache:
-    """A cache in pages of a pool; made by `PagePool.new_cache`. See `KVCache`.
+    """A cache in pages of a pool; created by `PagePool.new_cache`. See `KVCache`.
 
-    pages: those that it holds, in order.
+    pages: its pages, in order.
     """
 
     def __init__(self, pool: PagePool) -> None:
@@ -166,7 +170,7 @@ class PagedCache:
         return len(self.pages) * self.pool.page_bytes
 
     def bytes_for(self, tokens: int, room: int) -> int:
-        """Whole slabs, since the pool grows by them."""
+        """See `KVCache`; counts whole slabs, since the pool grows by them."""
         slab = self.pool.slab_pages * self.part
         return -(-tokens // slab) * self.pool.slab_pages * self.pool.page_bytes
 
@@ -191,8 +195,9 @@ class PagedCache:
             written += n
 
     def read_pages(self, layer: int, first: int, last: int) -> Sequence[tuple[torch.Tensor, torch.Tensor]]:
-        """Views of keys and values in pages `first` to before `last`: (n, kv heads, entries, head size) each,
-        in order, as few as possible.
+        """Views of keys and values in pages `first` to before `last`, in order, as few as possible.
+
+        Each is (n, kv heads, entries, head size).
         """
         runs: list[list[Page]] = []
         for page in self.pages[first:last]:

@@ -14,18 +14,18 @@ from numpy.typing import NDArray
 
 from stride_ros.errors import FrameError
 
-PATCH = 16  # pixels a side
-MERGE = 2  # patches a side that become one token
-CELL = PATCH * MERGE  # pixels a side of one token
+PATCH = 16  # pixels per side
+MERGE = 2  # patches per side that become one token
+CELL = PATCH * MERGE  # pixels per side of one token
 PAIR = 2  # frames in one temporal patch
 
 
 @lru_cache(maxsize=64)
 def choose_size(height: int, width: int, max_tokens: int) -> tuple[int, int] | None:
-    """The model's frame size (height, width) for a source size, in pixels; None when no token grid fits.
+    """The model's frame size (height, width) for a source size, in pixels; None if no token grid fits.
 
-    The most tokens, at most `max_tokens`, that keep the aspect ratio and do not enlarge either side. The
-    order of the search is that of training, since it decides between equals.
+    It has the most tokens, up to `max_tokens`, that keep the aspect ratio and do not enlarge either side. The
+    search order is that of training, since it decides between equals.
     """
     ratio = width / height
     rows, columns = height // CELL, width // CELL
@@ -39,7 +39,7 @@ def choose_size(height: int, width: int, max_tokens: int) -> tuple[int, int] | N
 
 
 def resize(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """`image` (H, W, 3) at `size` (height, width); area average when both sides shrink, else bilinear."""
+    """Scale `image` (H, W, 3) to `size` (height, width); area average if both sides shrink, else bilinear."""
     height, width = image.shape[:2]
     if (height, width) == size:
         return image
@@ -52,7 +52,7 @@ def resize(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]
 
 
 def model_size(height: int, width: int, max_tokens: int) -> tuple[int, int]:
-    """The model's frame size (height, width) for a source size, in pixels. FrameError when there is none."""
+    """The model's frame size (height, width) for a source size, in pixels. FrameError if there is none."""
     if min(height, width) < CELL:
         raise FrameError(
             f"A frame is {width}x{height} pixels; use images with both sides at least {CELL} pixels."
@@ -67,7 +67,7 @@ def model_size(height: int, width: int, max_tokens: int) -> tuple[int, int]:
 
 
 def prepare(frame: Any, max_tokens: int, size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
-    """A camera frame, checked and brought to the model's size (or to `size`), as its own copy.
+    """Check a camera frame and scale it to the model's size (or to `size`), as a copy.
 
     frame: (H, W, 3) uint8 RGB, both sides at least 32 px. Raises FrameError otherwise.
     """
@@ -84,9 +84,9 @@ def prepare(frame: Any, max_tokens: int, size: tuple[int, int] | None = None) ->
 
 
 def patches(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """One pair of frames of equal size (H, W, 3) as patches (H/16 * W/16, 3 * 2 * 16 * 16), values -1 to 1.
+    """Convert a pair of equal frames (H, W, 3) to patches (H/16 * W/16, 3 * 2 * 16 * 16), values -1 to 1.
 
-    Patches that become one token lie together: order (row cell, column cell, 2, 2), each (channel, frame, 16,
+    Patches that become one token are adjacent: order (row cell, column cell, 2, 2), each (channel, frame, 16,
     16).
     """
     height, width = first.shape[:2]

@@ -1,7 +1,7 @@
-"""Load a checkpoint with transformers so that its weights are what its files say, and nothing is made up.
+"""Load a checkpoint with transformers so that its weights are exactly those in its files.
 
-The library fills what the files lack with random numbers, prefers a single file to an index, and takes FP8
-weights without their scales; here each is looked at first, or refused.
+The library fills missing tensors with random numbers, prefers a single file to an index, and loads FP8
+weights without their scales; here each of these is checked first, or refused.
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ _SIZES = (
 )
 _DEPTHS = ("num_hidden_layers", "num_layers", "depth")
 _LARGEST, _DEEPEST = 2**31 - 1, 1000
-_PART = 5  # names in a sentence
+_PART = 5  # maximum number of names in a sentence
 
 
 def check_files(folder: Path, *, may_be_quantised: bool = False) -> WeightMap:
-    """Where the weights are. CheckpointError for what cannot be loaded as it is meant, before any is read."""
+    """Find the weights. CheckpointError, before any are read, for what cannot be loaded as intended."""
     refuse_pointers(folder)
     raw = read_object(folder / "config.json")
     weights = map_weights(folder)
     declared, found = quantised.configured(raw), quantised.stored(weights.tensors)
-    if not may_be_quantised or not declared:  # without the settings, scales would be left out
+    if not may_be_quantised or not declared:  # without the settings, scales would be ignored
         quantised.refuse(folder, declared or found)
     if raw.get("transformers_weights"):
         raise CheckpointError(
@@ -62,7 +62,7 @@ def check_files(folder: Path, *, may_be_quantised: bool = False) -> WeightMap:
 
 
 def _refuse_fetched_code(config: Mapping[str, Any], file: Path) -> None:
-    """CheckpointError when a configuration names kernels by a repository: they are programs."""
+    """Raise CheckpointError if a configuration names kernels from a repository, which are programs."""
     for key, value in config.items():
         if isinstance(value, Mapping):
             _refuse_fetched_code(value, file)
@@ -82,11 +82,11 @@ def load_pretrained(
     whole: bool = False,
     **options: Any,
 ) -> Any:
-    """A model from `model_class.from_pretrained`, of the files that `weights` names and of nothing else.
+    """Load a model with `model_class.from_pretrained`, only from the files that `weights` names.
 
-    quantisation: the weights are or become quantised, so that their shapes are not the model's; whole: layers
-    that the model would leave out are an error. Raises CheckpointError for tensors that are missing, of
-    another shape or not finite, and what transformers raises for the rest.
+    quantisation: the weights are or become quantised, so their shapes differ from the model's; whole: layers
+    that the model would ignore are an error. Raises CheckpointError for tensors that are missing, of another
+    shape or not finite, and transformers' exceptions for the rest.
     """
     with _chosen_files(folder, weights) as place, _without_report():
         model, report = model_class.from_pretrained(
@@ -95,7 +95,7 @@ def load_pretrained(
             trust_remote_code=False,
             local_files_only=True,
             output_loading_info=True,
-            ignore_mismatched_sizes=not quantisation,  # to name them
+            ignore_mismatched_sizes=not quantisation,  # so that they can be named
             **options,
         )
     model.name_or_path = model.config._name_or_path = str(folder)
@@ -119,7 +119,7 @@ def load_pretrained(
                 f"The weights in {folder} hold {layer}, which the model of its config.json does not "
                 "have; use the weights and the configuration of one checkpoint."
             )
-        _LOG.warning("Tensors in %s that have no use here: %s.", folder, ", ".join(unused[:_PART]))
+        _LOG.warning("Unused tensors in %s: %s.", folder, ", ".join(unused[:_PART]))
     for name, value in model.named_parameters():
         if value.device.type != "meta" and not is_finite(value.detach()):
             short = str(value.dtype).removeprefix("torch.")
@@ -132,7 +132,7 @@ def load_pretrained(
 
 
 def _check_sizes(section: Mapping[str, Any], file: Path, weights: WeightMap) -> None:
-    """Refuse sizes that no model has: the library would take memory for them before it looks at the files."""
+    """Refuse sizes that no model has: the library would allocate memory for them before reading files."""
     for names, most in ((_SIZES, _LARGEST), (_DEPTHS, _DEEPEST)):
         for name in names:
             value = section.get(name)
@@ -143,19 +143,19 @@ def _check_sizes(section: Mapping[str, Any], file: Path, weights: WeightMap) -> 
                     f"{file} is not usable ({name} is {str(value)[:40]!r}, not a whole number up to {most}); "
                     "download it again."
                 )
-    stored = 2 * sum(prod(shape) for _, shape in weights.tensors.values()) * 8  # packed: 8 to a word
+    stored = 2 * sum(prod(shape) for _, shape in weights.tensors.values()) * 8  # packed: 8 per word
     vocabulary, hidden = section.get("vocab_size") or 0, section.get("hidden_size") or 0
     depth = max([section.get(name) or 0 for name in _DEPTHS], default=0)
     if max(vocabulary, depth) * hidden > stored:
         raise CheckpointError(
-            f"{file} asks for a far larger model than the weights beside it (hidden_size {hidden}, "
+            f"{file} describes a far larger model than the weights next to it (hidden_size {hidden}, "
             f"vocab_size {vocabulary}); use the weights and the configuration of one checkpoint."
         )
 
 
 @contextmanager
 def _chosen_files(folder: Path, weights: WeightMap) -> Iterator[Path]:
-    """A directory where transformers finds the weights that were chosen: `folder`, or links to its files."""
+    """A directory where transformers finds the chosen weights: `folder`, or links to its files."""
     single, index = (folder / SINGLE).is_file(), (folder / INDEX).is_file()
     used = set(weights.files.values())
     plain = used == {folder / SINGLE} and not index if single else index and not weights.overlap
@@ -186,7 +186,7 @@ def _chosen_files(folder: Path, weights: WeightMap) -> Iterator[Path]:
 
 @contextmanager
 def _without_report() -> Iterator[None]:
-    """Keep the library's table of missing tensors out of the log: a sentence follows."""
+    """Keep the library's table of missing tensors out of the log, since an error with them follows."""
 
     def keep(record: logging.LogRecord) -> bool:
         return "LOAD REPORT" not in record.getMessage()

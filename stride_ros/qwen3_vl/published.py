@@ -1,10 +1,10 @@
-"""Sizes of the published Qwen3-VL models, of which STRIDE's checkpoints have the smaller ones."""
+"""Sizes of the published Qwen3-VL models; STRIDE's checkpoints have the smaller ones."""
 
 from __future__ import annotations
 
 from stride_ros.qwen3_vl.architecture import Architecture, TextShape, VisionShape
 
-# Shares of the rotary frequencies: 24 : 20 : 20 for time, height and width.
+# Division of the rotary frequencies: 24 : 20 : 20 for time, height and width.
 PUBLISHED: dict[str, tuple[TextShape, VisionShape]] = {
     "2b": (
         TextShape(151936, 2048, 6144, 28, 16, 8, 128, 1e-6, 5e6, (24, 20, 20)),

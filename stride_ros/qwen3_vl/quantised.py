@@ -1,4 +1,4 @@
-"""Whether the weights of a checkpoint are quantised, by its configuration and by its tensors, and how."""
+"""Detect whether and how a checkpoint's weights are quantised, from its configuration and tensors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SETTINGS = ("quantization_config", "compression_config")
 _SECTIONS = ("text_config", "vision_config", "llm_config")
 FLOATS = {"F64", "F32", "F16", "BF16"}
 _INDICES = {"BOOL", "I64", "I32"}  # buffers such as position ids
-# Tensors that only quantised checkpoints have beside a weight or in its place, and who writes them.
+# Tensors that only quantised checkpoints have with or instead of a weight, and their formats.
 _MARKS = (
     (re.compile(r"\.g_idx$"), "GPTQ"),
     (re.compile(r"\.(qweight|qzeros)$"), "AWQ or GPTQ"),
@@ -30,7 +30,7 @@ _MARKS = (
 
 
 def configured(raw: Mapping[str, Any]) -> str | None:
-    """The quantisation that the content of config.json declares, e.g. `awq`; None without any."""
+    """The quantisation that the content of config.json declares, e.g. `awq`, or None."""
     for section in (raw, *(raw.get(name) for name in _SECTIONS)):
         if not isinstance(section, Mapping):
             continue
@@ -48,7 +48,7 @@ def configured(raw: Mapping[str, Any]) -> str | None:
 
 
 def stored(tensors: Mapping[str, tuple[str, tuple[int, ...]]]) -> str | None:
-    """The quantisation that tensors (dtype, shape) show by their names and dtypes; None without any."""
+    """The quantisation that names and dtypes of tensors (dtype, shape) show, or None."""
     for mark, method in _MARKS:
         if any(mark.search(name) for name in tensors):
             return method
@@ -63,9 +63,9 @@ def stored(tensors: Mapping[str, tuple[str, tuple[int, ...]]]) -> str | None:
 
 
 def refuse(folder: Path, method: str | None) -> None:
-    """CheckpointError when there is a quantisation."""
+    """Raise CheckpointError if there is a quantisation."""
     if method:
         raise CheckpointError(
-            f"{folder} is quantised ({method}), which is not supported here; use the checkpoint in bfloat16, "
-            "float16 or float32 that it was made from."
+            f"{folder} is quantised ({method}), which is not supported here; use the bfloat16, float16 or "
+            "float32 checkpoint that it was made from."
         )

@@ -1,7 +1,7 @@
-"""Memory of a tensor that is reserved as addresses, taken where it is first written, and given back.
+"""Reserve addresses for a tensor, whose memory is allocated where it is first written, and can be freed.
 
-On a CPU that is an anonymous mapping: the system backs its pages when they are written, and MADV_DONTNEED
-takes them away again while the addresses stay.
+On a CPU this is an anonymous mapping: the system backs its pages when they are written, and MADV_DONTNEED
+frees them while the addresses stay.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-PAGE = mmap.PAGESIZE  # bytes that are taken and given back at once
+PAGE = mmap.PAGESIZE  # bytes allocated and freed at once
 
 
 class Reservation:
-    """A tensor on the CPU, zero where it was not written, that takes memory page by page as it is written."""
+    """A tensor on the CPU that is zero where not written, and takes memory page by page as it is written."""
 
     def __init__(self, shape: Sequence[int], dtype: torch.dtype) -> None:
         self._shape, self._dtype = tuple(shape), dtype
@@ -27,7 +27,7 @@ class Reservation:
         self.tensor = self._new()
 
     def release(self) -> None:
-        """Give all memory back: the tensor is zero again."""
+        """Free all memory, after which the tensor is zero again."""
         if self._mapping is not None:
             self._mapping.madvise(mmap.MADV_DONTNEED)
         else:
@@ -38,19 +38,19 @@ class Reservation:
             return torch.frombuffer(self._mapping, dtype=self._dtype).view(self._shape)
         if not self._bytes:
             return torch.empty(self._shape, dtype=self._dtype)
-        # Zeros of NumPy are not written, so that where they are many they are taken as they are used, too.
+        # NumPy does not write its zeros, so large arrays also take memory only as they are used.
         return torch.from_numpy(np.zeros(self._bytes, np.uint8)).view(self._dtype).view(self._shape)
 
 
 def _mapping(size: int) -> mmap.mmap | None:
-    """An anonymous mapping, None where there are none whose pages can be taken away."""
+    """An anonymous mapping; None on systems that cannot free its pages."""
     if not size or not hasattr(mmap, "MADV_DONTNEED") or not hasattr(mmap, "MAP_ANONYMOUS"):
         return None
     try:
         mapping = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    except OSError:  # no addresses left, say under a limit: NumPy's error is the one that is known
+    except OSError:  # no addresses left, for example under a limit: NumPy raises the familiar error
         return None
     if hasattr(mmap, "MADV_NOHUGEPAGE"):
-        with contextlib.suppress(OSError):  # a kernel without them
-            mapping.madvise(mmap.MADV_NOHUGEPAGE)  # they would take 2 MiB for a few entries of each head
+        with contextlib.suppress(OSError):  # a kernel without huge pages
+            mapping.madvise(mmap.MADV_NOHUGEPAGE)  # which would take 2 MiB for a few entries of each head
     return mapping

@@ -1,4 +1,4 @@
-"""Rotary position embedding: the two halves of a head are the real and imaginary parts of numbers to turn."""
+"""Rotary position embedding: the halves of a head are real and imaginary parts of numbers to rotate."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from stride_ros.qwen3_vl.architecture import TextShape
 
 
 class Rotary:
-    """The turns of the language model's heads at multimodal positions."""
+    """The rotations of the language model's heads at multimodal positions."""
 
     def __init__(self, shape: TextShape, device: torch.device, dtype: torch.dtype) -> None:
         exponent = torch.arange(0, shape.head_dim, 2, dtype=torch.float32) / shape.head_dim
         frequency = 1.0 / shape.rope_theta**exponent
-        # The first half of a head turns against the second one: a sine with either sign.
+        # The first half of a head rotates against the second: a sine with either sign.
         self._frequency = torch.cat((-frequency, frequency)).to(device)
         # Interleaved axes: time for most frequencies, height and width for every third of the first.
         axis = np.zeros(shape.head_dim // 2, dtype=np.int64)
@@ -24,11 +24,11 @@ class Rotary:
         self._dtype = dtype
 
     def at(self, positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """What `rotate` takes, (n, head size) each, for positions (3, n)."""
+        """The arguments of `rotate`, (n, head size) each, for positions (3, n)."""
         return self._tables(positions.index_select(0, self._axis).t())
 
     def at_same(self, positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """The same for positions (n,) whose axes all agree."""
+        """The arguments of `rotate` for positions (n,) whose axes all agree."""
         return self._tables(positions[:, None])
 
     def _tables(self, positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -37,5 +37,5 @@ class Rotary:
 
 
 def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, out: torch.Tensor) -> None:
-    """Write to `out` the turned x (..., d), which may be the same; the first half of `sin` is negative."""
+    """Write the rotated x (..., d) to `out`, which may be x; the first half of `sin` is negative."""
     torch.addcmul(x * cos, x.roll(x.shape[-1] // 2, -1), sin, out=out)

@@ -1,8 +1,8 @@
-"""The tokenizer and the chat template of a checkpoint, read without transformers where they are plain files.
+"""Load the tokenizer and chat template of a checkpoint, without transformers if they are plain files.
 
-tokenizer.json holds the whole tokenizer of a Qwen3-VL, and the library `tokenizers` reads it. What needs more
-(a vocabulary in older files, tokens that only tokenizer_config.json adds) is left to transformers, whose
-import takes longer than loading a small model.
+tokenizer.json contains the complete tokenizer of a Qwen3-VL model, and the library `tokenizers` reads it.
+Anything else (a vocabulary in older files, tokens that only tokenizer_config.json adds) is left to
+transformers, whose import takes longer than loading a small model.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from stride_ros.process.import_lock import IMPORT_LOCK
 from stride_ros.qwen3_vl.chat_template import check_template, compile_template
 from stride_ros.text.foreign import visible
 
-# Classes of transformers that take tokenizer.json as it is, or make the same of a Qwen's.
+# Classes of transformers that use tokenizer.json unchanged, or do so for a Qwen model.
 _PLAIN_CLASSES = {
     None,
     "PreTrainedTokenizerFast",
@@ -31,18 +31,18 @@ _FURTHER = ("additional_special_tokens", "extra_special_tokens")
 
 
 def load_tokenizer(folder: Path) -> Any:
-    """The tokenizer in `folder`, with what `Prompt` uses of transformers' interface.
+    """Load the tokenizer in `folder`, with the part of transformers' interface that `Prompt` uses.
 
-    Raises CheckpointError without a chat template, and what the libraries raise for broken files.
+    Raises CheckpointError without a chat template, and the libraries' exceptions for broken files.
     """
     return _plain_tokenizer(folder) or transformers_tokenizer(folder)
 
 
 @contextmanager
 def panics_told() -> Iterator[None]:
-    """Make a CheckpointError of a panic of the library `tokenizers`, which is no Exception.
+    """Turn a panic of the library `tokenizers`, which is not an Exception, into a CheckpointError.
 
-    A checkpoint's own expressions may need more steps for some text than the library takes.
+    A checkpoint's own regular expressions may need more steps for some text than the library allows.
     """
     try:
         yield
@@ -56,10 +56,10 @@ def panics_told() -> Iterator[None]:
 
 
 class PlainTokenizer:
-    """tokenizer.json and a chat template. Results are those of transformers' tokenizer."""
+    """A tokenizer from tokenizer.json and a chat template, with the same results as transformers'."""
 
     def __init__(self, backend: Any, named: Mapping[str, str], special: Sequence[str], template: str) -> None:
-        """`backend`: of the library tokenizers; `named`: special tokens by their role; `special`: all."""
+        """`backend`: from the library tokenizers; `named`: special tokens by role; `special`: all of them."""
         self._backend = backend
         self._named = dict(named)
         self.all_special_ids: list[int] = [backend.token_to_id(token) for token in special]
@@ -67,7 +67,7 @@ class PlainTokenizer:
         self._render = compile_template(template)
 
     def get_vocab(self) -> dict[str, int]:
-        """Ids by token, those of added tokens too."""
+        """Ids by token, including added tokens."""
         vocabulary: dict[str, int] = self._backend.get_vocab(with_added_tokens=True)
         return vocabulary
 
@@ -81,9 +81,9 @@ class PlainTokenizer:
         tokenize: Literal[False] = False,
         add_generation_prompt: bool = False,
     ) -> str:
-        """The conversation as the checkpoint's template writes it.
+        """Render the conversation with the checkpoint's template.
 
-        `tokenize` is there because transformers' tokenizers, which may stand here, give ids by default.
+        `tokenize` exists because transformers' tokenizers, which may be used instead, return ids by default.
         """
         return str(
             self._render(
@@ -97,7 +97,7 @@ class PlainTokenizer:
 
 
 def _plain_tokenizer(folder: Path) -> PlainTokenizer | None:
-    """None where transformers would do more than read tokenizer.json and the template."""
+    """The plain tokenizer; None if transformers would do more than read tokenizer.json and the template."""
     file, config = folder / "tokenizer.json", _read_json(folder / "tokenizer_config.json")
     if not file.is_file() or config.get("tokenizer_class") not in _PLAIN_CLASSES:
         return None
@@ -126,9 +126,9 @@ def _plain_tokenizer(folder: Path) -> PlainTokenizer | None:
 
 
 def transformers_tokenizer(folder: Path) -> Any:
-    """The tokenizer of transformers with a chat template, from wherever the checkpoint keeps it.
+    """Load the tokenizer of transformers with a chat template, from any place in the checkpoint.
 
-    Raises CheckpointError when there is none.
+    Raises CheckpointError if there is none.
     """
     with IMPORT_LOCK:
         from transformers import AutoTokenizer
@@ -138,7 +138,7 @@ def transformers_tokenizer(folder: Path) -> Any:
         tokenizer.chat_template = legacy_template(folder)
     if not tokenizer.chat_template:
         raise CheckpointError(
-            f"{folder} has no chat template; add the chat_template.jinja it was published with, or choose "
+            f"{folder} has no chat template; add the published chat_template.jinja, or choose "
             "the instruction-tuned variant of the model."
         )
     templates = tokenizer.chat_template
@@ -157,13 +157,13 @@ def _template(folder: Path, config: Mapping[str, Any]) -> str | None:
 
 
 def legacy_template(folder: Path) -> str | None:
-    """The chat template in chat_template.json, where older checkpoints have it; None without one."""
+    """The chat template in chat_template.json, as in older checkpoints, or None."""
     template = _read_json(folder / "chat_template.json").get("chat_template")
     return template if isinstance(template, str) else None
 
 
 def _read_json(file: Path) -> dict[str, Any]:
-    """The object in a JSON file; empty when there is no file."""
+    """The object in a JSON file; empty if there is no file."""
     if not file.is_file():
         return {}
     content = json.loads(file.read_text(encoding="utf-8"))

@@ -1,6 +1,6 @@
-"""The vision tower of Qwen3-VL for frame pairs of one size: features of a pair, with those for DeepStack.
+"""The vision tower of Qwen3-VL for frame pairs of one size: features of a pair, including DeepStack's.
 
-The same arithmetic as the tower in transformers, with everything that depends on the grid alone computed
+It computes the same as the tower in transformers, with everything that depends only on the grid computed
 once.
 """
 
@@ -23,7 +23,7 @@ _NORM_EPS = 1e-6
 
 
 class Weights(Protocol):
-    """Where tensors come from: a checkpoint's files, or random numbers for a benchmark."""
+    """A source of tensors: a checkpoint's files, or random numbers for a benchmark."""
 
     def has(self, name: str) -> bool: ...
 
@@ -32,8 +32,11 @@ class Weights(Protocol):
 
 @dataclass(frozen=True)
 class PairFeatures:
-    """One encoded frame pair: `tokens` (T, hidden) replace its video tokens, `deepstack[i]` (T, hidden) is
-    added to them after language layer i; T = rows * columns cells of 32 x 32 pixels."""
+    """One encoded frame pair.
+
+    `tokens` (T, hidden) replace its video tokens, `deepstack[i]` (T, hidden) is added to them after language
+    layer i; T = rows * columns cells of 32 x 32 pixels.
+    """
 
     rows: int
     columns: int
@@ -50,7 +53,7 @@ class PairFeatures:
 
 
 class _Linear:
-    """Of rows (n, inputs); the matrix is seen transposed, as the product takes it."""
+    """A linear layer for rows (n, inputs); the matrix is a transposed view, as the product needs it."""
 
     def __init__(self, weights: Weights, name: str, inputs: int, outputs: int) -> None:
         self.weight = weights.tensor(f"{name}.weight", outputs, inputs).t()
@@ -95,7 +98,7 @@ class _Block:
         self.down = _Linear(weights, f"{name}.mlp.linear_fc2", shape.intermediate, shape.hidden)
 
     def __call__(self, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
-        """x (batch * patches, width) becomes the block's output; rotary tables (patches, head size)."""
+        """Replace x (batch * patches, width) by the block's output; rotary tables (patches, head size)."""
         qkv = self.qkv(self.norm1(x)).view(-1, len(cos), 3 * self.heads, cos.shape[1]).transpose(1, 2)
         rotated = qkv[:, : 2 * self.heads]
         rotate(rotated, cos, sin, out=rotated)
@@ -107,8 +110,9 @@ class _Block:
 
 
 def patches_of(pairs: torch.Tensor) -> torch.Tensor:
-    """Pairs of frames (B, 2, H, W, 3) uint8 as patches (B, H/16 * W/16, 1536) float32 on their device: what
-    `patches` in `patches.py` makes of each on the host. A fourth of the bytes has to be uploaded.
+    """Convert frame pairs (B, 2, H, W, 3) uint8 to patches (B, H/16 * W/16, 1536) float32 on the device.
+
+    It does the same as `patches` in `patches.py` on the host, but only a quarter of the bytes is uploaded.
     """
     batch, _, height, width, channels = pairs.shape
     rows, columns = height // CELL, width // CELL
@@ -118,7 +122,7 @@ def patches_of(pairs: torch.Tensor) -> torch.Tensor:
 
 
 class VisionTower:
-    """Encodes frame pairs; the result depends on the pair alone, so caches and queries share it."""
+    """Encodes frame pairs; the result depends only on the pair, so caches and queries share it."""
 
     def __init__(self, shape: VisionShape, weights: Weights) -> None:
         self._shape = shape
@@ -141,7 +145,7 @@ class VisionTower:
         return self.of_pairs(self.features(patches, rows, columns), rows, columns)
 
     def features(self, patches: torch.Tensor, rows: int, columns: int) -> list[torch.Tensor]:
-        """The same, (B * rows * columns, hidden) each: those for DeepStack, then the tokens."""
+        """Features of B pairs, (B * rows * columns, hidden) each: those for DeepStack, then the tokens."""
         embedded, cos, sin = self.grid(rows, columns)
         x = torch.addmm(self._patch_bias, patches.flatten(0, 1), self._patch_weight)
         x.view(len(patches), *embedded.shape).add_(embedded)
@@ -154,7 +158,7 @@ class VisionTower:
         return stack
 
     def of_pairs(self, stack: Sequence[torch.Tensor], rows: int, columns: int) -> list[PairFeatures]:
-        """What `features` gives, by pair."""
+        """Split the result of `features` by pair."""
         of_pairs = zip(*(torch.split(features, rows * columns) for features in stack), strict=True)
         return [PairFeatures(rows, columns, tokens, tuple(deepstack)) for *deepstack, tokens in of_pairs]
 

@@ -1,7 +1,7 @@
-"""Which safetensors files of a checkpoint hold its weights, and what is in them: read without torch.
+"""Find the safetensors files with a checkpoint's weights, and read their headers, without torch.
 
-An index decides; without one it is model.safetensors, then the only set of shards, then the only file. What
-else lies in the folder (an older training, another format) is named in the log and never read.
+An index decides; without one it is model.safetensors, then the only set of shards, then the only file. Other
+weights in the folder (an older training, another format) are named in the log and never read.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ Tensors = dict[str, tuple[str, tuple[int, ...]]]  # dtype and shape by name
 
 @dataclass(frozen=True)
 class WeightMap:
-    """Where the weights of a checkpoint are: the file of each tensor, and each tensor's dtype and shape.
+    """The weights of a checkpoint: the file of each tensor, and each tensor's dtype and shape.
 
-    unread: names of weight files that lie beside; overlap: a tensor that a file holds too which the index
-    does not name for it, "" without any.
+    unread: names of other weight files in the folder; overlap: a tensor that is also in a file that the index
+    does not name for it, or "".
     """
 
     folder: Path
@@ -44,7 +44,7 @@ class WeightMap:
 
 
 def map_weights(folder: Path) -> WeightMap:
-    """Find the weights of a checkpoint. CheckpointError when files are missing, damaged or ambiguous."""
+    """Find the weights of a checkpoint. CheckpointError if files are missing, damaged or ambiguous."""
     index = _find_index(folder)
     named = _indexed(folder, index) if index else {}
     chosen = sorted(set(named.values())) if index else _unindexed(folder)
@@ -74,7 +74,7 @@ def map_weights(folder: Path) -> WeightMap:
 
 
 def _find_index(folder: Path) -> Path | None:
-    """The index by its usual name; one by another name where nothing else says what the weights are."""
+    """The index with the usual name, or with another name if nothing else determines the weights."""
     if (folder / INDEX).is_file():
         return folder / INDEX
     others = sorted(file for file in folder.glob("*.safetensors.index.json") if file.is_file())
@@ -82,7 +82,7 @@ def _find_index(folder: Path) -> Path | None:
 
 
 def _indexed(folder: Path, index: Path) -> dict[str, Path]:
-    """The file of each tensor, as the index says."""
+    """The file of each tensor according to the index."""
     content = read_object(index).get("weight_map")
     if not isinstance(content, dict) or not content:
         raise CheckpointError(f"{index} has no weight_map, so it names no file of weights; {_AGAIN}.")
@@ -93,9 +93,9 @@ def _indexed(folder: Path, index: Path) -> dict[str, Path]:
         path = PurePath(value) if isinstance(value, str) else PurePath("/")
         if path.is_absolute() or ".." in path.parts or path.suffix != ".safetensors":
             raise CheckpointError(
-                f"{index} names {value!r}, which is not a safetensors file beside it; {_AGAIN}."
+                f"{index} names {value!r}, which is not a safetensors file in the same folder; {_AGAIN}."
             )
-        if not os.path.isfile(folder / path):  # pathlib raises for a name that is too long
+        if not os.path.isfile(folder / path):  # pathlib raises for names that are too long
             raise CheckpointError(
                 f"{folder} lacks {visible(value, 200)}, which {index.name} names; {_AGAIN}."
             )
@@ -138,7 +138,7 @@ def _unindexed(folder: Path) -> list[Path]:
 
 
 def read_header(file: Path) -> Tensors:
-    """Dtypes and shapes in a safetensors file. CheckpointError when it is cut off or something else."""
+    """Read dtypes and shapes in a safetensors file. CheckpointError if it is cut off or something else."""
     refuse_pointer(file)
     try:
         size = file.stat().st_size

@@ -1,4 +1,4 @@
-"""The tensors of a checkpoint, checked while they are loaded."""
+"""Load the tensors of a checkpoint, checking them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _HEAD = re.compile(r"^(?:model\.|language_model\.)*(lm_head\..+)$")
 _VISION = re.compile(r"^(?:model\.)*visual\.(.+)$")
 _TEXT = re.compile(r"^(?:(?:model\.)*language_model\.(?:model\.)*|(?:model\.)+)(.+)$")
 _MODEL_PARTS = re.compile(r"text\.(layers|norm|embed_tokens)\.|vision\.|lm_head\.")
-_BUFFER = re.compile(r"\b(inv_freq|position_ids)$")  # follow from the configuration
+_BUFFER = re.compile(r"\b(inv_freq|position_ids)$")  # these follow from the configuration
 
 
 def short_name(key: str) -> str:
@@ -36,10 +36,10 @@ def short_name(key: str) -> str:
 
 
 def is_finite(value: torch.Tensor) -> bool:
-    """Whether no value is NaN or infinite: one pass without a copy."""
+    """Whether all values are finite, in one pass without a copy."""
     if not value.numel() or not value.is_floating_point():
         return True
-    low, high = value.aminmax()  # NaN wins either
+    low, high = value.aminmax()  # NaN propagates to both
     return bool((high - low).isfinite() or (low.isfinite() and high.isfinite()))
 
 
@@ -72,11 +72,11 @@ class WeightFiles:
         self._taken: set[str] = set()
 
     def has(self, name: str) -> bool:
-        """Whether the checkpoint holds this tensor."""
+        """Whether the checkpoint has this tensor."""
         return name in self._keys
 
     def tensor(self, name: str, *shape: int) -> torch.Tensor:
-        """One tensor, on the model's device and in its dtype; CheckpointError when it is not there so."""
+        """A tensor on the model's device and in its dtype; CheckpointError if it is missing or unusable."""
         key = self._keys.get(name)
         if key is None:
             raise CheckpointError(
@@ -94,8 +94,8 @@ class WeightFiles:
         if not is_finite(converted):
             if is_finite(value):
                 raise CheckpointError(
-                    f"{key} in {self._folder} holds numbers that are too large for {self._dtype}; use dtype "
-                    "bfloat16 or float32."
+                    f"{key} in {self._folder} contains numbers that are too large for {self._dtype}; use "
+                    "dtype bfloat16 or float32."
                 )
             raise CheckpointError(
                 f"{key} in {self._folder} holds NaN or infinity instead of finite numbers; use a checkpoint "
@@ -118,7 +118,7 @@ class WeightFiles:
         return value
 
     def check_rest(self) -> None:
-        """CheckpointError when the model would leave out a part of itself that the files hold."""
+        """Raise CheckpointError if the files contain a part of the model that it would ignore."""
         rest = [name for name in self._keys if name not in self._taken and not _BUFFER.search(name)]
         for name in rest:
             if _MODEL_PARTS.match(name):
@@ -128,6 +128,4 @@ class WeightFiles:
                 )
         if rest:
             more = ", ..." if len(rest) > 3 else ""
-            _LOG.warning(
-                "Tensors in %s that have no use here: %s%s.", self._folder, ", ".join(rest[:3]), more
-            )
+            _LOG.warning("Unused tensors in %s: %s%s.", self._folder, ", ".join(rest[:3]), more)

@@ -1,4 +1,4 @@
-"""Between the frames' path and the responder of a replay."""
+"""Connect the frames' path with the responder of a replay."""
 
 from __future__ import annotations
 
@@ -14,35 +14,35 @@ if TYPE_CHECKING:
 
 
 class CommentaryRecorder(Protocol):
-    """Takes what is said about events."""
+    """Takes commentary on events."""
 
     def commentary(self, frame: Frame, commentary: Commentary) -> None:
-        """Something was said at `frame`: the final words about an event, or whole ones that others follow."""
+        """Take a final commentary on an event, or a complete one that others follow, given at `frame`."""
 
 
 class RespondingSink(DecisionSink[Frame]):
-    """A sink that tells a responder everything, and hands on what it says."""
+    """A sink that passes everything to a responder, and its commentary to a recorder."""
 
     def __init__(self, responder: ReplayResponder, sinks: Sequence[CommentaryRecorder]) -> None:
         self._responder, self._sinks = responder, sinks
         self._newest: Frame | None = None
 
     def frame(self, stream: str, frame: Frame) -> None:
-        """Show a frame to the responder."""
+        """Pass a frame to the responder."""
         self._newest = frame
         self._responder.frame(frame.image, frame.stamp)
 
     def decision(self, stream: str, frame: Frame, decision: Decision) -> None:
-        """Tell it of the events of a decision."""
+        """Pass it the events of a decision."""
         self.events(stream, frame, decision.events)
 
     def events(self, stream: str, frame: Frame, events: Sequence[StampedEvent]) -> None:
-        """Tell it of events, in all their states."""
+        """Pass it events, in all their states."""
         for stamped in events:
             self._hand_on(frame, self._responder.span(stamped, frame.stamp, frame.frame_id))
 
     def end(self) -> None:
-        """The recording is over (after the path was closed)."""
+        """End the recording, after the path was closed."""
         if self._newest is not None:
             self._hand_on(self._newest, self._responder.end())
 

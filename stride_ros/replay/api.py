@@ -1,4 +1,4 @@
-"""`replay`: one call from a recording to spans, commentary and a verdict, for tests and scripts."""
+"""`replay`: from a recording to spans, commentary and a verdict in one call, for tests and scripts."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ if TYPE_CHECKING:
 
 @dataclass
 class Replay:
-    """What came out: the record of the run, and the verdict where there is ground truth."""
+    """The result: the record of the run, and the verdict if there is ground truth."""
 
     run: Run
     verdict: Verdict | None = None
 
     @property
     def ok(self) -> bool:
-        """Whether the ground truth was met (true where there is none)."""
+        """Whether the ground truth was met; true if there is none."""
         return self.verdict is None or self.verdict.ok
 
     @property
     def table(self) -> str:
-        """The comparison with the ground truth, for an assertion's message."""
+        """The comparison with the ground truth, for the message of an assertion."""
         return self.verdict.table() if self.verdict is not None else "There is no ground truth."
 
     def spans(self, query: str | None = None) -> list[Span]:
-        """The spans found (retracted ones too), of one query or of all, by onset; times in s."""
+        """The spans found, including retracted ones, of one query or of all, by onset; times in s."""
         return [span for asked, span in self.run.spans() if query in (None, asked.query)]
 
 
@@ -69,21 +69,19 @@ def replay(
     events: str | Path | None = None,
     progress: Callable[[float, float], None] = lambda done, total: None,
 ) -> Replay:
-    """Replay a recording offline, exactly as the nodes would see it.
+    """Replay a recording offline, exactly as the nodes would process it.
 
-    `bag`: a rosbag2 folder or file (sqlite3 or MCAP), a ROS 1 .bag or a video. `query`: one or
-    several; None takes those of `expect`. `model`: name, folder or a loaded ActivationModel; `config` its
-    settings.
-    `responder`: name or folder of the model that says what happens, or a BackendConfig, None for nobody;
-    `response` its settings. `rate`: frames a second taken. `clock`: "header" stamps
-    or "log" times. `start`, `duration`: the part to play, s from the first image. `expect`: a file of
-    ground truth, or an `Expectations`. `threads`: of the CPU for models that are loaded here, 0 for as many
-    as their size is worth, None to leave PyTorch's setting alone. `out`: a bag to write with the results
-    and the recorded `topics` (default: the images). `events`: a log of events, which keeps what is found
-    in the place of what it has of this recording. `progress(done, total)` is told seconds of the
-    recording.
+    `bag`: a rosbag2 folder or file (sqlite3 or MCAP), a ROS 1 .bag or a video. `query`: one or several; None
+    takes those of `expect`. `model`: name, folder or a loaded ActivationModel; `config`: its settings.
+    `responder`: name or folder of the model that describes events, or a BackendConfig, None for no
+    commentary; `response`: its settings. `rate`: frames per second to use. `clock`: "header" stamps or "log"
+    times. `start`, `duration`: the part to play, s from the first image. `expect`: a file of ground truth, or
+    an `Expectations`. `threads`: CPU threads for models that are loaded here, 0 for as many as suit their
+    size, None to keep PyTorch's setting. `out`: a bag to write with the results and the recorded `topics`
+    (default: the images). `events`: an event log, where the events found replace those of this recording.
+    `progress(done, total)` gets seconds of the recording.
 
-    The same arguments give the same result. Raises StrideError: SourceError for a recording that cannot be
+    The same arguments give the same result. Raises StrideErrors: SourceError for a recording that cannot be
     used, CheckpointError, QueryError, ConfigError.
     """
     expectations = read_expectations(expect) if isinstance(expect, str | Path) else expect
@@ -160,10 +158,10 @@ def replay(
 
 
 def _copied(image_topic: str, topics: Sequence[str] | None) -> list[str]:
-    """The recorded topics to copy. One that the replay writes itself would mix old and new messages."""
+    """The recorded topics to copy. A topic that the replay writes itself would mix old and new messages."""
     from stride_ros.replay.bag_output import OUTPUT_TOPICS
 
-    if topics is None:  # a video has none
+    if topics is None:  # a video has no topics
         return [image_topic] if image_topic and image_topic not in OUTPUT_TOPICS else []
     for topic in topics:
         if topic in OUTPUT_TOPICS:
@@ -202,7 +200,7 @@ def describe(
 
 
 def _changed(config: Any, default: Any, prefix: str = "") -> dict[str, Any]:
-    """The settings that are not the default ones, by name."""
+    """The settings that differ from the defaults, by name."""
     usual = asdict(default)
     return {f"{prefix}{name}": value for name, value in asdict(config).items() if value != usual[name]}
 
@@ -213,9 +211,9 @@ def _queries(query: str | Sequence[str] | None, expectations: Expectations | Non
     if not queries:
         raise ConfigError("There is nothing to watch for; give a query, or ground truth that names one.")
     if len(set(queries)) < len(queries):
-        raise ConfigError("A query is given twice; give each once.")
+        raise ConfigError("A query is given twice; give each query once.")
     if expectations is not None and not set(queries) & set(expectations.queries):
-        # Nothing would be compared, so a misspelt query would pass for ever.
+        # Nothing would be compared, so a misspelt query would always pass.
         known = "; ".join(repr(known) for known in expectations.queries)
         raise ConfigError(f"The ground truth says nothing about {queries[0]!r}; watch for one of {known}.")
     return queries

@@ -1,4 +1,4 @@
-"""The bag that a replay leaves: what was recorded, and what the nodes say about it on their topics."""
+"""The bag that a replay writes: recorded topics, and what the nodes would publish about them."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ OUTPUT_TOPICS = FRAMES, WINDOW, SPAN, COMMENTARY = tuple(
 
 
 class BagOutput(BagWriter, DecisionSink[Frame]):
-    """A sink that writes; log times are those of the frame that each message is about."""
+    """A sink that writes a bag; each message has the log time of the frame that it is about."""
 
     def __init__(self, path: str | Path, storage: str = "mcap", *, model: str) -> None:
-        """`model`: name of the activation model, as written with every span."""
+        """`model`: name of the activation model, written with every span."""
         super().__init__(path, storage)
         self._model = model
         self._decoders: dict[Channel, MessageDecoder] = {}
@@ -42,19 +42,19 @@ class BagOutput(BagWriter, DecisionSink[Frame]):
         decoder = self._decoders.setdefault(channel, MessageDecoder(channel))
         try:
             own = messages.upgraded(decoder(message.data))
-        except Exception as error:  # the deserialisers fail in many ways on data that is cut off
+        except Exception as error:  # deserialisers fail in many ways on data that is cut off
             raise SourceError(
                 f"A message on {channel.topic} cannot be deserialised; leave the topic out."
             ) from error
         self.write(channel.topic, own, message.log_time)
 
     def frame(self, stream: str, frame: Frame) -> None:
-        """Write a frame as the activation node passes it on."""
+        """Write a frame as the activation node publishes it."""
         image = messages.image(frame.image, frame.stamp, frame.frame_id)
         self.write(FRAMES, image, frame.reading.received)
 
     def decision(self, stream: str, frame: Frame, decision: Decision) -> None:
-        """Write a window, and the changes of spans it leads to."""
+        """Write a window and the span changes that it leads to."""
         update = decision.update
         window = messages.window(
             update.query,
@@ -90,7 +90,7 @@ class BagOutput(BagWriter, DecisionSink[Frame]):
             self.write(SPAN, span, frame.reading.received)
 
     def commentary(self, frame: Frame, commentary: Commentary) -> None:
-        """Write what was said about an event, final or not."""
+        """Write a commentary on an event, final or not."""
         span = commentary.span
         message = messages.commentary(
             span.span_id,

@@ -1,4 +1,4 @@
-"""`stride-ros replay`: a recording in, spans and commentary out, pass or fail against expectations."""
+"""`stride-ros replay`: find spans and commentary in a recording, and compare them with expectations."""
 
 from __future__ import annotations
 
@@ -27,18 +27,19 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     parser = subparsers.add_parser(
         "replay",
         help="run a recorded bag through the nodes' stages, offline",
-        description="Replay a bag without a ROS graph, faster than real time, always with the same result."
-        " Exit code 1 means that the ground truth of --expect was not met or that --diff found changes.",
+        description="Replay a bag without a ROS graph, faster than real time and always with the same "
+        "result. Exit code 1 means that the ground truth of --expect was not met or that --diff found "
+        "changes.",
     )
     parser.add_argument(
         "bag", type=path_argument, nargs="?", help="rosbag2 folder, .mcap or .db3 file, ROS 1 .bag, or video"
     )
-    add_decision_options(parser, "those of --expect or --params-file")
+    add_decision_options(parser, "from --expect or --params-file")
     parser.add_argument("--start", type=float, default=0.0, help="seconds to skip after the first image")
     parser.add_argument("--duration", type=float, help="seconds to play")
     results = parser.add_argument_group("results")
     results.add_argument(
-        "--out", type=path_argument, metavar="BAG2", help="write a bag with the results beside the images"
+        "--out", type=path_argument, metavar="BAG2", help="write a bag with the results and the images"
     )
     results.add_argument(
         "--topic",
@@ -46,7 +47,9 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         metavar="TOPIC",
         help="recorded topic to copy into BAG2 (default: the images)",
     )
-    results.add_argument("--storage", choices=("mcap", "sqlite3"), default="mcap", help="kind of BAG2")
+    results.add_argument(
+        "--storage", choices=("mcap", "sqlite3"), default="mcap", help="storage format of BAG2"
+    )
     results.add_argument(
         "--json", type=path_argument, metavar="FILE", help="write the run as JSON, without measured times"
     )
@@ -54,7 +57,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         "--events",
         type=path_argument,
         metavar="FILE",
-        help="keep what is found in a log of events, for stride-ros find",
+        help="store the events in an event log, for stride-ros find",
     )
     results.add_argument(
         "--report", type=path_argument, metavar="DIR", help="write report.html and timeline.png"
@@ -66,7 +69,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         "--write-expect",
         type=path_argument,
         metavar="SPANS.yaml",
-        help="write the spans of this run as ground truth, to be corrected",
+        help="write the spans of this run as ground truth, to be corrected by hand",
     )
     results.add_argument(
         "--diff", type=path_argument, nargs=2, metavar=("A.json", "B.json"), help="compare two runs"
@@ -75,27 +78,28 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
 
 
 def add_decision_options(parser: argparse.ArgumentParser, queries: str = "those of --params-file") -> None:
-    """What is watched for in recordings, and how. `queries`: where they come from unless they are given."""
+    """Add the options for what to watch for in recordings, and how. `queries`: their default source."""
     add_image_topic(parser)
     parser.add_argument(
         "--query",
         action="append",
         help=f"what to watch for; repeat for several (default: {queries})",
     )
-    parser.add_argument("--model", help="decides when: name or folder (default stride-tiny)")
+    parser.add_argument("--model", help="activation model: name or folder (default stride-tiny)")
     parser.add_argument(
         "--responder",
         metavar="MODEL",
         nargs="?",
         const="",
-        help="says what: name or folder; without MODEL that of --params-file (default: nobody)",
+        help="model that describes events: name or folder; without MODEL, that of --params-file (default: no "
+        "responder)",
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default auto)")
     add_threads_option(parser)
     parser.add_argument(
-        "--clock", choices=("header", "log"), default="header", help="which stamps (default header)"
+        "--clock", choices=("header", "log"), default="header", help="which stamps to use (default header)"
     )
-    parser.add_argument("--rate", type=float, help="frames a second to decide on (default 1)")
+    parser.add_argument("--rate", type=float, help="frames per second to decide on (default 1)")
     parser.add_argument(
         "--params-file",
         type=path_argument,
@@ -106,16 +110,16 @@ def add_decision_options(parser: argparse.ArgumentParser, queries: str = "those 
     parser.add_argument(
         "--node",
         metavar="NAME",
-        help="whose parameters they are, for example /front/activation, where FILE has several nodes'; the"
-        " responder is the one in that namespace",
+        help="node whose parameters to take if FILE has several, for example /front/activation; the "
+        "responder is the one in that namespace",
     )
     parser.add_argument(
         "--set",
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="set one of its parameters, for example trigger.min_confidence=0.7, or of the responder's, for"
-        " example responder.history=0; repeat for several",
+        help="set a parameter of the activation node, for example trigger.min_confidence=0.7, or of the "
+        "responder, for example responder.history=0; repeat for several",
     )
 
 
@@ -126,7 +130,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigError("There is nothing to replay; name a bag, or two JSON files with --diff.")
     if arguments.write_expect is not None and arguments.write_expect.exists():
         raise ConfigError(
-            f"{arguments.write_expect} exists already, perhaps corrected by hand; remove it or choose "
+            f"{arguments.write_expect} already exists and may be corrected by hand; remove it or choose "
             "another name."
         )
     from stride_ros.parameters.tuning import read_tuning
@@ -137,7 +141,7 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.query and not arguments.expect:
         single = [given["query"]] if "query" in given else []
         arguments.query = list(given.get("queries", ())) or single
-    begun: list[float] = []  # when the first message was read: loading is not counted
+    begun: list[float] = []  # when the first message was read, so that loading is not counted
     with Progress("Replaying", 1.0) as progress:
         progress.announce("Loading ...")
 
@@ -173,12 +177,12 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def chosen_backend(arguments: argparse.Namespace, tuning: Tuning) -> BackendConfig | None:
-    """What says what happens: the responder's backend in the parameter file, with what is given beside it."""
+    """The responder's backend from the parameter file, with the command-line options applied."""
     if arguments.responder is None:
         return None
     if not arguments.responder and "model" not in tuning.responder:
         raise ConfigError(
-            "--responder names no model and no --params-file does for the responder; write --responder MODEL."
+            "Neither --responder nor --params-file names a model for the responder; write --responder MODEL."
         )
     given: dict[str, Any] = {"model": arguments.responder} if arguments.responder else {}
     if arguments.device != "auto":

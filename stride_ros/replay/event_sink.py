@@ -1,4 +1,4 @@
-"""The events of a replayed recording, as the log of events keeps them."""
+"""Collect the events of a replayed recording for the event log."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _STATES = {SpanState.OFFSET: OFFSET, SpanState.RETRACTED: RETRACTED}
 
 @dataclass(frozen=True)
 class Found:
-    """An event with its picture, the JPEG of the frame at its onset; empty where there is none."""
+    """An event with its picture: the JPEG of the frame at its onset, or empty."""
 
     event: Event
     picture: bytes
@@ -30,7 +30,7 @@ class Found:
 
 @dataclass(frozen=True)
 class _Told:
-    """What was said last about a span: at which frame, and the stamp (ns) that stands for time 0 there."""
+    """The last change of a span: at which frame, and the stamp (ns) that corresponds to time 0 there."""
 
     stamped: StampedEvent
     stamp: int
@@ -39,7 +39,7 @@ class _Told:
 
 
 def write_found(log: EventLog, origin: str, document: str, found: Iterable[Found]) -> None:
-    """Keep what one recording came to, in the place of what the log has of it; all of it or nothing.
+    """Replace what the log has of a recording by its new events, in one transaction.
 
     `document`: the JSON of the run. Raises EventLogError.
     """
@@ -53,7 +53,7 @@ def write_found(log: EventLog, origin: str, document: str, found: Iterable[Found
 
 
 class EventSink(DecisionSink[Frame]):
-    """Collects the events of one recording. `recorder`: of its run, set before the first frame."""
+    """Collects the events of one recording. `recorder`: records its run; set it before the first frame."""
 
     recorder: RunRecorder
 
@@ -69,18 +69,18 @@ class EventSink(DecisionSink[Frame]):
 
     def events(self, stream: str, frame: Frame, events: Sequence[StampedEvent]) -> None:
         """See `DecisionSink`."""
-        # Where the clock was set, times of the recording count on: those of the record are told.
+        # Where the clock was set, times of the recording continue, so the times of the record are used.
         first = frame.stamp - round(self.recorder.seconds(frame.stamp) * 1e9)
         for stamped in events:
             self._told[stamped.event.span_id] = _Told(stamped, frame.stamp, frame.frame_id, first)
 
     def commentary(self, frame: Frame, commentary: Commentary) -> None:
-        """Keep the final words about an event."""
+        """Store the final commentary on an event."""
         if commentary.final:
             self._said[commentary.span.span_id] = commentary
 
     def found(self) -> list[Found]:
-        """The events, false alarms too, in the order of their onsets; once the recording is over."""
+        """The events, including false alarms, by onset; call it once the recording is over."""
         return [Found(self._event(told), self._picture(told)) for told in self._told.values()]
 
     def _picture(self, told: _Told) -> bytes:

@@ -1,4 +1,4 @@
-"""Fixtures for tests on recordings. In conftest.py: `pytest_plugins = ["stride_ros.replay.pytest_plugin"]`.
+"""Pytest fixtures for recordings. In conftest.py: `pytest_plugins = ["stride_ros.replay.pytest_plugin"]`.
 
     def test_the_robot_tells_of_visitors(replay_bag):
         result = replay_bag("drives/lobby", expect="drives/lobby.spans.yaml")
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from stride_ros.activation.model import ActivationModel
     from stride_ros.replay.api import Replay
 
-prepare_process()  # a plugin is loaded before the tests that import torch
+prepare_process()  # plugins are loaded before the tests that import torch
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

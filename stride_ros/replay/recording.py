@@ -1,4 +1,4 @@
-"""What a replay reads: a bag or a video, with the images of one camera."""
+"""The input of a replay: a bag or a video, with the images of one camera."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 
 class Recording(Protocol):
-    """Images with stamps; see `BagReader`, which has all of this. A message is what `decode` takes."""
+    """Images with stamps; `BagReader` implements this. A message is what `decode` takes."""
 
     path: Path
-    image: Channel  # of a video: without a topic
+    image: Channel  # for a video, without a topic
 
     @property
     def seconds(self) -> float:
-        """Time of the last image in s from the first one."""
+        """Time of the last image (s) since the first one."""
 
     def until(self, newest: float) -> float:
         """When the recording is over, if the newest image that was read is at `newest`; s from its first.
@@ -38,17 +38,17 @@ class Recording(Protocol):
 
     @property
     def notes(self) -> Sequence[str]:
-        """What was odd so far, a sentence each."""
+        """What was odd so far, one sentence each."""
 
     @property
     def topics(self) -> Mapping[str, str]:
         """Types by topic."""
 
     def part(self, start: float = 0.0, duration: float | None = None) -> tuple[int, int]:
-        """The log times (ns) between which a part lies, in s from the first image."""
+        """Convert a part, in s from the first image, to its first and last log time (ns)."""
 
     def time(self, log_time: int) -> float:
-        """A log time (ns) in s from the first image."""
+        """Convert a log time (ns) to s from the first image."""
 
     def images(
         self,
@@ -60,13 +60,13 @@ class Recording(Protocol):
         clock: str = "header",
         other: Callable[[BagMessage], None] = lambda message: None,
     ) -> Iterator[tuple[Any, Reading]]:
-        """The images between two log times (ns) with what counts as their stamps."""
+        """The images between two log times (ns), with the readings of their stamps."""
 
     def messages(self, topics: Sequence[str]) -> Iterator[BagMessage]:
         """The messages on other topics, in the order of the log; damaged ones are left out."""
 
     def decode(self, message: Any) -> tuple[NDArray[np.uint8], str]:
-        """An image as (H, W, 3) uint8 RGB, and its frame_id. Raises FrameError."""
+        """Decode an image to (H, W, 3) uint8 RGB; also return its frame_id. Raises FrameError."""
 
     def close(self) -> None:
         """Close the files."""
@@ -79,7 +79,7 @@ class Recording(Protocol):
 
 
 def open_recording(path: str | Path, image_topic: str | None = None) -> Recording:
-    """Open a bag, or a video by the ending of its name. `image_topic`: of a bag. Raises SourceError."""
+    """Open a bag, or a video, known by its file name suffix. `image_topic`: for bags. Raises SourceError."""
     given = given_path(path)
     if given.suffix.lower() in VIDEO_SUFFIXES and given.is_file():
         from stride_ros.replay.video_recording import VideoRecording

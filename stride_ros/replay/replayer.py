@@ -1,8 +1,8 @@
 """Drive the frames' path from recordings, without ROS and as fast as the machine can.
 
 The node drives the same path from a camera (`stride_ros.activation.frame_path`). Nothing is dropped and no
-clock is read, so the same recording gives the same result every time. Several recordings may go through one
-engine together: each is a stream with watches and span ids of its own.
+clock is read, so the same recording gives the same result every time. Several recordings may run through one
+engine together: each is a stream with its own watches and span ids.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ if TYPE_CHECKING:
     from stride_ros.replay.responder import ReplayResponder
     from stride_ros.runs.record import Run
 
-_Due = tuple[Any, "Reading"]  # what the recording decodes
+_Due = tuple[Any, "Reading"]  # a message for the recording to decode
 
 
 class Replaying:
-    """One recording on its way: its images by their stamps, those that are due, and the record of its run.
+    """A recording that is being replayed: its due images, and the record of its run.
 
-    Times of the run are seconds of the recording, from its first image. Messages on `topics` are copied to
-    the output only. `seconds`: of the recording, up to where it has been read.
+    Times of the run are seconds of the recording, from its first image. Messages on `topics` are only copied
+    to the output. `seconds`: how far the recording has been read.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class Replaying:
         self._images = bag.images(self.intake, begin, stop, topics=topics, clock=clock, other=self._copy)
 
     def due(self, path: FramePath[Frame], progress: Callable[[float], None]) -> _Due | None:
-        """Read on to the next image that is due; None at the end. `progress` is told the s done.
+        """Read on to the next due image; None at the end. `progress` gets the seconds done.
 
         Raises what the reader raises.
         """
@@ -100,7 +100,7 @@ class Replaying:
         return None
 
     def end(self) -> Run:
-        """The record, once its stream has ended. SourceError when no image can be used."""
+        """Return the record, once its stream has ended. SourceError if no image can be used."""
         if self._responding is not None:
             self._responding.end()
         self._check()
@@ -134,7 +134,7 @@ class Replaying:
 
 
 class Replayer:
-    """Shows the images of recordings to an engine that watches for all queries. Not thread-safe."""
+    """Replays recordings on an engine that watches for all queries. Not thread-safe."""
 
     def __init__(
         self, model: ActivationModel, queries: Sequence[str], config: ActivationConfig | None = None
@@ -148,22 +148,22 @@ class Replayer:
         self._names = itertools.count(1)
 
     def replay(self, replaying: Replaying, progress: Callable[[float], None] = lambda seconds: None) -> Run:
-        """Replay one recording whole; `progress` is told the s done. SourceError when it cannot be used."""
+        """Replay a whole recording; `progress` gets the seconds done. SourceError if it cannot be used."""
         self.begin(replaying)
         while (due := replaying.due(self._path, progress)) is not None:
             self._take({replaying: due})
         return self._end(replaying)
 
     def begin(self, replaying: Replaying) -> None:
-        """Let one more recording go through the engine; ConfigError, CapacityError."""
+        """Add a recording to those running through the engine. Raises ConfigError, CapacityError."""
         replaying.name = f"recording {next(self._names)}"
         self._path.open(replaying.name, replaying.intake.notes)
         self._sinks[replaying.name] = replaying.sink
 
     def step(self, several: Sequence[Replaying]) -> Iterator[tuple[Replaying, Run | StrideError]]:
-        """Show the next due frame of each, all as one batch; those that are over, with their runs.
+        """Process the next due frame of each recording in one batch; return ended ones with their runs.
 
-        A recording that cannot be read further is over, with the reason.
+        A recording that cannot be read any further ends with the reason.
         """
         due: dict[Replaying, _Due] = {}
         over: list[tuple[Replaying, StrideError | None]] = []
@@ -173,7 +173,7 @@ class Replayer:
             except StrideError as error:
                 over.append((replaying, error))
                 continue
-            except Exception as error:  # the readers of damaged files fail in many ways
+            except Exception as error:  # readers fail in many ways on damaged files
                 reason = f"{type(error).__name__}: {error}".rstrip(".")
                 path = replaying.bag.path
                 over.append((replaying, SourceError(f"{path} cannot be read ({reason}); record it again.")))

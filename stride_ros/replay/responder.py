@@ -1,4 +1,4 @@
-"""The responder of a replay: a Responder that answers inline, told what the activation stage decides."""
+"""The responder of a replay: a Responder that answers inline to what the activation stage decides."""
 
 from __future__ import annotations
 
@@ -19,16 +19,18 @@ if TYPE_CHECKING:
 
 
 def load_speaker(config: BackendConfig) -> ResponseBackend:
-    """A backend as replays use it: greedy unless its temperature is set, so that a recording gives the same
-    words on every run. Raises ConfigError, BackendError.
+    """Load a backend for replays.
+
+    It is greedy unless its temperature is set, so that a recording gives the same text in every run. Raises
+    ConfigError, BackendError.
     """
     return (replace(config, temperature=0.0) if config.temperature < 0 else config).load()
 
 
 class ReplayResponder:
-    """Says what the responder node would say about the same frames and spans, with the same settings.
+    """Answers as the responder node would about the same frames and spans, with the same settings.
 
-    Nothing waits and no deadline counts: each event is answered before the next one.
+    Nothing waits and deadlines do not apply: each event is answered before the next one.
     """
 
     def __init__(self, backend: ResponseBackend, config: ResponseConfig) -> None:
@@ -39,13 +41,13 @@ class ReplayResponder:
         self.name = self._backend.name
 
     def frame(self, image: NDArray[np.uint8], stamp: int) -> None:
-        """A frame was sampled: (H, W, 3) uint8 RGB, `stamp` in ns. Call it before the spans decided on it."""
+        """Take a sampled frame (H, W, 3) uint8 RGB, `stamp` in ns; call this before its spans."""
         self._responder.frame(image, stamp)
 
     def span(self, event: StampedEvent, stamp: int, frame_id: str = "") -> list[Commentary]:
-        """A span began, changed or ended at the frame with this `stamp` (ns): what is said, oldest first.
+        """Take a change of a span at the frame with this `stamp` (ns); return new commentary, oldest first.
 
-        Every event of a span counts, not only its onset.
+        Call this for every event of a span, not only its onset.
         """
         self._responder.span(
             SpanReport(
@@ -63,7 +65,7 @@ class ReplayResponder:
         return self._taken()
 
     def end(self) -> list[Commentary]:
-        """The recording is over: the final words about events whose end was not told."""
+        """End the recording; return the final commentary on events that did not end."""
         self._responder.stop("The recording ended before the event did.")
         return self._taken()
 
@@ -73,7 +75,7 @@ class ReplayResponder:
         self._backend.close()
 
     def commentary(self, commentary: Commentary) -> None:
-        """The sink of the Responder: partial texts depend on the clock and are left out."""
+        """Take commentary from the Responder; partial texts depend on the clock and are left out."""
         if commentary.ended:
             self._told.append(commentary)
 
@@ -83,7 +85,7 @@ class ReplayResponder:
 
 
 def said(commentary: Commentary) -> Said:
-    """A final commentary as the record of a run has it."""
+    """A final commentary in the form of the record of a run."""
     return Said(
         commentary.text,
         commentary.model,

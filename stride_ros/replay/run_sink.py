@@ -1,4 +1,4 @@
-"""The record of a run, written from what the frames' path decides."""
+"""Write the record of a run from the decisions on the frames' path."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class RunSink(DecisionSink[Frame]):
     def __init__(self, queries: Sequence[str]) -> None:
         self.recorder = RunRecorder([QueryRun(query) for query in queries])
         self._begin: int | None = None  # time of the first frame
-        self._shift = 0  # ns from the clock's stamps to times
+        self._shift = 0  # offset (ns) from the clock's stamps to times
 
     def seconds(self, time: int) -> float:
         """Time of an image (ns since the stream's first one, see `Reading`) in s from the first frame."""
@@ -63,6 +63,6 @@ class RunSink(DecisionSink[Frame]):
             )
 
     def commentary(self, frame: Frame, commentary: Commentary) -> None:
-        """Record the final words about an event."""
+        """Record the final commentary on an event."""
         if commentary.final:
             self.recorder.answer(commentary.span.query, commentary.span.span_id, said(commentary))

@@ -1,4 +1,4 @@
-"""A video file as a recording: its pictures at the stamps that a bag made of it would have."""
+"""A video file as a recording: its pictures have the stamps that a bag made from it would have."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class VideoFrame:
 
 
 class VideoRecording:
-    """An open video; as `stride_ros.replay.recording.Recording`. SourceError when it has no picture."""
+    """An open video; see `stride_ros.replay.recording.Recording`. SourceError if it has no pictures."""
 
     topics: Mapping[str, str] = {}
 
@@ -87,7 +87,7 @@ class VideoRecording:
 
     def decode(self, message: VideoFrame) -> tuple[NDArray[np.uint8], str]:
         """See `Recording`."""
-        return message.picture.rgb(), ""  # as in a bag that is made of it
+        return message.picture.rgb(), ""  # as in a bag made from it
 
     def close(self) -> None:
         """See `Recording`; nothing is open between two pictures."""

@@ -1,1 +1,1 @@
-"""What to say about an event: requests, answers in time, and one backend a file."""
+"""What to say about an event: requests, answers in time, and one backend per file."""

@@ -1,4 +1,4 @@
-"""One answer of a server, from bytes to the text to speak. No network: whoever feeds it keeps the time."""
+"""Read one answer of a server, from bytes to the text to speak; the caller handles network and timeouts."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from stride_ros.response.event_stream import Event, EventReader
 from stride_ros.response.reasoning import ReasoningFilter
 from stride_ros.text.foreign import Mender
 
-LETTERS_PER_TOKEN = 16  # more than any tokenizer gives on average
-_LONGEST_WORDS = 4000  # characters kept of what is not an answer
+LETTERS_PER_TOKEN = 16  # more than the average of any tokenizer
+_LONGEST_WORDS = 4000  # characters kept of a body that is not an answer
 
 
 class CutOffError(Exception):
@@ -19,7 +19,7 @@ class CutOffError(Exception):
 
 
 class NotAChatError(Exception):
-    """The body is not a chat completion; its message is how it begins."""
+    """The body is not a chat completion; the message is its beginning."""
 
 
 class UnfinishedError(Exception):
@@ -31,25 +31,25 @@ class UnfinishedError(Exception):
 
 
 class EndlessError(Exception):
-    """The answer is much longer than was asked for."""
+    """The answer is much longer than requested."""
 
 
 class OnlyThoughtsError(Exception):
-    """The answer is complete, but all of it is thoughts."""
+    """The answer is complete but consists only of thoughts."""
 
 
 class RefusedError(Exception):
-    """The model refuses to answer, in these words."""
+    """The model refused to answer, in these words."""
 
 
 class AnswerReader:
-    """Reads the body of one answer and hands each piece of text that is to be spoken to `say`.
+    """Reads the body of one answer and passes each piece of text to speak to `say`.
 
-    Text has no thoughts in it and can be published. `opened` is what is known of this server's answers:
-    whether they begin inside of thoughts that the prompt opened, None when nothing is known yet; `learned`
-    is what is known at the end. At most `longest` characters are read. `heard` grows with each piece
-    that is neither thoughts nor white space; `over` says that the answer is complete although the
-    connection may stay open, `done` that nothing at all follows.
+    The text contains no thoughts and can be published. `opened` is what is known about this server's answers:
+    whether they begin inside thoughts that the prompt opened, None if nothing is known yet; `learned` is what
+    is known at the end. Up to `longest` characters are read. `heard` grows with each piece that is neither
+    thoughts nor white space; `over` tells that the answer is complete although the connection may stay open,
+    `done` that nothing follows at all.
     """
 
     def __init__(self, say: Callable[[str], None], *, opened: bool | None = None, longest: int) -> None:
@@ -63,64 +63,64 @@ class AnswerReader:
         self._chat = ChatReader()
         self._mender = Mender()
         self._thoughts = ReasoningFilter(False if opened is False else None)
-        self._words = ""  # the beginning of what is no JSON
+        self._words = ""  # the beginning of text that is not JSON
         self._foreign = ""  # the beginning of JSON that is not a chat completion
         self._thought = False
-        self._apart = False  # thoughts come beside the text
+        self._apart = False  # thoughts come in a separate field
         self._cut = False  # the body ended within a line
         self._left = False
 
     @property
     def over(self) -> bool:
-        """Whether the server has said that the answer is complete."""
+        """Whether the server has marked the answer as complete."""
         return self.done or bool(self._chat.finish)
 
     @property
     def unfinished(self) -> bool:
-        """Whether the server is in the middle of saying something: more must come."""
+        """Whether a value from the server is incomplete, so that more must come."""
         return self._events.unfinished
 
     @property
     def thinking(self) -> bool:
-        """Whether nothing but thoughts has come so far."""
+        """Whether only thoughts have arrived so far."""
         return self._thought and not self._thoughts.said
 
     @property
     def tokens(self) -> int:
-        """Number of tokens as the server counts them, 0 when it does not."""
+        """Number of tokens counted by the server, 0 if it does not count them."""
         return self._chat.tokens
 
     def feed(self, data: bytes) -> None:
-        """Read some bytes. Raises what `finish` raises, as soon as it is clear."""
+        """Read some bytes. Raises the errors of `finish` as soon as they are certain."""
         self._take(self._events.feed(data))
 
     def settle(self) -> None:
-        """Nothing has come for a while: read what is complete although its line has not ended."""
+        """Read what is complete although its line has not ended, since nothing has arrived for a while."""
         self._take(self._events.settle())
 
     def release(self) -> None:
-        """Keep back no more, unless this server's answers are known to begin inside of thoughts."""
+        """Stop holding text back, unless this server's answers are known to begin inside thoughts."""
         if self._opened is not True:
             self._hand_out(self._thoughts.known())
 
     def finish(self) -> None:
-        """The body has ended: say what is left.
+        """Handle the end of the body: say what is left.
 
         Raises CutOffError, NotAChatError, OnlyThoughtsError, RefusedError, ServerSaidError or UnfinishedError
-        when it is not all of an answer.
+        if it is not a complete answer.
         """
         if not self.done:
             self._cut = self._events.in_line
             self._take(self._events.finish())
         problem = self._problem()
         self._leave(complete=problem is None)
-        if not self._thoughts.said:  # known only now: an end may have shown that what was kept back is text
+        if not self._thoughts.said:  # checked only now: the end may have shown that held text is not thoughts
             problem = self._instead_of_text() or problem
         if problem is not None:
             raise problem
 
     def abandon(self) -> None:
-        """The answer is given up: say what was kept back of it, unless it is thoughts."""
+        """Give up the answer: say the text that was held back, unless it is thoughts."""
         self._leave(complete=False)
 
     def _leave(self, *, complete: bool) -> None:
@@ -146,7 +146,7 @@ class AnswerReader:
         return NotAChatError(words) if words else CutOffError()
 
     def _instead_of_text(self) -> Exception | None:
-        """What came in the place of text, if it explains that there is none better than the end does."""
+        """What arrived in place of text, if that explains the missing text better than the end does."""
         chat = self._chat
         if chat.refusal:
             return RefusedError(chat.refusal)

@@ -1,4 +1,4 @@
-"""What a responder remembers of one camera: its frames, and what was said about its events."""
+"""What a responder remembers of one camera: its frames and the last commentaries."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from stride_ros.response.frame_cache import FrameCache
 
 
 class CameraMemory:
-    """The frames of the last while and the last commentaries; both are safe to share."""
+    """The recent frames and the last commentaries of one camera; both are thread-safe."""
 
     def __init__(self, config: ResponseConfig) -> None:
         self.frames = FrameCache(config)

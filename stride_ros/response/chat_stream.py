@@ -1,6 +1,6 @@
-"""What the JSON values of an answer say: texts, thoughts, how it ended, and a server's own errors.
+"""Interpret the JSON values of an answer: texts, thoughts, how it ended, and the server's own errors.
 
-docs/responder.md has the rules.
+The rules are in docs/responder.md.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ FILTERED = {
 TOOLS = {"tool_calls", "tool_call", "tool_use", "function_call"}
 _LONGEST = 1 << 20
 _UNFINISHED = {"", "null", "none", "unspecified"}
-_NUMBERED = {1: "stop", 2: "max_tokens", 3: "safety", 4: "recitation"}  # as Gemini's own protocol counts
+_NUMBERED = {1: "stop", 2: "max_tokens", 3: "safety", 4: "recitation"}  # as numbered by Gemini's own protocol
 _REASON_PREFIX = re.compile(r"^(finish_?reason[._])+")
 _THOUGHT_KEYS = (
     "reasoning_content",
@@ -50,7 +50,7 @@ _CODE_KEYS = ("code", "status", "status_code", "type", "error_code", "errorCode"
 
 
 class ServerSaidError(Exception):
-    """The server says in its answer what is wrong: `words`, and a `code` or "" when it gives none."""
+    """The server's answer reports an error: `words`, and a `code`, or "" if it gives none."""
 
     def __init__(self, words: str, code: str = "") -> None:
         super().__init__(words)
@@ -69,11 +69,11 @@ class Piece:
 class ChatReader:
     """Reads the values of one answer in turn and remembers how it ended.
 
-    Of several choices the one that came first is read. In a choice a `delta` is a piece; a `message`
-    is a piece too, unless it holds the whole answer once more. `finish` is "" until the server names a
-    reason, in lower case; text after a reason takes it back, since some servers name it in every chunk.
-    `refusal` is what the model says instead of an answer, `tools` tells that it called some, `tokens`
-    is the server's count, 0 when it gives none.
+    Of several choices, the first to arrive is read. In a choice, a `delta` is a piece; a `message` is also a
+    piece, unless it repeats the whole answer. `finish` is "" until the server names a reason, in lower case;
+    text after a reason cancels it, since some servers name it in every chunk. `refusal` is what the model
+    says instead of an answer, `tools` tells whether it called tools, `tokens` is the server's count, 0 if it
+    gives none.
     """
 
     def __init__(self) -> None:
@@ -81,10 +81,10 @@ class ChatReader:
         self.refusal = ""
         self.tools = False
         self.tokens = 0
-        self.recognised = False  # something that is a chat completion has come
-        self.whole = False  # it came in one message, not as a stream
+        self.recognised = False  # a chat completion has arrived
+        self.whole = False  # the answer came in one message, not as a stream
         self._choice: Any = None
-        self._text = ""  # so far, at most about _LONGEST characters, to know a repetition by
+        self._text = ""  # text so far, up to about _LONGEST characters, to recognise a repetition
         self._streamed = False  # pieces came as deltas
 
     def read(self, value: Any) -> Iterator[Piece]:
@@ -122,7 +122,7 @@ class ChatReader:
             else:
                 yield from self._own(_content(value["response"]))
                 yield from _thoughts(value)
-            if value.get("done") is True or value.get("done_reason"):  # some backends of it leave out `done`
+            if value.get("done") is True or value.get("done_reason"):  # some of its backends leave out `done`
                 self._end(_reason(value.get("done_reason")) or "stop")
 
     def _is_ours(self, index: Any) -> bool:
@@ -155,7 +155,7 @@ class ChatReader:
         self._end(reason)
 
     def _news(self, pieces: list[Piece]) -> list[Piece]:
-        """What a message that holds the whole answer adds to the pieces before it."""
+        """What a message with the whole answer adds to the pieces before it."""
         if not self._text:
             return pieces
         text = "".join(piece.text for piece in pieces if not piece.thought)
@@ -166,7 +166,7 @@ class ChatReader:
         return pieces
 
     def _growth(self, pieces: list[Piece]) -> list[Piece]:
-        """What a message in the middle of a stream adds: some servers send all so far with each."""
+        """What a message in the middle of a stream adds: some servers send all the text so far with each."""
         text = "".join(piece.text for piece in pieces if not piece.thought)
         if self._text.strip() and len(text) > len(self._text) and text.startswith(self._text):
             return [Piece(text[len(self._text) :])]
@@ -195,7 +195,7 @@ class ChatReader:
 
 
 def error_of(value: Any) -> ServerSaidError | None:
-    """The error that a JSON value reports, None when it reports none."""
+    """The error that a JSON value reports, or None."""
     if isinstance(value, list):
         found = (error_of(item) for item in value if isinstance(item, Mapping))
         return next((error for error in found if error is not None), None)
@@ -225,7 +225,7 @@ def error_of(value: Any) -> ServerSaidError | None:
 
 
 def words_of(error: Any) -> str:
-    """What an error says, in whichever of the usual spellings; its JSON when it is none of them."""
+    """The message of an error in any of the usual formats; its JSON if it has none of these."""
     if isinstance(error, str):
         return error
     if isinstance(error, list):
@@ -243,7 +243,7 @@ def words_of(error: Any) -> str:
     if isinstance(place, list):
         words = f"{'.'.join(map(str, place))}: {words}"
     metadata = error.get("metadata")
-    if isinstance(metadata, Mapping) and metadata.get("raw"):  # what the provider behind a router said
+    if isinstance(metadata, Mapping) and metadata.get("raw"):  # the error of the provider behind a router
         words = f"{words}: {words_of(metadata['raw'])}"
     return words
 
@@ -263,14 +263,14 @@ def _code_of(error: Any) -> str:
 
 
 def _reason_in(source: Mapping[str, Any]) -> str:
-    """The finish reason of a choice or a chunk, "" for none."""
+    """The finish reason of a choice or a chunk, or ""."""
     return _reason(source.get("finish_reason")) or _reason(source.get("finishReason"))
 
 
 def _reason(reason: Any) -> str:
     if isinstance(reason, list):
         reason = next(iter(reason), None)
-    if isinstance(reason, Mapping):  # as SGLang's own protocol has it
+    if isinstance(reason, Mapping):  # as in SGLang's own protocol
         reason = reason.get("type")
     if isinstance(reason, int) and not isinstance(reason, bool) and reason:
         return _NUMBERED.get(reason, f"finish reason {reason}")
@@ -294,9 +294,9 @@ def _thoughts(source: Mapping[str, Any]) -> Iterator[Piece]:
 
 
 def _content(content: Any) -> Iterator[Piece]:
-    """Content as text, as a part, or as a list of either."""
+    """The pieces of content that is text, a part, or a list of either."""
     if isinstance(content, (int, float)) and not isinstance(content, bool):
-        yield Piece(str(content))  # a token of digits that something has parsed
+        yield Piece(str(content))  # a token of digits that was parsed as a number
     elif isinstance(content, str):
         if content:
             yield Piece(content)

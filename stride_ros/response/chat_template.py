@@ -1,4 +1,4 @@
-"""The chat template of a checkpoint, and what a prompt made with it must not contain."""
+"""The chat template of a checkpoint, and the tokens that texts in a prompt must not contain."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from stride_ros.response.backend import ResponseRequest
 
 
 def load_tokenizer(directory: Path) -> Any:
-    """The checkpoint's tokenizer with its chat template; BackendError when there is none."""
+    """Load the checkpoint's tokenizer with its chat template; BackendError if there is none."""
     try:
         return transformers_tokenizer(directory)
     except CheckpointError as error:
@@ -19,7 +19,7 @@ def load_tokenizer(directory: Path) -> Any:
 
 
 def with_system_prompt(request: ResponseRequest, content: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """One user turn, with the request's system prompt before it where there is one."""
+    """One user turn, after the request's system prompt if there is one."""
     messages: list[dict[str, Any]] = [{"role": "user", "content": content}]
     if request.system_prompt:
         system = [{"type": "text", "text": request.system_prompt}]
@@ -28,7 +28,7 @@ def with_system_prompt(request: ResponseRequest, content: list[dict[str, Any]]) 
 
 
 def control_tokens(tokenizer: Any) -> tuple[str, ...]:
-    """Every token that means something other than text, longest first."""
+    """All tokens that are not plain text, longest first."""
     special = {str(token) for token in tokenizer.all_special_tokens}
     special |= {str(token) for token in tokenizer.added_tokens_decoder.values() if token.special}
     return tuple(sorted(special, key=len, reverse=True))

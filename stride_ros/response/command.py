@@ -1,4 +1,4 @@
-"""`stride-ros respond`: ask a response backend about a stretch of video, without ROS."""
+"""`stride-ros respond`: ask a response backend about a part of a video, without ROS."""
 
 from __future__ import annotations
 
@@ -26,16 +26,22 @@ says. Times are in s from the start of the video."""
 def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     """Add the command and its options."""
     parser = subparsers.add_parser(
-        "respond", help="ask a response model about a stretch of video", description=DESCRIPTION
+        "respond", help="ask a response model about a part of a video", description=DESCRIPTION
     )
     parser.add_argument("video", help="a video file, an image folder, a bag or world (synthetic)")
     parser.add_argument(
-        "--image-topic", metavar="TOPIC", help="of a bag: Image or CompressedImage (default: the only one)"
+        "--image-topic",
+        metavar="TOPIC",
+        help="image topic of a bag, Image or CompressedImage (default: the only one)",
     )
-    parser.add_argument("--from", dest="start", type=float, default=0.0, metavar="S", help="its begin")
+    parser.add_argument(
+        "--from", dest="start", type=float, default=0.0, metavar="S", help="start of the event"
+    )
     parser.add_argument("--to", dest="end", type=float, required=True, metavar="S", help="last frame to show")
     parser.add_argument("--query", required=True, metavar="Q", help="what to watch for")
-    parser.add_argument("--model", required=True, metavar="M", help="folder, repository, name on the server")
+    parser.add_argument(
+        "--model", required=True, metavar="M", help="folder, repository, or name on the server"
+    )
     parser.add_argument(
         "--backend", choices=("huggingface", "openai"), help="huggingface (default), openai with --base-url"
     )
@@ -44,21 +50,29 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     add_threads_option(parser)
     parser.add_argument("--dtype", default="auto", help="auto, float32, bfloat16 or float16 (default auto)")
     parser.add_argument(
-        "--pre-seconds", type=float, default=2.0, metavar="S", help="shown before (default 2)"
+        "--pre-seconds",
+        type=float,
+        default=2.0,
+        metavar="S",
+        help="seconds to show before the event (default 2)",
     )
-    parser.add_argument("--rate", type=float, default=1.0, metavar="HZ", help="frames a second (default 1)")
+    parser.add_argument("--rate", type=float, default=1.0, metavar="HZ", help="frames per second (default 1)")
     parser.add_argument(
-        "--max-frames", type=int, default=16, metavar="N", help="maximum number shown (default 16)"
+        "--max-frames", type=int, default=16, metavar="N", help="maximum number of frames shown (default 16)"
     )
     parser.add_argument(
-        "--max-new-tokens", type=int, default=128, metavar="N", help="maximum length (default 128)"
+        "--max-new-tokens",
+        type=int,
+        default=128,
+        metavar="N",
+        help="maximum length of the answer (default 128)",
     )
     parser.add_argument(
         "--temperature",
         type=float,
         default=-1.0,
         metavar="T",
-        help="0: always the same words; -1 (default): the model's own",
+        help="0: always the same answer; -1 (default): the model's own setting",
     )
     parser.add_argument("--system-prompt", metavar="TEXT", help="style, language and length of the answer")
     parser.add_argument("--json", type=path_argument, metavar="FILE", help="write the answer and its figures")
@@ -66,7 +80,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Ask once; the text goes to stdout as it comes, the figures to stderr."""
+    """Ask once; print the text to stdout as it arrives, and the figures to stderr."""
     _check(arguments)
     request = read_request(arguments)
     from stride_ros.response.config import BackendConfig
@@ -92,7 +106,7 @@ def run(arguments: argparse.Namespace) -> int:
     say(
         f"{counted(len(request.frames), 'frame')}; first text after {answer['first_text_s']:.2f} s, "
         f"{counted(answer['tokens'], 'token')} in {answer['seconds']:.2f} s "
-        f"({answer['tokens_per_second']:.1f} a second)",
+        f"({answer['tokens_per_second']:.1f} per second)",
         stream=sys.stderr,
     )
     if arguments.json:
@@ -110,7 +124,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def read_request(arguments: argparse.Namespace) -> ResponseRequest:
-    """The frames from `start - pre_seconds` to `end`, chosen as the responder node does."""
+    """Read the frames from `start - pre_seconds` to `end`, chosen as the responder node does."""
     from stride_ros.response.frame_cache import FrameCache
     from stride_ros.response.request import make_request, nanoseconds
     from stride_ros.sources import open_source
@@ -118,7 +132,7 @@ def read_request(arguments: argparse.Namespace) -> ResponseRequest:
 
     config = _config(arguments)
     begin = arguments.start - arguments.pre_seconds
-    # A frame's length more, because a source ends before its length.
+    # Read one frame more, because a source ends before its length.
     source = open_source(
         arguments.video,
         rate=arguments.rate,
@@ -136,13 +150,13 @@ def read_request(arguments: argparse.Namespace) -> ResponseRequest:
     selection = cache.select(start - nanoseconds(config.pre_seconds), end, config.max_frames)
     if not selection.frames:
         raise SourceError(
-            f"{arguments.video} has no frame from {begin:g} to {arguments.end:g} s: correct --from and --to."
+            f"{arguments.video} has no frames from {begin:g} to {arguments.end:g} s: correct --from and --to."
         )
     return make_request(config, arguments.query, selection.frames, start)
 
 
 def _config(arguments: argparse.Namespace) -> ResponseConfig:
-    """The settings, with room for all frames of the stretch."""
+    """The settings, with room for all frames of the part."""
     from stride_ros.response.config import ResponseConfig
 
     given = {} if arguments.system_prompt is None else {"system_prompt": arguments.system_prompt}
@@ -164,7 +178,7 @@ def _ask(backend: ResponseBackend, request: ResponseRequest) -> dict[str, Any]:
             first = first or time.monotonic() - started
             text += piece
             print(printable(piece), end="", flush=True)
-    finally:  # an error has a line of its own
+    finally:  # an error gets its own line
         print(flush=True)
     seconds = time.monotonic() - started
     return {
@@ -184,4 +198,4 @@ def _check(arguments: argparse.Namespace) -> None:
     if arguments.max_frames < 1 or arguments.max_new_tokens < 1:
         raise ConfigError("--max-frames and --max-new-tokens must be at least 1: correct the value.")
     if arguments.json and not arguments.json.absolute().parent.is_dir():
-        raise ConfigError(f"Folder {arguments.json.absolute().parent} does not exist: make it first.")
+        raise ConfigError(f"Folder {arguments.json.absolute().parent} does not exist: create it first.")

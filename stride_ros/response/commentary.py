@@ -1,4 +1,4 @@
-"""What a responder is told of an event, and what it says about it."""
+"""What a responder is told about an event, and the commentary it gives."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Protocol
 
 from stride_ros.response.scheduler import AnswerStatus
 
-LONGEST_NAME = 1000  # characters of a query or a name, as in the activation node's queries
+LONGEST_NAME = 1000  # characters of a query or name, as for the activation node's queries
 
 
 class SpanState(IntEnum):
-    """What became of a span; the numbers are those of ActivationSpan.state."""
+    """The state of a span; the numbers are those of ActivationSpan.state."""
 
     ONSET = 0
     UPDATE = 1
@@ -25,8 +25,8 @@ class SpanReport:
     """One message about a span: the fields of an ActivationSpan that a responder needs, stamps in ns.
 
     `stamp` is that of the newest frame of the decision, `onset` that of the decision that published the span
-    (0: not known). `respond` false: its watch wants no commentary. `published` is the time at which the
-    message was published (0: not known); messages that are kept for late subscribers come with their old one.
+    (0: unknown). `respond` false: its watch wants no commentary. `published` is the time at which the message
+    was published (0: unknown); messages that are kept for late subscribers have their original time.
     """
 
     state: SpanState
@@ -45,12 +45,11 @@ class SpanReport:
 
 @dataclass(frozen=True)
 class Commentary:
-    """What is said about an event so far.
+    """The commentary on an event so far.
 
-    span: the first report of it that was heard; onset: stamp of its ONSET in ns.
-    text: all text so far; ended: no more is added to it. final: true exactly once for each ONSET.
-    status, error: how it went so far, and one sentence unless that is OK.
-    model: what answers. latency: s from the arrival of the span.
+    span: its first report that was received; onset: stamp of its ONSET in ns. text: all text so far; ended:
+    whether the text is complete. final: true exactly once for each ONSET. status, error: the status so far,
+    and one sentence unless it is OK. model: the model that answers. latency: s from the arrival of the span.
     frame_stamps: stamps in ns of the frames that the model was shown, oldest first.
     """
 
@@ -67,12 +66,12 @@ class Commentary:
 
     @property
     def spoken(self) -> bool:
-        """Whether the text is a whole answer, fit to be read out."""
+        """Whether the text is a complete answer that can be read aloud."""
         return self.ended and self.status is AnswerStatus.OK
 
 
 class CommentarySink(Protocol):
-    """Takes what a responder says: a node publishes it, a replay writes it down."""
+    """Takes the commentary of a responder: a node publishes it, a replay records it."""
 
     def commentary(self, commentary: Commentary) -> None:
-        """More is known about an event. Called from several threads, one call at a time; must not block."""
+        """Take commentary on an event. Called from several threads, one call at a time; must not block."""

@@ -1,4 +1,4 @@
-"""Settings of the response stage, checked when they are made: a bad value fails early and by name."""
+"""Settings of the response stage, checked on construction: a bad value fails early and by name."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ POLICIES = ("queue", "latest", "interrupt")
 MAX_HISTORY = 20
 DEFAULT_MODEL = "Qwen/Qwen3-VL-4B-Instruct"
 
-# Settings that can change between two answers; the others fix what is remembered and who is answered when.
+# Settings that can change between two answers; the others determine what is remembered and the order of
+# answers.
 LIVE = ("pre_seconds", "max_frames", "history", "system_prompt")
 
 _AT_LEAST: dict[str, float] = {"pre_seconds": 0.0, "deadline": 0.0}  # s
@@ -27,20 +28,20 @@ _CHOICES = {"respond_on": MOMENTS, "busy_policy": POLICIES}
 
 @dataclass(frozen=True)
 class ResponseConfig:
-    """What the responder's model is shown, and which events are answered when; ConfigError on a bad value.
+    """What the responder's model is shown, and which events are answered when.
 
-    pre_seconds: shown before the event's start (s).
-    max_frames: maximum number of frames shown, evenly spread with the first and the newest kept.
-    history: last commentaries that the model is reminded of, at most 20.
-    system_prompt: style, language and length of the commentary; "" for none.
-    cache_seconds, cache_frames: how much of the stream is remembered (s, frames).
-    cache_size: maximum length of a remembered frame's longer side (px); larger ones are scaled down.
-    respond_on: `onset` answers as an event begins, `offset` when it is over, `both` twice.
-    busy_policy: what a new event does to others: `queue` waits its turn, `latest` replaces whatever waits,
-        `interrupt` also stops the answer under way.
-    max_queue: events that wait at most with `queue`; the oldest is skipped.
-    deadline: seconds after which an unfinished answer is skipped, also when the backend hangs; 0: never.
-    partial_rate: maximum number of partial texts per second.
+    Raises ConfigError on a bad value.
+
+    pre_seconds: time shown before the event's start (s). max_frames: maximum number of frames shown, evenly
+    spread with the first and the newest kept. history: number of last commentaries that the model is reminded
+    of, up to 20. system_prompt: style, language and length of the commentary; "" for none. cache_seconds,
+    cache_frames: how much of the stream is kept (s, frames). cache_size: maximum length of a remembered
+    frame's longer side (px); larger ones are scaled down. respond_on: `onset` answers as an event begins,
+    `offset` when it is over, `both` twice. busy_policy: what a new event does to others: `queue` waits its
+    turn, `latest` replaces waiting events, `interrupt` also stops the current answer. max_queue: maximum
+    number of events that wait with `queue`; beyond it, the oldest is skipped. deadline: seconds after which
+    an unfinished answer is skipped, even if the backend hangs; 0: never. partial_rate: maximum number of
+    partial texts per second.
     """
 
     pre_seconds: float = 2.0
@@ -71,26 +72,26 @@ class ResponseConfig:
         for name, choices in _CHOICES.items():
             value = getattr(self, name)
             _require(value in choices, name, value, f"use one of {', '.join(choices)}")
-        _require(isinstance(self.system_prompt, str), "system_prompt", self.system_prompt, "use a text")
+        _require(isinstance(self.system_prompt, str), "system_prompt", self.system_prompt, "use a string")
 
     def live_changes(self, other: ResponseConfig) -> dict[str, Any]:
-        """The fields of `other` that differ; ConfigError if one cannot change under a running responder."""
+        """The fields of `other` that differ; ConfigError if one cannot change in a running responder."""
         changed = {f.name: getattr(other, f.name) for f in fields(self)}
         changed = {name: value for name, value in changed.items() if value != getattr(self, name)}
         for name in changed:
             if name not in LIVE:
-                raise ConfigError(f"{name} cannot change under a running responder; make a new one with it.")
+                raise ConfigError(f"{name} cannot change in a running responder; make a new one with it.")
         return changed
 
 
 @dataclass(frozen=True)
 class BackendConfig:
-    """Which backend answers with which model, and the options of each kind; see the backends' classes.
+    """The backend and model that answer, and the options of each kind; see the backends' classes.
 
     kind: `huggingface`, a model on this machine, or `openai`, a server with the OpenAI protocol.
     model: a directory, a Hugging Face repository, or its name on the server.
-    threads: of the CPU for a local model; 0 for as many as its size is worth, None for PyTorch's setting.
-    temperature: 0 always takes the most likely word, negative leaves it to the model's settings.
+    threads: CPU threads for a local model; 0 for as many as suit its size, None for PyTorch's setting.
+    temperature: 0 always takes the most likely token, negative uses the model's settings.
     """
 
     kind: str = "huggingface"

@@ -1,4 +1,4 @@
-"""From span events to jobs: which events are answered, and that each onset gets one final answer."""
+"""From span events to jobs: which events are answered, so that each onset gets one final answer."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from stride_ros.response.backend import ResponseRequest
 from stride_ros.response.scheduler import AnswerScheduler, Job, NothingToShow
 from stride_ros.text.wording import counted
 
-MAX_OPEN = 1000  # events whose end is awaited; one that is never reported must not be for ever
+MAX_OPEN = 1000  # maximum number of events whose end is awaited, since an end may never be reported
 
 
 @dataclass
@@ -20,13 +20,13 @@ class _OpenSpan:
 
 
 class AnswerDispatch:
-    """Keeps account of the spans that still need an answer; call it from one thread.
+    """Tracks the spans that still need an answer; call it from one thread.
 
-    `respond_on`: `onset` answers when an event begins, `offset` when it is over, `both` twice: the
-    answer at the onset is then published whole but not as final, since the final one follows at the offset.
-    Every onset gets exactly one final answer. `key` tells spans apart, `watch` what found them: a watch
-    has one event at a time. When more than `MAX_OPEN` events are open, the oldest is settled. No frames are
-    held for an event that is only waited for.
+    `respond_on`: `onset` answers when an event begins, `offset` when it is over, `both` twice: the answer at
+    the onset is then published completely but not as final, since the final one follows at the offset. Every
+    onset gets exactly one final answer. `key` identifies a span, `watch` what found it: a watch has one event
+    at a time. When more than `MAX_OPEN` events are open, the oldest is settled. No frames are held for an
+    event that is only awaited.
     """
 
     def __init__(self, scheduler: AnswerScheduler, respond_on: str) -> None:
@@ -43,8 +43,8 @@ class AnswerDispatch:
         arrival: float,
         context: object,
     ) -> None:
-        """An event began: `request` makes what the backend is asked, `arrival` is time.monotonic()."""
-        for other in (key, self._of_watch.get(watch)):  # nobody reported its end
+        """Add an event: `request` makes the request to the backend, `arrival` is time.monotonic()."""
+        for other in (key, self._of_watch.get(watch)):  # its end was not reported
             self._settle(other, "The next event began before the end of this one was reported.")
         if len(self._open) >= MAX_OPEN:
             reason = f"More than {counted(MAX_OPEN, 'event')} were open, and this was the oldest."
@@ -60,18 +60,18 @@ class AnswerDispatch:
             self._scheduler.submit(first)
 
     def offset(self, key: Hashable, request: Callable[[], ResponseRequest]) -> None:
-        """The event is over; `request` covers all of it. Nothing for a span whose onset is unknown."""
+        """Handle the end of an event; `request` covers all of it. Does nothing if its onset is unknown."""
         span = self._close(key)
         if span is not None and span.second is not None:
             span.second.request = request
             self._scheduler.submit(span.second)
 
     def retracted(self, key: Hashable) -> None:
-        """A false alarm: an answer that has not begun is cancelled, one under way is the last."""
+        """Handle a false alarm: an answer that has not begun is cancelled, one that has is the last."""
         self._settle(key, "The event was a false alarm and was retracted.", cancel=True)
 
     def abandon(self, reason: str) -> None:
-        """End every answer that is owed, begun or not: SKIPPED, with `reason`."""
+        """End every pending answer, begun or not, as SKIPPED with `reason`."""
         with self._scheduler.lock:
             for span in self._open.values():
                 self._skip_second(span, reason)
@@ -80,9 +80,9 @@ class AnswerDispatch:
             self._scheduler.skip_all(reason)
 
     def _settle(self, key: Hashable, reason: str, *, cancel: bool = False) -> None:
-        """Forget a span whose end will not come; an answer at its onset that has not ended is its last one.
+        """Forget a span whose end will not come; a pending answer at its onset becomes its last one.
 
-        `cancel`: not even that answer is wanted, unless it has begun.
+        `cancel`: skip that answer, too, unless it has begun.
         """
         with self._scheduler.lock:
             span = self._close(key)
@@ -110,5 +110,5 @@ class AnswerDispatch:
 
 
 def _unknown() -> ResponseRequest:
-    """The request about an event whose end has not been reported."""
+    """The placeholder request about an event whose end has not been reported."""
     raise NothingToShow("The event is not over.")

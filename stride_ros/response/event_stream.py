@@ -1,4 +1,4 @@
-"""The body of an answer: bytes in, JSON values out, in whichever of the usual framings they come."""
+"""Read the body of an answer: from bytes in any of the usual framings to JSON values."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
-MAX_EVENT = 1 << 20  # characters of a line, an event or a whole JSON body at most
-_MAX_TRIES = 64  # times that an unfinished event is looked at
-_PAGE = 1024  # characters of a web page after which no more of it is waited for
+MAX_EVENT = 1 << 20  # maximum characters of a line, an event or a whole JSON body
+_MAX_TRIES = 64  # attempts to parse an unfinished event
+_PAGE = 1024  # characters of a web page after which the rest is ignored
 _JSON_BEGINS = re.compile(r'\s*(\{|\[\s*[{"\[])')
 _BETWEEN = re.compile(r"(?:\s|data:)*")
 _DECODER = json.JSONDecoder(strict=False)
@@ -23,9 +23,9 @@ class TooLongError(Exception):
 
 @dataclass(frozen=True)
 class Event:
-    """What a body holds: `json` (a value), `error` (a value or words), `done`, or what is no JSON:
+    """A part of a body: `json` (a value), `error` (a value or words), `done`, or text that is not JSON.
 
-    `broken` begins like it, `words` do not.
+    `broken` begins like JSON, `words` do not.
     """
 
     kind: Literal["json", "error", "done", "broken", "words"]
@@ -33,11 +33,12 @@ class Event:
 
 
 class EventReader:
-    """Reads server-sent events, JSON lines, or one JSON document, whatever the content type says.
+    """Reads server-sent events, JSON lines, or one JSON document, regardless of the content type.
 
-    Server-sent events are read as the WHATWG says: UTF-8 with or without a byte order mark, lines that end in
-    CR, LF or both, comments, fields with or without a space, data over several lines. More tolerant than
-    that, an event counts as soon as its data is a whole JSON value: the empty line after it may be missing.
+    Server-sent events are read as the WHATWG specifies: UTF-8 with or without a byte order mark, lines that
+    end in CR, LF or both, comments, fields with or without a space, data over several lines. Beyond the
+    specification, an event counts as soon as its data is a complete JSON value: the empty line after it may
+    be missing.
     """
 
     def __init__(self, limit: int = MAX_EVENT) -> None:
@@ -47,16 +48,16 @@ class EventReader:
         self._after_cr = False
         self._line: list[str] = []  # parts of the line that has not ended
         self._line_length = 0
-        self._event = ""  # the name of the present event
+        self._event = ""  # the name of the current event
         self._data: list[str] = []
         self._data_length = 0
         self._tries = 0
-        self._other: list[str] = []  # lines that belong to no event: a JSON document, a page, plain words
+        self._other: list[str] = []  # lines outside events: a JSON document, a web page, plain words
         self._other_length = 0
 
     @property
     def unfinished(self) -> bool:
-        """Whether a value has begun whose end has not come. Half a comment or of plain words is none."""
+        """Whether a value has begun that has not ended; an unfinished comment or plain words do not count."""
         line = "".join(self._line)
         if self._data or line.startswith("data:") or (line and "data:".startswith(line)):
             return True
@@ -72,18 +73,18 @@ class EventReader:
         return self._read(self._decoder.decode(data))
 
     def settle(self) -> list[Event]:
-        """Nothing follows for a while: return what is complete although its line has not ended."""
+        """Return what is complete although its line has not ended, since nothing has followed for a while."""
         line = "".join(self._line)
         value = line.partition(":")[2] if line.startswith("data:") else line
         whole = value if line.startswith("data:") else "\n".join([*self._other, line])
         if _done(value) or _parse(whole) is not None:
             return (self._end_line() if line else []) + self._end_document(only_whole=True)
-        if "".join([*self._other[:1], line]).lstrip().startswith("<"):  # a page: enough of it is known
+        if "".join([*self._other[:1], line]).lstrip().startswith("<"):  # a web page: enough of it is known
             return self._end_line() + self._end_document()
         return []
 
     def finish(self) -> list[Event]:
-        """The body has ended: return what is left of it."""
+        """Handle the end of the body: return what is left."""
         events = self._read(self._decoder.decode(b"", final=True))
         if self._line:
             events += self._end_line()
@@ -124,7 +125,7 @@ class EventReader:
         if name == "event" and colon:
             self._event = value.strip()
             return []
-        if name == "error" and colon:  # as llama.cpp has it
+        if name == "error" and colon:  # as llama.cpp sends it
             return [Event("error", _value_or_words(value))]
         if name in ("", "id", "retry") and (colon or name):
             return []
@@ -149,7 +150,7 @@ class EventReader:
         return []
 
     def _end_event(self) -> list[Event]:
-        """An empty line: what the event holds now is all of it."""
+        """Handle an empty line, which ends the event."""
         name, lines = self._event, self._data
         self._forget_event()
         self._event = ""
@@ -201,7 +202,7 @@ def _done(text: str) -> bool:
 
 
 def _parse(text: str) -> Any | None:
-    """The object or list that `text` spells, None when it spells none."""
+    """The JSON object or list in `text`, or None."""
     if text.lstrip()[:1] not in ("{", "["):
         return None
     try:
@@ -211,7 +212,7 @@ def _parse(text: str) -> Any | None:
 
 
 def _last(text: str) -> list[Event]:
-    """What a text says to which nothing more is added."""
+    """The events in a text to which nothing more is added."""
     if not text.strip():
         return []
     if _done(text):
@@ -223,7 +224,7 @@ def _last(text: str) -> list[Event]:
 
 
 def _glued(text: str) -> list[Event]:
-    """Several events whose line ends something in between has removed; none if it is anything else."""
+    """Several events whose line ends were removed on the way; empty if `text` is anything else."""
     events: list[Event] = []
     at = 0
     while at < len(text):

@@ -1,4 +1,4 @@
-"""From a request to model inputs, the way each model family was trained to see a video."""
+"""From a request to model inputs, in the way in which each model family was trained on video."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class PromptBuilder(Protocol):
     tokenizer: Any
 
     def inputs(self, request: ResponseRequest) -> dict[str, Any]:
-        """Tensors by name; raises QueryError or FrameError for what cannot be shown."""
+        """Return tensors by name; raises QueryError or FrameError for what cannot be shown."""
 
 
 def prompt_builder(directory: Path, config: Any, frame_max_tokens: int) -> PromptBuilder:
@@ -41,10 +41,10 @@ def prompt_builder(directory: Path, config: Any, frame_max_tokens: int) -> Promp
 
 
 class FramesAsImages:
-    """Every frame an image with its time in front: InternVL3, Gemma 3 and other image-text models.
+    """Each frame is an image preceded by its time: InternVL3, Gemma 3 and other image-text models.
 
-    The checkpoint's own processor and chat template make the prompt. Each frame is one tile (no crops),
-    as these families are trained on video: 256 tokens a frame for InternVL3 and Gemma 3.
+    The checkpoint's own processor and chat template make the prompt. Each frame is one tile (no crops), as
+    these families are trained on video: 256 tokens per frame for InternVL3 and Gemma 3.
     """
 
     def __init__(self, directory: Path, config: Any) -> None:
@@ -77,7 +77,7 @@ class FramesAsImages:
 
 
 def _image_processor_of(directory: Path, config: Any) -> Any:
-    """The family's processor for images alone: the video half of some needs torchvision."""
+    """The family's image processor only: the video processor of some families needs torchvision."""
     from transformers import AutoImageProcessor, AutoProcessor
 
     if config.model_type != "internvl":

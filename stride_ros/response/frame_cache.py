@@ -1,4 +1,4 @@
-"""The frames of the last while, kept so that an answer can be shown what led up to its event."""
+"""A cache of recent frames, so that a model can be shown what led up to an event."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ class StampedFrame:
 
 @dataclass(frozen=True)
 class Selection:
-    """Frames of one interval, oldest first; `life` tells the stream before a step back in time from after."""
+    """Frames of an interval, oldest first; `life` distinguishes the stream before and after a step back."""
 
     life: int
     frames: tuple[StampedFrame, ...]
 
     def reaches(self, stamp: int) -> bool:
-        """Whether there is a frame at or after `stamp` (ns)."""
+        """Whether it has a frame at or after `stamp` (ns)."""
         return bool(self.frames) and self.frames[-1].stamp >= stamp
 
 
 class FrameCache:
-    """A bounded, thread-safe history of frames, no larger than the configuration says.
+    """A thread-safe history of frames, bounded by the configuration.
 
     Images that are small enough are kept by reference; the caller must not write to them afterwards.
     """
@@ -50,10 +50,10 @@ class FrameCache:
         self._changed = threading.Condition()
 
     def add(self, image: NDArray[np.uint8], stamp: int) -> None:
-        """Keep an (H, W, 3) uint8 RGB image with its stamp in ns.
+        """Add an (H, W, 3) uint8 RGB image with its stamp in ns.
 
-        A step back in time (a bag that loops, a clock that was set) forgets all frames before it; a stamp
-        that repeats adds nothing.
+        A step back in time (a looping bag, a clock that was set) clears all earlier frames; a repeated stamp
+        adds nothing.
         """
         frame = StampedFrame(shrink(image, self._size), stamp)
         with self._changed:
@@ -73,7 +73,7 @@ class FrameCache:
             return Selection(self._life, within(self._frames, start, end, max_frames))
 
     def wait_for(self, stamp: int | None, timeout: float) -> bool:
-        """Wait until a frame at or after `stamp` (ns; None: any) is here; False if `timeout` (s) passed."""
+        """Wait for a frame at or after `stamp` (ns; None: any); False if `timeout` (s) passed."""
 
         def arrived() -> bool:
             return self._newest is not None and (stamp is None or self._newest >= stamp)
@@ -82,7 +82,7 @@ class FrameCache:
             return self._changed.wait_for(arrived, timeout)
 
     def clear(self) -> None:
-        """Forget every frame, so that stamps may restart."""
+        """Forget all frames, so that stamps may restart."""
         with self._changed:
             self._forget()
 
@@ -104,14 +104,14 @@ class FrameCache:
 def within(frames: Iterable[StampedFrame], start: int, end: int, max_frames: int) -> tuple[StampedFrame, ...]:
     """The frames with `start <= stamp <= end` (ns), thinned evenly to `max_frames`.
 
-    The first and the newest frame of the interval stay; with `max_frames` 1 it is the newest.
+    The first and the newest frame of the interval are kept; with `max_frames` 1, only the newest.
     """
     inside = [frame for frame in frames if start <= frame.stamp <= end]
     return tuple(inside[index] for index in evenly(len(inside), max_frames))
 
 
 def evenly(count: int, wanted: int) -> list[int]:
-    """At most `wanted` indices spread evenly over `range(count)`, the last one always among them."""
+    """Up to `wanted` indices spread evenly over `range(count)`, always including the last one."""
     if count <= wanted:
         return list(range(count))
     if wanted <= 1:

@@ -1,4 +1,4 @@
-"""Streamed generation with a Hugging Face model: text increments out, cancellation in."""
+"""Streamed generation with a Hugging Face model: it yields text increments and can be cancelled."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from stride_ros.process.threads import use_threads
 
 
 class StreamedGeneration:
-    """Runs `model.generate` on a thread of its own and hands out the text as it grows.
+    """Runs `model.generate` on a separate thread and yields the text as it grows.
 
-    One thread for the life of the object: on a CPU every new thread would start its own pool of workers, of
-    `threads` threads.
+    It uses one thread during its lifetime: on a CPU, every new thread would start its own pool of `threads`
+    workers.
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class StreamedGeneration:
         self.last_tokens = 0
 
     def stream(self, inputs: dict[str, Any], cancelled: Callable[[], bool]) -> Iterator[str]:
-        """Yield the generated text in increments; what `generate` raises is raised here."""
+        """Yield the generated text in increments; exceptions of `generate` are raised here."""
         pieces: Queue[str | None] = Queue()
         abandoned = threading.Event()
         streamer = _QueueStreamer(self._tokenizer, pieces)
@@ -42,14 +42,14 @@ class StreamedGeneration:
             while (piece := pieces.get()) is not None:
                 if piece:
                     yield piece
-        finally:  # also when the caller drops the iterator: the model must not run on
+        finally:  # also when the caller drops the iterator: the model must not keep running
             abandoned.set()
             _wait(running)
             self.last_tokens = streamer.tokens
         running.result()
 
     def close(self) -> None:
-        """Stop the thread and let go of the model."""
+        """Stop the thread and release the model."""
         self._thread.shutdown(wait=True)
         self._model = self._tokenizer = None
 
@@ -79,7 +79,7 @@ class _QueueStreamer(TextStreamer):  # type: ignore[misc]
     def __init__(self, tokenizer: Any, pieces: Queue[str | None]) -> None:
         super().__init__(tokenizer, skip_prompt=True, skip_special_tokens=True)
         self._pieces = pieces
-        self.tokens = -1  # the prompt comes first and counts as one
+        self.tokens = -1  # the prompt comes first and is counted as one
 
     def put(self, value: Any) -> None:
         self.tokens += 1
@@ -90,7 +90,7 @@ class _QueueStreamer(TextStreamer):  # type: ignore[misc]
 
 
 class _StopWhen(StoppingCriteria):  # type: ignore[misc]
-    """Ends generation after the current token once `condition` holds."""
+    """Ends generation after the current token once `condition` is true."""
 
     def __init__(self, condition: Callable[[], bool]) -> None:
         self._condition = condition

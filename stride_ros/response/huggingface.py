@@ -1,4 +1,4 @@
-"""Answers from an image-text model that runs on this machine, through Hugging Face transformers."""
+"""Answers from an image-text model on this machine, through Hugging Face transformers."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ _DEFAULT = BackendConfig()
 
 
 class HuggingFaceBackend:
-    """A local Video-LLM: Qwen3-VL, InternVL3 (`-hf` checkpoints), Gemma 3 or a like image-text model.
+    """A local Video-LLM: Qwen3-VL, InternVL3 (`-hf` checkpoints), Gemma 3 or a similar image-text model.
 
-    `model` is a directory or a repository id; weights are read from safetensors only and no code from
-    a checkpoint is run. `device`: auto, cpu, cuda, cuda:N, or balanced (spread over all GPUs by
-    accelerate). `dtype`: auto, float32, float16 or bfloat16. `attention`: auto or a name that
-    transformers knows (sdpa, eager, flash_attention_2). `quantization`: none, 8bit or 4bit (needs
-    bitsandbytes). `frame_max_tokens` bounds what a frame may cost where the family lets it vary.
-    `threads`: of the CPU, 0 for as many as a model of this size is worth, None for PyTorch's own setting.
-    Decoding follows the model's own generation_config; `temperature` overrides it (0: greedy) unless
-    negative. Raises BackendError when the model cannot be loaded, ConfigError for an impossible option.
+    `model` is a directory or a repository id; weights are read from safetensors only and no code from a
+    checkpoint is run. `device`: auto, cpu, cuda, cuda:N, or balanced (spread over all GPUs by accelerate).
+    `dtype`: auto, float32, float16 or bfloat16. `attention`: auto or a name that transformers knows (sdpa,
+    eager, flash_attention_2). `quantization`: none, 8bit or 4bit (needs bitsandbytes). `frame_max_tokens`
+    limits the tokens per frame if the family allows them to vary. `threads`: CPU threads, 0 for as many as
+    suit a model of this size, None for PyTorch's own setting. Decoding follows the model's own
+    generation_config; `temperature` overrides it (0: greedy) unless negative. Raises BackendError if the
+    model cannot be loaded, ConfigError for an impossible option.
     """
 
     remote = False
@@ -57,7 +57,7 @@ class HuggingFaceBackend:
         self.name = model.rstrip("/").rsplit("/", 1)[-1]
         directory = resolve_checkpoint(model)
         if threads is not None:
-            use_threads(threads or 1)  # to read the weights in
+            use_threads(threads or 1)  # to read the weights with
         self._model: Any = load_image_text_model(
             directory, device, dtype, attention=attention, quantization=quantization
         )
@@ -80,7 +80,7 @@ class HuggingFaceBackend:
         return self._generation.last_tokens
 
     def warm_up(self) -> None:
-        """Answer a black frame with one token: kernels are chosen and memory is taken now."""
+        """Answer a black frame with one token, so that kernels are chosen and memory is allocated now."""
         frame = TimedFrame(np.zeros((_WARM_UP_SIDE, _WARM_UP_SIDE, 3), np.uint8), 0.0)
         for _ in self.stream(ResponseRequest("warm up", (frame, frame), 0.0), lambda: True):
             pass
@@ -107,7 +107,7 @@ class HuggingFaceBackend:
             ) from error
 
     def _checked(self, inputs: Any) -> Any:
-        """The inputs, unless they hold a token that the embedding has no row for."""
+        """Return the inputs, unless they contain a token for which the embedding has no row."""
         last, rows = int(inputs["input_ids"].max()), self._model.get_input_embeddings().weight.shape[0]
         if last >= rows:
             raise BackendError(
@@ -128,7 +128,7 @@ class HuggingFaceBackend:
 
 
 def _settings(model: Any, tokenizer: Any, max_new_tokens: int, temperature: float) -> dict[str, Any]:
-    """What to pass to generate on top of the checkpoint's generation_config."""
+    """The arguments for generate that override the checkpoint's generation_config."""
     own = model.generation_config.eos_token_id
     ends = {*(own if isinstance(own, list) else [own]), tokenizer.eos_token_id} - {None}
     settings: dict[str, Any] = {"max_new_tokens": max_new_tokens, "eos_token_id": sorted(ends)}

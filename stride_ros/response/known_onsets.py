@@ -1,4 +1,4 @@
-"""Which onsets were answered, and which are owed an answer, remembered beyond the life of a process."""
+"""Remember which onsets were answered, and which still need an answer, across restarts of the process."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ from stride_ros.response.ledger import Ledger
 from stride_ros.text.foreign import as_reason, mended
 
 Key = tuple[int, int]  # time of publication in ns, span id
-MAX_HEARD = 20_000  # onsets that a process remembers for its own life; about 5 MB
-_END_OF_TIME = (1 << 31) * 10**9  # ns; a Time message can say no more
+MAX_HEARD = 20_000  # onsets that a process remembers while it runs; about 5 MB
+_END_OF_TIME = (1 << 31) * 10**9  # ns; the limit of a Time message
 
 
 class _State(Enum):
-    """How far the answer of an onset has come; the values are the words in the file."""
+    """The state of an onset's answer; the values are the words in the file."""
 
-    OWED = "owed"  # taken on, no final Commentary yet
-    PUBLISHING = "publishing"  # its final Commentary is on its way
+    OWED = "owed"  # accepted, without a final Commentary yet
+    PUBLISHING = "publishing"  # its final Commentary is being published
     ANSWERED = "answered"
-    UNCERTAIN = "uncertain"  # the process ended while PUBLISHING: perhaps it was, so never again
+    UNCERTAIN = "uncertain"  # the process ended while PUBLISHING, so it is not published again
 
 
 class KnownOnsets:
-    """The last `size` onsets, kept in a text file when `path` is given; safe to share.
+    """The last `size` onsets, stored in a text file if `path` is given. Thread-safe.
 
-    Spans are kept by their publisher for late subscribers, so a responder that is started again receives old
-    onsets once more; this tells those that were answered from those that were not. It also says what a
-    process that was killed has left: the onsets that it owed an answer (`owed`), and those whose final
-    Commentary it was just publishing (`uncertain`). They count as known.
+    Publishers keep spans for late subscribers, so a restarted responder receives old onsets once more; this
+    distinguishes those that were answered from those that were not. It also tells what a killed process left:
+    the onsets that still need an answer (`owed`), and those whose final Commentary it was just publishing
+    (`uncertain`). They count as known.
 
-    A damaged line costs only itself. `problem` is "", or one sentence that says why the file cannot be used;
-    each addition tries again.
+    A damaged line does not affect others. `problem` is "", or one sentence that says why the file cannot be
+    used; each addition tries again.
     """
 
     def __init__(self, path: Path | None = None, size: int = 1000) -> None:
@@ -48,12 +48,12 @@ class KnownOnsets:
         self._lock = threading.Lock()
         self._known: dict[Key, _State] = {}  # oldest first, as is _owed
         self._owed: dict[Key, SpanReport] = {}
-        self._spans: Counter[int] = Counter()  # how many keys each span has
+        self._spans: Counter[int] = Counter()  # number of keys of each span
         self._lines = 0
         self.problem = ""
-        self.uncertain: tuple[Key, ...] = ()  # those that are so since the latest end of a process
+        self.uncertain: tuple[Key, ...] = ()  # since the latest end of a process
         if self._ledger is not None:
-            with contextlib.suppress(OSError):  # writing will say the same
+            with contextlib.suppress(OSError):  # writing will report the same error
                 self._load(self._ledger.read())
             self._write()
 
@@ -62,17 +62,17 @@ class KnownOnsets:
             return key in self._known or key in self._owed
 
     def has_span(self, span_id: int) -> bool:
-        """Whether there is a key of this span, whenever it was published."""
+        """Whether there is a key of this span, with any time of publication."""
         with self._lock:
             return span_id in self._spans
 
     def owed(self) -> list[tuple[Key, SpanReport]]:
-        """The onsets that have no final Commentary, oldest first, with what was reported of them."""
+        """The onsets that have no final Commentary, oldest first, with their reports."""
         with self._lock:
             return list(self._owed.items())
 
     def owe(self, key: Key, report: SpanReport) -> None:
-        """Remember an onset that was taken on."""
+        """Remember an onset that was accepted."""
         with self._lock:
             self._forget(key)
             self._take(key, _State.OWED, report)
@@ -122,7 +122,7 @@ class KnownOnsets:
     def _append(self, key: Key) -> None:
         if self._ledger is None:
             return
-        # After a failure the end of the file may be half a line.
+        # After a failure, the file may end in an incomplete line.
         if self.problem or self._lines >= 4 * self._size:
             self._write()
             return
@@ -130,7 +130,7 @@ class KnownOnsets:
             self._ledger.append(self._line(key))
             self._lines += 1
         except OSError:
-            self._write()  # says what is wrong, unless that was the file alone
+            self._write()  # reports the error, unless only the file was wrong
 
     def _write(self) -> None:
         if self._ledger is None:
@@ -148,7 +148,7 @@ class KnownOnsets:
             if not stat.S_ISREG(ledger.path.lstat().st_mode):
                 remedy = "remove it"
         self.problem = as_reason(
-            f"Which events were answered is forgotten at exit, since {ledger.path} cannot be written "
+            f"The record of answered events is lost at exit, since {ledger.path} cannot be written "
             f"({error.strerror or error}): {remedy}."
         )
 
@@ -160,12 +160,12 @@ class KnownOnsets:
 
 
 def _entries(lines: list[str]) -> Iterator[tuple[Key, _State, SpanReport | None]]:
-    """What lines say; one that is damaged says nothing."""
+    """The entries of lines; damaged ones are skipped."""
     for line in lines:
         with contextlib.suppress(ValueError, RecursionError):
             published, span_id, *rest = line.split(" ", 3)
             key = _stamp(published), _stamp(span_id)
-            # Earlier versions wrote the two numbers alone.
+            # Earlier versions wrote only the two numbers.
             state = _State(rest[0]) if rest else _State.ANSWERED
             if (state is _State.OWED) != (len(rest) == 2):
                 continue
@@ -179,7 +179,7 @@ def _stamp(text: str) -> int:
 
 
 def _report(text: str, key: Key) -> SpanReport:
-    """The report of `key` with these fields in JSON; ValueError for anything that no message can say."""
+    """The report of `key` from its fields in JSON; ValueError for values that a message cannot have."""
     values = json.loads(text)
     if not isinstance(values, dict) or values.keys() != {field.name for field in fields(SpanReport)}:
         raise ValueError(text)

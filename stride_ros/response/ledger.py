@@ -1,4 +1,4 @@
-"""A text file of lines that outlives its process: a torn line costs only itself, no link is followed."""
+"""A persistent text file of lines: an incomplete line does not affect others, and links are not followed."""
 
 from __future__ import annotations
 
@@ -11,26 +11,27 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-_LONGEST = 16 << 20  # bytes that are read of it; what is before them is too old to matter
+_LONGEST = 16 << 20  # maximum bytes read, from the end; anything earlier is too old to matter
 _NEW = ".new"
-_LEFT_BEHIND = 60.0  # s after which nobody writes to such a file any more
+_LEFT_BEHIND = 60.0  # s after which such a file is no longer being written
 
 
 class Ledger:
-    """Lines of text without control characters at `path`. Each call raises OSError for a file that cannot
-    be used: its `strerror` says why.
+    """Lines of text without control characters at `path`.
 
-    What was appended survives the end of the process, however it comes, though not a power cut. The folder is
-    made as needed. Nothing but a regular file is opened, so that a FIFO holds nobody up, and nothing through
-    another user's link to a folder. A file with another name, too, can only be replaced: what is appended to
-    it would change the other one.
+    Each call raises OSError for a file that cannot be used; its `strerror` says why.
+
+    Appended lines survive any end of the process, but not a power failure. The folder is created as needed.
+    Only regular files are opened, so that a FIFO cannot block, and not through another user's link to a
+    folder. A file with a second name (a hard link) can only be replaced: appending to it would change the
+    other file.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def read(self) -> list[str]:
-        """The lines, oldest first; none where there is no file. What is left of a line at the end is none."""
+        """Read the lines, oldest first; none without a file. An incomplete line at the end is skipped."""
         try:
             file = self._open(os.O_RDONLY)
         except FileNotFoundError:
@@ -48,18 +49,18 @@ class Ledger:
         file = self._open(os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         try:
             if os.fstat(file).st_nlink > 1:
-                raise OSError(0, "it has another name, too")
+                raise OSError(0, "it has a second name (a hard link)")
             if os.write(file, data) < len(data):
                 raise OSError(0, "no space is left on the device")
         finally:
             os.close(file)
 
     def replace(self, lines: Iterable[str]) -> None:
-        """Put these lines in place of all: whoever reads meanwhile sees either the old or the new ones."""
+        """Replace all lines; a concurrent reader sees either the old or the new ones."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._check_folder()
         with contextlib.suppress(FileNotFoundError):
-            os.close(self._open(os.O_RDONLY))  # what is not a file of ours stays
+            os.close(self._open(os.O_RDONLY))  # a file that is not ours stays
         self._remove_leftovers()
         file, name = tempfile.mkstemp(_NEW, f"{self.path.name}.", self.path.parent)
         try:
@@ -72,7 +73,7 @@ class Ledger:
             raise
 
     def _remove_leftovers(self) -> None:
-        """Remove what processes left that were killed in the middle of `replace`."""
+        """Remove files left by processes that were killed during `replace`."""
         for path in self.path.parent.glob(f"{glob.escape(self.path.name)}.*{_NEW}"):
             with contextlib.suppress(OSError):
                 if path.lstat().st_mtime < time.time() - _LEFT_BEHIND:
@@ -81,7 +82,7 @@ class Ledger:
     def _check_folder(self) -> None:
         folder = self.path.parent.lstat()
         if stat.S_ISLNK(folder.st_mode) and folder.st_uid not in (0, os.geteuid()):
-            raise OSError(0, "its folder is a link of another user")
+            raise OSError(0, "its folder is another user's symbolic link")
 
     def _open(self, flags: int) -> int:
         self._check_folder()

@@ -1,4 +1,4 @@
-"""From a name to a loaded model: find the checkpoint, refuse what cannot work, say what to do instead."""
+"""From a name to a loaded model: find the checkpoint, and refuse what cannot work with a remedy."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from stride_ros.response.backend import ATTENTIONS, QUANTIZATIONS, brief
 
 
 def resolve_checkpoint(source: str) -> Path:
-    """The directory of a checkpoint given as a directory or a Hugging Face repository id.
+    """Return the directory of a checkpoint given as a directory or a Hugging Face repository id.
 
-    Downloads what is not in the Hugging Face cache yet. Raises BackendError when it does not exist or
-    cannot be fetched.
+    Downloads what is not yet in the Hugging Face cache. Raises BackendError if it does not exist or cannot be
+    downloaded.
     """
     try:
         return find(source, example="Qwen/Qwen3-VL-8B-Instruct")
@@ -40,8 +40,8 @@ def load_image_text_model(
 ) -> Any:
     """Load the image-text model in `directory` for inference (arguments as in HuggingFaceBackend).
 
-    Raises ConfigError for an argument that is not possible, BackendError when the checkpoint is of another
-    architecture, has weights that are missing, damaged or not finite, or does not fit into memory.
+    Raises ConfigError for an impossible argument, BackendError if the checkpoint has another architecture,
+    has weights that are missing, damaged or not finite, or does not fit into memory.
     """
     _check_architecture(directory)
     try:
@@ -52,12 +52,14 @@ def load_image_text_model(
     target = choose_device("auto" if device == "balanced" else device)
     options: dict[str, Any] = {"dtype": choose_dtype(dtype, target)}
     if attention not in ATTENTIONS:
-        raise ConfigError(f"There is no attention {attention!r}: choose one of {', '.join(ATTENTIONS)}.")
+        raise ConfigError(
+            f"There is no attention implementation {attention!r}: choose one of {', '.join(ATTENTIONS)}."
+        )
     if attention != "auto":
         options["attn_implementation"] = attention
     if quantization != "none":
         options["quantization_config"] = _quantization(quantization)
-    logging.disable_progress_bar()  # a node's log is not the place for it
+    logging.disable_progress_bar()  # it does not belong in a node's log
     try:
         model = load_pretrained(
             AutoModelForImageTextToText,
@@ -78,7 +80,7 @@ def load_image_text_model(
         if declared:
             raise BackendError(
                 f"{directory.name} is quantised ({declared}) and cannot be loaded here ({brief(error)}): "
-                "install what its quantisation needs, or choose the model in bfloat16."
+                "install the package for its quantisation, or choose the model in bfloat16."
             ) from error
         raise BackendError(
             f"{directory.name} cannot be loaded ({brief(error)}): download the checkpoint again or "
@@ -100,8 +102,8 @@ def _check_architecture(directory: Path) -> None:
         config = AutoConfig.from_pretrained(directory, trust_remote_code=False, local_files_only=True)
     except Exception as error:  # unknown model types and broken JSON raise several types
         raise BackendError(
-            f"The config.json of {directory.name} cannot be used ({brief(error)}): choose a model that "
-            "this version of transformers knows."
+            f"The config.json of {directory.name} cannot be used ({brief(error)}): choose a model that this "
+            "version of transformers supports."
         ) from error
     if type(config) not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
         raise BackendError(

@@ -1,4 +1,4 @@
-"""The list of models that a server knows, in whichever of the usual spellings it comes."""
+"""Read the list of models that a server knows, in any of the usual formats."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from stride_ros.response.chat_stream import error_of
 
 
 def model_names(body: bytes) -> list[str]:
-    """The names in a list of models, as any of the usual servers spells it; raises what is wrong with it."""
+    """The names in a list of models in the format of any usual server; raises the error that it reports."""
     text = body.decode("utf-8-sig", "replace")
     try:
         value = json.loads(text)
@@ -28,5 +28,5 @@ def model_names(body: bytes) -> list[str]:
 
 
 def is_name(model: str, listed: str) -> bool:
-    """Whether a server that lists `listed` knows `model`: Ollama adds a tag, Gemini a folder."""
+    """Whether a server that lists `listed` knows `model`: Ollama adds a tag, Gemini a prefix."""
     return listed in (model, f"{model}:latest", f"models/{model}")

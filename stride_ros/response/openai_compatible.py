@@ -1,4 +1,4 @@
-"""Answers from a server that speaks the OpenAI chat protocol: vLLM, SGLang, llama.cpp, Ollama, a cloud."""
+"""Answers from a server with the OpenAI chat protocol: vLLM, SGLang, llama.cpp, Ollama or a cloud."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ from stride_ros.response.server_errors import NoTextError, ServerFacts, TooSlowE
 from stride_ros.response.server_retries import is_passing, retry_after
 from stride_ros.text.foreign import mended, visible
 
-_POLL = 0.02  # s between looks at `cancelled` while nothing arrives
-_PAUSE = 0.5  # s without bytes after which what has come is taken for all of a line, or of a finished answer
-_STALL = 5.0  # s without text after which an answer that is kept back is shown all the same
-_LONGEST_BODY = 64 << 20  # bytes of an answer at most, whatever they say
-_LONGEST_LIST = 16 << 20  # bytes of a list of models at most
-_LISTING = 10.0  # s that a list of models may take at most
-_DRAIN = 0.1  # s to wait for the end of a body after [DONE], so that the connection can be used again
+_POLL = 0.02  # s between checks of `cancelled` while nothing arrives
+_PAUSE = 0.5  # s without bytes after which a line, or a finished answer, is taken as complete
+_STALL = 5.0  # s without text after which a held-back answer is shown anyway
+_LONGEST_BODY = 64 << 20  # maximum bytes of an answer, whatever they contain
+_LONGEST_LIST = 16 << 20  # maximum bytes of a list of models
+_LISTING = 10.0  # maximum s that a list of models may take
+_DRAIN = 0.1  # s to wait for the end of a body after [DONE], so that the connection can be reused
 _CLOSING = 5.0  # s that closing the connections may take
 _FIXED_TEMPERATURE = re.compile(
     r"temperature.{0,80}(not support|unsupported|deprecated|only the default)|unsupported.{0,40}temperature",
@@ -48,20 +48,20 @@ _DEFAULT = BackendConfig()
 
 
 class OpenAICompatibleBackend:
-    """A Video-LLM on a server. Frames travel as JPEG data URLs, each with its time as text in front.
+    """A Video-LLM on a server. Frames are sent as JPEG data URLs, each preceded by its time as text.
 
-    `base_url` ends in /v1 for most servers. The key is read from the environment variable that
-    `api_key_env` names (servers on your own network need none); it is never logged. `image_size` is the
-    maximum longer side of a frame in px, `jpeg_quality` 1 to 100. Timeouts are in s: `connect_timeout`
-    until the connection stands, `read_timeout` without text of the answer, `answer_timeout` for all of it
-    (0: twice `read_timeout`). At most 16 characters for each of `max_new_tokens` are read. A request that
-    fails before its first text is tried again `max_retries` times, after 0.5, 1, 2 s ... or what the server
-    asks, but not when no text came in time. An address, key or environment that cannot work is a ConfigError
-    when the backend is made; whatever happens on the line is a BackendError when it is asked, since a server
-    may start after the robot. `device` and `dtype` are the server's business and ignored.
+    `base_url` ends in /v1 for most servers. The key is read from the environment variable that `api_key_env`
+    names (servers on your own network usually need no key); it is never logged. `image_size` is the maximum
+    length of a frame's longer side in px, `jpeg_quality` is 1 to 100. Timeouts are in s: `connect_timeout`
+    until connected, `read_timeout` without text of the answer, `answer_timeout` for the whole answer (0:
+    twice `read_timeout`). Up to 16 characters for each of `max_new_tokens` are read. A request that fails
+    before its first text is tried again `max_retries` times, after 0.5, 1, 2 s ... or as long as the server
+    asks, but not if no text came in time. An address, key or environment that cannot work is a ConfigError on
+    construction; connection problems are a BackendError when it is asked, since a server may start after the
+    robot. `device` and `dtype` are up to the server and ignored.
 
-    The first answer of a server is kept back until it ends or stalls: the prompts of some models open
-    thoughts that the answer only closes. What it shows holds for the next answers.
+    The first answer of a server is held back until it ends or stalls: the prompts of some models open
+    thoughts that the answer only closes. What it shows applies to later answers.
     """
 
     remote = True
@@ -85,7 +85,7 @@ class OpenAICompatibleBackend:
     ) -> None:
         address = read_address(base_url)
         if not model:
-            raise ConfigError("No model is named: give the name under which the server knows it.")
+            raise ConfigError("No model is named: set model to its name on the server.")
         key = read_key(api_key_env)
         self.name = model.rstrip("/").rsplit("/", 1)[-1]
         self.last_tokens = 0
@@ -103,22 +103,22 @@ class OpenAICompatibleBackend:
         self._facts = ServerFacts(
             address, self.name, api_key_env, bool(key), max_new_tokens, Secrets(key, *address.secrets)
         )
-        self._opened: bool | None = None  # whether answers begin inside of thoughts; None: not known yet
-        self._sent: float | None = None  # when the present request was on its way, on the loop's clock
+        self._opened: bool | None = None  # whether answers begin inside thoughts; None: not yet known
+        self._sent: float | None = None  # when the current request was sent, on the loop's clock
         self._client = make_client(
             address,
             key,
             self._on_sent,
             connect_timeout=connect_timeout,
-            read_timeout=max(connect_timeout, self._answer_timeout) + 1,  # ours come first
+            read_timeout=max(connect_timeout, self._answer_timeout) + 1,  # so that our timeouts come first
         )
-        self._chat = self._client.chat.completions.with_streaming_response  # imports what an answer needs
+        self._chat = self._client.chat.completions.with_streaming_response  # imports what answers need
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="stride-openai", daemon=True)
         self._thread.start()
 
     def warm_up(self) -> None:
-        """Ask the server for its models: a wrong address, key or name is found before the first event."""
+        """Ask the server for its models, to find a wrong address, key or name before the first event."""
         known = self._run(self._list_models()).result()
         if known and not any(is_name(self._model, name) for name in known):
             names = self._facts.secrets.remove(", ".join(sorted(known)[:5]))
@@ -144,7 +144,7 @@ class OpenAICompatibleBackend:
             else:
                 return
             running.result()
-        finally:  # also when the caller drops the iterator: closes the connection, which stops the server
+        finally:  # also when the caller drops the iterator: closing the connection stops the server
             running.cancel()
 
     def messages(self, request: ResponseRequest) -> list[dict[str, Any]]:
@@ -162,7 +162,7 @@ class OpenAICompatibleBackend:
 
     def close(self) -> None:
         """Close the connections; the backend cannot be used afterwards."""
-        with suppress(Exception):  # a connection that cannot be closed is left
+        with suppress(Exception):  # a connection that cannot be closed is left open
             self._run(self._shut_down()).result(2 * _CLOSING)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
@@ -171,7 +171,7 @@ class OpenAICompatibleBackend:
     def _run(self, work: Coroutine[Any, Any, Any]) -> Future[Any]:
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
-    # What runs in the event loop's thread, where a request can be cancelled at any moment
+    # The following runs in the event loop's thread, where a request can be cancelled at any moment
 
     def _on_sent(self) -> None:
         self._sent = self._loop.time()
@@ -206,12 +206,12 @@ class OpenAICompatibleBackend:
         raise self._failure(failure) from failure
 
     async def _ask(self, messages: list[dict[str, Any]], pieces: Queue[str | None]) -> None:
-        """Put the texts of an answer into `pieces`, then None; tries again while that may help."""
+        """Put the texts of an answer into `pieces`, then None; retry while that may help."""
 
         safe = self._facts.secrets.stream()
 
         def say(text: str) -> None:
-            self.last_tokens += 1  # most servers send a token at a time
+            self.last_tokens += 1  # most servers send one token at a time
             put(safe.feed(text))
 
         def put(text: str) -> None:
@@ -242,12 +242,12 @@ class OpenAICompatibleBackend:
             pieces.put(None)
 
     async def _receive(self, messages: list[dict[str, Any]], reader: AnswerReader) -> None:
-        """Feed one answer to `reader`; raises what the client and the reader do, and when time is up."""
+        """Feed one answer to `reader`; raises the errors of the client and the reader, and on timeouts."""
         self._sent = None
         begun = self._loop.time()
         end = begun + self._connect_timeout + self._answer_timeout
         heard, heard_at = 0, begun + self._connect_timeout
-        over, over_at = False, begun  # whether all has come, and since when nothing was added to that
+        over, over_at = False, begun  # whether the answer is complete, and since when nothing was added
         size = 0
         body: asyncio.Queue[bytes | Exception | None] = asyncio.Queue(maxsize=8)
         reading = asyncio.ensure_future(self._read(messages, body))
@@ -256,7 +256,7 @@ class OpenAICompatibleBackend:
                 if not heard:
                     heard_at = self._sent or heard_at
                 now = self._loop.time()
-                rest = over and not reader.unfinished  # what may still come is not part of the answer
+                rest = over and not reader.unfinished  # whatever still comes is not part of the answer
                 quiet_at = (over_at if over else heard_at) + (_PAUSE if rest else self._read_timeout)
                 if over and now >= quiet_at:
                     break
@@ -272,7 +272,7 @@ class OpenAICompatibleBackend:
                     data = b""
                     reader.settle()
                 if isinstance(data, Exception):
-                    reader.settle()  # the line may have broken off behind a whole event
+                    reader.settle()  # the line may have broken off after a complete event
                     if not reader.over:
                         raise data
                 if data is None or isinstance(data, Exception):
@@ -296,7 +296,7 @@ class OpenAICompatibleBackend:
     async def _read(
         self, messages: list[dict[str, Any]], body: asyncio.Queue[bytes | Exception | None]
     ) -> None:
-        """Put the parts of one answer's body into `body` as they come, then None or what went wrong."""
+        """Put the parts of one answer's body into `body` as they arrive, then None or the error."""
         try:
             async with (
                 self._chat.create(
@@ -307,17 +307,17 @@ class OpenAICompatibleBackend:
                 async for part in parts:
                     await body.put(part)
             await body.put(None)
-        except Exception as error:  # told by whoever reads `body`
+        except Exception as error:  # reported by the reader of `body`
             await body.put(error)
 
     def _can_adapt(self, error: Exception) -> bool:
-        """Whether the server wants an option in another way, in which it gets it from now on."""
+        """Whether the server wants an option in another form, which it gets from now on."""
         if not isinstance(error, StatusError) or error.status >= 500:
             return False
         if "max_tokens" in self._options and "max_completion_tokens" in error.body:
             self._options["max_completion_tokens"] = self._options.pop("max_tokens")
             return True
-        # Reasoning models have one temperature, and refuse requests that name any.
+        # Reasoning models have a fixed temperature, and refuse requests that set one.
         if "temperature" in self._options and _FIXED_TEMPERATURE.search(error.body):
             del self._options["temperature"]
             return True
@@ -328,6 +328,6 @@ class OpenAICompatibleBackend:
 
 
 def _data_url(image: NDArray[np.uint8], longest: int, quality: int) -> str:
-    """An (H, W, 3) uint8 RGB image as a JPEG data URL, its longer side at most `longest` px."""
+    """An (H, W, 3) uint8 RGB image as a JPEG data URL, its longer side scaled to at most `longest` px."""
     data = encode_jpeg(shrink(image, longest), quality)
     return "data:image/jpeg;base64," + base64.b64encode(data).decode()

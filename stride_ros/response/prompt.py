@@ -1,4 +1,4 @@
-"""The words around the frames: one wording for every backend, so that answers can be compared."""
+"""The text around the frames: the same wording for every backend, so that answers can be compared."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ DEFAULT_SYSTEM_PROMPT = (
 
 
 def frame_times(request: ResponseRequest) -> list[float]:
-    """Time of each frame in s since the first frame shown: models read small numbers best."""
+    """Time of each frame in s since the first frame shown, since models read small numbers best."""
     return [frame.time - request.frames[0].time for frame in request.frames]
 
 
 def question(request: ResponseRequest, forbidden: Iterable[str] = ()) -> str:
-    """The user's turn after the frames: what was asked, when the event began, what was said before.
+    """The user's turn after the frames: the query, when the event began, what was said before.
 
-    A question that is about no event comes with the length of the answer alone, a verbatim one with nothing.
+    A question that is not about an event gets only the length of the answer, a verbatim one nothing.
 
-    `forbidden` are the model's control tokens: they are removed from the user's text, since they would
-    end the turn or ask for an image that is not there. Raises QueryError for an empty query.
+    `forbidden` are the model's control tokens: they are removed from the user's text, since they would end
+    the turn or refer to an image that does not exist. Raises QueryError for an empty query.
     """
     query = _plain(request.query, forbidden)
     if not query:

@@ -1,4 +1,4 @@
-"""Questions that somebody asks about the frames; they leave no trace in the commentary on events."""
+"""Questions about the frames; they leave no trace in the commentary on events."""
 
 from __future__ import annotations
 
@@ -17,19 +17,20 @@ from stride_ros.text.foreign import mended
 
 
 class NoSuchCamera(StrideError):
-    """A question is about no camera that there is."""
+    """A question is about a camera that does not exist."""
 
 
 class QueueFull(StrideError):
-    """Too many questions wait."""
+    """Too many questions are waiting."""
 
 
 @dataclass(frozen=True)
 class Question:
     """A question in natural language about the frames from `start` to `end` (ns).
 
-    last: where `end` is 0, the newest frames of this length (ns) count instead; 0: the newest frame. camera:
-    whose; empty for the only one. max_words, max_frames: limits of the answer and of what is shown for it.
+    last: if `end` is 0, the newest frames over this time (ns) are used instead; 0: the newest frame. camera:
+    its name; empty for the only one. max_words, max_frames: limits of the answer and of the frames shown for
+    it.
     """
 
     text: str
@@ -43,13 +44,13 @@ class Question:
 
 @dataclass(frozen=True)
 class Asked:
-    """Context of a question's job. `tell(answer)` is called as `AnswerScheduler` calls its `publish`."""
+    """Context of a question's job. `tell(answer)` is called like the `publish` of `AnswerScheduler`."""
 
     tell: Callable[[Answer], None]
 
 
 class Questions:
-    """Answers questions when no event waits for its commentary; called from the responder's one thread."""
+    """Answers questions while no event waits for its commentary; called from the responder's one thread."""
 
     def __init__(
         self,
@@ -61,11 +62,10 @@ class Questions:
         self._scheduler, self._frames, self._config = scheduler, frames, config
 
     def ask(self, question: Question, tell: Callable[[Answer], None], max_waiting: int) -> Job:
-        """Take on a question about the frames that are here now.
+        """Accept a question about the frames that are available now.
 
-        `tell` gets what is said so far, and last an answer that has ended, unless it is withdrawn before.
-        Raises NoSuchCamera, NothingToShow where no such frame is kept, QueueFull when so many questions wait
-        already.
+        `tell` gets the answer so far, and finally one that has ended, unless the question is withdrawn first.
+        Raises NoSuchCamera, NothingToShow if no such frame is kept, QueueFull if the queue is full.
         """
         request = self._request(question)
         job = Job(
@@ -74,16 +74,17 @@ class Questions:
         job.frame_stamps = request.frame_stamps
         if not self._scheduler.ask(job, max_waiting):
             raise QueueFull(
-                f"Already {max_waiting} questions wait for an answer; ask later, or raise describe.max_queue."
+                f"{max_waiting} questions are already waiting for an answer; ask later, or raise "
+                "describe.max_queue."
             )
         return job
 
     def withdraw(self, job: Job) -> None:
-        """Nobody wants the answer any more: nothing more of it is told, and the model stops soon."""
+        """Withdraw a question: nothing more is reported, and the model stops soon."""
         self._scheduler.drop(job)
 
     def position(self, job: Job) -> int:
-        """How many questions are answered before this one, this one's turn included; 0: it is its turn."""
+        """The position of a question in the queue, from 1; 0 if it is being answered."""
         return self._scheduler.position(job)
 
     def _request(self, question: Question) -> ResponseRequest:
@@ -98,7 +99,7 @@ class Questions:
         frames = cache.select(start, end, question.max_frames).frames
         if not frames:
             raise NothingToShow(
-                "No frame of that stretch is kept; ask about a later one, or raise cache_seconds and "
+                "No frames of that time range are kept; ask about a later one, or raise cache_seconds and "
                 "cache_frames."
             )
         config = self._config()
@@ -113,7 +114,7 @@ class Questions:
         )
 
     def _camera(self, name: str) -> str:
-        """The name of the camera that is meant; NoSuchCamera where that is not clear."""
+        """The name of the camera in question; NoSuchCamera if that is unclear."""
         if name in self._frames:
             return name
         names = list(self._frames)

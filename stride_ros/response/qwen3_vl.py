@@ -17,17 +17,17 @@ _PLACEHOLDER = "<|vision_start|><|video_pad|><|vision_end|>"
 
 
 class Qwen3VLPrompt:
-    """Native video input: the layout of Qwen3VLProcessor, without its video half, which needs torchvision.
+    """Native video input in the layout of Qwen3VLProcessor, whose video processor needs torchvision.
 
-    Frames are merged two by two (a last odd one with itself); the time of a pair is the mean of its two
-    times, with one decimal. A pair costs at most `frame_max_tokens` tokens, or what the checkpoint
-    says it was made for, if that is less.
+    Frames are merged in pairs (a last odd one with itself); the time of a pair is the mean of its two times,
+    with one decimal. A pair takes up to `frame_max_tokens` tokens, or the checkpoint's own limit if that is
+    lower.
     """
 
     def __init__(self, directory: Path, config: Any, frame_max_tokens: int) -> None:
         self.tokenizer = load_tokenizer(directory)
         self._video_token = config.video_token_id
-        # A checkpoint that was trained on smaller frames says so.
+        # A checkpoint that was trained on smaller frames states its limit.
         own = getattr(config, "frame_max_tokens", None) or frame_max_tokens
         self._max_tokens = min(frame_max_tokens, own)
         self._forbidden = control_tokens(self.tokenizer)
@@ -41,7 +41,7 @@ class Qwen3VLPrompt:
         return with_system_prompt(request, content)
 
     def text(self, request: ResponseRequest, pair_tokens: int) -> str:
-        """The prompt with every video token written out, `pair_tokens` for each pair of frames."""
+        """The prompt with all video tokens written out, `pair_tokens` for each pair of frames."""
         template = self.tokenizer.apply_chat_template(
             self.messages(request), tokenize=False, add_generation_prompt=True
         )

@@ -1,4 +1,4 @@
-"""Reasoning models think before they answer; a robot should only say the answer."""
+"""Remove the thoughts of reasoning models: a robot should say only the answer."""
 
 from __future__ import annotations
 
@@ -23,61 +23,61 @@ from stride_ros.response.thought_markers import (
     is_closing,
 )
 
-_LONGEST_DOUBT = 4096  # characters after an opening in mid-text that may yet turn out to be a quotation
+_LONGEST_DOUBT = 4096  # characters after an opening within a text that may still turn out to be a quotation
 _LONGEST_HEADER = 1000  # characters
-_BLOCK = 4096  # characters that are read at a time: each marker in them costs a copy of what follows it
-# A marker between such marks is only mentioned. Straight quotes may also end thoughts and begin an answer.
+_BLOCK = 4096  # characters read at a time: each marker in them costs a copy of what follows it
+# A marker between such marks is only mentioned. Straight quotes can also end thoughts and begin an answer.
 _QUOTES = {"`": "`", "\u201c": "\u201d", "\u2018": "\u2019", "\u00ab": "\u00bb"}
 _STRAIGHT = {'"': '"', "'": "'"}
 
 
 class ReasoningFilter:
-    """Passes on the text of an answer without the thoughts, piece by piece.
+    """Passes on the text of an answer without its thoughts, piece by piece.
 
-    `opened` says whether the prompt itself has opened the thoughts, as chat templates of reasoning models
-    do: the answer then holds only what closes them. None means that it is not known, as with a server: the
-    text is kept back until something closes thoughts, opens them, or the answer ends. With `literal` a
-    closing that belongs to no opening is text; otherwise it is removed. What stands around an answer
-    (<answer>) or at its end (<|im_end|>) is left out. Thoughts in any of the known spellings are removed
-    wherever they stand; an opening in mid-text that nothing closes is text too, and so is a marker in
-    quotation marks. Thoughts that were opened within thoughts have to be closed as often: what follows the
-    first closing is kept back until another one or the end of the answer shows what it is.
+    `opened` tells whether the prompt itself opened the thoughts, as chat templates of reasoning models do:
+    the answer then contains only the closing marker. None means that this is unknown, as with a server: the
+    text is held back until something closes thoughts, opens them, or the answer ends. With `literal`, a
+    closing without an opening is text; otherwise it is removed. Markers around an answer (<answer>) or at its
+    end (<|im_end|>) are left out. Thoughts in any of the known formats are removed wherever they occur; an
+    opening within a text that nothing closes is text, too, and so is a marker in quotation marks. Nested
+    thoughts must be closed as often as they were opened: what follows the first closing is held back until
+    another one or the end of the answer shows what it is.
     """
 
     def __init__(self, opened: bool | None = None, *, literal: bool = False) -> None:
-        self.orphan = False  # thoughts were closed that the answer had not opened
-        self.heard = 0  # characters so far that are not known to be thoughts
-        self.said = False  # some of it is more than white space
+        self.orphan = False  # the answer closed thoughts that it had not opened
+        self.heard = 0  # number of characters so far that are not known to be thoughts
+        self.said = False  # some of them are not white space
         self._literal = literal
         self._kept: list[str] | None = [] if opened is None else None  # whole pieces, until more is known
-        self._rest = ""  # the end of what was fed, which may be the beginning of a marker
+        self._rest = ""  # the end of the fed text, which may be the beginning of a marker
         self._before = ""  # the character before it
-        self._close: tuple[str, ...] = (CLOSE,) if opened else ()  # inside of thoughts: what closes them
-        self._again = OPEN if opened else ""  # what has opened them
-        self._nested = 0  # how often they were opened once more
-        self._held: int | None = None  # since they were closed once: how many pieces were kept back before,
-        self._held_said = False  # and whether anything was said then
-        self._sure = bool(opened)  # what is inside is thoughts even if nothing closes them
+        self._close: tuple[str, ...] = (CLOSE,) if opened else ()  # inside thoughts: what closes them
+        self._again = OPEN if opened else ""  # the marker that opened them
+        self._nested = 0  # how often they were opened again
+        self._held: int | None = None  # after the first closing: how many pieces were held back before it,
+        self._held_said = False  # and whether anything had been said
+        self._sure = bool(opened)  # the content is thoughts even if nothing closes them
         self._doubt = ""
-        self._unmarked = False  # their opening is one only where an answer begins with it
+        self._unmarked = False  # their opening counts only at the beginning of an answer
         self._header = False  # between <|channel|> and <|message|>
-        self._begun = False  # something else than white space has come
-        self._trim = False  # white space after thoughts goes with them
-        self._over = False  # nothing more comes
+        self._begun = False  # something other than white space has come
+        self._trim = False  # white space after thoughts is removed with them
+        self._over = False  # nothing more will come
 
     @property
     def thinking(self) -> bool:
-        """Whether the answer is inside of thoughts now."""
+        """Whether the answer is currently inside thoughts."""
         return bool(self._close) or self._header
 
     def known(self) -> list[str]:
-        """No thoughts are unopened, since they come apart from the text: return what was kept back."""
+        """Note that thoughts come separately from the text; return what was held back."""
         kept, self._kept = self._kept or [], None
         self._nested, self._held = 0, None
         return kept
 
     def feed(self, piece: str) -> list[str]:
-        """Return the texts to pass on now."""
+        """Read a piece; return the texts to pass on now."""
         out: list[str] = []
         for at in range(0, len(piece), _BLOCK):
             self._read(piece[at : at + _BLOCK], out)
@@ -94,10 +94,10 @@ class ReasoningFilter:
                 text = self._read_text(text, out)
 
     def finish(self, *, complete: bool = True, suspect: bool = False) -> list[str]:
-        """The answer ends: return what is left of its text.
+        """Handle the end of the answer; return the rest of its text.
 
-        `complete`: it was not cut, so that an opening that nothing closed was a quotation. `suspect`: it
-        probably began inside of thoughts, so that the text kept back of one that was cut is not passed on.
+        `complete`: the answer was not cut off, so an opening that nothing closed was a quotation. `suspect`:
+        it probably began inside thoughts, so if it was cut off, the held-back text is not passed on.
         """
         self._over = True
         out: list[str] = []
@@ -162,7 +162,7 @@ class ReasoningFilter:
         return after
 
     def _close_nothing(self, before: str, marker: str, out: list[str]) -> None:
-        """`marker` closes thoughts, and none are open."""
+        """Handle a `marker` that closes thoughts while none are open."""
         if self._held is not None:
             self._nested -= 1
             self._forget(self._held, said=self._held_said)
@@ -179,7 +179,7 @@ class ReasoningFilter:
             self._say(before, out)
 
     def _forget(self, start: int = 0, *, said: bool = False) -> None:
-        """What was kept back from the piece number `start` on was thoughts; `said`: what was so before."""
+        """Drop the pieces held back from `start` on, which were thoughts; `said`: the value to restore."""
         assert self._kept is not None
         self.heard -= sum(map(len, self._kept[start:]))
         self.said, self._trim = said, True
@@ -235,7 +235,7 @@ class ReasoningFilter:
         self._close, self._sure, self._unmarked = closes, sure, unmarked
 
     def _quoted(self, before: str, after: str, quotes: dict[str, str]) -> bool | None:
-        """Whether a marker between these texts is only mentioned; None when the next character decides."""
+        """Whether a marker between these texts is only mentioned; None if the next character decides."""
         closing = quotes.get(before[-1:] or self._before)
         if closing is None:
             return False
@@ -261,15 +261,15 @@ class ReasoningFilter:
 
 @lru_cache(maxsize=64)
 def _around(opening: str, closes: tuple[str, ...]) -> Markers:
-    """What may close thoughts or, unless it is "", open them again."""
+    """Markers that may close thoughts or, unless "", open them again."""
     return Markers((*((opening,) if opening else ()), *closes), suffixed=False)
 
 
 def without_reasoning(pieces: Iterator[str], thinking: bool = False) -> Iterator[str]:
     """Pass on the text of an answer without its thoughts.
 
-    `thinking`: the prompt itself has opened the thoughts, as chat templates of reasoning models do. An
-    answer that never stops thinking is empty.
+    `thinking`: the prompt itself opened the thoughts, as chat templates of reasoning models do. An answer
+    that never stops thinking is empty.
     """
     thoughts = ReasoningFilter(thinking, literal=True)
     for piece in pieces:

@@ -1,4 +1,4 @@
-"""Keys and passwords in what a server says: removed in whatever spelling it sends them back."""
+"""Remove keys and passwords from a server's texts, in any form in which it sends them back."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import html.entities
 import re
 
 HIDDEN = "***"
-_SHORTEST = 4  # characters of what is a secret at all
-_LONG = 8  # characters of what is not a placeholder, such as EMPTY, that stands in sentences as a word
-_PART = 12  # characters of a part of a secret that is one too, as where a server cuts a text
-# What may stand between two characters of a secret where a text was wrapped: white space, what is not seen.
+_SHORTEST = 4  # minimum characters of a secret
+_LONG = 8  # minimum characters of a key that is not a placeholder such as EMPTY, which may be a word
+_PART = 12  # minimum characters of a part of a secret that is hidden, too, as when a server cuts off a text
+# What may be between two characters of a secret in a wrapped text: white space and invisible characters.
 _GAP = r"[\s\u00ad\u200b-\u200f\u2060-\u2064\ufeff]{0,8}"
 _NAMES: dict[int, list[str]] = {}
 for _name, _code in html.entities.name2codepoint.items():
@@ -18,10 +18,10 @@ for _name, _code in html.entities.name2codepoint.items():
 
 
 class Secrets:
-    """Removes keys and passwords from what a server says.
+    """Removes keys and passwords from a server's texts.
 
-    In any letter case, and percent-encoded, escaped as in JSON or HTML, in hexadecimal or base64 (also as a
-    part of more), wrapped, or only in part.
+    It finds them in any letter case, percent-encoded, escaped as in JSON or HTML, in hexadecimal or base64
+    (also as part of longer data), wrapped, or cut off.
     """
 
     def __init__(self, *secrets: str) -> None:
@@ -32,7 +32,7 @@ class Secrets:
         self._pattern = re.compile("|".join(patterns)) if patterns else None
 
     def remove(self, text: str) -> str:
-        """Return `text` without them. Do this before anything is cut off: half a key is one too."""
+        """Return `text` without secrets; call this before shortening it, as half a key is a secret, too."""
         if self._pattern is None:
             return text
         text = self._pattern.sub(HIDDEN, text)
@@ -41,23 +41,23 @@ class Secrets:
         return text
 
     def stream(self) -> SecretFilter:
-        """For a text that comes in pieces."""
+        """Create a filter for a text that comes in pieces."""
         return SecretFilter([secret for secret in self._whole if _is_no_word(secret)])
 
 
 class SecretFilter:
-    """Removes secrets, as they are, from a text that comes in pieces, each of which may hold only a part."""
+    """Removes unencoded secrets from a text that comes in pieces, which may each hold only a part of one."""
 
     def __init__(self, secrets: list[str]) -> None:
         self._secrets = secrets
         self._rest = ""
 
     def feed(self, piece: str) -> str:
-        """What is known of the text now."""
+        """Add a piece; return the text that is certain now."""
         return self._read(piece, over=False)
 
     def finish(self) -> str:
-        """What is left at the end of the text."""
+        """Return the rest at the end of the text."""
         return self._read("", over=True)
 
     def _read(self, piece: str, *, over: bool) -> str:
@@ -72,7 +72,7 @@ class SecretFilter:
 
 
 def _safe_end(text: str, secret: str) -> int:
-    """Where the longest end of `text` starts that may be the beginning of `secret`."""
+    """The start of the longest suffix of `text` that may be the beginning of `secret`."""
     for at in range(max(0, len(text) - len(secret) + 1), len(text)):
         if secret.startswith(text[at:]):
             return at
@@ -80,7 +80,7 @@ def _safe_end(text: str, secret: str) -> int:
 
 
 def _is_no_word(secret: str) -> bool:
-    """Whether a model would not say it of its own accord."""
+    """Whether a model would not say it by itself."""
     return len(secret) >= _LONG and bool(re.search(r"[0-9]|[a-z].*[A-Z]|[A-Z].*[a-z]", secret))
 
 
@@ -90,9 +90,9 @@ def _patterns(secret: str) -> list[str]:
     data = secret.encode()
     plain, hexadecimal = _GAP.join(map(_spellings, secret)), _GAP.join(f"{byte:02x}" for byte in data)
     found = [f"(?i:{plain})", f"(?i:{hexadecimal})"]
-    for before in range(3):  # a secret may begin anywhere in what was encoded
+    for before in range(3):  # a secret may begin anywhere in the encoded data
         code = base64.b64encode(bytes(before) + data).decode()
-        # Characters that are made of the secret's bytes alone.
+        # Characters that encode only bytes of the secret.
         code = code[(0, 2, 3)[before] : len(code) - (0, 3, 2)[(before + len(data)) % 3]]
         if len(code) >= _SHORTEST:
             letters = ({"+": "[+-]", "/": "[/_]"}.get(letter, re.escape(letter)) for letter in code)
@@ -101,7 +101,7 @@ def _patterns(secret: str) -> list[str]:
 
 
 def _spellings(letter: str) -> str:
-    """A pattern for one character as it is, percent-encoded, and escaped as in JSON and HTML."""
+    """A pattern for one character: plain, percent-encoded, and escaped as in JSON and HTML."""
     code = ord(letter)
     names = "".join(f"|{name}" for name in _NAMES.get(code, ()))
     encoded = "".join(f"%(?:25){{0,3}}{byte:02x}" for byte in letter.encode())
@@ -110,7 +110,7 @@ def _spellings(letter: str) -> str:
 
 
 def _without_parts(text: str, secret: str) -> str:
-    """Hide what is left of a long secret where only a part of it is said."""
+    """Hide parts of long secrets."""
     if len(secret) <= _PART:
         return text
     lower, whole = text.lower(), secret.lower()

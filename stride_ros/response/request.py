@@ -1,4 +1,4 @@
-"""From frames to what a backend is asked: one way for the node, a replay, `respond`, evaluation, training."""
+"""Make requests to backends, in one way for the node, replay, `respond`, evaluation and training."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def make_request(
     start: int,
     history: Sequence[str] = (),
 ) -> ResponseRequest:
-    """The request about an event that began at `start` (ns), with frames that are already chosen.
+    """Make the request about an event that began at `start` (ns), with frames that are already chosen.
 
-    At most `config.max_frames` of them are shown, in seconds from the first; of `history`, oldest first, as
-    many texts as the configuration says.
+    Up to `config.max_frames` of them are shown, with times in s from the first; of `history`, oldest first,
+    as many texts as configured.
     """
     shown = [frames[index] for index in evenly(len(frames), config.max_frames)]
     origin = shown[0].stamp if shown else start
@@ -45,7 +45,7 @@ def request_about(
     end: int,
     history: Sequence[str] = (),
 ) -> ResponseRequest:
-    """The request about an event from `start` to `end` (ns): of `frames` those that a responder shows."""
+    """Make the request about an event from `start` to `end` (ns); choose from `frames` as a responder."""
     chosen = within(frames, start - nanoseconds(config.pre_seconds), end, config.max_frames)
     return make_request(config, query, chosen, start, history)
 
@@ -53,7 +53,7 @@ def request_about(
 def stamped(
     config: ResponseConfig, images: Iterable[NDArray[np.uint8]], times: Iterable[float]
 ) -> list[StampedFrame]:
-    """Images (H, W, 3) uint8 RGB at `times` (s) as a responder remembers them: large ones scaled down."""
+    """Images (H, W, 3) uint8 RGB at `times` (s) as a responder keeps them: large ones are scaled down."""
     return [
         StampedFrame(shrink(image, config.cache_size), nanoseconds(time))
         for image, time in zip(images, times, strict=True)
@@ -61,5 +61,5 @@ def stamped(
 
 
 def nanoseconds(seconds: float) -> int:
-    """A time in s as a stamp in ns."""
+    """Convert a time in s to a stamp in ns."""
     return round(seconds * NANOSECONDS)

@@ -1,6 +1,6 @@
-"""What is said about events: from frames and span reports to commentary, without ROS.
+"""Give commentary on events: from frames and span reports to commentary, without ROS.
 
-The responder node hands over what arrives on its topics, a replay what it decides; both get what a model says
+The responder node passes on what arrives on its topics, a replay what it decides; both get a model's answer
 about the same frames, settings and history.
 """
 
@@ -31,9 +31,9 @@ from stride_ros.text.wording import counted
 
 _FRAME_WAIT = 1.0  # s; a decision's frame is published before its span, but may arrive after it
 _HISTORY_WAIT = 1.0  # s
-_DISCOVERY = 5.0  # s that the middleware may take to find the publishers of all topics
-_LATE_FRAME_WAIT = 5.0  # s; who joins late has missed that frame, and the next one may take a while
-_STARTED_AGAIN = "The responder ended before the answer was finished, and was started again."
+_DISCOVERY = 5.0  # s that the middleware may take to discover the publishers of all topics
+_LATE_FRAME_WAIT = 5.0  # s; a late subscriber has missed that frame, and the next one may take a while
+_STARTED_AGAIN = "The responder ended before the answer was finished, and was restarted."
 _NO_FRAME = "No frame of the event has arrived: check that `{}` is connected."
 
 
@@ -47,24 +47,24 @@ class _Event:
 
 @dataclass
 class _Late:
-    """An event of which something was missed: its ONSET, or the frames before it."""
+    """An event whose ONSET, or the frames before it, were missed."""
 
-    until: float  # time.monotonic() by which what its publisher has kept is here
-    goes_on: bool  # a report says so, and none that it is over
+    until: float  # time.monotonic() by which the messages that its publisher kept have arrived
+    goes_on: bool  # whether a report says so, and none that it is over
     over: threading.Event = field(default_factory=threading.Event)
 
 
 class Responder:
-    """Frames and span reports in, commentary out: exactly one final Commentary for each ONSET.
+    """Turns frames and span reports into commentary: exactly one final Commentary for each ONSET.
 
-    Everything is called from one thread. A thread of its own talks to the backend and tells `sink`; with
-    `inline` there is none: a call returns when the sink has been told, nothing is waited for and no clock
-    decides, so that the same calls give the same commentary.
+    All methods are called from one thread. A separate thread talks to the backend and calls `sink`; with
+    `inline` there is no such thread: a call returns when the sink has been called, nothing is waited for and
+    no clock matters, so that the same calls give the same commentary.
 
-    An event is answered from the frames of its camera, and after what was said about that camera's events.
+    An event is answered from the frames of its camera and the past commentaries on that camera's events.
 
-    What the two threads share is the frames, the past commentaries and the known onsets, each with a lock,
-    and the configuration, an immutable object that is replaced whole.
+    The two threads share the frames, the past commentaries and the known onsets, each with a lock, and the
+    configuration, an immutable object that is replaced as a whole.
     """
 
     def __init__(
@@ -78,10 +78,10 @@ class Responder:
         answered: KnownOnsets | None = None,
         inline: bool = False,
     ) -> None:
-        """`cameras`: names, none where the only one has none, and all spans are its.
+        """`cameras`: their names; empty for one unnamed camera, to which all spans belong.
 
-        `heard`: onsets that were taken on before; `answered`: those that got their final Commentary or are
-        owed it, perhaps in earlier processes. Both are added to.
+        `heard`: onsets that were accepted before; `answered`: those that got or still need their final
+        Commentary, possibly in earlier processes. New ones are added to both.
         """
         self._backend, self._config, self._sink = backend, config, sink
         self._heard = KnownOnsets(size=MAX_HEARD) if heard is None else heard
@@ -93,17 +93,17 @@ class Responder:
         frames = {name: memory.frames for name, memory in self._cameras.items()}
         self.questions = Questions(self._scheduler, frames, lambda: self._config)
         self._late: dict[Hashable, _Late] = {}  # oldest first
-        # ns since the epoch; of what was published before, frames may have been missed.
+        # ns since the epoch; for events published before this time, frames may have been missed.
         self._listens_since = 0
         self._enabled = True
-        self.onsets = 0  # events that were taken on
+        self.onsets = 0  # number of events that were accepted
 
-    # What comes in
+    # Input
 
     def start(self) -> None:
-        """Reports come from now on. Take on again what an earlier process owed: exactly one final Commentary.
+        """Start taking reports, and accept again the events that an earlier process did not answer.
 
-        An event that goes on is answered with the frames that come, any other skipped with the reason.
+        An event that is still going on is answered with new frames; any other is skipped with the reason.
         """
         self._listens_since = time.time_ns() + nanoseconds(_DISCOVERY)
         until = time.monotonic() + _HISTORY_WAIT
@@ -113,21 +113,21 @@ class Responder:
                 self._begin(report, key, self._late_question(report, late))
 
     def frame(self, image: NDArray[np.uint8], stamp: int, camera: str = "") -> None:
-        """Remember a frame of a camera, (H, W, 3) uint8 RGB, with its stamp in ns.
+        """Add a frame of a camera, (H, W, 3) uint8 RGB, with its stamp in ns.
 
-        A step back in time forgets those before it. The caller must not write to the image afterwards.
+        A step back in time clears earlier frames. The caller must not write to the image afterwards.
         """
         if self._enabled:
             self._cameras[camera].frames.add(image, stamp)
 
     def span(self, report: SpanReport) -> None:
-        """Take note of what became of a span: every report counts, in order."""
+        """Take a report about a span; pass every report, in order."""
         report, refusal = _bounded(report)
         key = (report.published, report.span_id)
         if report.state <= SpanState.UPDATE and (late := self._late.get(_identity(report))):
             late.goes_on = True
         if report.state is SpanState.ONSET:
-            # Spans are kept by their publisher, so a new subscription gets old ones. No time: not known.
+            # Publishers keep spans, so a new subscription receives old ones. A time of 0 is unknown.
             if not (report.published and (key in self._heard or key in self._answered)):
                 self._begin(report, key, self._question(report, report.stamp), refusal)
         elif not (self._heard.has_span(report.span_id) or self._answered.has_span(report.span_id)):
@@ -142,7 +142,7 @@ class Responder:
                 self._dispatch.retracted(event)
 
     def apply(self, config: ResponseConfig) -> None:
-        """Use other settings from the next answer on; ConfigError for one that cannot change now."""
+        """Use other settings from the next answer on; ConfigError for a setting that cannot change now."""
         if self._config.live_changes(config):
             self._config = config
 
@@ -163,33 +163,33 @@ class Responder:
         self._enabled = True
 
     def disable(self) -> None:
-        """Skip what is owed and every event from now on, and take no frames."""
+        """Skip pending answers and all events from now on, and ignore frames."""
         self._enabled = False
         self.stop("The responder was disabled before the answer was finished.")
 
     def stop(self, reason: str) -> None:
-        """Skip what is owed, with `reason`, and forget the frames."""
+        """Skip pending answers with `reason`, and clear the frames."""
         self._dispatch.abandon(reason)
         self._late.clear()
         for memory in self._cameras.values():
             memory.frames.clear()
 
     def reset(self) -> None:
-        """The same, and forget the past commentaries."""
+        """Skip pending answers, and clear the frames and the past commentaries."""
         self.stop("The responder was reset before the answer was finished.")
         for memory in self._cameras.values():
             memory.history.clear()
 
     def close(self, reason: str, timeout: float = 10.0) -> bool:
-        """Skip what is owed and end the thread; False if the backend still held on after `timeout` s."""
+        """Skip pending answers and end the thread; False if the backend did not return in `timeout` s."""
         self._dispatch.abandon(reason)
         return self._scheduler.close(reason, timeout)
 
-    # What can be seen of it
+    # State
 
     @property
     def frames_kept(self) -> int:
-        """Number of frames that an answer could be shown now."""
+        """Number of frames that an answer could be given now."""
         return sum(len(memory.frames) for memory in self._cameras.values())
 
     def figures(self) -> Figures:
@@ -201,7 +201,7 @@ class Responder:
     def _begin(
         self, report: SpanReport, key: Key, request: Callable[[], ResponseRequest], refusal: str = ""
     ) -> None:
-        """Owe an event its answer, or refuse it with the reason: one final Commentary in either case."""
+        """Accept an event, or refuse it with the reason: one final Commentary in either case."""
         self._heard.add(key)
         if report.published:
             self._answered.owe(key, report)
@@ -209,8 +209,8 @@ class Responder:
         arrival = time.monotonic()
         if not refusal and self._camera(report) is None:
             refusal = (
-                f"The event is on the camera {report.camera!r}, which the responder does not know: list it "
-                "in the parameter cameras."
+                f"The event is on the camera {report.camera!r}, which the responder does not know: add it to "
+                "the parameter cameras."
             )
         if not refusal and not report.respond:
             refusal = "Its watch wants no commentary."
@@ -223,7 +223,7 @@ class Responder:
             self._dispatch.onset(_identity(report), _watch(report), request, arrival, event)
 
     def _join(self, report: SpanReport, key: Key, refusal: str) -> None:
-        """An event whose ONSET never came: pushed out by its own UPDATEs, or published too long ago."""
+        """Handle an event whose ONSET never came: replaced by its own UPDATEs, or published too long ago."""
         request = self._question(report, report.end)
         if report.state is SpanState.UPDATE:
             late = self._new_late(report, _Late(time.monotonic() + _HISTORY_WAIT, goes_on=True))
@@ -234,7 +234,7 @@ class Responder:
             self._begin(report, key, request)
             self._dispatch.offset(_identity(report), request)
         else:
-            self._begin(report, key, request, "The event was over before the responder heard of it.")
+            self._begin(report, key, request, "The event was over before the responder received it.")
 
     def _new_late(self, report: SpanReport, late: _Late) -> _Late:
         if len(self._late) >= MAX_OPEN:
@@ -243,7 +243,7 @@ class Responder:
         return late
 
     def _question(self, report: SpanReport, until: int) -> Callable[[], ResponseRequest]:
-        """What makes the request when the answer begins; frames that are here now stay with it."""
+        """Return a function that makes the request when the answer begins, keeping the current frames."""
         if (memory := self._camera(report)) is None:
             return _nothing
         kept = self._select(memory, report.start, until)
@@ -268,13 +268,13 @@ class Responder:
     # The answering thread
 
     def _late_question(self, report: SpanReport, late: _Late) -> Callable[[], ResponseRequest]:
-        """What makes the request about an event that is going on and began before anybody listened."""
+        """Return a function that makes the request about an open event that began before subscribing."""
         if (memory := self._camera(report)) is None:
             return _nothing
         frames = memory.frames
 
         def ask() -> ResponseRequest:
-            # What the publisher has kept comes at once, and the end of the event may be among it.
+            # Messages that the publisher kept arrive at once, possibly including the end of the event.
             if not self._inline:
                 late.over.wait(max(0.0, late.until - time.monotonic()))
             if late.goes_on and frames.newest is None and not self._inline:
@@ -290,13 +290,13 @@ class Responder:
         return ask
 
     def _camera(self, report: SpanReport) -> CameraMemory | None:
-        """What is remembered of the camera of a span; None for one that this responder does not have."""
+        """The memory of a span's camera; None for a camera that this responder does not have."""
         if len(self._cameras) == 1 and "" in (report.camera, *self._cameras):
             return next(iter(self._cameras.values()))
         return self._cameras.get(report.camera)
 
     def _select(self, memory: CameraMemory, start: int, end: int) -> Selection:
-        """The frames to show of an event from `start` to `end` (ns)."""
+        """The frames to show for an event from `start` to `end` (ns)."""
         config = self._config
         return memory.frames.select(start - nanoseconds(config.pre_seconds), end, config.max_frames)
 
@@ -316,7 +316,7 @@ class Responder:
         event = cast(_Event, job.context)
         commentary = Commentary(
             span=event.report,
-            # The ONSET's stamp, also where only an UPDATE of the span was heard.
+            # The ONSET's stamp, even if only an UPDATE of the span was received.
             onset=event.report.onset or event.report.stamp,
             text=mended(answer.text),
             ended=answer.ended,
@@ -329,7 +329,7 @@ class Responder:
         )
         remembered = answer.final and event.report.published
         if remembered:
-            # Before it is published: whoever is killed in between must not publish it once more.
+            # Before it is published: a process killed in between must not publish it again.
             self._answered.publishing(event.key)
         self._sink.commentary(commentary)
         if commentary.spoken and (memory := self._camera(event.report)) is not None:
@@ -339,22 +339,22 @@ class Responder:
 
 
 def _nothing() -> ResponseRequest:
-    """The request about an event that was refused, which nobody makes."""
+    """The request about a refused event, which is never made."""
     raise NothingToShow("The event is not answered.")
 
 
 def _watch(report: SpanReport) -> Hashable:
-    """What found the span, also where its publisher names no watch."""
+    """What found the span, even if its publisher names no watch."""
     return report.camera, report.watch, report.query
 
 
 def _identity(report: SpanReport) -> Hashable:
-    """What tells a span from all others: publishers of other makes may count the same."""
+    """What distinguishes a span from all others, since other publishers may use the same ids."""
     return report.camera, report.query, report.span_id
 
 
 def _bounded(report: SpanReport) -> tuple[SpanReport, str]:
-    """The report with texts of bounded length, and the reason to refuse it, "" if none had to be cut."""
+    """The report with texts of limited length, and the reason to refuse it, "" if none was too long."""
     texts = {name: getattr(report, name) for name in ("query", "frame_id", "watch", "camera")}
     longest = max(texts, key=lambda name: len(texts[name]))
     if len(texts[longest]) <= LONGEST_NAME:

@@ -1,4 +1,4 @@
-"""Who is answered when: one answer at a time, a bounded queue, and exactly one end for every job."""
+"""Schedule answers: one at a time, with a bounded queue and exactly one end for every job."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ class AnswerStatus(IntEnum):
 
 
 class NothingToShow(StrideError):
-    """No frame of the event is known, so that there is nothing to ask about."""
+    """No frame of the event is available, so there is nothing to ask about."""
 
 
 @dataclass(eq=False)
 class Job:
-    """One answer that is owed.
+    """One pending answer.
 
-    `request` is called on the worker when the answer begins; `arrival` is time.monotonic() of the
-    onset, from which latency counts; `context` is the caller's own. The end of a job that is not the
-    `last` for its onset is not published as final: another job follows, and once that one has ended,
-    nothing more of this one, its `earlier`, is published.
+    `request` is called on the worker when the answer begins; `arrival` is time.monotonic() of the onset, from
+    which latency counts; `context` is the caller's own. The end of a job that is not the `last` for its onset
+    is not published as final: another job follows, and once that has ended, nothing more of this one, its
+    `earlier`, is published.
     """
 
     request: Callable[[], ResponseRequest]
@@ -47,20 +47,20 @@ class Job:
     context: object = None
     last: bool = True
     earlier: Job | None = None
-    is_question: bool = False  # of somebody: answered when no event waits, and counted nowhere
-    max_words: int = 0  # above 0: the text ends with this word
+    is_question: bool = False  # answered when no event waits, and not counted
+    max_words: int = 0  # above 0: the text ends after this number of words
     text: str = field(default="", init=False)
-    frame_stamps: tuple[int, ...] = field(default=(), init=False)  # ns, of what the backend was shown
-    submitted: float = field(default=0.0, init=False)  # time.monotonic(), the deadline counts from here
+    frame_stamps: tuple[int, ...] = field(default=(), init=False)  # ns, of the frames shown
+    submitted: float = field(default=0.0, init=False)  # time.monotonic() from which the deadline counts
     begun: bool = field(default=False, init=False)
     closed: bool = field(default=False, init=False)
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What is known of an answer: all `text` so far; `final` is true exactly once for each last job.
+    """The state of an answer: all `text` so far; `final` is true exactly once for each last job.
 
-    `ended` says that this job adds no more text. `latency` is in s from the job's arrival; `error` is
+    `ended` tells that this job adds no more text. `latency` is in s from the job's arrival; `error` is
     one sentence unless the status is OK.
     """
 
@@ -83,22 +83,21 @@ class Figures:
     busy: bool = False
     first_token: float = 0.0  # s from arrival to the first text of the latest answer
     tokens_per_second: float = 0.0  # of the latest answer
-    last_error: str = ""  # empty once an answer succeeded again
+    last_error: str = ""  # empty once an answer succeeds again
 
 
 class AnswerScheduler:
     """Runs jobs one after the other and reports through `publish(job, answer)`.
 
-    Every submitted job ends exactly once, whatever the backend does: OK, ERROR with the reason, or
-    SKIPPED with the reason. `publish` is called from several threads, one call at a time, and must
-    not call back into the scheduler.
+    Every submitted job ends exactly once, whatever the backend does: OK, or ERROR or SKIPPED with the reason.
+    `publish` is called from several threads, one call at a time, and must not call back into the scheduler.
 
-    `config` says what a new job does to others (`busy_policy`, `max_queue`), after how many seconds from its
-    submission a job is skipped, also when the backend hangs (`deadline`), and the maximum rate of
-    partial answers (`partial_rate`).
+    `config` sets what a new job does to others (`busy_policy`, `max_queue`), how many seconds after its
+    submission a job is skipped, even if the backend hangs (`deadline`), and the maximum rate of partial
+    answers (`partial_rate`).
 
-    A thread of its own answers. With `inline` there is none: `submit` returns when the job has ended, and no
-    deadline counts, so that the same jobs give the same answers.
+    A separate thread answers. With `inline` there is no thread: `submit` returns when the job has ended, and
+    deadlines do not apply, so that the same jobs give the same answers.
     """
 
     def __init__(
@@ -120,7 +119,7 @@ class AnswerScheduler:
         self._current: Job | None = None
         self._stopping = False
         self._changed = threading.Condition()
-        self.lock = self._changed  # reentrant; while it is held nothing begins, ends or is published
+        self.lock = self._changed  # reentrant; while it is held, nothing begins, ends or is published
         self._figures = Figures()
         self._inline = inline
         self._threads: list[threading.Thread] = []
@@ -135,7 +134,7 @@ class AnswerScheduler:
         thread.start()
 
     def submit(self, job: Job) -> None:
-        """Take on a job; never blocks on the backend, unless jobs are answered inline."""
+        """Accept a job; never blocks on the backend, unless jobs are answered inline."""
         with self._changed:
             if self._stopping:
                 self._finish(job, AnswerStatus.SKIPPED, "The responder is shutting down.")
@@ -160,7 +159,7 @@ class AnswerScheduler:
             self._answer_next()
 
     def ask(self, job: Job, max_waiting: int) -> bool:
-        """Take on a question, which waits for all events; False when so many wait already."""
+        """Accept a question, which waits for all events; False if the queue is full."""
         with self._changed:
             if len(self._questions) >= max_waiting and not self._stopping:
                 return False
@@ -174,30 +173,30 @@ class AnswerScheduler:
         return True
 
     def position(self, job: Job) -> int:
-        """The place of a question among those that wait, from 1; 0: it does not wait."""
+        """The place of a question among those waiting, from 1; 0: it is not waiting."""
         with self._changed:
             return self._questions.index(job) + 1 if job in self._questions else 0
 
     def skip(self, job: Job, reason: str) -> None:
-        """End a job, submitted or not, without an answer; nothing if it has ended already."""
+        """End a job, submitted or not, without an answer; does nothing if it has already ended."""
         with self._changed:
             self._finish(job, AnswerStatus.SKIPPED, reason)
 
     def drop(self, job: Job) -> None:
-        """Stop a job and publish nothing more of it: another one has the last word."""
+        """Stop a job and publish nothing more of it, since another job gives the final answer."""
         with self.lock:
             job.closed = True
             job.request = _over
             self._leave_queue(job)
 
     def skip_all(self, reason: str) -> None:
-        """End every job now: SKIPPED, with `reason`."""
+        """End every job now as SKIPPED with `reason`."""
         with self._changed:
             for job in (*self._owed(), *self._questions):
                 self._finish(job, AnswerStatus.SKIPPED, reason)
 
     def close(self, reason: str, timeout: float = 10.0) -> bool:
-        """Skip what is owed and stop the threads; False if the backend still held on after `timeout` s."""
+        """Skip pending jobs and stop the threads; False if the backend has not returned after `timeout` s."""
         self.skip_all(reason)
         with self._changed:
             self._stopping = True
@@ -208,7 +207,7 @@ class AnswerScheduler:
         return not any(thread.is_alive() for thread in self._threads)
 
     def wait_idle(self, timeout: float) -> bool:
-        """Wait until nothing waits or runs; False if `timeout` (s) passed first."""
+        """Wait until no job is waiting or running; False if `timeout` (s) passed first."""
         with self._changed:
             return self._changed.wait_for(lambda: not self._next and self._current is None, timeout)
 
@@ -264,7 +263,7 @@ class AnswerScheduler:
         except StrideError as error:
             self._finish(job, AnswerStatus.ERROR, str(error))
         except BaseException as error:
-            # The worker must outlive whatever a model does, and panics are no Exception.
+            # Nothing that a model does may end the worker, and panics are not an Exception.
             _LOG.exception("The response backend %s failed.", self._backend.name)
             self._finish(job, AnswerStatus.ERROR, _unexpected(self._backend.name, error))
             if self._inline and isinstance(error, KeyboardInterrupt | SystemExit):  # the caller's own
@@ -277,7 +276,7 @@ class AnswerScheduler:
                 self._finish(
                     job,
                     AnswerStatus.ERROR,
-                    f"{self._backend.name} gave an empty text: try another model or prompt.",
+                    f"{self._backend.name} gave an empty answer: try another model or prompt.",
                 )
 
     def _partial(self, job: Job) -> None:
@@ -286,13 +285,13 @@ class AnswerScheduler:
                 self._tell(job, _answer_of(job, False, AnswerStatus.OK, ""))
 
     def _finish(self, job: Job, status: AnswerStatus, error: str) -> None:
-        """Publish the end of a job; whoever comes second does nothing."""
+        """Publish the end of a job; a second call does nothing."""
         with self._changed:
             if job.closed:
                 return
             job.closed = True
             self._leave_queue(job)
-            job.request = _over  # which holds no frames
+            job.request = _over  # which does not hold frames
             error = as_reason(error)
             if job.earlier is not None:
                 self.drop(job.earlier)
@@ -324,7 +323,7 @@ class AnswerScheduler:
             self._figures.tokens_per_second = self._backend.last_tokens / spent if spent > 0 else 0.0
 
     def _watch(self) -> None:
-        """Skip what is not answered by its deadline, also while the worker is stuck in the backend."""
+        """Skip jobs that reach their deadline, even while the worker is stuck in the backend."""
         with self._changed:
             while not self._stopping:
                 now = time.monotonic()
@@ -338,7 +337,7 @@ class AnswerScheduler:
 
     @property
     def _next(self) -> deque[Job]:
-        """The queue whose turn it is: questions wait for all events."""
+        """The queue to serve next: questions wait for all events."""
         return self._waiting or self._questions
 
     def _leave_queue(self, job: Job) -> None:
@@ -347,7 +346,7 @@ class AnswerScheduler:
                 queue.remove(job)
 
     def _due(self) -> list[Job]:
-        """Those whose deadline counts."""
+        """The jobs whose deadline counts."""
         return [job for job in self._owed() if not job.is_question]
 
     def _owed(self) -> list[Job]:
@@ -356,7 +355,7 @@ class AnswerScheduler:
 
 
 def _first_words(text: str, count: int) -> str:
-    """So many words of a text that has begun another one; empty if it has not."""
+    """The first `count` words of a text that has begun another word; empty if it has not."""
     match = re.match(rf"\s*(?:\S+\s+){{{count}}}(?=\S)", text)
     return match.group().rstrip() if match else ""
 

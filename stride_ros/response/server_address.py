@@ -1,4 +1,4 @@
-"""Where a server is and how it may be reached: its address, the proxy before it, the key, what is secret."""
+"""How to reach a server: its address, the proxy in front of it, the key, and what is secret."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from stride_ros.response.redaction import HIDDEN
 from stride_ros.text.foreign import visible
 
 _ENDPOINT = re.compile(r"/(chat/)?completions/?$")
-_SECRET = "(?:key|token|secret|passw|signature|auth)"  # in the name of a part of a query
+_SECRET = "(?:key|token|secret|passw|signature|auth)"  # in the name of a query parameter
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Address:
     shown: str
     host: str
     secure: bool
-    secrets: tuple[str, ...] = ()  # that the URL holds
+    secrets: tuple[str, ...] = ()  # contained in the URL
 
     @property
     def is_local(self) -> bool:
@@ -42,7 +42,7 @@ class Address:
 
     @property
     def proxy_url(self) -> str:
-        """The proxy that the environment puts in front of the host, with its password; "" for none."""
+        """The proxy for the host according to the environment, with its password; "" for none."""
         if (
             self.is_local
             or proxy_bypass(self.host)
@@ -56,12 +56,12 @@ class Address:
 
     @property
     def proxy(self) -> str:
-        """The same as it is shown."""
+        """The same, without its password, for messages."""
         return without_secrets(self.proxy_url)
 
     @property
     def _place(self) -> str:
-        """Host and port, as NO_PROXY may name them."""
+        """Host and port, in the form of NO_PROXY."""
         return f"{self.host}:{urlsplit(self.url).port or (443 if self.secure else 80)}"
 
     def _is_in_a_free_network(self) -> bool:
@@ -77,7 +77,7 @@ class Address:
 
 
 def read_address(base_url: str) -> Address:
-    """Take an address apart; raises ConfigError when it is none."""
+    """Parse an address; raises ConfigError for an invalid one."""
     text = base_url.strip()
     problem = ConfigError(
         f"The base_url {visible(without_secrets(text))!r} is not a server URL: give one like "
@@ -110,7 +110,7 @@ def read_address(base_url: str) -> Address:
 
 
 def without_secrets(url: str) -> str:
-    """An address as it may be shown: without a password, and without keys in its query."""
+    """An address for use in messages: without a password, and without keys in its query."""
     url = re.sub(r"(//)[^/?#\s]*@", r"\1", url)
     return re.sub(rf"([?&][^=&#\s]*{_SECRET}[^=&#\s]*=)[^&#\s]+", rf"\g<1>{HIDDEN}", url, flags=re.IGNORECASE)
 
@@ -122,7 +122,7 @@ def read_key(name: str) -> str:
         key = key[1:-1].strip()
     if not all("!" <= letter <= "~" for letter in key):
         raise ConfigError(
-            f"The key in the environment variable {visible(name)} has characters that a key cannot have (a "
-            "line break, a space, curly quotes or others that are not ASCII): set it again without them."
+            f"The key in the environment variable {visible(name)} contains characters that a key cannot have "
+            "(a line break, a space, curly quotes or others that are not ASCII): set it again without them."
         )
     return key

@@ -1,4 +1,4 @@
-"""The connection to a server: certificates, proxies, redirects, and what is wrong with them."""
+"""The connection to a server: certificates, proxies, redirects, and their errors."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class StatusError(Exception):
 
 
 class RedirectError(Exception):
-    """The server sends the client elsewhere, where neither key nor frames are sent by themselves."""
+    """The server redirects the client elsewhere, where neither the key nor frames are sent automatically."""
 
     def __init__(self, target: str) -> None:
         super().__init__(target)
@@ -51,11 +51,11 @@ def make_client(
     connect_timeout: float,
     read_timeout: float,
 ) -> Any:
-    """An openai.AsyncOpenAI that talks to the one server at `address`; timeouts in s.
+    """Create an openai.AsyncOpenAI that talks only to the server at `address`; timeouts in s.
 
     It uses the environment's proxies, except for this machine, and certificates (SSL_CERT_FILE,
     SSL_CERT_DIR). It follows a redirect only to the same scheme, host and port, and never retries. `on_sent`
-    is called when a request is on its way. An answer that is not a success raises StatusError or
+    is called when a request has been sent. An answer that is not a success raises StatusError or
     RedirectError. Raises ConfigError for an environment that cannot work.
     """
     try:
@@ -65,10 +65,10 @@ def make_client(
             "The openai backend needs the openai package: run `python3 -m pip install openai`."
         ) from error
     verify = _certificates(address)
-    # Azure takes a key in a header of its own.
+    # Azure takes the key in a different header.
     headers: dict[str, Any] = {"api-key": key} if key and address.host.endswith(".azure.com") else {}
     if not f".{address.host}".endswith(".openai.com"):
-        # Ids that the environment may hold for the one cloud are not the business of another server.
+        # Ids for one cloud in the environment must not be sent to another server.
         headers.update({"OpenAI-Organization": openai.Omit(), "OpenAI-Project": openai.Omit()})
 
     async def trace(name: str, info: object) -> None:
@@ -85,18 +85,18 @@ def make_client(
             timeout=timeout,
             event_hooks={"request": [watch], "response": [_check]},
             proxy=address.proxy_url or None,
-            trust_env=False,  # what the environment says has been read: clients differ in how they do it
+            trust_env=False,  # the environment has already been read, since clients differ in how they do it
         )
         return openai.AsyncOpenAI(
             api_key=key or "none",
             base_url=address.url,
             default_query=address.query,
             default_headers=headers,
-            max_retries=0,  # ours can be cancelled
+            max_retries=0,  # our own retries can be cancelled
             timeout=timeout,
             http_client=http,
         )
-    except Exception as error:  # the libraries raise many types for what they find in the environment
+    except Exception as error:  # the libraries raise many types for values in the environment
         if address.proxy:
             raise ConfigError(
                 f"The proxy {address.proxy} that the environment names for {address.host} cannot be used "
@@ -109,9 +109,9 @@ def make_client(
 
 
 def _certificates(address: Address) -> Any:
-    """What to check a server's certificate with: what the environment names, else the client's default."""
+    """The certificates for checking the server's: those that the environment names, or the default ones."""
     if not address.secure:
-        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # never used, and nothing to load can be missing
+        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # never used, and loads no files that could be missing
     file, folder = os.environ.get("SSL_CERT_FILE", ""), os.environ.get("SSL_CERT_DIR", "")
     if not file and not folder:
         return True
@@ -127,13 +127,13 @@ def _certificates(address: Address) -> Any:
         why = "no certificates are in it" if isinstance(error, ssl.SSLError) else error.args[-1]
         raise ConfigError(
             f"The certificates in {visible(file or folder)}, which the environment variable "
-            f"{'SSL_CERT_FILE' if file else 'SSL_CERT_DIR'} names, cannot be read ({why}): correct it, or "
-            "unset it."
+            f"{'SSL_CERT_FILE' if file else 'SSL_CERT_DIR'} names, cannot be read ({why}): correct or unset "
+            "it."
         ) from error
 
 
 async def _check(response: Any) -> None:
-    """Raise for every answer that is not a success, with a bounded part of its body."""
+    """Raise for every answer that is not a success, with a limited part of its body."""
     if 300 <= response.status_code < 400 and "location" in response.headers:
         _check_redirect(response)
     elif not 200 <= response.status_code < 300:

@@ -1,4 +1,4 @@
-"""What went wrong with a server, in one sentence that says what to do, and whether trying again may help."""
+"""Describe errors of a server in one sentence with the remedy."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from stride_ros.text.foreign import visible
 
 
 class NoTextError(Exception):
-    """No text came for `seconds`; `thinking` when thoughts did, `begun` when some text was before."""
+    """No text came for `seconds`; `thinking`: thoughts did; `begun`: some text had come before."""
 
     def __init__(self, seconds: float, *, thinking: bool = False, begun: bool = False) -> None:
         super().__init__(seconds)
@@ -47,7 +47,7 @@ class NoTextError(Exception):
 
 
 class TooSlowError(Exception):
-    """The answer was not complete after that many seconds."""
+    """The answer was not complete after `seconds`."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(seconds)
@@ -56,7 +56,7 @@ class TooSlowError(Exception):
 
 @dataclass(frozen=True)
 class ServerFacts:
-    """What the sentences about a server name; `has_key` tells whether one is sent."""
+    """The facts about a server that the sentences name; `has_key` tells whether a key is sent."""
 
     address: Address
     model: str
@@ -94,7 +94,7 @@ _SENTENCES: dict[type[Exception], Callable[[Any, ServerFacts], str]] = {
         "read_timeout."
     ),
     TooSlowError: lambda error, facts: (
-        f"had not finished its answer after {error.seconds:g} s: check its load, or raise answer_timeout."
+        f"did not finish its answer within {error.seconds:g} s: check its load, or raise answer_timeout."
     ),
     OnlyThoughtsError: lambda error, facts: (
         "sent thoughts but no text: turn thinking off at the server, or raise max_new_tokens."
@@ -127,7 +127,7 @@ _SENTENCES: dict[type[Exception], Callable[[Any, ServerFacts], str]] = {
 
 def _unfinished(error: UnfinishedError, facts: ServerFacts) -> str:
     why = error.reason
-    kind = why.partition(":")[0]  # some add more of it
+    kind = why.partition(":")[0]  # some append details
     if kind in TOO_LONG:
         return (
             f"{facts.model} was cut off after {facts.max_new_tokens} tokens ({_said(why, facts)}): raise "
@@ -154,7 +154,7 @@ def _no_images(quoted: str, facts: ServerFacts) -> str:
 
 def _status_reason(error: StatusError, facts: ServerFacts) -> str:
     status, where, proxy = error.status, facts.address.shown, facts.address.proxy
-    if proxy:  # which may be what answered
+    if proxy:  # which may have sent the answer
         where += f" (through the proxy {_said(proxy, facts)})"
     said = _said(_words(error), facts)
     quoted = f"{status}: {said}" if said else str(status)
@@ -203,7 +203,7 @@ def _status_reason(error: StatusError, facts: ServerFacts) -> str:
 
 
 def _line_reason(error: Exception, facts: ServerFacts) -> str:
-    """About what happened on the line, before or during an answer."""
+    """The sentence about a connection error, before or during an answer."""
     address = facts.address
     where = address.shown
     tls = tls_error(error)
@@ -230,8 +230,8 @@ def _line_reason(error: Exception, facts: ServerFacts) -> str:
             )
         if address.secure and names & {"EndOfStream", "SSLEOFError", "ConnectionResetError"}:
             return (
-                f"The server at {where} closed the secure connection: use http:// in base_url if it does "
-                "not speak https, else check its log."
+                f"The server at {where} closed the secure connection: use http:// in base_url if it does not "
+                "speak https, otherwise check its log."
             )
         if "ConnectTimeout" in names:
             return (
@@ -285,7 +285,7 @@ def _page_or_words(text: str, facts: ServerFacts) -> str:
 
 
 def _page_title(text: str) -> str | None:
-    """The title of a web page, else its first words; None when `text` is not a page."""
+    """The title of a web page, or its first words; None if `text` is not a page."""
     if not text.lstrip().startswith("<"):
         return None
     found = re.search(r"<title[^>]*>(.{1,300}?)</title", text, re.IGNORECASE | re.DOTALL)
@@ -294,5 +294,5 @@ def _page_title(text: str) -> str | None:
 
 
 def _said(text: str, facts: ServerFacts, longest: int = 200) -> str:
-    """A server's words for use inside a sentence: without keys, on one line, cut."""
+    """A server's words for use in a sentence: without keys, on one line, shortened."""
     return visible(facts.secrets.remove(text), longest).rstrip(".: ")

@@ -1,4 +1,4 @@
-"""Whether asking a server again may help, and after how long."""
+"""Decide whether asking a server again may help, and after how long."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _TOO_MUCH = re.compile(
     r"|exceeds? the (max|limit)[a-z ]{0,30}(token|image)",
     re.IGNORECASE,
 )
-# Some ask for a pause in the body alone: Gemini's endpoint, and clouds in words ("try again in 1m2.5s").
+# Some ask for a pause only in the body: Gemini's endpoint, and clouds in words ("try again in 1m2.5s").
 _RETRY_DELAY = re.compile(r'"retryDelay"\s*:\s*"([\d.]+s)"')
 _TRY_AGAIN = re.compile(
     r"(?:try again|retry)(?: your request)? (?:in|after) ((?:\d+(?:\.\d+)? ?(?:ms|h|m|s)[a-z]* ?)+)",
@@ -46,7 +46,7 @@ _UNITS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 def is_passing(error: Exception) -> bool:
-    """Whether the same request may well succeed a moment later."""
+    """Whether the same request may succeed a moment later."""
     if isinstance(error, StatusError):
         if takes_no_images(error.body) or was_too_much(error.body):
             return False
@@ -64,7 +64,7 @@ def is_passing(error: Exception) -> bool:
 
 
 def is_quota(error: StatusError) -> bool:
-    """Whether the server refuses since a quota is used up, which no retry changes."""
+    """Whether the server refuses because a quota is used up, which retries do not change."""
     if error.status == 402:
         return True
     if error.status not in (403, 429) or retry_after(error):
@@ -83,12 +83,12 @@ def takes_no_images(text: str) -> bool:
 
 
 def was_too_much(text: str) -> bool:
-    """Whether a server's words say that the request has more images or tokens than it takes."""
+    """Whether a server's words say that the request has too many images or tokens."""
     return bool(_TOO_MUCH.search(text))
 
 
 def retry_after(error: Exception) -> float:
-    """Seconds that the server asks to wait before the next try, 0 when it does not say."""
+    """Seconds that the server asks to wait before the next attempt, 0 if it does not."""
     if not isinstance(error, StatusError):
         return 0.0
     for name, unit in (("retry-after-ms", 1e-3), ("retry-after", 1.0)):
@@ -106,7 +106,7 @@ def retry_after(error: Exception) -> float:
 
 
 def _asked_wait(body: str) -> float:
-    """Seconds that a body without such a header asks to wait, 0 when it does not."""
+    """Seconds that a body asks to wait, for answers without the header; 0 if it does not."""
     found = _RETRY_DELAY.search(body) or _TRY_AGAIN.search(body)
     if found is None:
         return 0.0
@@ -115,7 +115,7 @@ def _asked_wait(body: str) -> float:
 
 
 def is_of_the_line(error: BaseException) -> bool:
-    """Whether the error is one of the connection: reset, time-out, broken protocol."""
+    """Whether it is a connection error: reset, timeout, broken protocol."""
     modules = {type(cause).__module__.partition(".")[0].rstrip("2") for cause in causes(error)}
     return bool(modules & {"httpx", "httpcore", "h11", "anyio"}) or any(
         isinstance(cause, OSError) for cause in causes(error)

@@ -1,7 +1,8 @@
-"""What models write around their thoughts and answers, in the spellings of their chat templates.
+"""The markers that models write around thoughts and answers, as in their chat templates.
 
-Servers take these apart when they are started with the right reasoning parser (vLLM, SGLang, llama.cpp), and
-hand them on otherwise. The tables hold what these servers have parsers for, and what vision models add.
+Servers separate them if they are started with the right reasoning parser (vLLM, SGLang, llama.cpp), and pass
+them on otherwise. The tables contain the markers for which these servers have parsers, and those of vision
+models.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ TO_ITSELF = "to=self"
 ENDS = ("<|end|>", "<|return|>", "<|call|>", "<|eom|>", "<|eot|>")
 HARMONY = (START, CHANNEL, MESSAGE, *ENDS)
 
-# What opens thoughts, and what closes them, in lower case.
+# Opening markers of thoughts, with their closing markers, in lower case.
 PAIRS: dict[str, tuple[str, ...]] = {
     OPEN: (CLOSE,),
     "<thinking>": ("</thinking>",),
@@ -48,11 +49,11 @@ PAIRS: dict[str, tuple[str, ...]] = {
     "<unused94>thought": ("<unused95>",),  # MedGemma
     "<|channel>thought": ("<channel|>",),  # Gemma 4
 }
-# The same of Hunyuan, with a suffix that differs between its versions.
+# Those of Hunyuan, with a suffix that differs between its versions.
 _SUFFIXED = re.compile(r"<(/?)think(:[\w.-]{1,40})>", re.IGNORECASE)
 _SUFFIX_CUT = re.compile(r"</?think:[\w.-]{0,40}$", re.IGNORECASE)
 
-# What opens thoughts where an answer begins with it, and only if what closes them follows.
+# Markers that open thoughts only at the beginning of an answer, and only if a closing marker follows.
 BEGINNINGS: dict[str, tuple[str, ...]] = {
     "analysis": ("assistantfinal",),  # harmony after a server removed all special tokens
     "/think\n": ("<|im_start|>assistant",),  # HyperCLOVA X
@@ -60,13 +61,13 @@ BEGINNINGS: dict[str, tuple[str, ...]] = {
     "Here's my thought process:": ("here is my response:", "here's my response:"),
     "<SUMMARY>": ("<conclusion>",),  # LLaVA-CoT: <SUMMARY>, <CAPTION>, <REASONING>, <CONCLUSION>
 }
-# Harmony without its first token: the channel or the addressee comes bare.
+# Harmony without its first token: the bare channel or addressee.
 BARE_HEADERS = tuple(f"{name}{MESSAGE}" for name in ("analysis", "commentary", "final", TO_ITSELF, "to=user"))
 
-# What closes thoughts that nothing opens, ever.
+# Closes thoughts that have no opening marker.
 CLOSES_ALONE = "[begin final response]"  # Apriel
 
-# What stands around an answer or at its end where a server hands on more than the text: left out.
+# Markers around an answer or at its end, if a server passes on more than the text; they are left out.
 WRAPPERS = (
     *("<answer>", "</answer>", "<response>", "</response>", "<output>", "</output>"),
     *("<conclusion>", "</conclusion>", "<|begin_of_box|>", "<|end_of_box|>"),
@@ -81,7 +82,7 @@ WRAPPERS = (
     "<\uff5cend\u2581of\u2581sentence\uff5c>",
 )
 
-_NO_ORPHANS = frozenset((*WRAPPERS, *ENDS))  # they end other text, too
+_NO_ORPHANS = frozenset((*WRAPPERS, *ENDS))  # they also end other text
 CLOSINGS = frozenset(
     (CLOSES_ALONE, *(close for closes in PAIRS.values() for close in closes if close not in _NO_ORPHANS))
 )
@@ -89,7 +90,7 @@ _IN_TEXT = tuple(dict.fromkeys((*PAIRS, *CLOSINGS, *HARMONY, *WRAPPERS)))
 
 
 class Markers:
-    """Finds some of the markers in a text, however they are written and cut."""
+    """Finds a set of markers in a text, in any letter case and across pieces."""
 
     def __init__(self, markers: tuple[str, ...], *, suffixed: bool) -> None:
         self._markers, self._suffixed = markers, suffixed
@@ -99,11 +100,11 @@ class Markers:
         self._firsts = frozenset(marker[0] for marker in markers)
 
     def search(self, text: str, start: int = 0) -> re.Match[str] | None:
-        """The first marker from `start` on."""
+        """The first marker at or after `start`."""
         return self._found.search(text, start)
 
     def safe_end(self, text: str) -> int:
-        """Where the longest end of `text` starts that may be the beginning of a marker."""
+        """The start of the longest suffix of `text` that may be the beginning of a marker."""
         if self._suffixed and (cut := _SUFFIX_CUT.search(text)):
             return cut.start()
         for at in range(max(0, len(text) - self._longest), len(text)):
@@ -114,7 +115,7 @@ class Markers:
 
 
 def _one_of(words: set[str]) -> str:
-    """A pattern of the longest of some words; each beginning that they share is tried once."""
+    """A pattern for the longest of some words, which tries each shared prefix once."""
     rests: dict[str, set[str]] = {}
     for word in words - {""}:
         rests.setdefault(word[0], set()).add(word[1:])
@@ -126,7 +127,7 @@ IN_TEXT = Markers(_IN_TEXT, suffixed=True)
 
 
 def closes_of(marker: str) -> tuple[str, ...]:
-    """What closes the thoughts that `marker` (lower case) opens; nothing if it opens none."""
+    """The markers that close thoughts opened by `marker` (lower case); empty if it opens none."""
     suffixed = _SUFFIXED.fullmatch(marker)
     if suffixed is not None and not suffixed[1]:
         return (f"</think{suffixed[2]}>",)
@@ -134,5 +135,5 @@ def closes_of(marker: str) -> tuple[str, ...]:
 
 
 def is_closing(marker: str) -> bool:
-    """Whether `marker` (lower case) closes thoughts, even some that nothing has opened."""
+    """Whether `marker` (lower case) closes thoughts, even without an opening."""
     return marker in CLOSINGS or (bool(_SUFFIXED.fullmatch(marker)) and marker.startswith("</"))

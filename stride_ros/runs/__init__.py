@@ -1,1 +1,1 @@
-"""The record of a run: what was decided and said about one recording, its report and its comparison."""
+"""The record of a run: the decisions and commentary on one recording, its report and its comparison."""

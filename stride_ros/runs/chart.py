@@ -1,4 +1,4 @@
-"""What the timeline of a query shows, before it is drawn: the page and the PNG file draw the same chart."""
+"""The content of a query's timeline, which the page and the PNG file both draw."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from stride_ros.text.wording import time_label
 
 Kind = Literal["activity", "span", "retracted", "truth", "onset"]
 
-_CROWD = 60  # spans; the onsets of more would hide the curve
-_POINTS = 2000  # of a curve; more cannot be seen
+_CROWD = 60  # spans; with more, their onsets would hide the curve
+_POINTS = 2000  # points of a curve; more would not be visible
 _STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14400, 21600, 43200)  # s
 
 
 def tick_times(seconds: float, begin: float = 0.0) -> list[float]:
-    """Round times for an axis of this length from `begin` on (s), about ten."""
+    """About ten round times for an axis of this length from `begin` (s)."""
     days = (86400 * 2**i for i in range(64))
     step = next(step for step in (*_STEPS, *days) if seconds / step <= 12)
     first = math.ceil(begin / step)
@@ -25,7 +25,7 @@ def tick_times(seconds: float, begin: float = 0.0) -> list[float]:
 
 
 def curves(query: QueryRun, seconds: float) -> list[list[tuple[float, float]]]:
-    """P(active) as lines of (time, value), one for each stretch of time without a gap, thinned where long."""
+    """P(active) as lines of (time, value), one for each period without gaps; long ones are reduced."""
     lines: list[list[tuple[float, float]]] = []
     before = float("-inf")
     for start, end, value in query.activity():
@@ -53,9 +53,9 @@ def _thinned(line: list[tuple[float, float]], column: float) -> list[tuple[float
 
 @dataclass(frozen=True)
 class Bar:
-    """A stretch of time (s from the first frame) in the row of spans or of the ground truth.
+    """A time range (s from the first frame) in the row of spans or of the ground truth.
 
-    `number`: the id that is written on it where there is room; `about`: what it is, in words.
+    `number`: the id written on it if there is room; `about`: its description.
     """
 
     kind: Kind
@@ -67,11 +67,11 @@ class Bar:
 
 @dataclass(frozen=True)
 class Chart:
-    """One query over time, which goes from `begin` for `length` seconds.
+    """One query over time, from `begin` for `length` seconds.
 
-    `curves`: P(active) as lines of (time, value); `bars` in the order of drawing, outlines last; `onsets` in
-    s; `ticks`: times of the axis with their labels; `legend`: what is drawn, with its name; `crowded`: onsets
-    are short marks above their spans, since lines through the chart would hide the curve.
+    `curves`: P(active) as lines of (time, value); `bars` in drawing order, outlines last; `onsets` in s;
+    `ticks`: times of the axis with their labels; `legend`: the kinds drawn, with their names; `crowded`:
+    onsets are short marks above their spans, since lines through the chart would hide the curve.
     """
 
     begin: float

@@ -1,4 +1,4 @@
-"""What changed between two runs on the same recording: `stride-ros replay --diff A.json B.json`."""
+"""Compare two runs on the same recording: `stride-ros replay --diff A.json B.json`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from stride_ros.text.wording import time_label
 from stride_ros.user_files.json_file import locate, read_json
 from stride_ros.user_files.shape import OrNull, misfit, spelled
 
-# What is compared; the rest of a run (see `record`) may be missing.
+# The parts that are compared; the rest of a run (see `record`) may be missing.
 _SPAN = {
     "start": float,
     "end": float,
@@ -25,7 +25,7 @@ _RUN = {"source": dict, "settings": dict, "queries": [{"query": str, "spans": [_
 
 
 def read_run(path: str | Path) -> dict[str, Any]:
-    """The JSON of a run; SourceError when it cannot be read, ConfigError with the line when it is none."""
+    """Read the JSON of a run; SourceError if it cannot be read, ConfigError with the line if it is wrong."""
     document, text = read_json(path)
     if not isinstance(document, dict) or document.get("schema") != SCHEMA:
         raise ConfigError(
@@ -48,7 +48,7 @@ def read_run(path: str | Path) -> dict[str, Any]:
 
 
 def differences(old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:
-    """One line for each change of settings, spans and words, old to new; nothing when they agree."""
+    """One line for each change of settings, spans and words, from old to new; empty if they agree."""
     for part in ("source", "settings"):
         before, after = old.get(part, {}), new.get(part, {})
         for name in sorted(set(before) | set(after)):
@@ -93,7 +93,7 @@ def _interval(span: dict[str, Any]) -> str:
 
 
 def _value(values: dict[str, Any], name: str) -> str:
-    """A setting for people; what a run does not list was left at its default."""
+    """A setting in readable form; a setting that a run does not list has its default."""
     if name not in values:
         return "default"
     value = values[name]

@@ -1,4 +1,4 @@
-"""The ground truth of a recording: a YAML file of spans, and the verdict on a run.
+"""Read the ground truth of a recording, a YAML file of spans, and judge a run by it.
 
 The file is a list of items:
 
@@ -7,10 +7,10 @@ The file is a list of items:
     - {query: "Tell me when the light is off.", none: [0, 60]}               # nothing may be found there
     - thresholds: {recall: 1.0, precision: 1.0, iou: 0.5}                    # these are the defaults
 
-An event of the ground truth is found when a span overlaps it with at least `iou`, or, with a
-`tolerance`, when its start and end are each within that many seconds. `recall` is the share of events
-found, `precision` the share of spans that are events; spans in a `none` stretch always fail. A `text`
-is kept for the report, so that the labels of `stride-ros world --labels` can be used as they are.
+An event of the ground truth is found if a span overlaps it with at least `iou`, or, with a `tolerance`, if
+its start and end are each within that many seconds. `recall` is the fraction of events found, `precision` the
+fraction of spans that are events; spans in a `none` range always fail. A `text` is kept for the report, so
+that the labels of `stride-ros world --labels` can be used unchanged.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class ExpectedSpan:
     text: str = ""
 
     def accepts(self, span: Span, iou: float, least: float) -> bool:
-        """Whether a span that overlaps by `iou` is this one; `least` is the overlap to reach."""
+        """Whether a span with overlap `iou` matches this one; `least` is the required overlap."""
         if self.tolerance is None:
             return iou > 0 and iou >= least
         return abs(span.start - self.start) <= self.tolerance and abs(span.end - self.end) <= self.tolerance
@@ -54,7 +54,7 @@ class ExpectedSpan:
 
 @dataclass(frozen=True)
 class Quiet:
-    """A stretch from `start` to `end` (s) in which nothing may be found for the query."""
+    """A range from `start` to `end` (s) in which nothing may be found for the query."""
 
     query: str
     start: float
@@ -76,12 +76,12 @@ class Expectations:
 
     @property
     def queries(self) -> list[str]:
-        """Every query that is named, in order."""
+        """All queries in the file, in order."""
         items: list[ExpectedSpan | Quiet] = [*self.spans, *self.quiet]
         return list(dict.fromkeys(item.query for item in items))
 
     def within(self, start: float, end: float) -> Expectations:
-        """The ground truth of a part of the recording (s): what reaches over its borders is cut there."""
+        """The ground truth of a part of the recording (s); events are cut at its borders."""
 
         def cut(items: Sequence[Item]) -> list[Item]:
             kept = (item for item in items if item.end > start and item.start < end)
@@ -118,7 +118,7 @@ class Verdict:
         return not self.failures
 
     def table(self) -> str:
-        """The comparison for people, one line a span."""
+        """The comparison in readable form, one line per span."""
         rows = [f"{'':11}  {'ground truth':>17}  {'found':>17}   query"]
         for line in self.lines:
             expected = _interval(line.expected) if line.expected is not None else ""
@@ -130,7 +130,7 @@ class Verdict:
 
 
 def judge(run: Run, expectations: Expectations) -> Verdict:
-    """Compare a run with the ground truth; queries that it did not ask are left out."""
+    """Compare a run with the ground truth; queries that the run did not watch for are left out."""
     lines: list[Line] = []
     found_spans = 0
     for query in run.queries:
@@ -185,7 +185,7 @@ def _failures(
 
 
 def add_to(run: Run, expectations: Expectations) -> None:
-    """Put the ground truth into the run, for its report and JSON."""
+    """Add the ground truth to the run, for its report and JSON."""
     for query in run.queries:
         query.expected = [
             Expected(item.start, item.end, item.text)
@@ -195,9 +195,7 @@ def add_to(run: Run, expectations: Expectations) -> None:
 
 
 def read_expectations(path: str | Path) -> Expectations:
-    """Read a file; ConfigError names the item and line that are wrong, SourceError a file that cannot be
-    read.
-    """
+    """Read a file; ConfigError names a wrong item and its line, SourceError an unreadable file."""
     root = read_yaml(path)
     if root is not None and root.id != "sequence":
         raise ConfigError(
@@ -222,7 +220,7 @@ def _add(expectations: Expectations, item: Any) -> None:
         return
     query = item.get("query")
     if query is None or query == "":
-        raise ConfigError("it has no query; add the text that was asked.")
+        raise ConfigError("it has no query; add the text of the query.")
     query = text_of(query, "its query")
     if "none" in item:
         _refuse_others(item, _NONE_KEYS)
@@ -246,7 +244,7 @@ def _set_thresholds(expectations: Expectations, values: Any) -> None:
         raise ConfigError("thresholds may have recall, precision and iou only.")
     for name, value in values.items():
         if not is_number(value) or not 0 <= value <= 1:
-            raise ConfigError(f"threshold {name} must lie between 0 and 1.")
+            raise ConfigError(f"threshold {name} must be between 0 and 1.")
         setattr(expectations, name, float(value))
 
 
@@ -263,7 +261,7 @@ def _interval_of(start: Any, end: Any) -> tuple[float, float]:
         raise ConfigError("start and end must be numbers of seconds.")
     if end < start:
         raise ConfigError(f"its end {end:g} is before its start {start:g}; swap them.")
-    # What was going on already when the recording began cannot be found before its first frame.
+    # An event that was going on when the recording began cannot be found before its first frame.
     return (max(float(start), 0.0) if end > 0 else float(start)), float(end)
 
 
@@ -277,7 +275,7 @@ def _start(line: Line) -> tuple[float, str]:
 
 
 def write_expectations(run: Run, path: str | Path) -> None:
-    """Write the run's spans as ground truth, to be edited; a query without any becomes a `none`."""
+    """Write the run's spans as ground truth, to be edited; a query without spans becomes a `none` range."""
     lines = ["# What the model found: correct it to what really happened, then use `replay --expect`.\n"]
     for query in run.queries:
         quoted = _quoted(query.query)

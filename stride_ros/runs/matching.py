@@ -1,4 +1,4 @@
-"""Compare the spans that were found with the ground truth."""
+"""Compare found spans with the ground truth."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _Wanted = TypeVar("_Wanted", bound=_Interval)
 
 @dataclass(frozen=True)
 class Match:
-    """An event of the ground truth and the span that is taken for it; either may be missing."""
+    """An event of the ground truth and the span matched to it; either may be missing."""
 
     expected: Expected | None
     span: Span | None
@@ -40,9 +40,9 @@ class Match:
 
 
 def match_spans(expected: Sequence[Expected], spans: Sequence[Span]) -> list[Match]:
-    """Pair each event of the ground truth with at most one span; by start time.
+    """Pair each event of the ground truth with at most one span, by start time.
 
-    Retracted spans count as false alarms only when no event overlaps them.
+    Retracted spans count as false alarms only if no event overlaps them.
     """
     pairs = pair_up(expected, spans, lambda item, span, iou: iou > 0 and span.state != RETRACTED)
     matches = []

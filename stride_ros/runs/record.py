@@ -1,4 +1,4 @@
-"""What one run over a stream decided and said: kept in memory, written as JSON.
+"""The record of one run over a stream: its decisions and commentary, kept in memory, written as JSON.
 
 All times are in seconds from the first frame of the stream. The JSON (`events.json` of the demo, `--json`
 of `stride-ros replay`) is:
@@ -34,13 +34,13 @@ from stride_ros.user_files.output import write_whole
 
 SCHEMA = "stride_ros/run/1"
 OPEN, OFFSET, RETRACTED = "open", "offset", "retracted"
-_BIN = 0.1  # s, how finely activity is kept
+_BIN = 0.1  # s, the resolution of activity
 STATUSES = ("ok", "error", "skipped")
 
 
 @dataclass
 class Said:
-    """The answer to one onset; `latency` in s from the onset to the whole answer.
+    """The answer to one onset; `latency` in s from the onset to the complete answer.
 
     `frame_stamps`: stamps in ns of the frames that the model was shown; not in the JSON.
     """
@@ -70,7 +70,7 @@ class Span:
 
 @dataclass(frozen=True)
 class Expected:
-    """One event of the ground truth: known of a synthetic world, or written down by a user."""
+    """One event of the ground truth, known from a synthetic world or written by a user."""
 
     start: float
     end: float
@@ -79,7 +79,7 @@ class Expected:
 
 @dataclass
 class QueryRun:
-    """Everything one query led to."""
+    """All results of one query."""
 
     query: str
     spans: list[Span] = field(default_factory=list)
@@ -90,11 +90,11 @@ class QueryRun:
     def decided(
         self, time: float, labels: np.ndarray, probabilities: np.ndarray, resolution: float, seconds: float
     ) -> None:
-        """Take over one decision: the window that ends at `time`, and the `seconds` it took."""
+        """Add a decision: the window that ends at `time`, and the `seconds` it took."""
         self.decision_seconds.append(seconds)
         count = len(labels)
-        # Slots that no pass decided (unseen, or before a completed span) have probability 0. Frames that are
-        # skipped or late shift the slots of one decision against those of the next, hence the fine bins.
+        # Slots that no pass decided (unseen, or before a completed span) have probability 0. Skipped or late
+        # frames shift the slots of one decision against those of the next, hence the fine bins.
         for i in np.flatnonzero((labels != 255) & (probabilities > 0)):
             start = time - (count - int(i)) * resolution
             decided = (float(probabilities[i]), len(self.decision_seconds) * count + int(i))
@@ -102,7 +102,7 @@ class QueryRun:
                 self._first.setdefault(position, decided)
 
     def activity(self) -> list[tuple[float, float, float]]:
-        """Stretches of time as (start, end, P(active)), by the first decision on each; gaps are unseen."""
+        """Time ranges as (start, end, P(active)), from the first decision on each; gaps are unseen."""
         stretches: list[list[float]] = []
         before: tuple[int, int] | None = None  # bin and slot
         for position in sorted(self._first):
@@ -129,16 +129,16 @@ class Run:
     settings: Mapping[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     strip: list[tuple[float, bytes]] = field(default_factory=list)  # times and JPEGs along the stream
-    responder: str = ""  # what answers onsets; empty: nothing does
+    responder: str = ""  # the model that answers onsets; empty: none
     begin: float = 0.0
 
     @property
     def answers(self) -> bool:
-        """Whether there was anybody to answer onsets."""
+        """Whether there was a responder to answer onsets."""
         return bool(self.responder) or any(span.said is not None for _, span in self.spans())
 
     def spans(self) -> list[tuple[QueryRun, Span]]:
-        """Every span with its query, by onset."""
+        """All spans with their queries, by onset."""
         every = [(query, span) for query in self.queries for span in query.spans]
         return sorted(every, key=lambda pair: (pair[1].onset, pair[0].query, pair[1].id))
 
@@ -177,7 +177,7 @@ class Run:
         return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
 
     def write_json(self, path: str | Path, *, latencies: bool) -> None:
-        """Write `to_json`; SourceError when the file cannot be written."""
+        """Write `to_json` to a file; SourceError if it cannot be written."""
         write_whole(path, self.to_json(latencies=latencies))
 
 
@@ -216,7 +216,7 @@ def _short(value: float) -> float:
 
 
 def thumbnail(frame: np.ndarray, width: int = 320) -> bytes:
-    """A JPEG of an (H, W, 3) uint8 RGB frame, at most `width` pixels wide."""
+    """A JPEG of an (H, W, 3) uint8 RGB frame, up to `width` pixels wide."""
     if frame.shape[1] > width:
         frame = resize(frame, (width, max(1, round(frame.shape[0] * width / frame.shape[1]))))
     return encode_jpeg(frame, 82)

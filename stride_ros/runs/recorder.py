@@ -1,4 +1,4 @@
-"""Turns what the nodes say, in stamps, into the record of a run, in seconds from the first frame."""
+"""Turn the nodes' output, with stamps, into the record of a run, in seconds from the first frame."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from stride_ros.runs.record import OFFSET, RETRACTED, QueryRun, Run, Said, Span, thumbnail
 
 STRIP = 12  # pictures along the timeline
-_RECENT = 32  # frames kept for the onsets that are still to come
+_RECENT = 32  # frames kept for onsets that are still to come
 
 _STATES = {2: OFFSET, 3: RETRACTED}  # of ActivationSpan
 
@@ -18,8 +18,8 @@ _STATES = {2: OFFSET, 3: RETRACTED}  # of ActivationSpan
 class RunRecorder:
     """Collects frames, decisions, spans and answers; stamps are in ns, images (H, W, 3) uint8 RGB.
 
-    `begin`: the time of the first frame (s), where a recording is not replayed from its beginning; to be set
-    before that frame.
+    `begin`: the time of the first frame (s), if a recording is not replayed from its beginning; set it before
+    that frame.
     """
 
     def __init__(self, queries: Sequence[QueryRun]) -> None:
@@ -37,16 +37,16 @@ class RunRecorder:
         return (stamp - (stamp - round(self.begin * 1e9) if self._origin is None else self._origin)) / 1e9
 
     def duration(self) -> float:
-        """Length of what was seen in s; 0 before the first frame."""
+        """Time (s) from the first frame to the newest; 0 before the first frame."""
         return 0.0 if self.newest is None else self.seconds(self.newest) - self.begin
 
     def count_on(self, stamp: int, time: int) -> None:
-        """The clock was set: from now on `stamp` stands for a `time` (ns) from the first frame."""
+        """Continue after the clock was set: `stamp` now corresponds to `time` (ns) from the first frame."""
         self._origin, self.newest = stamp - time - round(self.begin * 1e9), stamp
         self._recent.clear()
 
     def frame(self, stamp: int, image: np.ndarray) -> None:
-        """A frame was taken."""
+        """Add a frame."""
         self._begin(stamp)
         self.newest = stamp if self.newest is None else max(self.newest, stamp)
         self._recent[stamp] = image
@@ -56,7 +56,7 @@ class RunRecorder:
             span.thumbnail = thumbnail(image)
         if self._frames % self._strip_step == 0:
             self._strip.append((self.seconds(stamp), thumbnail(image, 160)))
-            if len(self._strip) >= 4 * STRIP:  # thin out: the length of the stream is not known in advance
+            if len(self._strip) >= 4 * STRIP:  # thin out, since the stream's length is unknown
                 self._strip = self._strip[::2]
                 self._strip_step *= 2
         self._frames += 1
@@ -70,7 +70,7 @@ class RunRecorder:
         resolution: float,
         seconds: float,
     ) -> None:
-        """The window that ends at `stamp` was decided in `seconds`."""
+        """Add the decision on the window that ends at `stamp`, which took `seconds`."""
         self._begin(stamp)
         self.queries[query].decided(self.seconds(stamp), labels, probabilities, resolution, seconds)
 
@@ -85,7 +85,7 @@ class RunRecorder:
         confidence: float,
         latency: float | None = None,
     ) -> Span | None:
-        """A span began or changed (`state` of ActivationSpan); None for one that is not known."""
+        """Add or change a span (`state` of ActivationSpan); return None for an unknown one."""
         if state == 0:
             span = Span(span_id, 0.0, 0.0, self.seconds(stamp), confidence, latency=latency)
             self.queries[query].spans.append(span)
@@ -98,7 +98,7 @@ class RunRecorder:
             if known is None:
                 return None
             span = known
-        # A recorder that missed the first frames counts from a later one.
+        # A recorder that missed the first frames counts from a later frame.
         first = self.begin
         span.start, span.end = max(self.seconds(start), first), max(self.seconds(end), first)
         span.confidence = confidence
@@ -106,14 +106,14 @@ class RunRecorder:
         return span
 
     def answer(self, query: str, span_id: int, said: Said) -> Span | None:
-        """The final answer to an onset; None for a span that is not known."""
+        """Add the final answer to an onset; return None for an unknown span."""
         span = self.find(query, span_id)
         if span is not None:
             span.said = said
         return span
 
     def find(self, query: str, span_id: int) -> Span | None:
-        """The span of a query with this id."""
+        """The span of a query with this id, or None."""
         return next((span for span in reversed(self.queries[query].spans) if span.id == span_id), None)
 
     def run(self, name: str, seconds: float = 0.0) -> Run:

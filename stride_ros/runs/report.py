@@ -1,4 +1,4 @@
-"""report.html: one self-contained page about a run, with the timeline, the frames and what was said."""
+"""Write report.html: a self-contained page about a run, with the timeline, frames and commentary."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from stride_ros.user_files.output import make_folder, whole_file, write_whole
 
 
 def write_report(run: Run, folder: str | Path) -> None:
-    """Write report.html and timeline.png into `folder`, which is made; SourceError when that fails."""
+    """Write report.html and timeline.png into `folder`, which is created; SourceError if that fails."""
     folder = Path(folder)
     make_folder(folder)
     write_whole(folder / "report.html", report_html(run))
@@ -34,14 +34,14 @@ def _length(run: Run) -> str:
 
 def report_html(run: Run) -> str:
     """The page as text; it refers to nothing outside itself."""
-    heading = "What the camera showed, and what was said" if run.answers else "What the camera showed"
+    heading = "What the camera showed, with commentary" if run.answers else "What the camera showed"
     sections = [
         f"<header><h1>{heading}</h1>",
         f'<p class="lead">{_text(run.name)}, {_length(run)}</p></header>',
         *(f'<p class="notice">{shown(note)}</p>' for note in run.notes),
         f'<section class="tiles">{"".join(_tiles(run))}</section>',
         f"<section><h2>Over time</h2>{''.join(_charts(run))}</section>",
-        f"<section><h2>{'Said' if run.answers else 'Spans'}</h2>{_spans(run)}</section>",
+        f"<section><h2>{'Commentary' if run.answers else 'Spans'}</h2>{_spans(run)}</section>",
         _truth(run),
         _latencies(run),
         _settings(run),
@@ -65,11 +65,11 @@ def _tiles(run: Run) -> Iterator[str]:
     if decisions:
         yield tile_html(f"{1000 * np.median(decisions):.0f} ms", "median time of a decision")
     if delays:
-        yield tile_html(f"{np.median(delays):.2f} s", "median time to a whole sentence")
+        yield tile_html(f"{np.median(delays):.2f} s", "median time to a complete sentence")
 
 
 def tile_html(value: str, label: str) -> str:
-    """A figure with what it is."""
+    """A figure with its label."""
     return f'<div class="card"><b>{shown(value)}</b><span>{shown(label)}</span></div>'
 
 
@@ -111,7 +111,7 @@ def _card(run: Run, query: QueryRun, span: Span) -> str:
 
 def _sentence(span: Span) -> str:
     if span.said is None:
-        return '<span class="silent">No answer was asked for or came in time.</span>'
+        return '<span class="silent">No answer was requested or came in time.</span>'
     if span.said.status == "ok" and span.said.text.strip():
         return f'<q dir="auto">{shown(span.said.text.strip())}</q>'
     reason = span.said.error or "The model said nothing."
@@ -176,7 +176,7 @@ def _latencies(run: Run) -> str:
 
 
 def _histogram(seconds: Sequence[float]) -> str:
-    """How often a decision took how long; the slowest percent is gathered in the last bar."""
+    """A histogram of decision times; the slowest percent is collected in the last bar."""
     times = np.asarray(seconds) * 1000
     counts, edges = np.histogram(np.minimum(times, np.percentile(times, 99)), bins=min(24, len(times)))
     step = 100 / len(counts)
@@ -201,7 +201,7 @@ def _settings(run: Run) -> str:
 
 
 def settings_html(rows: Sequence[tuple[str, str]]) -> str:
-    """A section with names and values; empty without any."""
+    """A section with names and values of settings; empty if there are none."""
     table = "".join(
         f'<tr><td>{shown(name)}</td><td dir="auto">{shown(value)}</td></tr>' for name, value in rows
     )
@@ -213,7 +213,7 @@ def settings_html(rows: Sequence[tuple[str, str]]) -> str:
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Names and values as a parameter file has them."""
+    """Names and values in the form of a parameter file."""
     for name, value in values.items():
         if isinstance(value, Mapping):
             yield from flat(value, f"{prefix}{name}.")

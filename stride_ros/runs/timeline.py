@@ -1,7 +1,7 @@
-"""The chart of a query as inline SVG.
+"""Draw the chart of a query as inline SVG.
 
-Places along the time axis are in percent and heights in px, so that a wide screen and a phone both show it at
-their full width with text of one size.
+Positions along the time axis are in percent and heights in px, so that wide screens and phones both show it
+at full width with the same text size.
 """
 
 from __future__ import annotations
@@ -14,8 +14,12 @@ from stride_ros.runs.record import QueryRun, Run
 
 _LABELS = 84  # px for the names of the rows
 _CHART, _ROW, _GAP, _FOOT = 96, 20, 8, 22  # heights in px
-_WIDTHS = {"": 190, "wide": 450, "widest": 800}  # px of the plot at least, by what only such screens show
-_LABEL_ROOM = 50  # px that a time needs
+_WIDTHS = {
+    "": 190,
+    "wide": 450,
+    "widest": 800,
+}  # minimum px of the plot, by class of screen
+_LABEL_ROOM = 50  # px that a time label needs
 
 
 def timeline_svg(run: Run, query: QueryRun) -> str:
@@ -36,7 +40,7 @@ def timeline_svg(run: Run, query: QueryRun) -> str:
 
 
 def legend_html(run: Run, query: QueryRun) -> str:
-    """What the chart shows, drawn with the same shapes and classes as in it."""
+    """The legend of a chart, drawn with the same shapes and classes."""
     chart = chart_of(run, query)
     top, bottom = (2, 2 + _GAP) if chart.crowded else (-2, 14)
     keys = {
@@ -79,10 +83,10 @@ def _plot(chart: Chart, bottom: int) -> Iterator[str]:
 
 
 def _tick_class(number: int, count: int) -> str | None:
-    """The class of a tick's time: shown everywhere, on wide screens only, or (None) nowhere."""
+    """The class of a tick's time: shown everywhere, only on wide screens, or (None) nowhere."""
     steps, step = [], 1
     for kind, width in reversed(_WIDTHS.items()):
-        step *= -(-count * _LABEL_ROOM // (width * step))  # a multiple, so that no screen shows other times
+        step *= -(-count * _LABEL_ROOM // (width * step))  # a multiple, so that screens show the same times
         steps.append((step, kind))
     shown = [kind for step, kind in reversed(steps) if number % step == 0]
     return f"tick {shown[0]}".rstrip() if shown else None
@@ -98,7 +102,7 @@ def _bar(bar: Bar, x: Callable[[float], float]) -> str:
 
 
 def _number(number: int, start: float, width: float, top: int) -> str:
-    """The id of a span, white on its bar, on screens where it has room; start and width in percent."""
+    """The id of a span, white on its bar, on screens where it fits; start and width in percent."""
     room = 8 + 8 * len(str(number))  # px
     fits = [kind for kind, pixels in _WIDTHS.items() if width / 100 * pixels >= room]
     if not fits:
@@ -108,7 +112,7 @@ def _number(number: int, start: float, width: float, top: int) -> str:
 
 
 def _area(chart: Chart) -> str:
-    """P(active) in a picture of its own, which is stretched to the width of the plot."""
+    """P(active) as a separate picture, which is stretched to the width of the plot."""
     parts = []
     for line in chart.curves:
         points = [

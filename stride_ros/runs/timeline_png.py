@@ -1,4 +1,4 @@
-"""The timeline as a PNG file: what the report shows, in its colours, for a chat or a ticket."""
+"""Draw the timeline as a PNG file in the report's colours, for use in a chat or a ticket."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 _FONT = "DejaVu Sans"  # comes with matplotlib
 _TITLE_COLUMNS = 105  # characters of a line of the title
-_CHART, _LINE = 2.6, 0.2  # inches of a chart with one line of title, and of each further one
-_SPANS, _TRUTH = -0.22, -0.46  # places of the rows of bars below P(active) = 0
+_CHART, _LINE = 2.6, 0.2  # inches of a chart with one title line, and of each further line
+_SPANS, _TRUTH = -0.22, -0.46  # positions of the rows of bars below P(active) = 0
 _DASHED = (0, (5 / 1.6, 3 / 1.6))  # in line widths
 _OUTLINE = (0, (4, 3))
 _PLAIN: Any = {"parse_math": False, "usetex": False}  # $ is a dollar
@@ -69,7 +69,7 @@ def _draw(axis: Axes, chart: Chart) -> None:
     axis.set_yticks([0, 0.5, 1])
     axis.set_ylabel("P(active)")
     axis.set_xticks([time for time, _ in chart.ticks], [text for _, text in chart.ticks])
-    # An onset with the first frame is not on the axis itself.
+    # Keep an onset at the first frame off the axis.
     axis.set_xlim(chart.begin - 0.006 * chart.length, chart.begin + 1.006 * chart.length)
     axis.spines[["top", "right"]].set_visible(False)
     _legend(axis, chart)
@@ -77,7 +77,7 @@ def _draw(axis: Axes, chart: Chart) -> None:
 
 def _bar(axis: Axes, bar: Bar, chart: Chart) -> None:
     start, length = max(bar.start, chart.begin), chart.length
-    width = max(bar.end - start, length / 1000)  # narrower bars would fall between pixels
+    width = max(bar.end - start, length / 1000)  # narrower bars might fall between pixels
     y = _TRUTH if bar.kind == "truth" else _SPANS
     axis.barh(y, width, 0.18, left=start, **_look(bar.kind))
     # A number needs room, and a bar behind it.
@@ -87,20 +87,20 @@ def _bar(axis: Axes, bar: Bar, chart: Chart) -> None:
 
 
 def _look(kind: Kind) -> dict[str, Any]:
-    """How a bar of this kind is drawn, in the chart and in the legend."""
+    """The style of a kind of bar, in the chart and the legend."""
     if kind == "retracted":
         return {"fill": False, "edgecolor": LIGHT["gone"], "linestyle": _OUTLINE}
     return {"color": LIGHT[kind], "linewidth": 0.8}
 
 
 def _legend(axis: Axes, chart: Chart) -> None:
-    """What is drawn, with the colours and lines it is drawn with."""
+    """The legend, with the colours and lines of the chart."""
     from matplotlib.legend_handler import HandlerLine2D
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
     class Upright(HandlerLine2D):
-        """An onset stands upright in the legend, too."""
+        """Draws an onset upright in the legend, too."""
 
         def create_artists(
             self,
@@ -139,12 +139,12 @@ def _legend(axis: Axes, chart: Chart) -> None:
 
 
 def _one_line(text: str) -> str:
-    """The text without line breaks and without characters that only steer how others are shown."""
+    """The text without line breaks and formatting characters."""
     return "".join(char for char in one_line(text) if unicodedata.category(char) not in ("Cc", "Cf"))
 
 
 def _fonts(texts: Iterable[str]) -> tuple[list[str], set[str]]:
-    """Families that together have as many of the characters as this machine can draw, and the characters."""
+    """Font families that cover as many of the characters as this machine can draw, and those characters."""
     from matplotlib import font_manager
 
     manager = font_manager.fontManager
@@ -155,12 +155,12 @@ def _fonts(texts: Iterable[str]) -> tuple[list[str], set[str]]:
     for family, file in files:
         if not wanted - drawable:
             break
-        if "Emoji" in family or "Last Resort" in family:  # pictures, and boxes, instead of outlines
+        if "Emoji" in family or "Last Resort" in family:  # these have pictures or boxes instead of outlines
             continue
         try:
             has = {chr(code) for code in font_manager.get_font(file).get_charmap()}
         except (OSError, RuntimeError):
-            continue  # a damaged font helps nobody
+            continue  # skip a damaged font
         if (wanted - drawable) & has:
             drawable |= wanted & has
             families += [family] if family not in families else []
@@ -168,7 +168,7 @@ def _fonts(texts: Iterable[str]) -> tuple[list[str], set[str]]:
 
 
 def _drawable(text: str, drawable: set[str], what: str) -> str:
-    """The text with a box for what no font has; if that is most of it, words that say so."""
+    """The text with boxes for missing characters; if that is most of it, a note instead."""
     missing = sum(char not in drawable for char in text)
     if missing > len(text) / 2:
         return f"({what}: no installed font has its characters, see report.html)"

@@ -28,12 +28,12 @@ def open_source(
 ) -> FrameSource:
     """Open `world`, a video file, a folder of images, a bag, or a V4L2 camera ("/dev/video0" or "0").
 
-    rate: frames per second (a maximum if the source has its own). seconds: length to read, 0 for all (60 s of
-    world). size: (width, height) to scale to, 0 for the source's own. seed: which world. image_topic: of a
-    bag, None for the only one; topic_option: what a user gives it with, for messages.
-    Raises SourceError when there is nothing to read.
+    rate: frames per second (a maximum if the source has its own rate). seconds: length to read, 0 for all (60
+    s of world). size: (width, height) to scale to, 0 for the source's own. seed: selects a world.
+    image_topic: image topic of a bag, None for the only one; topic_option: the name of that option, for
+    messages. Raises SourceError if there is nothing to read.
     """
-    path = given_path(source if source.strip() else f"./{source}")  # what may be given is told below
+    path = given_path(source if source.strip() else f"./{source}")  # errors are handled below
     if image_topic and (source == "world" or not is_recording(path)):
         raise SourceError(f"{source} is not a recording and has no image topics; leave {topic_option} out.")
     if source == "world":

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class BagSource:
-    """The images of one topic of a bag, at the times of their stamps, thinned to `rate`."""
+    """The images of one topic of a bag, at the times of their stamps, reduced to `rate`."""
 
     live = False
     events: tuple[WorldEvent, ...] = ()
@@ -35,7 +35,8 @@ class BagSource:
         self.notes: list[str] = []
         self._rate, self._seconds, self._size = rate, seconds, size
         self._topic, self._option = image_topic, topic_option
-        # A bag that cannot be read fails now, not in a thread later; the first to read it goes on with it.
+        # A bag that cannot be read fails now instead of later in a thread; the first reader continues with
+        # it.
         self._opened: BagReader | None = self._open()
         self._unused = weakref.finalize(self, self._opened.close)
 
@@ -51,7 +52,7 @@ class BagSource:
             finally:
                 self.notes = [*bag.notes, *notes.sentences()]
         if not shown:
-            reason = notes.unusable or "it holds no whole picture."
+            reason = notes.unusable or "it contains no complete picture."
             raise SourceError(f"No image on {bag.image.topic} of {self.name} can be used: {reason}")
 
     def _take(self) -> BagReader:

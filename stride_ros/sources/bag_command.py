@@ -1,4 +1,4 @@
-"""`stride-ros bag`: make a bag of a video, an image folder or a camera, to train on and to replay."""
+"""`stride-ros bag`: make a bag from a video, an image folder or a camera, for training and replays."""
 
 from __future__ import annotations
 
@@ -21,38 +21,40 @@ if TYPE_CHECKING:
 def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     parser = subparsers.add_parser(
         "bag",
-        help="make a bag of a video, an image folder or a camera",
-        description="Write the frames of a source as a rosbag2 folder, JPEG on TOPIC/compressed or raw on "
+        help="make a bag from a video, an image folder or a camera",
+        description="Write the frames of a source to a rosbag2 folder, as JPEG on TOPIC/compressed or raw on "
         "TOPIC. Stamps begin at a fixed time, and times in labels count from the first frame.",
     )
     parser.add_argument("source", help="video file, image folder, bag or /dev/videoN")
     parser.add_argument("bag", type=path_argument, help="rosbag2 folder to write")
     parser.add_argument("--fps", type=float, default=PACE, help="maximum frames per second (default 10)")
-    parser.add_argument("--seconds", type=float, default=0.0, help="length to take in seconds (default: all)")
+    parser.add_argument("--seconds", type=float, default=0.0, help="length in seconds (default: all)")
     add_image_topic(parser)
     add_bag_options(parser)
     parser.set_defaults(run=run)
 
 
 def add_image_topic(parser: argparse.ArgumentParser) -> None:
-    """Which topic of a recording a command takes its images from: `--image-topic`."""
+    """Add the option for the topic of a recording from which to take images: `--image-topic`."""
     parser.add_argument(
-        "--image-topic", metavar="TOPIC", help="of a bag: Image or CompressedImage (default: the only one)"
+        "--image-topic",
+        metavar="TOPIC",
+        help="image topic of a bag, Image or CompressedImage (default: the only one)",
     )
 
 
 def _topic(text: str) -> str:
     if not topics.is_name(text):
         raise argparse.ArgumentTypeError(
-            f"{text!r} is not a topic name; use letters, digits and _ between slashes"
+            f"{text!r} is not a topic name; use letters, digits and underscores between slashes"
         )
     return text
 
 
 def add_bag_options(parser: argparse.ArgumentParser) -> None:
-    """How a command writes a bag: `--storage`, `--topic`, `--raw`."""
+    """Add the options for writing a bag: `--storage`, `--topic`, `--raw`."""
     parser.add_argument(
-        "--storage", choices=("mcap", "sqlite3"), default="mcap", help="kind of bag (default mcap)"
+        "--storage", choices=("mcap", "sqlite3"), default="mcap", help="storage format (default mcap)"
     )
     parser.add_argument(
         "--topic", type=_topic, default=topics.CAMERA, help="image topic (default %(default)s)"
@@ -93,7 +95,7 @@ def run(arguments: argparse.Namespace) -> int:
 def write_source(
     source: FrameSource, path: Path, *, topic: str, storage: str, raw: bool, report: Any
 ) -> tuple[int, float]:
-    """Write all frames of a source; the number of images and the time of the last one (s)."""
+    """Write all frames of a source; return the number of images and the time of the last one (s)."""
     from stride_ros.bags.writer import START_STAMP, BagWriter
 
     count, time = 0, 0.0
@@ -105,8 +107,8 @@ def write_source(
                 count += 1
                 report(time)
         except KeyboardInterrupt:
-            if not source.live:  # what a camera showed cannot be had again
+            if not source.live:  # a camera's images cannot be read again
                 raise
         if not count:
-            raise SourceError(f"{source.name} has no frame; give another source.")
+            raise SourceError(f"{source.name} has no frames; give another source.")
     return count, time

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class CameraSource:
-    """A V4L2 camera, at its own pace."""
+    """A V4L2 camera, at its own rate."""
 
     live = True
     events: tuple[WorldEvent, ...] = ()
@@ -41,7 +41,9 @@ class CameraSource:
             finally:
                 self.notes = log.notes()
         if not log.pictures:
-            raise SourceError(f"{self.name} sends no picture ({log.reason}); check the camera and its cable.")
+            raise SourceError(
+                f"{self.name} sends no pictures ({log.reason}); check the camera and its cable."
+            )
 
 
 def _camera_options(rate: float, size: tuple[int, int]) -> dict[str, str]:

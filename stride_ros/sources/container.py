@@ -1,4 +1,4 @@
-"""Open video files and cameras with FFmpeg, and choose the stream to watch."""
+"""Open video files and cameras with FFmpeg, and choose the stream to use."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ if TYPE_CHECKING:
     from av import VideoStream
     from av.container import InputContainer
 
-# A stream that is marked as the default wins over one with up to this many more pixels, as in FFmpeg.
+# A stream that is marked as the default wins over others with up to this many more pixels, as in FFmpeg.
 _DEFAULT_BONUS = 5_000_000
 
 
 def open_container(name: str, **options: Any) -> InputContainer:
     """Open a container that has a video stream, or raise SourceError with the reason.
 
-    `options` with a format are for a device; what is opened without must be a regular file, as FFmpeg would
-    wait for ever for a pipe and read a device without end.
+    `options` with a format are for a device; anything opened without them must be a regular file, since
+    FFmpeg would wait forever for a pipe and read a device endlessly.
     """
     if "format" not in options and os.path.exists(name) and not os.path.isfile(name):
         raise SourceError(f"{name} is not a regular file; give the path of a video.")
@@ -43,9 +43,9 @@ def open_container(name: str, **options: Any) -> InputContainer:
 
 
 def choose_stream(container: InputContainer) -> VideoStream:
-    """The stream that a player shows: the default one, else the largest, else the first.
+    """The stream that a player shows: the default one, otherwise the largest, otherwise the first.
 
-    Cover pictures and thumbnails are none, nor are streams that cannot be decoded.
+    Cover pictures, thumbnails and streams that cannot be decoded are not considered.
     """
 
     def rank(stream: VideoStream) -> int:
@@ -56,7 +56,7 @@ def choose_stream(container: InputContainer) -> VideoStream:
 
 
 def streams_note(container: InputContainer, name: str) -> str:
-    """Which of several video streams is watched; empty where there is one."""
+    """A note on which of several video streams is used; empty if there is only one."""
     found = _moving(container)
     if len(found) < 2:
         return ""
@@ -78,7 +78,7 @@ def _decodable(container: InputContainer) -> list[VideoStream]:
 
 
 def _marked(stream: VideoStream, name: str) -> bool:
-    disposition = getattr(stream, "disposition", None)  # PyAV before 14 does not tell
+    disposition = getattr(stream, "disposition", None)  # missing before PyAV 14
     return disposition is not None and bool(disposition & getattr(type(disposition), name))
 
 
@@ -87,9 +87,12 @@ def _reason(name: str, error: Exception, is_device: bool) -> str:
     if code == errno.ENOENT:
         return f"{name} does not exist; list the cameras with: ls /dev/video*"
     if code == errno.EBUSY:
-        return f"{name} is used by another program; stop that one, or read its ROS topic instead."
+        return f"{name} is used by another program; stop that program, or read its ROS topic instead."
     if code in (errno.EACCES, errno.EPERM):
-        return f"{name} may not be opened; add your user to the video group, or run with access to it."
+        return (
+            f"{name} cannot be opened without permission; add your user to the video group, or run with "
+            "access to it."
+        )
     if is_device:
         detail = getattr(error, "strerror", None) or error
         return f"{name} is not a working V4L2 camera ({detail}); try another /dev/videoN."

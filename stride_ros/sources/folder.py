@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
 LONGEST_FILE = 1 << 30  # bytes
-_MOST_BAD = 10_000  # images in a row, unless as many good ones came before
-# Pictures that phones and cameras put beside those that are read.
+_MOST_BAD = 10_000  # maximum bad images in a row, unless as many good ones came before
+# Formats that phones and cameras store beside the readable ones.
 _UNREAD = (
     ".heic",
     ".heif",
@@ -41,14 +41,14 @@ _UNREAD = (
 
 
 def is_image(path: Path) -> bool:
-    """Whether a file's name is that of an image; the files that macOS puts beside others are none."""
+    """Whether a file's name is that of an image; the files that macOS puts beside others are not."""
     return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith("._")
 
 
 class FolderSource:
     """The images of a folder in natural order (2 before 10), one every 1 / rate seconds, or a single image.
 
-    What cannot be read is left out and keeps its time, so that what follows comes when it should.
+    Unreadable images are left out but keep their time, so that later images come when they should.
     """
 
     live = False
@@ -83,8 +83,8 @@ class FolderSource:
                     in_a_row += 1
                     if in_a_row > max(_MOST_BAD, count):
                         raise SourceError(
-                            f"More than {in_a_row - 1:,} images in a row of {self.name} cannot be"
-                            f" used: {error}"
+                            f"More than {in_a_row - 1:,} consecutive images of {self.name} cannot be used: "
+                            f"{error}"
                         ) from error
                     continue
                 count, in_a_row = count + 1, 0
@@ -100,17 +100,17 @@ class FolderSource:
 
 
 def _instead(found: Sequence[Path], unread: Mapping[str, int]) -> str:
-    """What to do about a folder without images."""
+    """The remedy for a folder without images."""
     if unread:
         return f"convert its {', '.join(sorted(unread))} files to JPEG or PNG."
     folders = sorted(path.name for path in found if path.is_dir())
     if folders:
-        return f"those in folders below it are not read, so give one of them, such as {folders[0]}."
+        return f"subfolders are not read, so give one of them, such as {folders[0]}."
     return f"put {', '.join(IMAGE_SUFFIXES)} files into it."
 
 
 def _read(path: Path) -> NDArray[np.uint8]:
-    """The image of a file, (H, W, 3) uint8 RGB, as a viewer shows it. SourceError when it cannot be used."""
+    """Read an image as a viewer shows it: (H, W, 3) uint8 RGB. SourceError if it cannot be used."""
     try:
         if not path.is_file():
             raise SourceError(f"{path} is not a file; remove it.")

@@ -1,4 +1,4 @@
-"""What every source of frames has: frames with times, thinned and scaled."""
+"""The interface of all sources: frames with times, reduced to a rate and scaled."""
 
 from __future__ import annotations
 
@@ -22,35 +22,35 @@ MOST_STILL = 1.0  # s that a picture may stay before it is shown again
 
 @dataclass(frozen=True)
 class SourceFrame:
-    """One picture. `image`: (height, width, 3) uint8 RGB. `time`: s since the source's first frame."""
+    """One frame. `image`: (height, width, 3) uint8 RGB. `time`: s since the source's first frame."""
 
     image: NDArray[np.uint8]
     time: float
 
 
 class FrameSource(Protocol):
-    """A finite or live sequence of frames whose times increase."""
+    """A finite or live sequence of frames with increasing times."""
 
     name: str  # for messages to the user
-    live: bool  # the source sets the pace itself
+    live: bool  # whether the source itself sets the pace
 
     @property
     def events(self) -> tuple[WorldEvent, ...]:
-        """Exact ground truth, by start time; empty where unknown."""
+        """Exact ground truth, by start time; empty if unknown."""
 
     @property
     def notes(self) -> Sequence[str]:
-        """What was left out or odd, a sentence each; complete once the frames were read."""
+        """What was left out or odd, one sentence each; complete once the frames have been read."""
 
     def frames(self) -> Iterator[SourceFrame]:
-        """Read from the start. Raises SourceError when reading fails."""
+        """Read the frames from the start. Raises SourceError if reading fails."""
 
 
 def paced(pictures: Iterator[Picture], rate: float) -> Iterator[tuple[Picture, float]]:
-    """At most `rate` pictures a second on a steady grid, with the times (s) at which they are shown.
+    """Yield up to `rate` pictures per second on a steady grid, with the times (s) at which they are shown.
 
-    A picture keeps its own time. One that stays for long, as where a screen is recorded or a camera sends
-    only what changes, is shown again as often as pictures came before, at least once a second or at `rate`.
+    A picture keeps its own time. One that lasts long, as in screen recordings or from cameras that send only
+    changes, is repeated at the pace of the pictures before it, at least once a second or at `rate`.
     """
     period = 1 / rate
     due, shown, usual = 0.0, 0.0, MOST_STILL
@@ -76,7 +76,7 @@ def paced(pictures: Iterator[Picture], rate: float) -> Iterator[tuple[Picture, f
 
 
 def _usual(before: float, step: float) -> float:
-    """The usual step between pictures (s): follows shorter ones at once, and longer ones gradually."""
+    """The usual step between pictures (s): follows shorter steps at once and longer ones gradually."""
     return step if step <= before else min(step, before * 1.25)
 
 
@@ -89,5 +89,5 @@ def until(time: float, before: float, period: float) -> float:
 
 
 def scaled(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """An (H, W, 3) image at `size` (width, height), of which 0 is the image's own."""
+    """An (H, W, 3) image scaled to `size` (width, height), where 0 means the image's own."""
     return resize(image, (size[0] or image.shape[1], size[1] or image.shape[0]))

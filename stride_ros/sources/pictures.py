@@ -1,4 +1,4 @@
-"""The pictures of an open video stream with their times; what is odd about it is counted."""
+"""Read the pictures of an open video stream with their times, and count what is odd."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ if TYPE_CHECKING:
     from av import Packet, VideoFrame, VideoStream
     from av.container import InputContainer
 
-USUAL_RATE = 25.0  # Hz, of a stream that says nothing about it
-# From here on a step is not a still scene but times that start over, as FFmpeg's own programs take it: s, and
-# s in formats where that is common.
+USUAL_RATE = 25.0  # Hz, for a stream that does not state its rate
+# A step of this size (s) is not a still scene but times that start over, as in FFmpeg's own programs; the
+# second value is for formats where that is common.
 _LONGEST_STEP, _LONGEST_STEP_OF_BROADCASTS = 30 * 3600.0, 10.0
-_SET_BACK = 1.0  # s; less is a picture out of order
+_SET_BACK = 1.0  # s; a smaller step back is a picture out of order
 _PATIENCE = 10  # pictures in a row whose times do not increase
 _TS_DISCONT = 0x200  # AVFMT_TS_DISCONT
-_MARGIN = 1.0  # s that a container may claim beyond its last packet
+_MARGIN = 1.0  # s by which a container's stated length may exceed its last packet
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A decoded picture. `time`: s since the first one. `duration`: s that it stays, 0 where not known."""
+    """A decoded picture. `time`: s since the first one. `duration`: s that it lasts, 0 if unknown."""
 
     time: float
     duration: float
@@ -41,13 +41,13 @@ class Picture:
     orientation: int
 
     def rgb(self) -> NDArray[np.uint8]:
-        """The picture as (H, W, 3) uint8 RGB, upright; FrameError when it cannot be converted."""
+        """The picture as (H, W, 3) uint8 RGB, upright; FrameError if it cannot be converted."""
         return frame_to_rgb(self.frame, self.orientation)
 
 
 @dataclass
 class ReadingLog:
-    """What was odd about a video, to be told at the end."""
+    """What was odd about a video, to be reported at the end."""
 
     name: str
     pictures: int = 0
@@ -77,11 +77,13 @@ class ReadingLog:
 
 
 class PictureClock:
-    """Turns the times of a stream's pictures into s since the first, which always increase."""
+    """Converts the times of a stream's pictures to s since the first one, always increasing."""
 
     def __init__(self, usual: float, longest: float, origin: float | None = None) -> None:
-        """`usual`: s between pictures where their times do not say. `longest`: step (s) that is believed.
-        `origin`: time of the first picture where reading begins later."""
+        """`usual`: s between pictures if their times do not tell. `longest`: longest plausible step (s).
+
+        `origin`: time of the first picture, if reading begins later.
+        """
         self._steps: deque[float] = deque([usual], maxlen=9)
         self._longest, self.origin = longest, origin
         self._raw = 0.0
@@ -90,11 +92,11 @@ class PictureClock:
 
     @property
     def usual(self) -> float:
-        """s between pictures as they have come lately, without still scenes."""
+        """s between recent pictures, without still scenes."""
         return median(self._steps)
 
     def read(self, raw: float | None, log: ReadingLog) -> float | None:
-        """The time of the next picture (s), None for one that is to be skipped."""
+        """The time of the next picture (s), or None for one to skip."""
         if raw is None:
             raw = self._raw + self.usual if self._newest is not None else 0.0
         if self.origin is None:
@@ -109,7 +111,7 @@ class PictureClock:
         if not 0 < step <= self._longest:
             if step <= -_SET_BACK or step > 0:
                 way = "back" if step < 0 else "forward"
-                log.jumps.append(f"at {self._newest:.1f} s its times go {way} by {abs(step):.1f} s")
+                log.jumps.append(f"at {self._newest:.1f} s its times jump {way} by {abs(step):.1f} s")
             elif self._stuck == _PATIENCE:
                 self._stuck += 1
                 log.jumps.append(f"at {self._newest:.1f} s its times do not advance")
@@ -125,7 +127,7 @@ class PictureClock:
 
 
 def clock_of(container: InputContainer, stream: VideoStream, origin: float | None = None) -> PictureClock:
-    """A clock for a stream's pictures."""
+    """Create a clock for a stream's pictures."""
     longest = _LONGEST_STEP_OF_BROADCASTS if may_begin_anew(container) else _LONGEST_STEP
     return PictureClock(1.0 / rate_of(stream), longest, origin)
 
@@ -136,7 +138,7 @@ def may_begin_anew(container: InputContainer) -> bool:
 
 
 def rate_of(stream: VideoStream) -> float:
-    """Pictures a second as the container says."""
+    """Pictures per second according to the container."""
     for rate in (stream.guessed_rate, stream.average_rate):
         if rate and 0 < rate <= 1000:
             return float(rate)
@@ -146,15 +148,15 @@ def rate_of(stream: VideoStream) -> float:
 def pictures(
     container: InputContainer, stream: VideoStream, clock: PictureClock, log: ReadingLog
 ) -> Iterator[Picture]:
-    """Decode the stream from where the container stands. What cannot be decoded is left out and counted."""
+    """Decode the stream from the container's position; what cannot be decoded is left out and counted."""
     import av
 
     stream.thread_type = "AUTO"
     if stream.codec_context.name == "libdav1d":
-        stream.codec_context.thread_count = 1  # its threads may wait for each other for ever on damaged data
+        stream.codec_context.thread_count = 1  # its threads may deadlock on damaged data
     stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
     orientation = orientation_of(stream)
-    # AVI says when a picture is decoded, not when it is shown: the earliest time belongs to the next one.
+    # AVI states when a picture is decoded, not when it is shown: the earliest time belongs to the next one.
     waiting: list[float] | None = [] if container.format.name == "avi" else None
     for packet in _packets(container, stream, log):
         at = _seconds(packet.dts, packet) if packet.size else None
@@ -173,7 +175,7 @@ def pictures(
         for frame in frames:
             own = frame.time if waiting is None else heappop(waiting) if waiting else None
             if getattr(frame, "is_corrupt", False):
-                log.fail("its data are damaged")
+                log.fail("its data is damaged")
                 continue
             time = clock.read(own, log)
             if time is None:
@@ -189,7 +191,7 @@ def _seconds(units: int | None, packet: Packet[Any]) -> float | None:
 
 
 def _packets(container: InputContainer, stream: VideoStream, log: ReadingLog) -> Iterator[Packet[Any]]:
-    """The stream's packets. One error on the way is passed over, a second one ends the file."""
+    """The stream's packets. A first read error is ignored, a second one ends the file."""
     import av
 
     first, last, failed = math.inf, -math.inf, False
@@ -211,8 +213,8 @@ def _packets(container: InputContainer, stream: VideoStream, log: ReadingLog) ->
                 break
             failed = True
     claimed = (container.duration or 0) / 1e6
-    if container.format.name.startswith("matroska"):  # which counts it from time 0 on
+    if container.format.name.startswith("matroska"):  # which counts it from time 0
         first = min(first, max(0.0, last - claimed))
     if not log.ending and claimed - (last - first) > max(_MARGIN, 0.02 * claimed) and last > first:
         held = f"holds {last - first:.1f} s of the {claimed:.1f} s that it claims"
-        log.ending = f"{log.name} {held}; it may be cut off, copy it again."
+        log.ending = f"{log.name} {held}; it may be cut off, so copy it again."

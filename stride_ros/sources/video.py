@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class VideoSource:
-    """A video file: every picture at its own time, thinned to `rate`; what stays is shown again."""
+    """A video file: every picture at its own time, reduced to `rate`; lasting pictures are repeated."""
 
     live = False
     events: tuple[WorldEvent, ...] = ()
@@ -24,7 +24,9 @@ class VideoSource:
     def __init__(self, path: Path, rate: float, seconds: float, size: tuple[int, int]) -> None:
         self.name = str(path)
         self._rate, self._seconds, self._size = rate, seconds, size
-        self._reader = VideoReader(self.name)  # a file that cannot be read fails now, not in a thread later
+        self._reader = VideoReader(
+            self.name
+        )  # a file that cannot be read fails now instead of later in a thread
         self.notes = self._reader.notes
 
     def frames(self) -> Iterator[SourceFrame]:

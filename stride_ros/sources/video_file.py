@@ -1,4 +1,4 @@
-"""One video file, for playing, training and evaluation alike: its pictures by time, and its length."""
+"""Read a video file, for playing, training and evaluation: its pictures by time, and its length."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from av import VideoStream
     from av.container import InputContainer
 
-SEEK_AHEAD = 4.0  # s; decoding on is quicker than seeking when the next picture is this near
-_ROUNDING = 0.001  # s; Matroska and others keep milliseconds
+SEEK_AHEAD = 4.0  # s; continuing to decode is faster than seeking when the next picture is this near
+_ROUNDING = 0.001  # s; Matroska and others store milliseconds
 
 
 class VideoReader:
-    """A video file; times in s since its first picture. SourceError when it holds no picture.
+    """A video file; times are in s since its first picture. SourceError if it has no pictures.
 
-    `rate`: pictures a second as the file says. `notes`: what is odd about the file as a whole.
+    `rate`: pictures per second according to the file. `notes`: what is odd about the file as a whole.
     """
 
     def __init__(self, name: str) -> None:
@@ -44,22 +44,22 @@ class VideoReader:
             self._steady = not may_begin_anew(container)
 
     def pictures(self, log: ReadingLog, start: float = 0.0) -> Iterator[Picture]:
-        """The pictures from `start` (s) or somewhat before on; what is left out is counted in `log`."""
+        """The pictures from `start` (s) or somewhat earlier; what is left out is counted in `log`."""
         if start > 0 and not self._steady and not self._extent.steady:
-            start = 0.0  # the file's own times do not tell where that is
+            start = 0.0  # the file's own times do not tell where `start` is
         with open_container(self.name) as container:
             stream = choose_stream(container)
             origin = self._origin if start > 0 and _seek(container, stream, self._origin + start) else None
             yield from pictures(container, stream, clock_of(container, stream, origin), log)
 
     def shown(self, times: Sequence[float], log: ReadingLog) -> Iterator[Picture | None]:
-        """The picture that is shown at each of `times` (s, ascending): the last one that has begun.
+        """The picture shown at each of `times` (s, ascending): the last one that has begun.
 
         None before the first picture that can be decoded.
         """
         found: Iterator[Picture] = iter(())
         now: Picture | None = None
-        ahead: Picture | None = None  # the first one that has not begun
+        ahead: Picture | None = None  # the first picture that has not begun
         begun = False
         for time in times:
             if not begun or (ahead is not None and time > ahead.time + SEEK_AHEAD):
@@ -74,9 +74,9 @@ class VideoReader:
 
     @property
     def end(self) -> float:
-        """Time of the last picture, or when it would be followed where it stays, s.
+        """Time of the last picture, or the end of its duration if it lasts (s).
 
-        Sound and text that go on after it do not count.
+        Sound and text that continue after it do not count.
         """
         return self._extent.end
 
@@ -103,14 +103,14 @@ class VideoReader:
 
 @dataclass(frozen=True)
 class _Extent:
-    """`end`: as of the reader. `steady`: whether times only increase, so that seeking by them works."""
+    """`end`: as in the reader. `steady`: whether times only increase, so that seeking by them works."""
 
     end: float
     steady: bool
 
 
 def _seek(container: InputContainer, stream: VideoStream, time: float) -> bool:
-    """Go to the last key picture at or before `time` (s, of the stream); whether that worked."""
+    """Seek to the last key picture at or before `time` (s, of the stream); return whether that worked."""
     import av
 
     if stream.time_base is None:
@@ -125,7 +125,7 @@ def _seek(container: InputContainer, stream: VideoStream, time: float) -> bool:
 def _spans(
     container: InputContainer, stream: VideoStream, in_decoding_order: bool = False
 ) -> Iterator[tuple[float, float]]:
-    """When each packet from here on is shown and for how long, s; nothing is decoded."""
+    """When each further packet is shown and for how long (s), without decoding."""
     import av
 
     try:

@@ -8,7 +8,7 @@ from stride_ros.sources.frames import SourceFrame
 
 
 class WorldSource:
-    """The synthetic table top, with ground truth."""
+    """The synthetic table top with ground truth."""
 
     live = False
     notes: Sequence[str] = ()

@@ -1,4 +1,4 @@
-"""Recordings of the synthetic world: a bag with ground truth, a video, a labels file."""
+"""Record the synthetic world: a bag with ground truth, a video, a labels file."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from stride_ros.world.world import World
 
 FRAME_ID = "camera"
 
-Report = Callable[[float], None]  # told the time in the clip, s
+Report = Callable[[float], None]  # called with the time in the clip (s)
 
 
 def frames(world: World, report: Report = lambda time: None) -> Iterator[tuple[float, np.ndarray]]:
-    """Times (s) and frames at the world's rate."""
+    """Yield times (s) and frames at the world's rate."""
     for i in range(int(world.seconds * world.fps) + 1):
         time = i / world.fps
         yield time, world.frame(time)
@@ -37,11 +37,11 @@ def write_bag(
     raw: bool = False,
     report: Report = lambda time: None,
 ) -> None:
-    """Write a bag at `path`: the camera, and what truly happens.
+    """Write a bag at `path` with the camera images and the ground truth.
 
-    Images are JPEG on `topic`/compressed, or raw on `topic`. `ground_truth` has an ActivationSpan with
-    state ONSET where an event begins and OFFSET where it ends, `ground_truth/commentary` its sentence.
-    Raises SourceError when the bag cannot be written.
+    Images are JPEG on `topic`/compressed, or raw on `topic`. `ground_truth` has an ActivationSpan with state
+    ONSET where an event begins and OFFSET where it ends; `ground_truth/commentary` has its sentence. Raises
+    SourceError if the bag cannot be written.
     """
     truth = sorted(
         (stamp(time), state, i)
@@ -86,13 +86,13 @@ def _write_truth(bag: BagWriter, world: World, now: int, state: int, index: int)
 
 
 def write_video(world: World, path: str | Path, report: Report = lambda time: None) -> None:
-    """Write an H.264 video in the container that the name ends with (.mp4, .mkv ...)."""
+    """Write an H.264 video in the container of the file name suffix (.mp4, .mkv ...)."""
     import av
 
     try:
         with whole_file(path) as beside, av.open(str(beside), "w") as container:
             stream = container.add_stream("libx264", rate=Fraction(world.fps).limit_denominator(1000))
-            stream.width, stream.height = (side - side % 2 for side in world.size)  # 4:2:0 wants even sides
+            stream.width, stream.height = (side - side % 2 for side in world.size)  # 4:2:0 needs even sides
             stream.pix_fmt = "yuv420p"
             stream.options = {"crf": "20"}
             for _, frame in frames(world, report):
@@ -106,7 +106,7 @@ def write_video(world: World, path: str | Path, report: Report = lambda time: No
 
 
 def write_labels(world: World, path: str | Path) -> None:
-    """Write the events as YAML, times in s from the first frame: labels for `train`, `replay --expect`."""
+    """Write the events as YAML, times in s from the first frame: labels for `train` and `replay --expect`."""
     lines = [
         f'- {{query: "{event.query}", start: {event.start:.2f}, end: {event.end:.2f},'
         f' text: "{event.text}"}}\n'

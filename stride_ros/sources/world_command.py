@@ -1,4 +1,4 @@
-"""`stride-ros world`: see what a synthetic clip holds, or record it as a bag or a video."""
+"""`stride-ros world`: list the events of a synthetic clip, or record it as a bag or a video."""
 
 from __future__ import annotations
 
@@ -19,18 +19,20 @@ if TYPE_CHECKING:
 def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     parser = subparsers.add_parser(
         "world",
-        help="synthetic camera video with exact ground truth",
-        description="Make a synthetic robot-camera clip. Without an output option its events are listed.",
+        help="make a synthetic camera video with exact ground truth",
+        description="Make a synthetic robot-camera clip. Without an output option, its events are listed.",
     )
-    parser.add_argument("--seed", type=int, default=0, help="which clip (default 0)")
+    parser.add_argument("--seed", type=int, default=0, help="seed that selects the clip (default 0)")
     parser.add_argument("--seconds", type=float, default=60.0, help="length in seconds (default 60)")
-    parser.add_argument("--size", type=parse_size, default=(640, 480), metavar="WxH", help="default 640x480")
+    parser.add_argument(
+        "--size", type=parse_size, default=(640, 480), metavar="WxH", help="image size (default 640x480)"
+    )
     parser.add_argument("--fps", type=float, default=10.0, help="frames per second (default 10)")
     parser.add_argument(
         "--kinds",
         nargs="+",
         metavar="KIND",
-        help="what may happen: on_table held touch hand dark (default), taken",
+        help="kinds of events that may happen: on_table held touch hand dark (default), taken",
     )
     output = parser.add_mutually_exclusive_group()
     output.add_argument(
@@ -45,7 +47,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
 
 
 def parse_size(text: str) -> tuple[int, int]:
-    """(width, height) from a text like 640x480."""
+    """Parse a text like 640x480 to (width, height)."""
     width, _, height = text.partition("x")
     if not (width.isdigit() and height.isdigit()):
         raise argparse.ArgumentTypeError(f"{text!r} is not a size; write it like 640x480")
@@ -61,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
     world = World(arguments.seed, arguments.seconds, arguments.size, arguments.fps, config)
     target = arguments.bag or arguments.video
     if target is not None and not target.absolute().parent.is_dir():
-        raise SourceError(f"Folder {target.absolute().parent} does not exist; make it first.")
+        raise SourceError(f"Folder {target.absolute().parent} does not exist; create it first.")
     with Progress("Writing", world.seconds) as progress:
         if arguments.bag is not None:
             write_bag(

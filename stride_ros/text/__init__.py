@@ -1,1 +1,1 @@
-"""Words in sentences, text from outside, and the names of topics."""
+"""Wording of sentences, text from outside, and the names of topics."""

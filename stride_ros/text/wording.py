@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import unicodedata
 
-# Control characters, surrogates, line and paragraph separators; characters of format, which turn the
-# direction of what follows or are not seen, so that a line shows something else than it says.
+# Control characters, surrogates, line and paragraph separators; format characters, which change the text
+# direction or are invisible, so that a line shows something else than it contains.
 _ACTING = frozenset(("Cc", "Cs", "Zl", "Zp", "Cf"))
-# Of those, what words and emoji are written with: joiners, and Arabic signs around numbers.
+# Those of them that words and emoji need: joiners, and Arabic signs around numbers.
 _WRITING = frozenset("\u200c\u200d\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891\u08e2")
-# Letters that are not seen, though Unicode counts them among the others.
+# Invisible letters, which Unicode does not class as format characters.
 _UNSEEN = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u3164\uffa0")
 
 
 def escaped(text: str) -> str:
-    """The text with control and invisible characters as escapes, such as \\n: it stays on its line of a log.
+    """The text with control and invisible characters escaped, such as \\n, so that it stays on one line.
 
-    Encodings, queries, models' and servers' texts come from others, and a line break in one must not make a
-    line of its own, nor an escape code move a terminal's cursor.
+    Encodings, queries, and texts of models and servers come from outside: a line break in them must not start
+    a new line, nor an escape code move the cursor.
     """
     return "".join(letter.encode("unicode_escape").decode() if _acts(letter) else letter for letter in text)
 
@@ -29,7 +29,7 @@ def _acts(letter: str) -> bool:
 
 
 def plural(number: float, one: str, many: str = "") -> str:
-    """The noun for a number: `one` for exactly 1, else `many` (`one` with an s unless given)."""
+    """The noun for a number: `one` for exactly 1, otherwise `many` (by default `one` with an s)."""
     return one if number == 1 else many or f"{one}s"
 
 
@@ -59,5 +59,5 @@ def counted_found(found: int, retracted: int, one: str = "span") -> str:
 
 
 def of_camera(name: str, sentence: str) -> str:
-    """Return a sentence about a camera, with its name where it has one."""
+    """Return a sentence about a camera, with its name if it has one."""
     return f"{name}: {sentence}" if name else sentence

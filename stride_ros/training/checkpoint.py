@@ -1,4 +1,4 @@
-"""Random Qwen3-VL checkpoints with the keys and tokens of STRIDE: a start for training, and for tests."""
+"""Random Qwen3-VL checkpoints with the keys and tokens of STRIDE, as a start for training and for tests."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class CheckpointSize:
 
 
 SIZES = {
-    # Loads and runs in milliseconds; knows nothing.
+    # Loads and runs in milliseconds, but knows nothing.
     "test": CheckpointSize(64, 2, 2, 1, 32, 128, 5e6, 32, 2, 2, 64, (0,), 8, 256),
     # stride-tiny. A short rope wavelength suits prompts of hundreds, not hundreds of thousands, of tokens.
     "tiny": CheckpointSize(96, 4, 3, 3, 32, 288, 1e4, 96, 3, 3, 288, (1,), 8, 6),
@@ -74,11 +74,11 @@ def create_checkpoint(
 ) -> Path:
     """Write a random Qwen3-VL checkpoint folder that loads as an activation model and as a text generator.
 
-    `window` is the number of slots, `resolution` the seconds of a slot. `texts` are what the tokenizer's
-    vocabulary is made of, `time_limit` the last time (s) that is one token (negative: times are written in
-    digits). `frame_max_tokens` is kept in config.json as the model's own frame size (default: that of
-    `size`). With `activation_tokens=False` it is a plain Qwen3-VL: no slot tokens and no `trigger_*` keys.
-    The same arguments give the same bytes. Returns the folder; ConfigError for an unknown size or window.
+    `window` is the number of slots, `resolution` the seconds per slot. `texts` determine the tokenizer's
+    vocabulary, `time_limit` is the last time (s) that is one token (negative: times are written in digits).
+    `frame_max_tokens` is stored in config.json as the model's own frame size (default: that of `size`). With
+    `activation_tokens=False` it is a plain Qwen3-VL: no slot tokens and no `trigger_*` keys. The same
+    arguments give the same bytes. Returns the folder; ConfigError for an unknown size or window.
     """
     import torch
     from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration
@@ -86,7 +86,7 @@ def create_checkpoint(
     if size not in SIZES:
         raise ConfigError(f"There is no checkpoint size {size!r}; choose one of {', '.join(SIZES)}.")
     if window < 1:
-        raise ConfigError(f"A window of {window} slots is impossible; give 1 or more.")
+        raise ConfigError(f"A window of {window} slots is not possible; use 1 or more.")
     folder = Path(path)
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer = build_tokenizer(texts, time_limit=time_limit, activation_tokens=activation_tokens)
@@ -100,8 +100,8 @@ def create_checkpoint(
             "single_sequence": single_sequence,
             "frame_max_tokens": frame_max_tokens or SIZES[size].frame_max_tokens,
         }
-    # Written by hand: published checkpoints look like this, whatever the library's version makes of its own
-    # save.
+    # Written here and not by the library, so that it looks like published checkpoints with any library
+    # version.
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -114,9 +114,9 @@ def create_checkpoint(
 
 
 def save_weights(model: Any, folder: Path, dtype: Any = None) -> Path:
-    """Write model.safetensors (tied lm_head left out, as published), in `dtype` when given; its path.
+    """Write model.safetensors (without a tied lm_head, as published), in `dtype` if given; return its path.
 
-    One that is there is replaced only when the new one is whole.
+    An existing file is replaced only when the new one is complete.
     """
     from safetensors.torch import save_file
 
@@ -129,7 +129,7 @@ def save_weights(model: Any, folder: Path, dtype: Any = None) -> Path:
     file, part = folder / "model.safetensors", folder / "model.safetensors.part"
     try:
         save_file(state, str(part), metadata={"format": "pt"})
-        # Some releases of safetensors write for the owner alone; nodes may run as another user.
+        # Some releases of safetensors make files readable only by the owner; nodes may run as another user.
         copymode(folder / "config.json", part)
         part.replace(file)
     finally:
@@ -138,7 +138,7 @@ def save_weights(model: Any, folder: Path, dtype: Any = None) -> Path:
 
 
 def write_processor_configs(folder: Path) -> None:
-    """Write preprocessor_config.json and video_preprocessor_config.json of a Qwen3-VL."""
+    """Write preprocessor_config.json and video_preprocessor_config.json of a Qwen3-VL model."""
     common: dict[str, Any] = {
         "processor_class": "Qwen3VLProcessor",
         "patch_size": PATCH_SIZE,
@@ -171,9 +171,9 @@ def _write_generation_config(folder: Path, tokenizer: Any) -> None:
 
 
 def model_config(size: CheckpointSize, tokenizer: Any, vocabulary: int | None = None) -> dict[str, Any]:
-    """The content of config.json but for the activation window.
+    """The content of config.json without the activation window.
 
-    `vocabulary`: rows of the embeddings, at least the tokens of the tokenizer and by default as many.
+    `vocabulary`: rows of the embeddings, at least the number of the tokenizer's tokens, which is the default.
     """
     half = size.head_dim // 2
     side = half * 5 // 16  # Qwen3-VL gives 24 : 20 : 20 of 64 frequencies to time, height and width

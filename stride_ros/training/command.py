@@ -1,4 +1,4 @@
-"""`stride-ros train`: fine-tune a checkpoint on the world, on annotated videos, or on a robot's own bag."""
+"""`stride-ros train`: fine-tune a checkpoint on the world, annotated videos or a robot's own bag."""
 
 from __future__ import annotations
 
@@ -19,15 +19,17 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     parser = subparsers.add_parser(
         "train",
         help="fine-tune a model on your own recordings",
-        description="Train the activation model and its sentences; the written folder is a checkpoint for "
-        "every command and node. A run that was interrupted goes on when started again. On several GPUs: "
+        description="Train the activation model and its sentences; the folder written is a checkpoint for "
+        "all commands and nodes. An interrupted run resumes when it is started again. On several GPUs: "
         "accelerate launch -m stride_ros train ...",
     )
     parser.add_argument(
         "--out", type=path_argument, required=True, metavar="DIR", help="folder for the trained checkpoint"
     )
     parser.add_argument(
-        "--model", default="stride-tiny", help="start from this checkpoint or Qwen3-VL (default stride-tiny)"
+        "--model",
+        default="stride-tiny",
+        help="checkpoint or Qwen3-VL model to start from (default stride-tiny)",
     )
     _add_data_options(parser.add_argument_group("data"))
     _add_window_options(parser.add_argument_group("activation window"))
@@ -42,12 +44,14 @@ def _add_data_options(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument("--bag", type=path_argument, help="rosbag2 folder or file (data bag)")
     group.add_argument("--video", type=path_argument, metavar="FILE", help="one video file (data video)")
-    group.add_argument("--image-topic", metavar="TOPIC", help="images of the bag (default: the only ones)")
+    group.add_argument(
+        "--image-topic", metavar="TOPIC", help="image topic of the bag (default: the only one)"
+    )
     group.add_argument(
         "--labels",
         type=path_argument,
         metavar="YAML",
-        help="list of {query, start, end, text}, s from the first image",
+        help="list of {query, start, end, text}, times in s from the first image",
     )
     group.add_argument(
         "--annotations", type=path_argument, nargs="+", metavar="JSONL", help="annotation files"
@@ -55,57 +59,87 @@ def _add_data_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--video-root", type=path_argument, metavar="DIR", help="folder of the annotated videos"
     )
-    group.add_argument("--clips", type=int, default=100, help="clips of the world (default 100)")
+    group.add_argument("--clips", type=int, default=100, help="number of clips of the world (default 100)")
     group.add_argument(
-        "--world-seed", type=int, default=100_000, help="first clip of the world (default 100000)"
+        "--world-seed", type=int, default=100_000, help="seed of the first clip of the world (default 100000)"
     )
-    group.add_argument("--until", type=float, metavar="S", help="use the first S seconds only (bag, video)")
+    group.add_argument("--until", type=float, metavar="S", help="use only the first S seconds (bag, video)")
     group.add_argument("--fps", type=float, default=1.0, help="maximum frames per second (default 1)")
     group.add_argument("--max-frames", type=int, default=512, help="maximum frames in a sample (default 512)")
-    group.add_argument("--no-sentences", action="store_true", help="leave the sentences out")
+    group.add_argument("--no-sentences", action="store_true", help="do not train sentences")
 
 
 def _add_window_options(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--window", type=int, help="slots (default: as in the checkpoint, else 32)")
     group.add_argument(
-        "--resolution", type=float, help="seconds of a slot (default: the checkpoint's, else 1)"
+        "--window", type=int, help="number of slots (default: as in the checkpoint, otherwise 32)"
     )
     group.add_argument(
-        "--mask-modes", type=int, nargs="+", help="0 independent, 1 full, 2 boundary, 3 span (default 1 2 3)"
+        "--resolution", type=float, help="seconds per slot (default: the checkpoint's, otherwise 1)"
     )
     group.add_argument(
-        "--single-sequence", action="store_true", default=None, help="write the window once, not twice"
+        "--mask-modes",
+        type=int,
+        nargs="+",
+        help="mask modes: 0 independent, 1 full, 2 boundary, 3 span (default 1 2 3)",
+    )
+    group.add_argument(
+        "--single-sequence", action="store_true", default=None, help="write the window once instead of twice"
     )
     group.add_argument("--frame-max-tokens", type=int, help="maximum tokens in a frame pair")
 
 
 def _add_plan_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--steps", type=int, default=0, help="optimiser steps (default: whole epochs)")
-    group.add_argument("--epochs", type=float, default=1.0, help="times through the data (default 1)")
+    group.add_argument(
+        "--epochs", type=float, default=1.0, help="number of passes through the data (default 1)"
+    )
     group.add_argument("--batch-size", type=int, default=8, help="samples per device and step (default 8)")
     group.add_argument("--accumulate", type=int, default=1, help="batches per optimiser step (default 1)")
-    group.add_argument("--learning-rate", type=float, default=1e-5, help="language model (default 1e-5)")
     group.add_argument(
-        "--embedding-rate", type=float, help="embeddings (default: 3 times the language model's)"
+        "--learning-rate", type=float, default=1e-5, help="learning rate of the language model (default 1e-5)"
     )
-    group.add_argument("--merger-rate", type=float, default=0.0, help="vision merger (default 0: frozen)")
-    group.add_argument("--vision-rate", type=float, default=0.0, help="vision tower (default 0: frozen)")
-    group.add_argument("--warmup-steps", type=int, default=512, help="steps of rising rate (default 512)")
+    group.add_argument(
+        "--embedding-rate",
+        type=float,
+        help="learning rate of the embeddings (default: 3 times the language model's)",
+    )
+    group.add_argument(
+        "--merger-rate",
+        type=float,
+        default=0.0,
+        help="learning rate of the vision merger (default 0: frozen)",
+    )
+    group.add_argument(
+        "--vision-rate", type=float, default=0.0, help="learning rate of the vision tower (default 0: frozen)"
+    )
+    group.add_argument(
+        "--warmup-steps",
+        type=int,
+        default=512,
+        help="warm-up steps with a rising learning rate (default 512)",
+    )
     group.add_argument("--weight-decay", type=float, default=0.0, help="default 0")
-    group.add_argument("--text-weight", type=float, default=1.0, help="weight of the sentences (default 1)")
+    group.add_argument(
+        "--text-weight", type=float, default=1.0, help="loss weight of the sentences (default 1)"
+    )
     group.add_argument(
         "--save-steps", type=int, default=1000, help="steps between checkpoints (default 1000)"
     )
     group.add_argument("--log-steps", type=int, default=10, help="steps between log lines (default 10)")
-    group.add_argument("--workers", type=int, default=0, help="processes that load data (default 0)")
+    group.add_argument(
+        "--workers", type=int, default=0, help="number of processes that load data (default 0)"
+    )
     group.add_argument("--seed", type=int, default=0, help="default 0")
     group.add_argument("--bf16", action="store_true", help="compute in bfloat16")
-    group.add_argument("--gradient-checkpointing", action="store_true", help="less memory, more time")
+    group.add_argument("--gradient-checkpointing", action="store_true", help="use less memory but more time")
     group.add_argument(
-        "--dtype", choices=("bfloat16", "float32"), default="bfloat16", help="of the written weights"
+        "--dtype",
+        choices=("bfloat16", "float32"),
+        default="bfloat16",
+        help="number type of the written weights",
     )
     group.add_argument(
-        "--no-resume", action="store_true", help="start over though the folder has checkpoints"
+        "--no-resume", action="store_true", help="start over even if the folder has checkpoints"
     )
 
 
@@ -114,7 +148,7 @@ def run(arguments: argparse.Namespace) -> int:
     import numpy as np
     from numpy.lib import NumpyVersion
 
-    if NumpyVersion(np.__version__) < "1.24.0":  # Hugging Face's trainer; all else runs with 1.21.2
+    if NumpyVersion(np.__version__) < "1.24.0":  # for Hugging Face's trainer; all else runs with 1.21.2
         raise ConfigError(
             f"training needs NumPy 1.24 or newer and this is {np.__version__}: "
             "run `python3 -m pip install 'numpy>=1.24,<2'` in a virtual environment."
@@ -124,7 +158,7 @@ def run(arguments: argparse.Namespace) -> int:
     from stride_ros.training.output import check_data, fingerprint, make_folder
     from stride_ros.training.sources.recording import Intake
 
-    # What is wrong with them is said before all that a model needs is loaded.
+    # Errors in these are reported before everything that a model needs is loaded.
     make_folder(arguments.out)
     intake = Intake()
     recordings = _recordings(arguments, intake)
@@ -161,7 +195,7 @@ def run(arguments: argparse.Namespace) -> int:
     samples = make_samples(recordings, not arguments.no_sentences, arguments.seed, wanted, length)
     if not samples:
         raise ConfigError(
-            "The data gives no sample: its videos or events are too short; give longer recordings."
+            "The data gives no samples, since its videos or events are too short; give longer recordings."
         )
     dataset = StrideDataset(
         samples, windows, sentences, Sampling(arguments.fps, arguments.max_frames), arguments.seed
@@ -188,7 +222,8 @@ def _check(arguments: argparse.Namespace) -> None:
             raise ConfigError(f"--data {arguments.data} needs --{name.replace('_', '-')}; give it.")
     if arguments.fps <= 0 or arguments.max_frames < 2 or arguments.clips < 1:
         raise ConfigError(
-            "--fps, --max-frames or --clips is too small; give at least a little above 0, 2 and 1."
+            "--fps, --max-frames or --clips is too small; use above 0, at least 2 and at least 1, "
+            "respectively."
         )
 
 
@@ -209,7 +244,7 @@ def _recordings(arguments: argparse.Namespace, intake: Intake) -> list[Recording
 
 
 def _unusable(recordings: list[Recording]) -> list[str]:
-    """What could not be decoded of the videos, a sentence each."""
+    """What could not be decoded in the videos, one sentence each."""
     videos = {recording.video.name: recording.video for recording in recordings}
     return [note for video in videos.values() for note in getattr(video, "unusable", ())]
 

@@ -1,6 +1,4 @@
-"""The training set: samples cut from recordings, loaded as examples, and batches of sequences that belong
-together.
-"""
+"""The training set: samples cut from recordings, loaded as examples and grouped into batches."""
 
 from __future__ import annotations
 
@@ -20,15 +18,15 @@ from stride_ros.training.examples import IGNORED, Example, SentenceExamples, Win
 from stride_ros.training.samples import Cut, Event, cut_samples, quiet_cut
 from stride_ros.training.sources.recording import Recording
 
-RESPONSE = ResponseConfig()  # what the responder is shown about an event
-POST_SECONDS = 2.0  # it is asked so long after the event began, at most
+RESPONSE = ResponseConfig()  # what the responder is shown for an event
+POST_SECONDS = 2.0  # maximum s after the start of an event at which it is asked
 LOAD_TRIES = 8
-PAD_TO = 8  # lengths are rounded up, so that fewer shapes occur
+PAD_TO = 8  # lengths are rounded up to a multiple, so that fewer shapes occur
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One thing to learn from a recording: a window (`cut`), or the sentence of an event."""
+    """One sample from a recording: a window (`cut`), or the sentence of an event."""
 
     recording: Recording
     cut: Cut | None = None
@@ -37,14 +35,16 @@ class Sample:
 
 @dataclass(frozen=True)
 class Sampling:
-    """How frames are taken from a stretch of video: at most `fps` a second and `max_frames` in all."""
+    """How frames are taken from a part of a video: up to `fps` per second and `max_frames` in total."""
 
     fps: float = 1.0
     max_frames: int = 512
 
     def times(self, start: float, end: float) -> list[float]:
-        """An even number of times (s) that end at `end`: `fps` apart as in a live stream, or spread over a
-        stretch that is too long for that."""
+        """An even number of times (s) up to `end`.
+
+        They have the rate `fps`, as in a live stream, or are spread over a part that is too long for that.
+        """
         count = 2 * max(1, int((end - start) * self.fps + 1) // 2)
         if count > self.max_frames:
             return [float(time) for time in np.linspace(start, end, 2 * (self.max_frames // 2))]
@@ -56,9 +56,9 @@ def make_samples(
 ) -> list[Sample]:
     """Cut every recording into samples; `sentences` adds one for each event with a text.
 
-    A query without events gives a stretch in which nothing happens. Recordings are cut again until there are
-    `wanted` samples, so that training on little data does not see the same cuts over and over. `window` (s)
-    is the length of the activation window.
+    A query without events gives a part in which nothing happens. Recordings are cut again until there are
+    `wanted` samples, so that training on little data does not repeat the same cuts. `window` (s) is the
+    length of the activation window.
     """
     rng = np.random.default_rng([0x5A, seed])
     samples: list[Sample] = []
@@ -83,8 +83,11 @@ def _samples_of(
 
 
 class StrideDataset(Dataset[Example]):
-    """Samples as examples. Masks, wordings and frame times depend on the seed, the epoch and the sample
-    alone, so that a resumed training goes on exactly as it would have."""
+    """Samples as examples.
+
+    Masks, wordings and frame times depend only on the seed, the epoch and the sample, so that resumed
+    training continues exactly as it would have.
+    """
 
     def __init__(
         self,
@@ -102,7 +105,7 @@ class StrideDataset(Dataset[Example]):
         self._broken: set[str] = set()
 
     def set_epoch(self, epoch: int) -> None:
-        """Draw everything anew; called by the sampler."""
+        """Make new random draws for this epoch; called by the sampler."""
         self._epoch = epoch
 
     def __len__(self) -> int:
@@ -110,7 +113,7 @@ class StrideDataset(Dataset[Example]):
 
     @property
     def lengths(self) -> list[int]:
-        """Length of each sample in frames, which is what its number of tokens follows."""
+        """Length of each sample in frames, which determines its number of tokens."""
         return [
             len(self._sampling.times(sample.cut.start, sample.cut.end)) if sample.cut else 4
             for sample in self._samples
@@ -118,7 +121,7 @@ class StrideDataset(Dataset[Example]):
 
     @property
     def unreadable(self) -> int:
-        """Videos that turned out not to decode; their samples are replaced by others."""
+        """Number of videos that could not be decoded; their samples are replaced by others."""
         return len(self._broken)
 
     def __getitem__(self, index: int) -> Example:
@@ -196,12 +199,11 @@ class Collator:
 
 
 class LengthGroupedSampler(Sampler[int]):
-    """Global batches of samples of similar length, so that little is spent on padding.
+    """Makes global batches of samples of similar length, which need little padding.
 
-    The set is shuffled and dealt into as many piles as a batch has samples; each pile is sorted by length,
-    and batch k takes the k-th longest of each. The longest batch comes first, so that too little memory shows
-    at once; the others come in random order. Another epoch is another shuffle, and is passed on to
-    `on_epoch`.
+    The set is shuffled and split into as many piles as a batch has samples; each pile is sorted by length,
+    and batch k takes the k-th longest of each. The longest batch comes first, so that a lack of memory shows
+    at once; the others come in random order. Each epoch is shuffled differently, and passed on to `on_epoch`.
     """
 
     def __init__(
@@ -227,7 +229,7 @@ class LengthGroupedSampler(Sampler[int]):
         rng = np.random.default_rng([self._seed, self._epoch])
         count = len(self._lengths)
         order = rng.permutation(count).tolist()
-        # The last batch is filled up with samples that occur twice.
+        # The last batch is filled with repeated samples.
         order += [order[i % count] for i in range(len(self) - count)]
         rounds = len(order) // self._batch
         piles = [

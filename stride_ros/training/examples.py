@@ -28,7 +28,7 @@ class Example:
     """One sequence of L tokens.
 
     ids (L,), positions (3, L) on the rotary axes, pixels (patches, 1536) of all pairs, grid (pairs, patch
-    rows, patch columns). Targets, -100 where nothing is asked: slot_labels (L,) 0 or 1 at masked slots of the
+    rows, patch columns). Targets, -100 where there is none: slot_labels (L,) 0 or 1 at masked slots of the
     last copy of the window, text_labels (L,) the token itself at the words to say.
     """
 
@@ -64,8 +64,10 @@ class WindowExamples:
         entries: Sequence[Entry],
         rng: np.random.Generator,
     ) -> Example | None:
-        """An example on frames (H, W, 3) at `times` (s); entries are on the same clock. The last of an odd
-        number of frames is shown twice. None when the window asks nothing."""
+        """Make an example from frames (H, W, 3) at `times` (s), with entries on the same clock.
+
+        The last of an odd number of frames is shown twice. None if the window has no targets.
+        """
         times = [*times, *times[len(times) - len(times) % PAIR :]]
         origin = times[0]
         relative = [Entry(e.start - origin, e.end - origin, e.active, e.shown) for e in entries]
@@ -78,8 +80,9 @@ class WindowExamples:
     def assemble(
         self, query: str, frames: Sequence[Image], times: Sequence[float], window: Window
     ) -> Example:
-        """The example of a chosen window; `frames` and `times` (s) are even in number, frames of the model's
-        size.
+        """Make the example of a chosen window.
+
+        `frames` and `times` (s) are even in number; frames have the model's size.
         """
         origin = times[0]
         rows, columns = frames[0].shape[0] // CELL, frames[0].shape[1] // CELL
@@ -119,7 +122,7 @@ class SentenceExamples:
         self._prompt = response_prompt
 
     def build(self, request: ResponseRequest, text: str) -> Example:
-        """An example that teaches the model to answer `request` with `text`."""
+        """Make an example that teaches the model to answer `request` with `text`."""
         inputs = {name: value.numpy() for name, value in self._prompt.inputs(request).items()}
         question = inputs["input_ids"][0]
         tokenizer = self._prompt.tokenizer
@@ -141,9 +144,7 @@ class SentenceExamples:
 
 
 def _prompt_positions(ids: Ids, types: Ids, rows: int, columns: int) -> Ids:
-    """Positions (3, L) of a prompt whose frame pairs are marked by token type 2; the answer follows it as
-    text.
-    """
+    """Positions (3, L) of a prompt whose frame pairs have token type 2, and of the answer after it."""
     video = np.flatnonzero(types == 2)
     parts, position, done = [], 0, 0
     for last in video[rows * columns - 1 :: rows * columns]:
@@ -156,7 +157,7 @@ def _prompt_positions(ids: Ids, types: Ids, rows: int, columns: int) -> Ids:
 
 
 def prepare_frames(images: Sequence[Image], max_tokens: int) -> list[Image]:
-    """Frames at the model's size, an even number of them: the last of an odd number twice."""
+    """An even number of frames at the model's size: the last of an odd number is repeated."""
     first = prepare(images[0], max_tokens)
     frames = [first, *(prepare(image, max_tokens, first.shape[:2]) for image in images[1:])]
     return frames + frames[len(frames) - len(frames) % PAIR :]

@@ -1,5 +1,4 @@
-"""Slot labels and the choice of masked slots: what a training sample shows of its window and what it asks
-for.
+"""Slot labels and the choice of masked slots: what a training sample shows and what it must predict.
 
 After section "Boundary-aware span masking" of the STRIDE paper (arXiv 2603.27593) and the authors' public
 training code: a slot's label, four mask modes over the slots that may be masked, and an augmentation of the
@@ -19,7 +18,7 @@ from stride_ros.errors import ConfigError
 INACTIVE, ACTIVE, MASKED = 0, 1, 2
 INDEPENDENT, FULL, BOUNDARY, SPAN_AND_SCATTER = 0, 1, 2, 3
 MODES = (INDEPENDENT, FULL, BOUNDARY, SPAN_AND_SCATTER)
-MAX_REVEALED = 0.3  # share of the slots that boundary-aware unmasking may reveal
+MAX_REVEALED = 0.3  # maximum fraction of the slots that boundary-aware unmasking may reveal
 
 Labels = NDArray[np.uint8]
 Flags = NDArray[np.bool_]
@@ -37,7 +36,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Window:
-    """The target of one sample: true labels (W,), and which slots are masked (W,) and seen (W,)."""
+    """The target of one sample: true labels (W,), and which slots are masked (W,) and which are seen (W,)."""
 
     labels: Labels
     masked: Flags
@@ -50,11 +49,11 @@ class Window:
 
 
 def check_modes(modes: Sequence[int]) -> tuple[int, ...]:
-    """The mask modes as a tuple; ConfigError for none or an unknown one."""
-    listed = isinstance(modes, Sequence) and not isinstance(modes, str)  # a checkpoint may say anything
+    """Return the mask modes as a tuple; ConfigError for an empty list or an unknown mode."""
+    listed = isinstance(modes, Sequence) and not isinstance(modes, str)  # a checkpoint may contain anything
     if not listed or not modes or any(type(mode) is not int or mode not in MODES for mode in modes):
         said = list(modes) if listed else modes
-        raise ConfigError(f"Mask modes {said} are not possible; give one or more of 0, 1, 2, 3.")
+        raise ConfigError(f"Mask modes {said} are not possible; use one or more of 0, 1, 2, 3.")
     return tuple(modes)
 
 
@@ -66,7 +65,7 @@ def slot_starts(now: float, slots: int, resolution: float) -> NDArray[np.float64
 def label_slots(
     starts: NDArray[np.float64], resolution: float, entries: Sequence[Entry]
 ) -> tuple[Labels, Flags]:
-    """Labels and shown flags of slots: the first entry that a slot touches (closed intervals) decides.
+    """Labels and shown flags of slots, from the first entry that each slot touches (closed intervals).
 
     Slots that touch no entry are inactive and may be masked.
     """
@@ -91,7 +90,7 @@ def build_window(
     """Label the window that ends at `now` (s since the context's first frame) and choose what to mask.
 
     A slot that ends before the first frame (0 s) is unseen: its label is inactive, whatever happened then.
-    None when no seen slot may be masked, so that there is nothing to learn.
+    None if no seen slot may be masked, since there is nothing to learn then.
     """
     starts = slot_starts(now, slots, resolution)
     labels, shown = label_slots(starts, resolution, entries)
@@ -115,7 +114,7 @@ def choose_mask(
     mode: int | None = None,
     budget: int | None = None,
 ) -> tuple[Flags, int]:
-    """Which of the n slots are masked (n,), and the mode used; `mode` and `budget` are drawn when not given.
+    """Which of the n slots are masked (n,), and the mode used; `mode` and `budget` are drawn if not given.
 
     The budget counts masked slots in modes 0 and 3 and revealed slots in mode 2; mode 1 masks everything.
     """
@@ -123,7 +122,7 @@ def choose_mask(
     if mode is None:
         mode = modes[int(rng.integers(len(modes)))]
     if mode == BOUNDARY and n == 1 and labels.any():
-        mode = INDEPENDENT  # the only slot is the boundary: revealing it would leave nothing to find
+        mode = INDEPENDENT  # the only slot is the boundary: revealing it would leave nothing to learn
     if mode == INDEPENDENT:
         return _scatter(
             np.zeros(n, bool), int(rng.integers(1, n + 1)) if budget is None else budget, rng
@@ -137,16 +136,14 @@ def choose_mask(
 
 
 def _scatter(masked: Flags, count: int, rng: np.random.Generator) -> Flags:
-    """Mask `count` more slots, drawn from those that are not masked yet."""
+    """Mask `count` more slots, drawn from those that are not yet masked."""
     free = np.flatnonzero(~masked)
     masked[rng.choice(free, min(count, len(free)), replace=False)] = True
     return masked
 
 
 def _reveal_runs(labels: Labels, budget: int, rng: np.random.Generator) -> Flags:
-    """Reveal `budget` slots as runs that do not touch, but never every slot at the edges of the active
-    span.
-    """
+    """Reveal `budget` slots as separate runs, but never all slots at the edges of the active span."""
     n = len(labels)
     active = np.flatnonzero(labels)
     edges = {active[0] - 1, active[0], active[-1], active[-1] + 1} if len(active) else set()
@@ -158,9 +155,7 @@ def _reveal_runs(labels: Labels, budget: int, rng: np.random.Generator) -> Flags
 
 
 def _draw_runs(n: int, budget: int, rng: np.random.Generator) -> Flags | None:
-    """`budget` of n slots as runs with at least one slot between them; None when a drawn run finds no
-    room.
-    """
+    """Draw `budget` of n slots as runs with a slot or more between them; None if a run does not fit."""
     revealed = np.zeros(n, bool)
     gaps = [(0, n)]
     while budget > 0:
@@ -168,7 +163,7 @@ def _draw_runs(n: int, budget: int, rng: np.random.Generator) -> Flags | None:
         rooms = np.array([max(0, stop - start - length + 1) for start, stop in gaps])
         if not rooms.sum():
             return None
-        # Every place is equally likely: the place's number runs through the gaps one after another.
+        # Every place is equally likely: places are numbered through all gaps.
         place = int(rng.integers(rooms.sum()))
         gap = int(np.searchsorted(np.cumsum(rooms), place, side="right"))
         start, stop = gaps.pop(gap)
@@ -180,7 +175,7 @@ def _draw_runs(n: int, budget: int, rng: np.random.Generator) -> Flags | None:
 
 
 def _span_and_scatter(labels: Labels, budget: int, rng: np.random.Generator) -> Flags:
-    """Mask `budget` slots: one block over the onset or the offset of the active span, the rest anywhere."""
+    """Mask `budget` slots: a block over the onset or offset of the active span, and the rest anywhere."""
     n = len(labels)
     masked = np.zeros(n, bool)
     if budget == 1:
@@ -201,11 +196,9 @@ def _span_and_scatter(labels: Labels, budget: int, rng: np.random.Generator) -> 
 def _mask_unseen(
     labels: Labels, seen_mode: int, share: float, modes: Sequence[int], rng: np.random.Generator
 ) -> Flags:
-    """One of five ways, equally likely, to mask the unseen slots; `share` is the seen budget over the seen
-    slots.
-    """
+    """Mask the unseen slots in one of five equally likely ways; `share`: budget per seen slot."""
     n = len(labels)
-    unseen = np.zeros(n, np.uint8)  # no event is known there
+    unseen = np.zeros(n, np.uint8)  # no events are known there
     way = int(rng.integers(5))
     if way == 0:
         return np.ones(n, bool)

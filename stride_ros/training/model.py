@@ -1,6 +1,4 @@
-"""The model in training: Qwen3-VL with a loss on slots and on sentences, and which of its parts learn how
-fast.
-"""
+"""The model in training: Qwen3-VL with a loss on slots and sentences, and learning rates by part."""
 
 from __future__ import annotations
 
@@ -38,8 +36,11 @@ PARTS = ("language", "embedding", "merger", "vision")
 
 @dataclass(frozen=True)
 class WindowKeys:
-    """The `trigger_*` keys of config.json: slots, seconds of a slot, mask modes, whether the window is
-    written once, and the most tokens of a frame pair. None keeps what the checkpoint says."""
+    """The `trigger_*` keys of config.json; None keeps the checkpoint's value.
+
+    They are the slots, seconds per slot, mask modes, whether the window is written once, and the maximum
+    tokens of a frame pair.
+    """
 
     window: int | None = None
     resolution: float | None = None
@@ -48,12 +49,12 @@ class WindowKeys:
     frame_max_tokens: int | None = None
 
 
-# What a plain Qwen3-VL gets: the first published checkpoint's window, the paper's mask modes.
+# Values for a plain Qwen3-VL: the window of the first published checkpoint, the paper's mask modes.
 DEFAULT_KEYS = WindowKeys(32, 1.0, (1, 2, 3), False, 256)
 
 
 class StrideForTraining(Qwen3VLForConditionalGeneration):  # type: ignore[misc]  # untyped library
-    """A Qwen3-VL whose forward gives the training loss when targets are passed.
+    """A Qwen3-VL model whose forward returns the training loss if targets are passed.
 
     `slot_token_ids` are those of SLOT_TOKENS, `text_weight` scales the loss of sentences.
     """
@@ -64,7 +65,7 @@ class StrideForTraining(Qwen3VLForConditionalGeneration):  # type: ignore[misc] 
     def forward(
         self, slot_labels: torch.Tensor | None = None, text_labels: torch.Tensor | None = None, **inputs: Any
     ) -> Any:
-        """With targets (B, L), -100 where nothing is asked: {"loss", "slot_loss", "text_loss"}.
+        """With targets (B, L), -100 where there is none, return {"loss", "slot_loss", "text_loss"}.
 
         Slots are read at their own position over the two rows `<inactive>` and `<active>`, as at inference;
         words one position earlier over the whole vocabulary. Only those rows of the output head are computed.
@@ -86,7 +87,7 @@ class StrideForTraining(Qwen3VLForConditionalGeneration):  # type: ignore[misc] 
         return {"loss": loss, "slot_loss": slot_loss.detach(), "text_loss": text_loss.detach()}
 
     def parts(self) -> dict[str, list[tuple[str, torch.nn.Parameter]]]:
-        """Every parameter under the part it belongs to; an output head tied to the embedding counts once."""
+        """All parameters by part; an output head tied to the embedding counts once."""
         groups: dict[str, list[tuple[str, torch.nn.Parameter]]] = {part: [] for part in PARTS}
         for name, parameter in self.named_parameters():
             groups[_part(name)].append((name, parameter))
@@ -102,7 +103,7 @@ def _part(name: str) -> str:
 
 
 def prepare(source: str, folder: Path, keys: WindowKeys) -> tuple[StrideForTraining, Any]:
-    """Load a start checkpoint for training and write everything of it but the weights to `folder`.
+    """Load a start checkpoint for training, and write everything except its weights to `folder`.
 
     A plain Qwen3-VL gets the three tokens, larger embeddings and the `trigger_*` keys. Returns the model and
     the tokenizer. Raises CheckpointError and ConfigError.
@@ -113,7 +114,7 @@ def prepare(source: str, folder: Path, keys: WindowKeys) -> tuple[StrideForTrain
     weights = check_files(start)
     tokenizer = _tokenizer(start)
     check_rows(tokenizer, architecture.text.vocab, start)
-    # At inference a head in the files counts, also where the configuration calls it tied.
+    # At inference a head in the files is used, even if the configuration calls it tied.
     own_head = any(short_name(key) == "lm_head.weight" for key in weights.tensors)
     config["tie_word_embeddings"] = architecture.tied and not own_head
     try:
@@ -153,15 +154,15 @@ def _tokenizer(start: Path) -> Any:
         raise CheckpointError(
             f"{start} has no usable tokenizer ({type(error).__name__}); download it again."
         ) from error
-    if tokenizer.chat_template is None:  # older checkpoints have it in a file that transformers passes over
+    if tokenizer.chat_template is None:  # older checkpoints have it in a file that transformers ignores
         tokenizer.chat_template = legacy_template(start)
-    for how in ("is_local", "local_files_only"):  # how it was read is not part of what is written
+    for how in ("is_local", "local_files_only"):  # how it was read is not written
         tokenizer.init_kwargs.pop(how, None)
     return tokenizer
 
 
 def _window_keys(config: dict[str, Any], keys: WindowKeys) -> dict[str, Any]:
-    """The keys to write: what was asked for, else what the checkpoint says, else the default."""
+    """The keys to write: those requested, otherwise the checkpoint's, otherwise the defaults."""
 
     def choose(name: str, asked: Any, default: Any) -> Any:
         own = config.get(name)
@@ -171,7 +172,7 @@ def _window_keys(config: dict[str, Any], keys: WindowKeys) -> dict[str, Any]:
     resolution = float(choose("trigger_temporal_resolution", keys.resolution, DEFAULT_KEYS.resolution))
     if window < 1 or not resolution > 0:
         raise ConfigError(
-            f"A window of {window} slots of {resolution} s is impossible; give positive numbers."
+            f"A window of {window} slots of {resolution} s is not possible; use positive numbers."
         )
     return {
         "trigger_window_past": window,
@@ -188,9 +189,9 @@ def _window_keys(config: dict[str, Any], keys: WindowKeys) -> dict[str, Any]:
 
 
 def write_weights(model: StrideForTraining, folder: Path, dtype: torch.dtype) -> None:
-    """Write the weights beside what `prepare` wrote, replacing any that are there.
+    """Write the weights next to what `prepare` wrote, replacing existing ones.
 
-    Until the new ones are whole the old ones stay. Raises CheckpointError when they cannot be written.
+    The old ones stay until the new ones are complete. Raises CheckpointError if they cannot be written.
     """
     with writing(folder):
         written = save_weights(model, folder, dtype)
@@ -210,5 +211,5 @@ def is_finite(model: torch.nn.Module) -> bool:
 
 
 def trainable_names(model: StrideForTraining) -> Iterator[str]:
-    """Names of the parameters that learn."""
+    """Names of the parameters that are trained."""
     return (name for name, parameter in model.named_parameters() if parameter.requires_grad)

@@ -1,4 +1,4 @@
-"""The folder that a training run writes: whole checkpoints to go on from, and whole weights."""
+"""The folder that a training run writes: complete checkpoints to resume from, and complete weights."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _ZIPPED = ("optimizer.pt", "scheduler.pt", "training_args.bin")
 
 @contextmanager
 def writing(folder: Path) -> Iterator[None]:
-    """Turn what the system says of a full disk or a folder that cannot be written into a CheckpointError."""
+    """Turn errors of a full disk or an unwritable folder into a CheckpointError."""
     from safetensors import SafetensorError
 
     try:
         yield
     except Exception as error:
-        # The tokenizers library raises plain ones, PyTorch a RuntimeError.
+        # The tokenizers library raises plain exceptions, PyTorch a RuntimeError.
         told = any(words in str(error) for words in ("(os error ", "PytorchStreamWriter"))
         if not told and not isinstance(error, OSError | SafetensorError):
             raise
@@ -39,15 +39,14 @@ def writing(folder: Path) -> Iterator[None]:
 
 
 def make_folder(folder: Path) -> None:
-    """Create the folder of a run. CheckpointError when that is impossible."""
+    """Create the folder of a run. CheckpointError if that is not possible."""
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
 
 
 @contextmanager
 def whole_files(folder: Path) -> Iterator[Path]:
-    """A folder to write files into, which are moved to `folder` when the block is left; after an error in it
-    none is."""
+    """A temporary folder whose files are moved to `folder` at the end of the block, except after an error."""
     with TemporaryDirectory(dir=folder, prefix=".new-") as name:
         beside = Path(name)
         yield beside
@@ -58,12 +57,12 @@ def whole_files(folder: Path) -> Iterator[Path]:
 
 
 def checkpoints(folder: Path) -> list[Path]:
-    """The `checkpoint-N` folders of a run that are whole, the newest first."""
+    """The complete `checkpoint-N` folders of a run, newest first."""
     return [path for path in _numbered(folder) if _is_whole(path)]
 
 
 def torn_checkpoints(folder: Path) -> list[Path]:
-    """Those that are not whole, because the run was killed or the disk was full while they were written."""
+    """Incomplete checkpoints, from a run that was killed or a disk that was full during writing."""
     return [path for path in _numbered(folder) if not _is_whole(path)]
 
 
@@ -83,7 +82,7 @@ def _is_whole(checkpoint: Path) -> bool:
 
 
 def fingerprint(recordings: Sequence[Recording]) -> str:
-    """What a data set is made of, as a hash; a run can only go on with the same."""
+    """A hash of the content of a data set; a run can only resume with the same one."""
     parts = [
         (recording.video.name, round(recording.video.end, 1), recording.queries, recording.events)
         for recording in recordings
@@ -92,17 +91,17 @@ def fingerprint(recordings: Sequence[Recording]) -> str:
 
 
 def check_data(folder: Path, data: str, resume: bool) -> None:
-    """Remember the data set of a run. CheckpointError when one that is to go on had another."""
+    """Store the data set of a run. CheckpointError if a run to resume had another one."""
     file = folder / DATA_FILE
     if resume and checkpoints(folder):
         try:
             before = json.loads(file.read_text(encoding="utf-8"))["sha256"]
         except (OSError, ValueError, KeyError, TypeError):
-            before = data  # a run of an earlier release
+            before = data  # for a run of an earlier release
         if before != data:
             raise CheckpointError(
-                f"The run in {folder} had other data, so it cannot go on; start over with --no-resume, or use"
-                " another --out."
+                f"The run in {folder} had other data, so it cannot be resumed; start over with --no-resume, "
+                "or use another --out."
             )
     with writing(folder):
         write_whole(file, json.dumps({"sha256": data}) + "\n")

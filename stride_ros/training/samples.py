@@ -1,8 +1,8 @@
-"""From annotated events to training samples: which stretch of video is shown, and what its window is told.
+"""From annotated events to training samples: which part of a video is shown, and what its window is given.
 
 Each event gives up to three samples, cut before, inside and after it. A beginning known to be inactive is
-shown as such, which is how a live session treats everything up to the last span that is over. After the
-STRIDE paper (arXiv 2603.27593) and the preparation script of the authors' public code.
+shown as such, just as a live session treats everything up to the last completed span. Follows the STRIDE
+paper (arXiv 2603.27593) and the preparation script of the authors' public code.
 """
 
 from __future__ import annotations
@@ -14,16 +14,19 @@ import numpy as np
 
 from stride_ros.training.masking import Entry
 
-CONTEXT_SECONDS = 128.0  # video shown before the event and after it, at most
-CLIP_SECONDS = (8.0, 256.0)  # preferred length of the shown stretch
+CONTEXT_SECONDS = 128.0  # maximum s of video shown before and after the event
+CLIP_SECONDS = (8.0, 256.0)  # preferred length of the shown part, s
 SHORTEST_SECONDS = 1.0
-AFTER_PREFIX_SECONDS = 4.0  # video shown after the inactive beginning, at least
-PREVIOUS_SHARE, PREVIOUS_SECONDS = 0.8, 2.0  # an earlier event is settled after this share and so much longer
+AFTER_PREFIX_SECONDS = 4.0  # minimum s of video shown after the inactive beginning
+PREVIOUS_SHARE, PREVIOUS_SECONDS = (
+    0.8,
+    2.0,
+)  # an earlier event is settled after this share and these s
 CURRENT_SHARE, CURRENT_SECONDS = (
     0.2,
     2.0,
-)  # the beginning may reach into this share of the event, less so much
-MINIMAL_PREFIX = 0.5  # how often the beginning ends as early as it may
+)  # the beginning may extend into this fraction of the event, less these s
+MINIMAL_PREFIX = 0.5  # how often the beginning ends as early as possible
 WHOLE_CONTEXT, NO_PREFIX = (
     0.2,
     0.1,
@@ -33,7 +36,7 @@ TRIES = 30
 
 @dataclass(frozen=True)
 class Event:
-    """What a query asks about is so from `start` to `end` (s in the video); `text` says it, "" if unknown."""
+    """An event that a query asks about, from `start` to `end` (s in the video). `text`: its sentence."""
 
     start: float
     end: float
@@ -42,7 +45,7 @@ class Event:
 
 @dataclass(frozen=True)
 class Cut:
-    """A stretch of video [start, end] (s) and what is known of it: entries of its activation window."""
+    """A part of a video [start, end] (s), and the known entries of its activation window."""
 
     start: float
     end: float
@@ -58,8 +61,8 @@ def cut_samples(
 ) -> list[Cut]:
     """Up to three cuts for each event of one query, in a video from `video_start` to `video_end` (s).
 
-    Later events count as inactive, since this one is asked for. In a short `window` (s) that would contradict
-    what it shows once this event has left it: the video then ends before the next event.
+    Later events count as inactive, since the sample asks for this one. In a short `window` (s), that would
+    contradict what it shows once this event has left it; the video then ends before the next event.
     """
     cuts = []
     for event in events:
@@ -78,9 +81,7 @@ def cut_samples(
 
 
 def prefix_bounds(event: Event, others: Sequence[Event], video_start: float) -> tuple[float, float]:
-    """Earliest and latest end (s) of the inactive beginning: after the events before this one, little into
-    it.
-    """
+    """Earliest and latest end (s) of the inactive beginning: after earlier events, a little into this one."""
     latest = event.start + max(0.0, CURRENT_SHARE * (event.end - event.start) - CURRENT_SECONDS)
     settled = [
         min(other.end, other.start + PREVIOUS_SHARE * (other.end - other.start) + PREVIOUS_SECONDS)
@@ -99,7 +100,7 @@ def _cut(
     video_end: float,
     rng: np.random.Generator,
 ) -> Cut | None:
-    """One cut that ends in [low, high], or None when none of the tries fits."""
+    """A cut that ends in [low, high], or None if no attempt fits."""
     earliest, latest = prefix_bounds(event, others, video_start)
     first = max(video_start, event.start - CONTEXT_SECONDS)
     shortest, longest = CLIP_SECONDS[0], min(CLIP_SECONDS[1], video_end - video_start)
@@ -109,7 +110,7 @@ def _cut(
         after_prefix = settled + AFTER_PREFIX_SECONDS if shown else float("-inf")
         last = min(high, start + longest)
         begin = max(low, start + shortest, after_prefix)
-        if begin > last:  # this part of the video is short: a shorter clip is better than none
+        if begin > last:  # this part of the video is short, but a short clip is better than none
             begin = max(low, after_prefix)
         if begin <= last and begin - start >= SHORTEST_SECONDS:
             end = float(rng.uniform(begin, last))
@@ -119,7 +120,7 @@ def _cut(
 
 
 def _start(first: float, settled: float, latest: float, rng: np.random.Generator) -> tuple[float, bool]:
-    """Where the video starts (s), and whether its beginning up to `settled` is shown as inactive."""
+    """The start of the video (s), and whether its beginning up to `settled` is shown as inactive."""
     if settled <= first:
         return float(rng.uniform(first, latest)), False
     draw = rng.random()
@@ -131,9 +132,7 @@ def _start(first: float, settled: float, latest: float, rng: np.random.Generator
 
 
 def quiet_cut(video_start: float, video_end: float, rng: np.random.Generator) -> Cut | None:
-    """A stretch of a video in which nothing that the query asks about happens; None for a very short
-    video.
-    """
+    """A part of a video without events of the query; None for a very short video."""
     room = video_end - video_start
     if room < SHORTEST_SECONDS:
         return None

@@ -1,8 +1,8 @@
 """A small tokenizer with the vocabulary of Qwen3-VL's prompt: chat, vision, time and activation tokens.
 
-Byte-level BPE, so that any text can be written; the words of the given texts end up as one token each. Every
-time `<{t:.1f} seconds>` up to a limit is one token too: a small model then reads a time in one place instead
-of putting digits together. No torch is imported.
+Byte-level BPE, so that any text can be encoded; the words of the given texts become one token each. Every
+time `<{t:.1f} seconds>` up to a limit is also one token, so that a small model reads a time in one place
+instead of combining digits. This does not import torch.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ BASE_TOKENS = (
 )
 ACTIVATION_TOKENS = ("<activation>", "<active>", "<inactive>")
 
-# The layout of a turn is Qwen3-VL's; tools and thinking are left out because no small checkpoint knows them.
+# The layout of a turn is Qwen3-VL's; tools and thinking are left out, since small checkpoints do not know
+# them.
 CHAT_TEMPLATE = (
     "{%- for message in messages %}"
     "{{- '<|im_start|>' + message.role + '\n' }}"
@@ -46,16 +47,14 @@ CHAT_TEMPLATE = (
 
 
 def time_tokens(limit: float) -> list[str]:
-    """`<0.0 seconds>` to `<limit seconds>` in steps of 0.1 s, as prompts write them; none for a negative
-    limit.
-    """
+    """`<0.0 seconds>` to `<limit seconds>` in steps of 0.1 s, as in prompts; none for a negative limit."""
     return [f"<{tenths / 10:.1f} seconds>" for tenths in range(round(limit * 10) + 1)] if limit >= 0 else []
 
 
 def build_tokenizer(
     texts: Iterable[str], *, time_limit: float = -1.0, activation_tokens: bool = True
 ) -> PreTrainedTokenizerFast:
-    """Learn a byte-level BPE vocabulary that holds each word of `texts` as one token.
+    """Learn a byte-level BPE vocabulary that has each word of `texts` as one token.
 
     `time_limit` (s) adds one token for every tenth of a second up to it. `activation_tokens` adds the three
     tokens of STRIDE, last, where adding them to a plain Qwen3-VL puts them.
@@ -66,7 +65,7 @@ def build_tokenizer(
     core = Tokenizer(models.BPE())
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     core.decoder = decoders.ByteLevel()
-    # Each word counted twice is enough for BPE to merge it to the end.
+    # Counting each word twice is enough for BPE to merge it completely.
     corpus = sorted(set(texts)) * 2
     trainer = trainers.BpeTrainer(
         vocab_size=32_000,

@@ -1,6 +1,4 @@
-"""Training with transformers' Trainer: parts with their own learning rates, batches of like length,
-resuming.
-"""
+"""Training with transformers' Trainer: learning rates by part, batches of similar length, resuming."""
 
 from __future__ import annotations
 
@@ -19,15 +17,16 @@ from stride_ros.training.dataset import Collator, LengthGroupedSampler, StrideDa
 from stride_ros.training.model import PARTS, StrideForTraining, is_finite, write_weights
 from stride_ros.training.output import checkpoints, torn_checkpoints, writing
 
-# The paper's recipe: the language model learns, its embeddings faster; what sees stays as it is.
+# The paper's recipe: the language model learns, its embeddings faster; the vision part is frozen.
 LEARNING_RATES = {"language": 1e-5, "embedding": 3e-5, "merger": 0.0, "vision": 0.0}
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """How to train. `learning_rates` by part (0 freezes it); `steps` 0 means whole `epochs`; `batch` is per
-    device.
+    """How to train.
+
+    `learning_rates` by part (0 freezes it); `steps` 0 means whole `epochs`; `batch` is per device.
 
     `dtype` is that of the written weights; `bf16` computes in bfloat16 (GPUs).
     """
@@ -54,7 +53,7 @@ class TrainingPlan:
     def __post_init__(self) -> None:
         if self.steps < 0 or self.epochs <= 0 or self.batch < 1 or self.accumulate < 1:
             raise ConfigError(
-                "Steps, epochs, batch size or accumulation is below its least value; give larger ones."
+                "Steps, epochs, batch size or accumulation is below its minimum; use a larger value."
             )
         if self.dtype not in _DTYPES:
             raise ConfigError(f"There is no dtype {self.dtype!r} to save in; choose {', '.join(_DTYPES)}.")
@@ -62,16 +61,15 @@ class TrainingPlan:
         if unknown:
             raise ConfigError(f"There is no model part {unknown[0]!r}; choose from {', '.join(PARTS)}.")
         if not any(rate > 0 for rate in self.learning_rates.values()):
-            raise ConfigError("Every learning rate is 0, so nothing would learn; give one part a rate.")
+            raise ConfigError("All learning rates are 0, so nothing would be trained; set one above 0.")
 
 
 def train(
     model: StrideForTraining, tokenizer: Any, dataset: StrideDataset, plan: TrainingPlan
 ) -> dict[str, float]:
-    """Train and write the weights to `plan.output`; returns the trainer's metrics.
+    """Train and write the weights to `plan.output`; return the trainer's metrics.
 
-    A run that was interrupted goes on from the last `checkpoint-*` in the folder, unless `plan.resume` is
-    off.
+    An interrupted run resumes from the last `checkpoint-*` in the folder, unless `plan.resume` is off.
     """
     set_seed(plan.seed)
     model.text_weight = plan.text_weight
@@ -87,7 +85,7 @@ def train(
     )
     found = checkpoints(plan.output) if plan.resume else []
     for torn in torn_checkpoints(plan.output) if plan.resume else []:
-        say(f"{escaped(str(torn))} is not whole and is left out.")
+        say(f"{escaped(str(torn))} is incomplete and is ignored.")
     try:
         result = trainer.train(resume_from_checkpoint=str(found[0]) if found else None)
         trainer.check_weights()
@@ -119,13 +117,13 @@ def _arguments(plan: TrainingPlan) -> TrainingArguments:
         weight_decay=plan.weight_decay,
         max_grad_norm=plan.clip,
         bf16=plan.bf16,
-        # Left out unless asked for: newer releases warn of the name.
+        # Left out unless requested, since newer releases warn about the name.
         **({"gradient_checkpointing": True} if plan.gradient_checkpointing else {}),
         logging_steps=plan.log_steps,
         save_steps=plan.save_steps,
         save_total_limit=2,
         dataloader_num_workers=plan.workers,
-        dataloader_pin_memory=torch.cuda.is_available(),  # else each run begins with a warning
+        dataloader_pin_memory=torch.cuda.is_available(),  # otherwise each run begins with a warning
         remove_unused_columns=False,
         report_to="none",
         seed=plan.seed,
@@ -134,7 +132,7 @@ def _arguments(plan: TrainingPlan) -> TrainingArguments:
 
 
 class StrideTrainer(Trainer):  # type: ignore[misc]  # untyped library
-    """Trainer with the parts' learning rates and length-grouped batches; logs the two losses apart."""
+    """Trainer with learning rates by part and length-grouped batches; logs the two losses separately."""
 
     def __init__(self, plan: TrainingPlan, **options: Any) -> None:
         super().__init__(**options)
@@ -152,14 +150,14 @@ class StrideTrainer(Trainer):  # type: ignore[misc]  # untyped library
         return (outputs["loss"], outputs) if return_outputs else outputs["loss"]
 
     def close_progress(self) -> None:
-        """End the line of the progress bar, so that what is said next begins a line."""
+        """End the line of the progress bar, so that the next output begins on a new line."""
         for callback in self.callback_handler.callbacks:
             bar = getattr(callback, "training_bar", None)
             if bar is not None:
                 bar.close()
 
     def check_weights(self) -> None:
-        """Raise CheckpointError when training has diverged, so that such weights are not written."""
+        """Raise CheckpointError if training has diverged, so that such weights are not written."""
         if not is_finite(self.accelerator.unwrap_model(self.model)):
             raise self._diverged("weights are not numbers")
 
@@ -186,9 +184,7 @@ class StrideTrainer(Trainer):  # type: ignore[misc]  # untyped library
         super().log(logs, *arguments, **options)
 
     def create_optimizer(self, *arguments: Any, **options: Any) -> torch.optim.Optimizer:
-        """One group for each part and for each of decayed and other parameters; embeddings are never
-        decayed.
-        """
+        """Make a group per part for decayed and for other parameters; embeddings are never decayed."""
         made: torch.optim.Optimizer | None = self.optimizer  # type: ignore[has-type]  # untyped library
         if made is None:
             unwrapped = self.accelerator.unwrap_model(self.model)

@@ -1,5 +1,5 @@
-"""Files that users write or hand on: labels, ground truth, annotations, runs and parameters.
+"""Files that users write or pass on: labels, ground truth, annotations, runs and parameters.
 
-Whatever is in such a file, reading it ends in values or in one sentence that names the file and the line
-(SourceError for a file that cannot be read, ConfigError for its content), within bounded time and memory.
+Whatever such a file contains, reading it gives values or one sentence that names the file and the line
+(SourceError for a file that cannot be read, ConfigError for its content), within limited time and memory.
 """

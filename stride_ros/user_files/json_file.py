@@ -1,7 +1,7 @@
-"""JSON within limits, with the line of what is wrong.
+"""Read JSON within limits, with the line of errors.
 
-The standard library's parser says nothing of lines once a text is JSON; `locate` walks over the text again,
-which is slow, and only done for a sentence.
+The standard library's parser does not give the lines of valid JSON; `locate` scans the text again, which is
+slow and only done for an error message.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ def read_json(path: str | Path, name: str = "") -> tuple[Any, str]:
 def parse_json(text: str, name: str, first: int = 1) -> Any:
     """The value of a JSON text, whose first line is line `first` of the file called `name`.
 
-    Halves of surrogate pairs, as in names of files that are not text, stay the escapes as which they are
-    written: nothing could print them. Raises ConfigError.
+    Lone surrogates, as in file names that are not text, stay escaped, since they cannot be printed. Raises
+    ConfigError.
     """
     if text.count(",") + text.count("[") + text.count("{") > VALUES:
         raise ConfigError(f"{name} has more than {VALUES:,} values; give the right file, or split it.")
@@ -63,14 +63,14 @@ def parse_json(text: str, name: str, first: int = 1) -> Any:
         for path, line in _walk(text):
             if len(path) > DEPTH:
                 raise ConfigError(
-                    f"{name} has more than {DEPTH} levels, one in another, at line {line + first - 1};"
-                    " write it flat."
+                    f"{name} has more than {DEPTH} levels of nesting at line {line + first - 1}; write it "
+                    "with fewer levels."
                 )
     return value
 
 
 class _Wrong(Exception):
-    """A part that JSON's grammar allows and nothing can use; `token` is as it is written, or a key."""
+    """A part that JSON's grammar allows but that cannot be used; `token` is the part as written, or a key."""
 
     def __init__(self, text: str, token: str = "", key: str | None = None) -> None:
         super().__init__(text)
@@ -86,7 +86,7 @@ def _integer(digits: str) -> int:
 def _float(digits: str) -> float:
     value = float(digits)
     if value in (float("inf"), float("-inf")):
-        raise _Wrong("a number beyond every float", digits)
+        raise _Wrong("a number outside the range of floats", digits)
     return value
 
 
@@ -120,7 +120,7 @@ def _deep(value: Any) -> bool:
 
 
 def locate(text: str, path: Sequence[str | int]) -> int:
-    """The line of the value at `path` (keys and indices), or of the last part of it that is there."""
+    """The line of the value at `path` (keys and indices), or of the last part of the path that exists."""
     wanted, best, length = tuple(path), 1, 0
     for here, line in _walk(text):
         if len(here) >= length and here == wanted[: len(here)]:
@@ -149,7 +149,7 @@ def _line_of_wrong(text: str, wrong: _Wrong) -> int:
 
 
 def _walk(text: str) -> Iterator[tuple[tuple[str | int, ...], int]]:
-    """Path and line of every value of a JSON text, in order; it ends just beyond the limit of depth."""
+    """Path and line of every value of a JSON text, in order; ends just beyond the depth limit."""
     path: list[str | int] = []
     kinds: list[str] = []
     line, position, key = 1, 0, False

@@ -1,4 +1,4 @@
-"""Files that commands write: whole under their name, or not there."""
+"""Write files of commands so that they are either complete under their name or absent."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _OPEN = re.compile(r"/dev/std(out|err)|(?:/dev/fd|/proc/self/fd)/(\d+)")
 
 
 def write_whole(path: str | Path, data: str | bytes) -> None:
-    """Write a file that is whole under its name or not there; what was there stays until then.
+    """Write a file atomically: an existing file stays until the new one is complete.
 
-    A text is written as UTF-8; what of it is not text, as in a file name such as "\\udce4", stays an escape.
-    Pipes and devices are written to. Raises SourceError.
+    Text is written as UTF-8; characters that are not valid text, as in a file name such as "\\udce4", stay
+    escaped. Pipes and devices are written to directly. Raises SourceError.
     """
     with whole_file(path) as beside:
         beside.write_bytes(data.encode("utf-8", "backslashreplace") if isinstance(data, str) else data)
@@ -32,9 +32,9 @@ def write_whole(path: str | Path, data: str | bytes) -> None:
 
 @contextmanager
 def whole_file(path: str | Path) -> Iterator[Path]:
-    """A file to write instead of `path`, with the same suffix, which takes its place when the block is left.
+    """A temporary file with the same suffix, which replaces `path` at the end of the block.
 
-    After an error in the block nothing of it is kept. Raises SourceError when either cannot be written.
+    After an error in the block it is removed. Raises SourceError if either cannot be written.
     """
     try:
         special = _is_special(path)
@@ -65,7 +65,7 @@ def remove_unfinished(folder: Path) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder with those above it, unless it is there. Raises SourceError."""
+    """Create a folder and its parents, unless they exist. Raises SourceError."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -73,7 +73,7 @@ def make_folder(folder: Path) -> None:
 
 
 def unwritable(path: str | Path, error: OSError) -> SourceError:
-    """The sentence for what the system says."""
+    """The sentence for an error of the operating system."""
     room = "free some space there, or " if error.errno in FULL else ""
     return SourceError(f"{path} cannot be written ({error.strerror or error}); {room}choose another place.")
 
@@ -92,7 +92,7 @@ def _is_special(path: str | Path) -> bool:
 
 
 def _new_file(folder: Path, target: Path) -> Path:
-    """An empty file with a name that nobody foresees, and the rights of `target` or of any new file."""
+    """Create an empty file with an unpredictable name, and the permissions of `target` or of new files."""
     path = folder / f".{target.stem[:50]}.{secrets.token_hex(8)}{target.suffix}"
     os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666))
     return path
@@ -107,9 +107,9 @@ def _put(beside: Path, target: Path) -> None:
 
 
 def _send(source: Path, target: Path) -> None:
-    """Copy to a pipe or device; a pipe that nobody reads is an error instead of a wait without end."""
+    """Copy to a pipe or device; a pipe without a reader is an error instead of an endless wait."""
     if match := _OPEN.fullmatch(str(target)):
-        # Opening it by this name would begin at the start of a file that output goes to.
+        # Opening it by this name would start at the beginning of a file to which output is redirected.
         descriptor = os.dup({"out": 1, "err": 2}.get(match[1]) or int(match[2]))
     else:
         descriptor = os.open(target, os.O_WRONLY | os.O_NONBLOCK)

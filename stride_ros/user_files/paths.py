@@ -1,4 +1,4 @@
-"""Paths as users give them to commands, parameters and calls: what is certainly none is refused."""
+"""Paths as users give them to commands, parameters and calls; what cannot be a path is refused."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from urllib.parse import unquote, urlsplit
 
 from stride_ros.errors import SourceError
 
-_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")  # a Path makes one slash of two
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")  # a Path merges two slashes into one
 _STREAMS = ("rtsp", "rtsps", "rtmp", "rtp", "udp", "srt")
 
 
 def given_path(path: str | Path) -> Path:
-    """The path that a user means; `~` is the home folder also where no shell has replaced it.
+    """The path that a user means; `~` is the home folder even if no shell has expanded it.
 
-    Raises SourceError for an empty one, which Python takes for the current directory, and for what is the
-    name of something else than a file: `-`, a URL.
+    Raises SourceError for an empty path, which Python treats as the current directory, and for names of other
+    things than files: `-`, a URL.
     """
     text = str(path)
     if isinstance(path, str) and not text.strip():
         raise SourceError("The path is empty; give that of a file or folder (. is the current directory).")
     if "\0" in text:
-        raise SourceError("A path holds a zero byte; give that of a file or folder.")
+        raise SourceError("The path contains a zero byte; give that of a file or folder.")
     if text == "-":
         raise SourceError(
-            "'-' is not a path: standard input cannot be read, and standard output is /dev/stdout; a file of"
-            " that name is ./-."
+            "'-' is not a path: standard input cannot be read; write to standard output with /dev/stdout, or "
+            "to a file of that name with ./-."
         )
     if (found := _URL.match(text)) and not Path(text).exists():
         raise SourceError(_about_url(found[1].lower(), text))
@@ -40,7 +40,7 @@ def given_path(path: str | Path) -> Path:
 
 
 def path_argument(text: str) -> Path:
-    """The same as the type of an argument of a command."""
+    """The same, as the type of a command-line argument."""
     try:
         return given_path(text)
     except SourceError as error:

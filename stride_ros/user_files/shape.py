@@ -1,7 +1,7 @@
-"""What a document must look like, and the first place at which it does not.
+"""Check the shape of a document, and find the first place that does not match.
 
-A shape is a class (`str`, `dict`, `list`), `float` for a finite number, `OrNull` of a shape, a list with
-the shape of its items, or a dict with the shapes of what must be there; further keys may be there.
+A shape is a class (`str`, `dict`, `list`), `float` for a finite number, `OrNull` of a shape, a list with the
+shape of its items, or a dict with the shapes of its required keys; further keys are allowed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _NAMES: dict[Any, str] = {str: "text", dict: "an object", list: "a list"}
 
 
 class OrNull(NamedTuple):
-    """null, or something of a shape."""
+    """Null, or a value with a shape."""
 
     shape: Any
 
@@ -27,7 +27,7 @@ class Misfit(NamedTuple):
 
 
 def misfit(value: Any, shape: Any, path: tuple[str | int, ...] = ()) -> Misfit | None:
-    """The first part of `value` that has not its shape, or None."""
+    """The first part of `value` that does not have its shape, or None."""
     if isinstance(shape, OrNull):
         return None if value is None else misfit(value, shape.shape, path)
     if shape is float:
@@ -51,6 +51,6 @@ def misfit(value: Any, shape: Any, path: tuple[str | int, ...] = ()) -> Misfit |
 
 
 def spelled(path: tuple[str | int, ...]) -> str:
-    """A path as a person writes it: queries[0].spans[2].start."""
+    """A path in readable form: queries[0].spans[2].start."""
     parts = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
     return parts.lstrip(".") or "the document"

@@ -1,4 +1,4 @@
-"""A file as text: UTF-8 of bounded size, without what no text file holds."""
+"""Read a file as text: UTF-8 of limited size, without characters that do not occur in text files."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import BinaryIO
 
 from stride_ros.errors import ConfigError, SourceError
 
-_PIPES = ("/dev/fd/", "/dev/stdin", "/proc/self/fd/")  # what a shell passes for <(command) and -
-_MARKS = (  # byte order marks; the longer come first
+_PIPES = ("/dev/fd/", "/dev/stdin", "/proc/self/fd/")  # paths that a shell passes for <(command) and -
+_MARKS = (  # byte order marks, longest first
     (b"\xff\xfe\x00\x00", "UTF-32"),
     (b"\x00\x00\xfe\xff", "UTF-32"),
     (b"\xff\xfe", "UTF-16"),
@@ -24,10 +24,10 @@ _UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\x80-\x84\x86-\x9f\uff
 
 
 def read_text(path: str | Path, largest: int, name: str = "") -> str:
-    """The text of a file of at most `largest` bytes, without a byte order mark.
+    """The text of a file of up to `largest` bytes, without a byte order mark.
 
-    `name` is what a sentence calls the file (default: its path). Raises SourceError for a file that cannot
-    be read, ConfigError for one that is too large, not UTF-8, or no text.
+    `name` is the name of the file in messages (default: its path). Raises SourceError for a file that cannot
+    be read, ConfigError for one that is too large, not UTF-8, or not text.
     """
     name = name or str(path)
     data = read_bytes(path, largest, name)
@@ -36,7 +36,7 @@ def read_text(path: str | Path, largest: int, name: str = "") -> str:
 
 
 def read_bytes(path: str | Path, largest: int, name: str) -> bytes:
-    """The bytes of a file of at most `largest` bytes. Raises SourceError and ConfigError."""
+    """The bytes of a file of up to `largest` bytes. Raises SourceError and ConfigError."""
     with open_bytes(path, name) as file:
         data = file.read(largest + 1)
     if len(data) > largest:
@@ -46,9 +46,9 @@ def read_bytes(path: str | Path, largest: int, name: str) -> bytes:
 
 @contextmanager
 def open_bytes(path: str | Path, name: str) -> Iterator[BinaryIO]:
-    """A regular file or a shell's pipe to read: a FIFO that nobody writes would be waited for.
+    """Open a regular file or a shell's pipe for reading; reading a FIFO without a writer would block.
 
-    Raises SourceError when it cannot be opened, or read within the context.
+    Raises SourceError if it cannot be opened, or read within the context.
     """
     try:
         if not stat.S_ISREG(os.stat(path).st_mode) and not str(path).startswith(_PIPES):
@@ -61,12 +61,12 @@ def open_bytes(path: str | Path, name: str) -> Iterator[BinaryIO]:
 
 
 def refuse_encoding(head: bytes, name: str) -> None:
-    """Raise ConfigError when a file begins as UTF-16, UTF-32 or as no text at all."""
+    """Raise ConfigError if a file begins like UTF-16, UTF-32 or something that is not text."""
     for mark, encoding in _MARKS:
         if head.startswith(mark):
             raise ConfigError(f"{name} is {encoding} and not UTF-8; save it as UTF-8.")
     zeros = head[:1000].count(0)
-    if zeros:  # UTF-16 without its mark: every second byte of plain text is 0
+    if zeros:  # UTF-16 without a byte order mark: every second byte of plain text is 0
         even, odd = head[:1000:2].count(0), head[1:1000:2].count(0)
         if len(head) > 3 and 3 * zeros >= len(head[:1000]) and min(even, odd) * 4 < max(even, odd):
             raise ConfigError(f"{name} is UTF-16 and not UTF-8; save it as UTF-8.")
@@ -99,6 +99,9 @@ def refuse_unprintable(text: str, name: str) -> None:
 
 
 def _encoding_of(data: bytes) -> str:
-    """What a text that is not UTF-8 seems to be: Windows has letters where Latin-1 has control characters."""
+    """The likely encoding of a text that is not UTF-8.
+
+    Windows-1252 has letters where Latin-1 has control characters.
+    """
     windows = any(0x80 <= byte < 0xA0 for byte in data)
     return "perhaps Windows-1252" if windows else "perhaps Latin-1"

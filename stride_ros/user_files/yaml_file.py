@@ -1,7 +1,7 @@
-"""YAML as a tree of PyYAML's nodes, made without recursion and within limits; values keep their line.
+"""Read YAML as a tree of PyYAML's nodes, without recursion and within limits; values keep their line.
 
-What a value *is* goes by YAML 1.1, as in PyYAML, with these differences, in which it goes by ROS and JSON:
-1e3 is a number; dates are text; keys are the text that is written; integers have 64 bits.
+Types of values follow YAML 1.1, as in PyYAML, except where they follow ROS and JSON: 1e3 is a number; dates
+are text; keys are the text as written; integers have 64 bits.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 LARGEST = 4 * 2**20  # bytes of a file
 DEPTH = 64
-VALUES = 200_000  # of a file, each alias counted as what it stands for
+VALUES = 200_000  # maximum values of a file, counting each alias as its content
 _NUMBER_LENGTH = 100  # characters; PyYAML takes quadratic time for the digits of 1:00:00:...
 _TAGS = "tag:yaml.org,2002:"
 _EXPONENT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
@@ -43,9 +43,9 @@ def parse_yaml(text: str, name: str) -> yaml.Node | None:
         mark = getattr(error, "problem_mark", None)
         where = f" at line {mark.line + 1}" if mark is not None else ""
         reason = visible(getattr(error, "problem", None) or getattr(error, "reason", "") or "no YAML", 120)
-        if "nesting depth" in reason:  # PyYAML from 6.0.4 on has a limit of its own, in what it reads ahead
+        if "nesting depth" in reason:  # PyYAML since 6.0.4 has its own limit, when reading ahead
             raise ConfigError(
-                f"{name} has more than {DEPTH} levels, one in another,{where}; write it flat."
+                f"{name} has more than {DEPTH} levels of nesting{where}; write it with fewer levels."
             ) from error
         raise ConfigError(f"{name} is not YAML{where} ({reason}); correct it.") from error
     except ConfigError:
@@ -64,17 +64,19 @@ def line_of(node: yaml.Node) -> int:
 
 
 class _Tree:
-    """Nodes made from the parser's events, with their sizes and heights."""
+    """Builds nodes from the parser's events, with their sizes and heights."""
 
     def __init__(self, name: str) -> None:
         import yaml
 
         self._yaml = yaml
         self._name = name
-        self._resolver = yaml.SafeLoader("")  # for the tags of plain values only
+        self._resolver = yaml.SafeLoader("")  # only for the tags of plain values
         self._anchors: dict[str, yaml.Node] = {}
-        self._whole: dict[int, tuple[int, int]] = {}  # id of a complete node -> values in it, height
-        self._open: list[tuple[Any, list[Any]]] = []  # collections and what they hold so far
+        self._whole: dict[
+            int, tuple[int, int]
+        ] = {}  # id of a complete node -> number of values in it, height
+        self._open: list[tuple[Any, list[Any]]] = []  # collections and their content so far
         self._root: yaml.Node | None = None
         self._documents = self._count = 0
 
@@ -93,7 +95,7 @@ class _Tree:
                     tag = self._resolver.resolve(yaml.ScalarNode, event.value, event.implicit)
                     style = event.style
                 else:
-                    style = event.style or "'"  # quotes say the same of a text as !!str
+                    style = event.style or "'"  # quotes mark a text, just as !!str does
                 node: Any = yaml.ScalarNode(tag, event.value, event.start_mark, event.end_mark, style)
                 self._anchor(event, node)
                 self._whole[id(node)] = (1, 0)
@@ -148,17 +150,17 @@ class _Tree:
 
     def _limit(self, depth: int, event: Any) -> None:
         if depth > DEPTH:
-            raise self._fault(f"more than {DEPTH} levels, one in another,", event, "write it flat")
+            raise self._fault(f"more than {DEPTH} levels of nesting", event, "write it with fewer levels")
 
     def _fault(self, what: str, event: Any, remedy: str) -> ConfigError:
         return ConfigError(f"{self._name} has {what} at line {event.start_mark.line + 1}; {remedy}.")
 
 
 def plain(node: yaml.Node | None) -> Any:
-    """The value of a node: dicts with text for keys, lists, str, int, float, bool or None.
+    """The value of a node: dicts with text keys, lists, str, int, float, bool or None.
 
-    Keys that are merged (`<<: *other`) give way to those that are written. Raises ConfigError, with the line
-    and without the file's name, for a value that is none and a key that occurs twice.
+    Merged keys (`<<: *other`) do not override written ones. Raises ConfigError, with the line but without the
+    file's name, for an invalid value or a repeated key.
     """
     if node is None:
         return None
@@ -189,7 +191,7 @@ def _scalar(node: yaml.Node) -> Any:
     kind = node.tag.removeprefix(_TAGS)
     text: str = node.value
     if kind in ("str", "timestamp", "value", "merge"):
-        # ROS and JSON take 1e3 for a number, YAML 1.1 does not.
+        # ROS and JSON read 1e3 as a number, YAML 1.1 does not.
         exponent = not node.style and len(text) <= _NUMBER_LENGTH and _EXPONENT.fullmatch(text)
         return float(text) if exponent else text
     if kind == "null":
@@ -221,4 +223,4 @@ def _refuse_other_tag(node: yaml.Node, kind: str) -> None:
 
 def _tag_fault(node: yaml.Node) -> ConfigError:
     tag = visible(node.tag.replace(_TAGS, "!!"), 60)
-    return ConfigError(f"line {line_of(node)} has the tag {tag}; leave it out.")
+    return ConfigError(f"line {line_of(node)} has the tag {tag}; remove it.")

@@ -1,4 +1,4 @@
-"""The room of a synthetic clip: wall, window, table, and neutral clutter, drawn once a clip."""
+"""The room of a synthetic clip: wall, window, table, and neutral clutter, drawn once per clip."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def draw_backdrop(rng: np.random.Generator, width: int, height: int, clutter: bo
 
 
 def unit_length(width: int, height: int) -> float:
-    """Pixels of one unit of length: the picture's height, or less where the picture is narrow."""
+    """Pixels per unit of length: the picture's height, or less if the picture is narrow."""
     return min(height, 0.75 * width)
 
 

@@ -1,7 +1,7 @@
-"""Drawing of single things at sub-pixel positions: ball, box, cone, ring, hand and the toy mouse.
+"""Draw single things at sub-pixel positions: ball, box, cone, ring, hand and the toy mouse.
 
-All functions draw in place into (H, W, 3) uint8 RGB images; positions and sizes are float pixels, `x` and
-`y` the point where the thing stands. Nothing here depends on the size of the picture.
+All functions draw in place into (H, W, 3) uint8 RGB images; positions and sizes are float pixels; `x` and `y`
+are the point where the thing stands. Nothing here depends on the size of the picture.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""What happens in a synthetic clip: a seeded plan of visits, hands and light, and its exact ground truth.
+"""Plan a synthetic clip: a seeded story of visits, hands and light, with exact ground truth.
 
-The table has three lanes. In each, objects come and go one after another: they slide in from the edge of
-the picture or a hand puts them down; meanwhile a hand may lift one for a while, or the object of the
-middle lane may move over and touch a neighbour. With the kind "taken" a hand often waits at an object, and
-then takes it away or leaves it after all: only the end tells which. Plans keep every event long enough, and
-every two events of one query far enough apart, to be told from frames one second apart.
+The table has three lanes. In each, objects come and go one after another: they slide in from the edge of the
+picture or a hand puts them down; meanwhile a hand may lift one for a while, or the object of the middle lane
+may move over and touch a neighbour. With the kind "taken", a hand often waits at an object, and then takes it
+away or leaves without it: only the end tells which. Plans make every event long enough, and events of one
+query far enough apart, to be distinguished in frames one second apart.
 """
 
 from __future__ import annotations
@@ -32,25 +32,25 @@ from stride_ros.world.vocabulary import (
 
 SLIDE_SECONDS = 1.2  # an object needs this long from the edge of the picture to its place
 CARRY_SECONDS = 1.2  # a hand needs this long from the edge of the picture to the table
-LEAD_SECONDS = 0.7  # a hand with a thing in it is seen this long before the thing touches the table
+LEAD_SECONDS = 0.7  # a hand with a thing is visible this long before the thing touches the table
 GRIP_SECONDS = 0.8  # a hand rests at an object this long before it lifts it or lets go
 HANDLE_SECONDS = 2.6  # a hand stays in view this long after it has put a thing down
 SWITCH_SECONDS = 0.3  # the light fades over this long
-WAIT_SECONDS = (3.0, 6.0)  # how long a hand is at a thing before it takes it, or leaves it after all
+WAIT_SECONDS = (3.0, 6.0)  # how long a hand is at a thing before it takes or leaves it
 TAKE_SECONDS = 3.2  # a hand that takes a thing away lifts it out of the picture over this long
-TAKE_LEAD_SECONDS = 2.2  # and is seen with it this long
+TAKE_LEAD_SECONDS = 2.2  # and is visible with it for this long
 LANES = (-0.62, 0.0, 0.62)  # middle of each lane, in half picture widths from the centre
 
 
 @dataclass(frozen=True)
 class WorldConfig:
-    """What may happen and how hard it is to see.
+    """What may happen in a world, and how hard it is to see.
 
-    `colours`, `shapes` and `kinds` (of `vocabulary.KINDS` and `LATE_KINDS`; `on_table` is always
-    there) choose the vocabulary, `lanes` (1 to 3) the number of objects at one time. `shake`, `noise`
-    and `light` scale camera shake, sensor noise and the drift of brightness and tint (1 is usual, 0 is
-    none); `clutter` puts neutral things on the table and lets a toy mouse run by. `min_gap` is the least
-    time in seconds between two events of one query.
+    `colours`, `shapes` and `kinds` (of `vocabulary.KINDS` and `LATE_KINDS`; `on_table` is always there)
+    choose the vocabulary, `lanes` (1 to 3) the number of objects at one time. `shake`, `noise` and `light`
+    scale camera shake, sensor noise and the drift of brightness and tint (1 is usual, 0 is none); `clutter`
+    puts neutral things on the table and lets a toy mouse run by. `min_gap` is the minimum time in seconds
+    between two events of one query.
     """
 
     colours: tuple[str, ...] = tuple(COLOURS)
@@ -71,9 +71,7 @@ class WorldConfig:
             ("kinds", self.kinds, KINDS + LATE_KINDS),
         ):
             if not given or any(item not in known for item in given):
-                raise ConfigError(
-                    f"World {name} {list(given)} are not known; choose from {', '.join(known)}."
-                )
+                raise ConfigError(f"Unknown world {name} {list(given)}; choose from {', '.join(known)}.")
         if not 1 <= self.lanes <= len(LANES):
             raise ConfigError(f"A world cannot have {self.lanes} lanes; choose 1 to {len(LANES)}.")
         if self.palette < 1 or self.min_gap < 2.5 or min(self.shake, self.noise, self.light) < 0:
@@ -85,7 +83,7 @@ class WorldConfig:
 
 @dataclass(frozen=True)
 class WorldEvent:
-    """Ground truth: what `query` asks about is so from `start` to `end` (s); `text` says it."""
+    """Ground truth: an event that `query` asks about, from `start` to `end` (s); `text` describes it."""
 
     query: str
     start: float
@@ -141,7 +139,7 @@ class Visit:
         return f"{self.colour} {self.shape}"
 
     def on_table(self) -> Iterator[tuple[float, float]]:
-        """The stretches of the visit in which the object stands on the table."""
+        """The parts of the visit in which the object stands on the table."""
         start = self.start
         for lift in self.lifts:
             yield start, lift.start
@@ -171,7 +169,7 @@ class Story:
 
 
 class _Calendar:
-    """Intervals that are taken, by name: two of one name keep a distance."""
+    """Occupied intervals by name, which keep a distance from others with the same name."""
 
     def __init__(self) -> None:
         self._taken: dict[str, list[tuple[float, float]]] = {}
@@ -251,7 +249,7 @@ class _Planner:
         return free[int(self.rng.integers(len(free)))] if free else None
 
     def _way(self, visit: Visit, start: float, end: float) -> str:
-        """How the object comes or goes; a hand is busy with it from `start` to `end`."""
+        """How the object comes or leaves; if by hand, the hand is busy from `start` to `end`."""
         hand_wanted = HAND in self.config.kinds and self.rng.random() < 0.35
         if hand_wanted and start > 0 and end < self.seconds and self._take_hand(visit, start, end):
             return "hand"
@@ -274,7 +272,7 @@ class _Planner:
         return True
 
     def _take_away(self, visit: Visit) -> bool:
-        """Whether a hand takes the object in the end; it waits at it first."""
+        """Whether a hand takes the object in the end, after waiting at it."""
         *_, (settled, end) = visit.on_table()
         start, gone = end - self._uniform(*WAIT_SECONDS), end + TAKE_LEAD_SECONDS
         wanted = self.rng.random() < 0.7 and start > settled + HANDLE_SECONDS and gone < self.seconds
@@ -284,7 +282,7 @@ class _Planner:
         return True
 
     def _hesitate(self, visit: Visit) -> None:
-        """A hand comes to the object as if to take it, and goes without it."""
+        """Let a hand come to the object as if to take it, and leave without it."""
         *_, (start, end) = self._calm(visit)
         length = self._uniform(*WAIT_SECONDS) + CARRY_SECONDS
         for _ in range(4):
@@ -299,7 +297,7 @@ class _Planner:
             visit.lifts.append(Lift(start, end))
 
     def _calm(self, visit: Visit) -> Iterator[tuple[float, float]]:
-        """Stretches in which the object stands still and no hand is near."""
+        """Time ranges in which the object stands still and no hand is near."""
         stretches = list(visit.on_table())
         for i, (start, end) in enumerate(stretches):
             first, last = i == 0, i == len(stretches) - 1
@@ -315,7 +313,7 @@ class _Planner:
                         self._touch_within(visit, neighbour, max(a, c), min(b, d))
 
     def _touch_within(self, visit: Visit, neighbour: int, start: float, end: float) -> None:
-        room = end - start - 2.0  # the way there and back takes a second each
+        room = end - start - 2.0  # the ways there and back take a second each
         if room < 3.5:
             return
         length = self._uniform(3.5, min(8.0, room))
@@ -327,7 +325,7 @@ class _Planner:
             visit.contacts.append(Contact(begin, begin + length, neighbour))
 
     def _wave(self) -> None:
-        """Hands that reach in without touching anything."""
+        """Add hands that reach in without touching anything."""
         time = self._uniform(3.0, 15.0)
         while time < self.seconds - 4.0:
             end = min(time + self._uniform(4.0, 8.0), self.seconds)

@@ -18,7 +18,7 @@ HAND = "hand"
 DARK = "dark"
 TAKEN = "taken"
 KINDS: tuple[str, ...] = (ON_TABLE, HELD, TOUCH, HAND, DARK)
-# Known only when it is nearly over whether it was one: a hand at a thing may as well leave it there.
+# Events that are certain only near their end: a hand at a thing may also leave it there.
 LATE_KINDS: tuple[str, ...] = (TAKEN,)
 
 _QUERIES = {
@@ -36,7 +36,7 @@ def query_for(kind: str, subject: str) -> str:
 
 
 def sentence_for(kind: str, subject: str, other: str = "") -> str:
-    """What a good commentator says about an event; `other` is the second object of a touch."""
+    """The sentence of a good commentator about an event; `other` is the second object of a touch."""
     return {
         ON_TABLE: f"A {subject} is on the table.",
         HELD: f"A hand holds up the {subject}.",
@@ -52,6 +52,6 @@ def all_queries(
     shapes: tuple[str, ...] = SHAPES,
     kinds: tuple[str, ...] = KINDS,
 ) -> tuple[str, ...]:
-    """Every query that a world of these colours, shapes and kinds can answer."""
+    """All queries that a world with these colours, shapes and kinds can answer."""
     objects = [query_for(ON_TABLE, f"{colour} {shape}") for colour in colours for shape in shapes]
     return tuple(objects * (ON_TABLE in kinds)) + tuple(_QUERIES[kind] for kind in _QUERIES if kind in kinds)

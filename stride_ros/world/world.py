@@ -36,9 +36,9 @@ USUAL = WorldConfig()
 class World:
     """A table top seen by a robot's camera.
 
-    `size` is (width, height) in pixels, `seconds` the length, `fps` the rate of recordings made of it
-    (`frame` takes any time). The same arguments give the same pictures and events. Frames are drawn at
-    `size` directly, so small ones for training cost little.
+    `size` is (width, height) in pixels, `seconds` the length, `fps` the rate of recordings made from it
+    (`frame` takes any time). The same arguments give the same pictures and events. Frames are drawn at `size`
+    directly, so small ones for training cost little.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class World:
         self.size = (int(size[0]), int(size[1]))
         self._story = plan_story(seed, self.seconds, config)
         rng = np.random.default_rng([0xCA, seed])
-        self._scale = 2 if min(self.size) < 160 else 1  # small pictures are drawn larger against jagged edges
+        self._scale = 2 if min(self.size) < 160 else 1  # draw small pictures larger: no jagged edges
         self._width, self._height = self.size[0] * self._scale, self.size[1] * self._scale
         self._unit = unit_length(self._width, self._height)
         self._backdrop = draw_backdrop(rng, self._width, self._height, config.clutter)
@@ -82,7 +82,7 @@ class World:
 
     @property
     def negative_queries(self) -> tuple[str, ...]:
-        """The queries this kind of world can answer but without an event in this clip."""
+        """The queries that this kind of world can answer but that have no event in this clip."""
         config, present = self.config, set(self.queries)
         known = all_queries(config.colours, config.shapes, config.kinds)
         return tuple(query for query in known if query not in present)
@@ -94,7 +94,7 @@ class World:
     def frame(self, t: float) -> np.ndarray:
         """The picture at `t` seconds, (height, width, 3) uint8 RGB. Raises TimeError outside the clip."""
         if not 0 <= t <= self.seconds:
-            raise TimeError(f"The world has no frame at {t} s; ask for a time from 0 to {self.seconds:g} s.")
+            raise TimeError(f"The world has no frame at {t} s; use a time from 0 to {self.seconds:g} s.")
         image = self._backdrop.copy()
         self._draw_mice(image, t)
         self._draw_things(image, t)
@@ -111,7 +111,7 @@ class World:
             image = cv2.add(image, sheet, dtype=cv2.CV_8U)
         return np.asarray(image)
 
-    # Where things are
+    # Positions
 
     def _project(self, u: float, v: float) -> tuple[float, float, float]:
         """Picture point of a place on the table, and the length of one unit there, in pixels."""
@@ -120,7 +120,7 @@ class World:
         return x, y, self._unit * (1.0 - 0.2 * v)
 
     def _pose(self, visit: Visit, t: float) -> _Pose | None:
-        """Where the object stands at `t`, None while it is out of the picture."""
+        """The pose of the object at `t`, None while it is outside the picture."""
         x, y, unit = self._project(visit.u, visit.v)
         lift = 0.0
         for way, since in ((visit.entry, t - visit.start), (visit.exit, visit.end - t)):
@@ -196,7 +196,7 @@ class World:
         visit = self._story.visits[hand.visit]
         x, y, unit = self._project(visit.u, visit.v)
         top = y - OBJECT_SIZE * _HEIGHT[visit.shape] * unit + 0.3 * size
-        release = 1.0  # how far the hand is at the object
+        release = 1.0  # how far the hand has reached the object
         if pose is not None and pose.lift > 0:
             x, top = (
                 pose.x,
@@ -275,18 +275,18 @@ def _smooth(x: float) -> float:
 
 
 def _reach(x: float) -> float:
-    """From 0 to 1, fast at first: a hand that is in view at once."""
+    """From 0 to 1, fast at first, so that a hand is in view at once."""
     x = min(max(x, 0.0), 1.0)
     return 1 - (1 - x) ** 2
 
 
 def _slide_rest(x: float) -> float:
-    """How much of the way from the edge of the picture is left; above 1 before the edge is crossed."""
+    """Remaining fraction of the way from the edge of the picture; above 1 before the edge is crossed."""
     return 1 - 2 * x if x < 0 else 1 - _reach(x)
 
 
 @lru_cache(maxsize=8)
 def _noise_sheet(width: int, height: int) -> np.ndarray:
-    """Sensor noise, larger than the picture so that a window of it can be moved from frame to frame."""
+    """Sensor noise in a sheet larger than the picture, so that a window in it can move between frames."""
     noise = np.random.default_rng(7).normal(0, 4.0, (height + 32, width + 32, 3))
     return np.rint(noise).astype(np.int16)

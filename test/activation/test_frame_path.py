@@ -151,7 +151,7 @@ def test_a_gap_ends_what_is_open_before_the_next_frame(model: Any) -> None:
     assert after[0] == (
         "",
         "note",
-        "At 0:07.0 no images for 93.0 s, longer than the window: restarted.",
+        "At 0:07.0 no images for 93.0 s, longer than the window: the stream restarted.",
     )
     ends = [call for call in after if call[1] == "event"]
     assert after[1 : 1 + len(ends)] == ends, "ended before the frame"

@@ -194,7 +194,7 @@ def test_one_bad_frame_costs_only_its_own_stream(make_model, make_frames):
 def test_names_ids_and_queries_are_checked(make_model):
     engine = ActivationEngine(make_model(window=8), CONFIG)
     stream = engine.open_stream("camera")
-    with pytest.raises(ConfigError, match="already is a stream camera"):
+    with pytest.raises(ConfigError, match="already a stream named camera"):
         engine.open_stream("camera")
     watch = stream.watch(QUERIES[0], id="door")
     with pytest.raises(ConfigError, match="already has a watch door"):
@@ -206,7 +206,7 @@ def test_names_ids_and_queries_are_checked(make_model):
     twice = [stream.watch(QUERIES[1]) for _ in range(2)]
     assert len({watch.id for watch in stream.watches}) == 3
     stream.unwatch(watch)
-    with pytest.raises(ConfigError, match="no such watch"):
+    with pytest.raises(ConfigError, match="has no watch"):
         stream.unwatch(watch)
     assert stream.watches == tuple(twice)
     stream.close()

@@ -50,7 +50,7 @@ def test_a_message_that_grows_beyond_measure_is_left_out(forge, tmp_path):
 
 def test_a_file_is_not_unpacked_over_and_over(tmp_path, whole):
     (tmp_path / "x.mcap.zst").write_bytes(zstd(whole.read_bytes(), 500))
-    with pytest.raises(SourceError, match="compressed more than 3 times over"):
+    with pytest.raises(SourceError, match="compressed more than 3 times"):
         BagReader(tmp_path / "x.mcap.zst")
 
 
@@ -140,7 +140,7 @@ def test_a_topic_without_pictures_is_refused_soon(forge, tmp_path, monkeypatch, 
     monkeypatch.setattr("stride_ros.bags.patience.MOST_BARREN", 3000)
     ((_, whole),) = forge.images(1, ros1=storage == "ros1")
     path = of_messages(forge, tmp_path, storage, [(forge.START + i, junk(kind, whole)) for i in range(3100)])
-    told = r"More than 3,000 messages in a row on .*no picture that can be used: An"
+    told = r"More than 3,000 messages in a row on .*no usable picture: An"
     with BagReader(path) as bag, pytest.raises(SourceError, match=told):
         list(bag.frames(10.0))
 

@@ -16,8 +16,8 @@ HEAD = "rosbag2_bagfile_information:\n  "
         (HEAD + 'version: !!int ""', "is damaged"),
         (HEAD + "version: !!int zz", "is damaged"),
         (HEAD + "? [a]\n  : b", "is damaged"),
-        ("", "is not that of a recording"),
-        ("rosbag2_bagfile_information: 5", "is not that of a recording"),
+        ("", "is not the metadata of a recording"),
+        ("rosbag2_bagfile_information: 5", "is not the metadata of a recording"),
         (HEAD + "{version: 2026-13-45, message_count: .inf}", ""),
     ],
 )

@@ -226,5 +226,5 @@ def test_an_empty_bag_and_a_missing_one_are_refused(tmp_path):
     with pytest.raises(SourceError, match="no recording"):
         BagReader(tmp_path / "missing")
     (tmp_path / "folder").mkdir()
-    with pytest.raises(SourceError, match="holds no recording"):
+    with pytest.raises(SourceError, match="contains no recording"):
         BagReader(tmp_path / "folder")

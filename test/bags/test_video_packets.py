@@ -258,14 +258,14 @@ def test_a_codec_that_is_not_known_is_named(forge, tmp_path) -> None:
     path = forge.mcap(
         tmp_path / "a.mcap", [forge.Topic(TOPIC, FFMPEG, "cdr", "ros2msg", text.encode(), messages)]
     )
-    with pytest.raises(SourceError, match="encoding 'hal9000' is not known; record it as h264, h265"):
+    with pytest.raises(SourceError, match="encoding 'hal9000' is not supported; record it as h264, h265"):
         list(open_source(str(path)).frames())
 
 
 def test_packets_that_hold_no_video_end_in_a_sentence(forge, tmp_path) -> None:
     noise = np.random.default_rng(0)
     packets = [(i, b"\0\0\0\1\x67" + noise.bytes(200)) for i in range(12)]
-    with pytest.raises(SourceError, match=r"No image on .* can be used: it holds no"):
+    with pytest.raises(SourceError, match=r"No image on .* can be used: it contains no"):
         list(open_source(str(record(tmp_path / "a", forge, "h264", packets=packets))).frames())
 
 

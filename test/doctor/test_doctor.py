@@ -196,8 +196,8 @@ def test_this_machine_is_described(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (["--model", "somebody/unknown"], "The sizes of somebody/unknown are not known here"),
-        (["--responder", "somebody/unknown"], "The sizes of somebody/unknown are not known here"),
+        (["--model", "somebody/unknown"], "The sizes of somebody/unknown are unknown"),
+        (["--responder", "somebody/unknown"], "The sizes of somebody/unknown are unknown"),
         (["--model", "no-such-folder"], "There is no checkpoint directory 'no-such-folder'"),
         (["--image", "wide"], "--image is 'wide'"),
         (["--image", "1x1"], "--image is '1x1'"),

@@ -184,11 +184,11 @@ def test_a_checkout_that_is_none_is_one_sentence(miniature, evaluate, tmp_path):
     checkout = tmp_path / "checkout"
     checkout.mkdir()
     for content, problem in (
-        (None, "constant.py does not exist; give --official the checkout"),
+        (None, "constant.py does not exist; set --official to the checkout"),
         ("a = (", "is not Python"),
         ("BR_PROMPT_TEMPLATE = open('x')", "has no text BR_PROMPT_TEMPLATE"),
         (templates_of("one {}"), "The template for choice in the checkout has 1 place, not 2 plain ones"),
-        (templates_of("{} {"), "The template for choice in the checkout is none"),
+        (templates_of("{} {"), "The template for choice in the checkout is not valid"),
         (
             templates_of("{} {0.__class__}"),
             "The template for choice in the checkout has 2 places, not 2 plain ones",
@@ -209,7 +209,7 @@ def test_a_checkout_with_templates_alone_is_told(miniature, evaluate, chat_serve
     found, _, said = evaluate(
         "ovo-bench", miniature("ovo-bench"), *server_of(chat_server), "--official", checkout
     )
-    assert "not all texts around them; ours: count" in said
+    assert "not all texts around them; our own are used for count" in said
     assert found["run"]["prompts"] == "official, with our texts around the templates"
     asked = [request["messages"][-1]["content"][-1]["text"][0] for request in chat_server.requests]
     assert set(asked) == {"Q", "R", "S", "C"}
@@ -224,7 +224,7 @@ def test_a_checkout_with_templates_alone_is_told(miniature, evaluate, chat_serve
         (("--concurrency", "0"), "--concurrency 0 is out of range"),
         (("--set", "nothing=1"), "names no parameter"),
         (("--context", "0"), "--context 0 is out of range"),
-        (("--report", "x.md"), "go with --data world"),
+        (("--report", "x.md"), "apply only with --data world"),
     ],
 )
 def test_impossible_options_are_one_sentence(options, problem, miniature, evaluate):
@@ -236,12 +236,12 @@ def test_impossible_options_are_one_sentence(options, problem, miniature, evalua
 def test_what_et_bench_does_not_use_is_told(miniature, evaluate, tmp_path):
     options = ("--model", "stride-tiny", "--official", tmp_path, "--gated", "--tasks", "tvg")
     _, _, said = evaluate("et-bench", miniature("et-bench"), *options)
-    assert "ET-Bench asks no responder, so --official and --gated changed nothing." in said
+    assert "ET-Bench does not use a responder, so --official and --gated had no effect." in said
 
 
 def test_options_of_benchmarks_mean_nothing_for_the_world(evaluate, tmp_path):
     _, _, said = evaluate("world", tmp_path, code=2)
-    assert "--root goes with --data et-bench or" in said
+    assert "--root applies only with --data et-bench or" in said
 
 
 def test_an_impossible_set_is_one_sentence(capsys, tmp_path):

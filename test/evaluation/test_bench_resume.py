@@ -142,7 +142,7 @@ def test_a_torn_last_line_loses_itself_alone(tmp_path):
         (tmp_path / NAME).write_bytes(data[:length])
         with Store(tmp_path, {"a": 1}) as store:
             assert store.done == {"x", "y"}
-            assert "was torn" in store.notes[0]
+            assert "was incomplete" in store.notes[0]
             store.add(Entry("z", result="again"))
             assert [entry.result for entry in store.entries()] == ["x", "y", "again"]
 
@@ -190,7 +190,7 @@ def test_other_settings_are_refused_or_start_over(miniature, evaluate, chat_serv
 def test_two_processes_do_not_write_one_run(tmp_path):
     from stride_ros.errors import SourceError
 
-    with Store(tmp_path, {}), pytest.raises(SourceError, match="Another process is at the run"):
+    with Store(tmp_path, {}), pytest.raises(SourceError, match="Another process is using the run"):
         Store(tmp_path, {})
 
 

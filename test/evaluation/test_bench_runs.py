@@ -25,7 +25,7 @@ def test_et_bench_runs_end_to_end(miniature, evaluate, tmp_path):
     page = (tmp_path / "run" / "report.html").read_text()
     assert "published: STRIDE-2B" in page
     assert "62.8" in page
-    assert "What went worst" in page
+    assert "Worst items" in page
     assert not re.search(r'(src|href)="(?!data:)', page)  # it refers to nothing outside itself
 
 

@@ -275,7 +275,7 @@ def test_half_written_lines_doubles_and_unknown_tasks_are_told_and_the_rest_scor
         ("run.jsonl", "{}\n", "has no line with _key and _value"),
         ("run.json", "[1, 2", "is not JSON at line 1"),
         ("run.json", '{"a": 1}', "is not a JSON list"),
-        ("run.json", "[]", "has nothing of ET-Bench's tasks"),
+        ("run.json", "[]", "has no samples of ET-Bench's tasks"),
         ("run.db", "no database", "is not a database that Python can open"),
     ],
 )

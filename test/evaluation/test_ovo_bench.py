@@ -107,10 +107,10 @@ def test_annotations_tell_what_is_missing_double_or_different(folder, score):
     assert f"{found['counts']['missing']} annotated items have no result" in said
     assert found["counts"]["missing"] + len(found["items"]) == total
     found, _, said = score("ovo-bench", folder / "results" / "doubles", *annotations)
-    assert f"{found['counts']['repeated']} items are there again; each counts" in said
+    assert f"{found['counts']['repeated']} items are repeated; each counts" in said
     assert found["counts"]["repeated"] == len(found["items"]) - total
     found, _, said = score("ovo-bench", folder / "results" / "own_ground_truth", *annotations)
-    assert "another right answer than the annotations; that of the results counts" in said
+    assert "another correct answer than the annotations; that of the results counts" in said
     assert found["counts"]["other_ground_truth"] > 0
 
 

@@ -145,7 +145,7 @@ def test_what_is_missing_unknown_or_half_written_is_told_and_the_rest_scored(fol
     assert "half.json is not JSON at line" in said
     assert "other.json has no list of StreamingBench's videos with questions; the file is left out" in said
     assert "has 1 entry that is not a question" in said
-    assert "the unknown task 'Juggling', and counts all the same" in said
+    assert "the unknown task 'Juggling', and counts anyway" in said
     assert f"{lost} annotated question" in said
     assert found["counts"]["missing"] == lost
     assert found["real"]["stats"]["Juggling"]["total"] == 1

@@ -102,7 +102,7 @@ def test_options_choose(find):
     assert numbers(find, "--until", "2026-09-21T16:13:20+02:00") == [0, 9]
     assert numbers(find, "--since", "0.5s") == []
     assert numbers(find, "--since", "99999999999999d", "--until", "9999-12-30") == [4, 2, 1, 0, 9]
-    assert "2 of 5 events, the newest; --limit 0 shows all." in find("--limit", "2")
+    assert "2 of 5 events, the newest; use --limit 0 to show all." in find("--limit", "2")
 
 
 def test_json_has_times_in_three_forms(find):
@@ -193,9 +193,7 @@ def test_parquet_has_the_same_table(find, tmp_path):
 def test_parquet_without_its_package_is_one_sentence(find, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     told = find("--parquet", str(tmp_path / "out.parquet"), code=2)
-    assert told.endswith(
-        "needs the package 'pyarrow'; install it with: pip install pyarrow, or write --csv.\n"
-    )
+    assert told.endswith("needs the package 'pyarrow'; install it with: pip install pyarrow, or use --csv.\n")
     assert not (tmp_path / "out.parquet").exists()
 
 
@@ -207,7 +205,7 @@ def test_parquet_without_its_package_is_one_sentence(find, tmp_path, monkeypatch
         (["--min-confidence", "2"], "The confidence cannot be 2.0"),
         (["--limit", "-1"], "--limit must be 0 (all) or more"),
         (["--csv", "/proc/x/y.csv"], "cannot be written"),
-        (["***"], "There is no word in '***'"),
+        (["***"], "There are no words in '***'"),
     ],
 )
 def test_what_cannot_be_asked_is_one_sentence(find, arguments, sentence):
@@ -218,7 +216,7 @@ def test_what_cannot_be_asked_is_one_sentence(find, arguments, sentence):
 
 def test_a_missing_log_is_one_sentence(tmp_path, capsys):
     assert main(["find", "--events", str(tmp_path / "none.db")]) == 2
-    assert "none.db does not exist; the event_log node" in capsys.readouterr().err
+    assert "none.db does not exist; write one with the event_log node" in capsys.readouterr().err
 
 
 def test_finding_imports_neither_torch_nor_ros_nor_opencv(file):

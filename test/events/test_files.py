@@ -68,7 +68,7 @@ def test_what_is_no_log_is_refused_and_stays_as_it_was(path, kind, use):
 
 
 def test_a_missing_file_is_not_made_by_reading(path):
-    with pytest.raises(EventLogError, match="does not exist; the event_log node"):
+    with pytest.raises(EventLogError, match="does not exist; write one with the event_log node"):
         EventReader(path)
     assert os.listdir(path.parent) == []
 
@@ -168,7 +168,7 @@ log.close()
 def test_a_full_disk_is_one_sentence_and_loses_nothing_that_was_kept(path):
     code = _FULL.format(tests=str(Path(__file__).parent), path=str(path))
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "there is no room or the disk fails" in result.stdout
+    assert "the disk is full or failing" in result.stdout
     assert result.stdout.count("\n") == 1
     with EventReader(path) as reader:
         numbers = sorted(event.span_id for event in reader.find(Search(limit=None)).events)

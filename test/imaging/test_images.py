@@ -190,8 +190,8 @@ def test_encodings_are_known_in_other_spellings(spelt: str) -> None:
     ("change", "sentence"),
     [
         ({"encoding": ""}, "no encoding"),
-        ({"encoding": "hal9000"}, "'hal9000' is not known"),
-        ({"encoding": "bayer_rggb12"}, "not known"),
+        ({"encoding": "hal9000"}, "'hal9000' is not supported"),
+        ({"encoding": "bayer_rggb12"}, "not supported"),
         ({"encoding": "16UC1"}, "depth"),
         ({"encoding": "32FC1"}, "depth"),
         ({"width": 0}, "no pixels"),
@@ -427,7 +427,7 @@ def test_rgb_survives_the_way_through_a_message() -> None:
 
 @pytest.mark.parametrize("image_format", ["h264", "hevc", "av1", "libx264;yuv420p;bgr8"])
 def test_a_video_packet_is_told_from_an_image(image_format: str) -> None:
-    with pytest.raises(FrameError, match="packet of a video, which is not an image by itself; republish"):
+    with pytest.raises(FrameError, match="is a video packet, which is not a complete image; republish"):
         compressed_to_rgb(compressed(b"\0\0\0\1\x67", image_format))
 
 

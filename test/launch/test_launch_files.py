@@ -268,7 +268,7 @@ def test_namespace_and_responder_are_optional() -> None:
         ("respawn_delay:=soon", "respawn_delay cannot be 'soon'; give seconds, 0.0 or more."),
         ("namespace:=front cam", "namespace cannot be 'front cam'"),
         ("image_topic:=my camera", "image_topic cannot be 'my camera'"),
-        ("cameras:=/front/image_raw", "write each as name:=topic, like front:=/front/image_raw."),
+        ("cameras:=/front/image_raw", "write each as name:=topic, for example front:=/front/image_raw."),
         ("cameras:=front:=/a b:=", "cameras cannot be 'b:='"),
         ("cameras:=front:=/a front:=/b", "cameras lists front twice"),
         ("cameras:=front:=/a//b", "The topic of front cannot be '/a//b'"),

@@ -25,7 +25,7 @@ def test_a_node_that_cannot_be_configured_ends_the_launch_with_an_error(start: S
     launched = start("stride.launch.py", "model:=/no/such/checkpoint", f"responder_model:={CHECKPOINT}")
     assert launched.code() == 1
     assert "There is no checkpoint directory '/no/such/checkpoint'" in launched.output
-    assert "/stride/activation ended with exit code 1, see its message above" in launched.output
+    assert "/stride/activation ended with exit code 1 (see its message above)" in launched.output
     assert not launched.left_behind()
 
 
@@ -34,7 +34,7 @@ def test_keep_goes_on_with_the_other_nodes(start: Start, graph: Any) -> None:
         "stride.launch.py", *SMALL[:1], *SMALL[2:], "responder_model:=/no/such", "on_failure:=keep"
     )
     launched.until(
-        "/stride/responder ended with exit code 1, see its message above; the other nodes continue"
+        "/stride/responder ended with exit code 1 (see its message above); the other nodes continue"
     )
     graph.until_state("/stride/activation", "active")
     assert launched.interrupt() == 0

@@ -94,5 +94,5 @@ def test_a_folder_that_cannot_be_read_is_a_problem_where_it_was_not_named(tree, 
 @pytest.mark.parametrize("out", ["drives", "drives/many/out", "linked"])
 def test_results_are_not_written_where_recordings_are_looked_for(tree, out):
     (tree / "linked").symlink_to(tree / "drives" / "many")
-    with pytest.raises(SourceError, match="choose a folder beside it"):
+    with pytest.raises(SourceError, match="choose a folder outside it"):
         find_recordings(["drives"], Path(out))

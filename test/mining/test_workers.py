@@ -41,7 +41,7 @@ def test_a_recording_that_ends_workers_is_given_up_and_those_beside_it_are_mined
     code, printed = mine(monday, "--out", tmp_path / "out", "--workers", 1, "--streams-per-worker", 4)
     assert code == 0
     assert "3 mined, 1 could not be used" in printed
-    assert "drive_1 was not mined: the worker ended each of 3 times (SIGKILL)" in printed
+    assert "drive_1 was not mined, since its worker ended 3 times in a row (SIGKILL)" in printed
     assert workers.given.count(str(monday / "drive_1")) == 3
     assert all(workers.given.count(str(monday / f"drive_{number}")) <= 2 for number in (0, 2, 3))
     workers.deadly = {}
@@ -54,7 +54,7 @@ def test_workers_that_cannot_start_end_it(drives, mine, workers, tmp_path):
     workers.silent = 100
     code, printed = mine(drives, "--out", tmp_path / "out", "--workers", 1)
     assert code == 2
-    assert "3 times while it loaded the model" in printed
+    assert "3 times in a row while loading the model" in printed
 
 
 def test_a_worker_mines_several_recordings_together(drives, mine, workers, tmp_path):
@@ -139,7 +139,7 @@ def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(
     started.send_signal(signal.SIGCONT)
     printed, told = started.communicate(timeout=60)
     assert started.returncode == 130
-    assert "the same command goes on" in printed
+    assert "run the same command to continue" in printed
     assert told.strip() == "stride-ros mine: stopped."
     _await_end(children)
     done = results(tmp_path / "out")

@@ -230,7 +230,7 @@ def test_images_without_a_stamp_use_the_receive_time_with_one_warning(watched: W
 
         watched.wait(matching, "the frame: the responder matches frames and spans by stamp")
     assert watched.graph.call(Trigger, "/activation/reset").success
-    watched.wait(lambda: any("a reset was asked for" in log.msg for log in logs), "a later line of the log")
+    watched.wait(lambda: any("a reset was requested" in log.msg for log in logs), "a later line of the log")
     assert sum("was used" in log.msg for log in logs) == 1
 
 
@@ -441,7 +441,7 @@ def test_silence_warning_names_the_topic_and_the_mismatch(graph: Any, caplog: An
 def test_silence_warning_when_nobody_publishes(graph: Any) -> None:
     logs = graph.collect(Log, "/rosout", QoSProfile(depth=1000))
     Watched(graph, {"image_timeout": 0.1}).start(camera=False)
-    graph.wait(lambda: any("nobody publishes it" in log.msg for log in logs), "the warning")
+    graph.wait(lambda: any("it has no publishers" in log.msg for log in logs), "the warning")
 
 
 def test_failing_model_is_told_and_the_node_recovers(

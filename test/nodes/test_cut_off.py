@@ -135,7 +135,7 @@ def expected(frames: list[dict[str, Any]]) -> tuple[list[list[int]], list[tuple[
     ("lease", "image_timeout", "reason"),
     [
         pytest.param(300, 0.3, "match in QoS but nothing arrives", id="a moment"),
-        pytest.param(5, 8.0, "nobody publishes it", id="until DDS forgets the camera"),
+        pytest.param(5, 8.0, "it has no publishers", id="until DDS forgets the camera"),
     ],
 )
 def test_cut_off_camera_is_told_and_watching_goes_on(

@@ -57,4 +57,4 @@ def test_cv_bridge_knows_further_encodings_with_numpy_1(tmp_path: Path) -> None:
 def test_cv_bridge_is_not_even_imported_with_numpy_2(tmp_path: Path, version: str) -> None:
     if version.startswith("1."):
         pytest.skip("NumPy 1 is installed")
-    assert "Encoding 'hal9000' is not known; publish one of" in convert(tmp_path, CRASHES, version)
+    assert "Encoding 'hal9000' is not supported; publish one of" in convert(tmp_path, CRASHES, version)

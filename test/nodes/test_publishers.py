@@ -65,7 +65,7 @@ def reason(graph: Any, driver: Node, wanted: type, topic: str, published: dict[s
             CompressedImage,
             "/camera/image_raw/compressed/compressed",
             {},
-            ["nobody publishes it", "set image_topic to /camera/image_raw"],
+            ["it has no publishers", "set image_topic to /camera/image_raw"],
         ),
         (
             CompressedImage,
@@ -117,9 +117,9 @@ def reason(graph: Any, driver: Node, wanted: type, topic: str, published: dict[s
             Image,
             "/camera/imag_raw",
             {"/camera/image_raw": Image},
-            ["nobody publishes it", "check image_topic: /camera/image_raw carries sensor_msgs/msg/Image"],
+            ["it has no publishers", "check image_topic: /camera/image_raw carries sensor_msgs/msg/Image"],
         ),
-        (Image, "/camera/image_raw", {}, ["nobody publishes it", "the same ROS_DOMAIN_ID"]),
+        (Image, "/camera/image_raw", {}, ["it has no publishers", "the same ROS_DOMAIN_ID"]),
         (
             Image,
             "/camera/image_raw",

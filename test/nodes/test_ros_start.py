@@ -33,7 +33,7 @@ def test_arguments_that_ros_does_not_know_are_one_sentence(processes: Any, argum
     said = process.log.read_text().splitlines()
     assert "Traceback" not in "\n".join(said)
     assert said[-1].startswith("ROS does not know these arguments (")
-    assert said[-1].endswith(": correct what follows --ros-args.")
+    assert said[-1].endswith("; correct what follows --ros-args.")
     assert said[-1].isprintable()
 
 
@@ -54,6 +54,6 @@ def test_without_a_place_for_the_log_the_node_starts(
     process.send_signal(signal.SIGINT)
     assert process.wait(120) == 0, process.log.read_text()
     said = process.log.read_text()
-    assert "No log is kept in a file (" in said
+    assert "The log cannot be written to a file (" in said
     assert "set ROS_LOG_DIR or ROS_HOME to a writable folder." in said
     assert "Traceback" not in said

@@ -264,7 +264,7 @@ def test_without_look_back_nothing_is_kept_and_asking_for_it_is_refused(graph: A
     robot = Robot(graph, look_back=False).start()
     refused = robot.add(THAT, look_back=Duration(sec=5))
     assert refused.error_code == RESPONSE.INVALID
-    assert "set the parameter look_back" in refused.error_msg
+    assert "set its parameter look_back" in refused.error_msg
     assert robot.add(THAT).success
 
 

@@ -68,16 +68,16 @@ def test_a_folder_named_like_the_embedded_checkpoint_counts_when_it_holds_one(lo
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
 def test_a_full_disk_is_said_to_be_full(look_up, failing, number):
     failing(OSError(number, "no space"))
-    assert "is full; make room there or set HF_HOME" in sentence(look_up)
+    assert "is full; free some space there or set HF_HOME" in sentence(look_up)
 
 
 def test_a_full_disk_is_found_behind_another_error(look_up, failing):
     failing(RuntimeError("Data processing error: No space left on device (os error 28)"))
-    assert "is full; make room there" in sentence(look_up)
+    assert "is full; free some space there" in sentence(look_up)
     error = RuntimeError("download failed")
     error.__cause__ = OSError(errno.ENOSPC, "no space")
     failing(error)
-    assert "is full; make room there" in sentence(look_up)
+    assert "is full; free some space there" in sentence(look_up)
 
 
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM, errno.EROFS])

@@ -52,7 +52,7 @@ def test_a_server_answers(respond, chat_server):
         (("--from", "5", "--to", "4"), "correct the times"),
         (("--to", "4", "--max-frames", "0"), "at least 1"),
         (("--to", "4", "--rate", "0"), "correct the value"),
-        (("--to", "4", "--json", "/nowhere/a.json"), "make it first"),
+        (("--to", "4", "--json", "/nowhere/a.json"), "create it first"),
     ],
 )
 def test_bad_input_is_one_sentence_and_exit_2(respond, options, message):

@@ -19,7 +19,7 @@ from stride_ros.response.config import BackendConfig, ResponseConfig
         ("max_frames", 2.0, "whole number"),
         ("history", -1, "at least 0"),
         ("history", 21, "at most 20"),
-        ("system_prompt", None, "use a text"),
+        ("system_prompt", None, "use a string"),
         ("cache_seconds", 0.0, "above 0"),
         ("cache_frames", 0, "at least 1"),
         ("cache_size", True, "whole number"),

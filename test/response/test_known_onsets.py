@@ -202,7 +202,7 @@ def test_another_users_link_to_a_folder_is_not_followed(tmp_path):
     os.lchown(folder, 12345, 12345)
     known = KnownOnsets(folder / "answered")
     known.add((1, 1))
-    assert "its folder is a link of another user" in known.problem
+    assert "its folder is another user's symbolic link" in known.problem
     assert list((tmp_path / "elsewhere").iterdir()) == []
 
 

@@ -216,7 +216,7 @@ def test_an_empty_answer_is_an_error(responder_of, voice, listener, text):
     voice.script = [text]
     responder_of().span(report(ONSET, 4.0, 5.0))
     assert listener.final(1).status is AnswerStatus.ERROR
-    assert "empty text" in listener.final(1).error
+    assert "empty answer" in listener.final(1).error
 
 
 def test_what_no_message_can_hold_is_mended_also_in_the_history(responder_of, voice, listener):
@@ -313,7 +313,7 @@ def test_what_a_killed_process_owed_is_skipped_with_the_reason(responder_of, voi
     responder = responder_of(known={"answered": answered})
     responder.start()
     assert listener.final(1).status is AnswerStatus.SKIPPED
-    assert "was started again" in listener.final(1).error
+    assert "was restarted" in listener.final(1).error
     responder.span(report(ONSET, 4.0, 5.0, published=77))
     assert (voice.requests, answered.owed()) == ([], [])
 

@@ -158,7 +158,7 @@ def test_an_empty_text_is_an_error(scheduler_of, backend, record, job_of, text):
     scheduler.submit(job_of("a"))
     record.wait_for(lambda r: r.final("a"))
     assert record.final("a").status == AnswerStatus.ERROR
-    assert "empty text" in record.final("a").error
+    assert "empty answer" in record.final("a").error
 
 
 def test_nothing_to_show_is_skipped(scheduler_of, backend, record, monotonic):

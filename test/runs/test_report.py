@@ -235,7 +235,7 @@ def test_without_a_responder_nothing_is_about_what_was_said(run):
     assert not re.search(r"\bsaid\b|sentence|answer|speak", body, re.I)
     assert "span 1: 0:04.0 to 0:09.0" in body
     run.responder = "tiny"
-    assert "No answer was asked for or came in time." in report_html(run)
+    assert "No answer was requested or came in time." in report_html(run)
 
 
 @pytest.mark.slow

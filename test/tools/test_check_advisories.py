@@ -65,7 +65,7 @@ def test_what_is_known_of_a_locked_version_is_told(database, check):
     assert answer.returncode == 1
     assert answer.stdout.splitlines() == [
         "jinja2 2.4.1: PYSEC-2019-217, GHSA-462w-v97r-4m45",
-        "3 versions checked, advisories are known of 1.",
+        "3 versions checked; there are advisories for 1.",
     ]
     assert database.asked == [("fine", "3"), ("jinja2", "2.4.1"), ("ros-thing", "1.0")]
 
@@ -73,7 +73,7 @@ def test_what_is_known_of_a_locked_version_is_told(database, check):
 def test_nothing_known_is_fine(database, check):
     answer = check("fine==3\n", database.server_port)
     assert answer.returncode == 0
-    assert "1 version checked, advisories are known of 0." in answer.stdout
+    assert "1 version checked; there are advisories for 0." in answer.stdout
 
 
 def test_a_database_that_does_not_answer_is_no_all_clear(database, check):

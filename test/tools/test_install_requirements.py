@@ -222,7 +222,7 @@ def test_what_is_not_in_the_lock_is_named(robot, index, tmp_path):
     lock.write_text(text.replace("mcap==", "another=="))
     answer = robot.install("--lock", str(lock))
     assert answer.returncode == 1
-    assert "the lock has no hashes of mcap" in answer.stderr
+    assert "the lock has no hashes for mcap" in answer.stderr
 
 
 def test_without_pip_the_way_to_an_environment_is_said(tmp_path, base_python, clean_environment):

@@ -85,7 +85,7 @@ def test_a_run_goes_on_from_the_newest_whole_checkpoint(tiny_checkpoint, trained
     assert [path.name for path in checkpoints(stopped)] == ["checkpoint-2"]
     assert [path.name for path in torn_checkpoints(stopped)] == ["checkpoint-4"]
     assert run(tiny_checkpoint, stopped, "--learning-rate", "1e-3") == 0
-    assert "checkpoint-4 is not whole and is left out" in capsys.readouterr().out
+    assert "checkpoint-4 is incomplete and is ignored" in capsys.readouterr().out
     assert (stopped / "model.safetensors").read_bytes() == (trained / "model.safetensors").read_bytes()
 
 
@@ -96,7 +96,7 @@ def test_checkpoints_are_counted_as_numbers(stopped):
 
 def test_a_run_does_not_go_on_with_other_data(tiny_checkpoint, stopped, capsys):
     assert run(tiny_checkpoint, stopped, "--clips", "2") == 2
-    assert "had other data, so it cannot go on; start over with --no-resume" in capsys.readouterr().err
+    assert "had other data, so it cannot be resumed; start over with --no-resume" in capsys.readouterr().err
 
 
 def test_a_folder_that_cannot_be_made_is_told_before_anything_is_loaded(tmp_path, capsys):

@@ -330,7 +330,7 @@ def test_an_epoch_draws_every_sample_anew(tiny_checkpoint, tmp_path):
         (["--data", "annotations", "--annotations", "x"], "needs --video-root"),
         (["--data", "world", "--clips", "0"], "is too small"),
         (["--data", "world", "--clips", "1", "--mask-modes", "7"], "Mask modes \\[7\\]"),
-        (["--data", "world", "--clips", "1", "--learning-rate", "0"], "nothing would learn"),
+        (["--data", "world", "--clips", "1", "--learning-rate", "0"], "nothing would be trained"),
     ],
 )
 def test_bad_options_are_one_sentence_and_exit_2(options, message, tiny_checkpoint, tmp_path, capsys):

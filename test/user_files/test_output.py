@@ -167,6 +167,6 @@ def test_output_without_room_is_one_sentence():
     with open("/dev/full", "wb") as full:
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
     assert done.returncode == 2, done.stderr
-    assert "there is no room for the output" in done.stderr
+    assert "there is no space left for the output" in done.stderr
     assert "Traceback" not in done.stderr
     assert "Exception ignored" not in done.stderr

@@ -55,7 +55,7 @@ LAUGHS = "- &z0 [x,x,x,x,x,x,x,x,x,x]\n" + "".join(
     [
         ("a: 1\nb: [", "x.yaml is not YAML at line 2|x.yaml is not YAML at line 3"),
         ("a: 1\n---\nb: 2", "a second document at line 2"),
-        ("a:\n - " + "[" * 5000, "more than 64 levels, one in another, at line 2"),
+        ("a:\n - " + "[" * 5000, "more than 64 levels of nesting at line 2"),
         ("- " * 5000 + "a", "more than 64 levels"),
         ("{a: " * 5000, "more than 64 levels"),
         ("a: 1\nb: &b [1, *b]", "which holds itself, at line 2"),

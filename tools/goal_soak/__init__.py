@@ -1,1 +1,1 @@
-"""What tools/soak_goals.py does: goals against nodes in other processes, and nodes that are killed."""
+"""The parts of tools/soak_goals.py: goals against nodes in other processes, and killed clients."""

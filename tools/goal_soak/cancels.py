@@ -1,4 +1,4 @@
-"""Cancels while each decision takes seconds: how soon the client has CANCELED, and what it waited for."""
+"""Cancel goals while decisions take seconds: how soon the client has CANCELED, and what delays it."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from stride_ros.msg import WatchSpec
 from goal_soak.graph import CAMERAS, GOLDEN, RESULT, Camera, Client, WatchLists, start_node, wait, wait_until
 
 QUERIES = ("Say when it happens.", "Tell me when they come.", "Tell me when it rains.")
-LIMIT = 0.2  # s that 99 of 100 clients wait at most
+LIMIT = 0.2  # maximum s that 99 of 100 clients wait
 
 
 def slow_checkpoint(folder: Path, hidden: int, layers: int) -> None:
-    """Write a checkpoint of the golden one's architecture with random weights and these sizes."""
+    """Write a checkpoint with the golden one's architecture, random weights and these sizes."""
     from safetensors.torch import save_file
 
     from stride_ros.activation.random_model import RandomWeights, random_model
@@ -58,14 +58,14 @@ def slow_checkpoint(folder: Path, hidden: int, layers: int) -> None:
 
 
 class Queueing:
-    """Seconds that threads were ready to run and waited for a processor, as the kernel counts them."""
+    """Seconds that ready threads waited for a processor, as counted by the kernel."""
 
     def __init__(self, *pids: int) -> None:
         self._pids = pids
         self._before = [self._read(pid) for pid in pids]
 
     def longest(self) -> list[float]:
-        """For each process, the wait of the thread that has waited longest since this was made."""
+        """For each process, the wait of the thread that has waited longest since construction."""
         found = []
         for pid, before in zip(self._pids, self._before, strict=True):
             now = self._read(pid)
@@ -101,7 +101,7 @@ def run_cancel(options: argparse.Namespace, folder: Path, node: Any) -> bool:
     watches = WatchLists(node)
     cameras = [Camera(node, name, lambda number: grey(number, 480, 640)) for name in names]
     client = Client(node)
-    waited: list[tuple[float, ...]] = []  # s until the client has CANCELED, then those of `Queueing`
+    waited: list[tuple[float, ...]] = []  # s until the client has CANCELED, then the waits of `Queueing`
     wrong = Counter[str]()
     try:
         for camera in cameras:
@@ -140,5 +140,5 @@ def run_cancel(options: argparse.Namespace, folder: Path, node: Any) -> bool:
 
 
 def grey(number: int, height: int, width: int) -> np.ndarray:
-    """A frame of one level of grey."""
+    """A frame with one grey level."""
     return np.full((height, width, 3), 37 * number % 256, np.uint8)

@@ -1,4 +1,4 @@
-"""A process that keeps goals open, cancels some, and writes what became of each as a line of JSON."""
+"""A process that keeps goals open, cancels some, and writes the result of each as a line of JSON."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ QUERIES = (
     "Tell me when a blue ball is on the table.",
     "Tell me when a green box is on the table.",
 )
-LATE = 30.0  # s that a result may come after its timeout, on a busy machine
+LATE = 30.0  # s by which a result may exceed its timeout on a busy machine
 
 
 def run_client(options: argparse.Namespace, node: Any) -> bool:
@@ -52,7 +52,7 @@ def run_client(options: argparse.Namespace, node: Any) -> bool:
 
 
 def one_goal(rng: random.Random, client: Client, names: tuple[str, ...]) -> dict[str, Any]:
-    """Send a goal, perhaps cancel it, and judge its end as far as its client can.
+    """Send a goal, perhaps cancel it, and judge its end as far as a client can.
 
     Times are those of the machine's monotonic clock, which all processes share.
     """

@@ -1,4 +1,4 @@
-"""What a session that begins late says alone: it is fed a camera's frames, and first asked at a later one."""
+"""The decisions of a session alone that gets a camera's frames and first decides at a later one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NEVER = 10**9
 
 
 def first_in_context(frames: int, config: ActivationConfig) -> int:
-    """Number of the frame that is the oldest in context after so many, 1 s apart."""
+    """Number of the oldest frame in context after `count` frames, 1 s apart."""
     context = Context(config.max_frames, config.dropped_per_shift)
     for second in range(frames):
         context.add(float(second))
@@ -33,7 +33,7 @@ def fresh_decisions(
     begin: int,
     asked: Sequence[int],
 ) -> list[ActivationUpdate]:
-    """Decisions of a session on the frames from number `begin` on, at those of these numbers.
+    """Decisions of a session on the frames from number `begin`, at the frames `asked`.
 
     picture(number): the frame, (H, W, 3) uint8 RGB; they are 1 s apart. asked: consecutive numbers.
     """
@@ -50,9 +50,9 @@ def fresh_decisions(
 
 
 def awaited(updates: Sequence[ActivationUpdate], since: float) -> SpanEvent | None:
-    """What a goal for an ONSET ends with that looks back to `since` (s), in its newest state of then.
+    """The span with which an ONSET goal that looks back to `since` (s) ends, in its state at that time.
 
-    Of the first decision the last span that is open or began since then, else the next one that begins.
+    It is the last span of the first decision that is open or began since then, otherwise the next one.
     """
     for number, update in enumerate(updates):
         newest = {event.span_id: event for event in update.events if event.state is not SpanState.RETRACTED}

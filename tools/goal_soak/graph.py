@@ -1,4 +1,4 @@
-"""The graph of a soak: nodes in processes of their own, cameras that wait for decisions, clients of goals."""
+"""The graph of a soak: nodes in separate processes, cameras that wait for decisions, clients of goals."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
-# Clients are killed: the shared memory that they leave may cut others off from the node. Kept to this host,
-# rmw_fastrtps would bring transports of its own, shared memory among them.
+# Clients are killed, and the shared memory that they leave may cut off others from the node. Limited to this
+# host, rmw_fastrtps would use its own transports, including shared memory.
 os.environ.setdefault("ROS_LOCALHOST_ONLY", "0")
 os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "SUBNET")
 # The name before Fast DDS 3, and that since.
@@ -40,13 +40,13 @@ GOLDEN = ROOT / "test" / "golden" / "checkpoint_single"
 CAMERAS = ("front", "left", "rear", "right")
 ORIGIN, SECOND = 1_700_000_000 * 10**9, 10**9  # ns; stamp of the first frames
 RESULT = WaitForEvent.Result
-# Deeper than any burst here: a listener that is held up on a busy machine misses nothing.
+# Deeper than any burst here, so that a delayed subscriber on a busy machine misses nothing.
 DEEP_QOS = QoSProfile(depth=1000, reliability=QoSReliabilityPolicy.RELIABLE)
-PATIENCE = 200.0  # s that a decision may take, also on a busy machine
+PATIENCE = 200.0  # s that a decision may take, even on a busy machine
 
 
 def wait(future: Any, timeout: float = 60.0) -> Any:
-    """The result of a future that another thread's executor completes."""
+    """Wait for the result of a future that another thread's executor completes."""
     done = threading.Event()
     future.add_done_callback(lambda _: done.set())
     if not done.wait(timeout):
@@ -55,7 +55,7 @@ def wait(future: Any, timeout: float = 60.0) -> Any:
 
 
 def wait_until(condition: Callable[[], Any], timeout: float) -> bool:
-    """Whether this becomes true in time (s)."""
+    """Wait for a condition; return whether it becomes true in time (s)."""
     deadline = time.monotonic() + timeout
     while not condition():
         if time.monotonic() > deadline:
@@ -65,7 +65,7 @@ def wait_until(condition: Callable[[], Any], timeout: float) -> bool:
 
 
 def camera_names(count: int) -> tuple[tuple[str, ...], dict[str, list[str]]]:
-    """Names of so many cameras, and the parameter of the node for them; 0: one without a name."""
+    """The names of `count` cameras, and the node's parameter for them; 0: one unnamed camera."""
     names = CAMERAS[:count]
     return names or ("",), {"cameras": list(names)} if names else {}
 
@@ -94,7 +94,7 @@ def start_node(
 
 
 class Camera:
-    """Shows its next frame when the parameters' watch has decided on the one before; 1 s apart by stamp."""
+    """Shows frames with stamps 1 s apart, each when the parameters' watch has decided on the previous one."""
 
     def __init__(
         self,
@@ -106,8 +106,8 @@ class Camera:
     ) -> None:
         """`picture(number)`: the frame of this number, (H, W, 3) uint8 RGB. `pause`: s after each one.
 
-        `is_recorded(stamp)`: whether who records the node's `frames` has this one (ns). The next one waits
-        for that, since the node keeps only a few for a listener that is held up.
+        `is_recorded(stamp)`: whether the recorder of the node's `frames` has this one (ns). The next frame
+        waits for that, since the node keeps only a few for a delayed subscriber.
         """
         self.name, self.shown = name, 0
         self.ticks: list[float] = []  # s that each decision took
@@ -123,7 +123,7 @@ class Camera:
         self._thread.start()
 
     def stop(self) -> None:
-        """Return when the last frame was decided on."""
+        """Stop, and return when the last frame has been decided on."""
         self._stopped.set()
         self._thread.join()
 
@@ -133,12 +133,12 @@ class Camera:
         return self._stamp
 
     def show(self) -> None:
-        """Show the next frame; return when it was decided on."""
+        """Show the next frame; return when it has been decided on."""
         wait_until(self._publisher.get_subscription_count, PATIENCE)
         self._stamp = ORIGIN + self.shown * SECOND
         message = rgb_to_image(self._picture(self.shown), Header(stamp=to_time(self._stamp)))
         self._decided.clear()
-        for _ in range(int(PATIENCE / 10)):  # the first one may be lost; a node ignores the same stamp twice
+        for _ in range(int(PATIENCE / 10)):  # the first one may be lost; the node ignores a repeated stamp
             self._publisher.publish(message)
             if self._decided.wait(10):
                 break
@@ -161,7 +161,7 @@ class Camera:
 
 
 class CountingClient(ActionClient):  # type: ignore[misc]  # untyped library
-    """Counts how often the answer to each request for a result comes."""
+    """Counts the answers to each request for a result."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         self.answers: Counter[int] = Counter()
@@ -175,9 +175,9 @@ class CountingClient(ActionClient):  # type: ignore[misc]  # untyped library
 
 
 class Client:
-    """Sends goals and waits for what becomes of them, from any thread.
+    """Sends goals and waits for their results, from any thread.
 
-    rclpy is asked in the executor's thread: another one may miss an answer that comes at once.
+    rclpy is called in the executor's thread, since other threads may miss an answer that comes at once.
     """
 
     def __init__(self, node: Any) -> None:
@@ -189,16 +189,16 @@ class Client:
 
     @property
     def answers(self) -> Counter[int]:
-        """How many results came that often; all of them once is right."""
+        """The number of results by how often they came, which should be once."""
         return Counter(self._client.answers.values())
 
     def send(self, goal: WaitForEvent.Goal) -> tuple[Any, Any]:
-        """The handle of a goal and the future of its result."""
+        """Send a goal; return its handle and the future of its result."""
         handle = wait(self.call(lambda: self._client.send_goal_async(goal)))
         return handle, self.call(handle.get_result_async)
 
     def call(self, function: Callable[[], Any]) -> Any:
-        """What a function returns in the executor's thread."""
+        """Call a function in the executor's thread and return its result."""
         return wait(self._node.executor.create_task(function))
 
 
@@ -211,7 +211,7 @@ class WatchLists:
         node.create_subscription(Watches, topics.WATCHES, self._on_list, WATCHES_QOS)
 
     def become(self, ids: Sequence[str], timeout: float) -> bool:
-        """Whether the list is this one in time (s)."""
+        """Wait for this list; return whether it came in time (s)."""
         return wait_until(lambda: self.newest == list(ids), timeout)
 
     def _on_list(self, message: Watches) -> None:

@@ -1,4 +1,4 @@
-"""Goals that come 3 s after an event began: half of an early watch, half of a new one that looks back."""
+"""Send goals 3 s after an event began: half for an early watch, half for a new one that looks back."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from stride_ros.world import World
 MODEL = "stride-tiny"
 CONTEXT = 64  # max_frames
 QUERY = "Tell me when a hand is in view."
-OTHER = "Tell me when a red ball is on the table."  # of the parameters: it paces the cameras
+OTHER = "Tell me when a red ball is on the table."  # the watch of the parameters, which paces the cameras
 SIZE = (320, 240)  # px, width and height of the frames
 LATE = 3  # frames, of 1 s, from the ONSET to the goal
 SOON = 5  # frames until a new watch has caught up at the latest
@@ -48,7 +48,7 @@ SLOT = SECOND  # ns
 
 
 class Early:
-    """The watch of each camera that was there before the events, and the spans it has told of."""
+    """The watch of each camera that existed before the events, and its published spans."""
 
     def __init__(self, node: Any, client: Client, names: tuple[str, ...]) -> None:
         self.spans: dict[str, dict[int, ActivationSpan]] = {name: {} for name in names}  # newest state, by id
@@ -78,10 +78,10 @@ class Early:
 
 @dataclass
 class Ask:
-    """A goal and what became of it. before: frames that were shown when it came.
+    """A goal and its result. before: number of frames shown before it.
 
-    labels: of each decision of its watch, where that is a new one, by number of the frame. found: start (ns)
-    of the span that it ended with. fault: in what it differs from the early watch; empty if in nothing.
+    labels: those of each decision of its watch, if new, by number of the frame. found: start (ns) of the span
+    with which it ended. fault: the difference from the early watch, or empty.
     """
 
     kind: str
@@ -101,7 +101,7 @@ class Labels:
         node.create_subscription(ActivationWindow, topics.WINDOW, self._on_window, DEEP_QOS)
 
     def of(self, watch: str) -> dict[int, list[int]]:
-        """Those of a watch so far."""
+        """The labels of a watch so far."""
         return dict(self._labels.get(watch, {}))
 
     def _on_window(self, window: ActivationWindow) -> None:
@@ -110,7 +110,7 @@ class Labels:
 
 
 class Trial:
-    """Goals at events of one camera, alternately of the early watch and of a new one."""
+    """Goals at events of one camera, alternately for the early watch and a new one."""
 
     def __init__(
         self, camera: Camera, early: Early, client: Client, watches: WatchLists, labels: Labels, kinds: Any
@@ -118,10 +118,10 @@ class Trial:
         self.camera = camera
         self._early, self._client, self._watches, self._labels = early, client, watches, labels
         self._kinds = kinds
-        self._done: set[int] = set()  # spans that have had their goal, or cannot have one
+        self._done: set[int] = set()  # spans that had their goal or cannot have one
 
     def due(self) -> ActivationSpan | None:
-        """The span that began so many frames ago and goes for a goal now."""
+        """The span that began `LATE` frames ago and gets a goal now."""
         span = self._early.newest(self.camera.name)
         if span is None or span.span_id in self._done:
             return None
@@ -133,13 +133,13 @@ class Trial:
         return span if on_time and span.state != ActivationSpan.RETRACTED else None
 
     def ask(self, span: ActivationSpan, play: Callable[[], None]) -> Ask:
-        """Send the goal of an event, and say what became of it."""
+        """Send the goal for an event, and return its result."""
         name, there = self.camera.name, self._watches.newest
         asked = Ask(next(self._kinds), name, self.camera.shown)
         back = Duration(sec=BACK)
         spec = WatchSpec(id=self._early.id_of(name), look_back=back)
         if asked.kind == "new":
-            # The early one is silent, so that it is not shared.
+            # The early watch does not respond, so that it is not shared.
             spec = WatchSpec(query=QUERY, cameras=[name] if name else [], look_back=back, respond=True)
         handle, future = self._client.send(WaitForEvent.Goal(watch=spec, timeout=Duration(sec=600)))
         if asked.kind == "new":
@@ -153,7 +153,7 @@ class Trial:
             play()
         if not wait_until(future.done, 5.0):
             asked.fault = f"no end within {SOON} frames"
-            self._client.call(handle.cancel_goal_async)  # or the next one would share its watch
+            self._client.call(handle.cancel_goal_async)  # otherwise the next one would share its watch
         result = wait(future).result
         self._watches.become(there, 30)
         asked.labels = self._labels.of(asked.watch)
@@ -173,7 +173,7 @@ class Trial:
 
 
 def as_alone(model: ActivationModel, picture: Callable[[int], np.ndarray], ask: Ask) -> tuple[int, bool]:
-    """How many decisions of a new watch have other labels than a fresh session's; whether the end is its."""
+    """Count decisions with other labels than a fresh session's; also return whether the ends agree."""
     config = ActivationConfig(max_frames=CONTEXT)
     asked = sorted(ask.labels)
     if not asked:
@@ -194,7 +194,7 @@ def as_alone(model: ActivationModel, picture: Callable[[int], np.ndarray], ask: 
 
 
 def run_look_back(options: argparse.Namespace, folder: Path, node: Any) -> bool:
-    """Play worlds until so many events have had their goals."""
+    """Play worlds until this number of events had their goals."""
     names, cameras_given = camera_names(options.cameras)
     process = start_node(
         "activation_node",
@@ -239,10 +239,10 @@ def run_look_back(options: argparse.Namespace, folder: Path, node: Any) -> bool:
 
 
 def report(asks: list[Ask], pictures: dict[str, Callable[[int], np.ndarray]]) -> bool:
-    """Print how many goals ended with the early watch's span, and whether the others are the model's.
+    """Print how many goals ended with the early watch's span, and whether the others are due to the model.
 
-    A new watch is to say what a session would that is fed the frames in context and first asked then. It
-    has no history, so that it may see less, or something else, than a watch that was asked all along.
+    A new watch should decide as a session that gets the frames in context and first decides then. It has no
+    history, so it may find less, or something else, than a watch that decided all along.
     """
     model = ActivationModel.load(MODEL)
     right, counts = Counter[str](), Counter(ask.kind for ask in asks)

@@ -1,4 +1,4 @@
-"""Many goals of clients that come and go: each ends once and rightly, and nothing else is disturbed."""
+"""Send many goals from clients that come and go, and check that each ends once and correctly."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ ENDED = (GoalStatus.STATUS_SUCCEEDED, GoalStatus.STATUS_CANCELED, GoalStatus.STA
 
 
 class Witness:
-    """Hears what the node publishes, with the moments at which it came (s, monotonic)."""
+    """Records what the node publishes, with the times of arrival (s, monotonic)."""
 
     def __init__(self, node: Any, names: tuple[str, ...]) -> None:
         self.spans: list[tuple[float, ActivationSpan]] = []
         self.windows: list[ActivationWindow] = []
         self.frames: dict[str, list[tuple[int, np.ndarray]]] = {name: [] for name in names}
-        self.ends: dict[bytes, set[int]] = {}  # how goals have ended, by goal id
+        self.ends: dict[bytes, set[int]] = {}  # final states of goals, by goal id
         self._node = node
         node.create_subscription(ActivationSpan, topics.SPAN, self._on_span, DEEP_QOS)
         node.create_subscription(ActivationWindow, topics.WINDOW, self._on_window, DEEP_QOS)
@@ -56,7 +56,7 @@ class Witness:
         node.create_subscription(GoalStatusArray, status, self._on_status, newest)
 
     def has_frame(self, name: str, stamp: int) -> bool:
-        """Whether a camera's frame of this stamp (ns) is recorded; of the newest ones."""
+        """Whether a camera's frame with this stamp (ns) is recorded, among the newest ones."""
         return any(stamp == recorded for recorded, _ in self.frames[name][-3:])
 
     def _on_span(self, span: ActivationSpan) -> None:
@@ -78,12 +78,12 @@ class Witness:
             if status.status in ENDED:
                 ends.add(status.status)
 
-    # What must hold
+    # Checks
 
     def fault(self, goal: dict[str, Any]) -> str:
-        """What is wrong with the end of a goal, as seen from outside; empty if nothing is."""
+        """The fault of a goal's end, as seen from outside, or empty."""
         if not goal["right"]:
-            return "the client got what cannot be"
+            return "the client got an impossible result"
         if goal["code"] == RESULT.NONE:
             span_id, watch, camera, query = goal["span"]
             if not any(
@@ -92,9 +92,9 @@ class Witness:
             ):
                 return "the span was never published"
             if query != (QUERIES[0] if goal["named"] else goal["query"]):
-                return "the span is of another query"
+                return "the span is from another query"
             if goal["cameras"] and camera not in goal["cameras"]:
-                return "the span is of another camera"
+                return "the span is from another camera"
         if goal["code"] == RESULT.TIMEOUT and goal["named"]:
             awaited = ActivationSpan.ONSET
             if goal["until"] == WaitForEvent.Goal.OFFSET:
@@ -105,7 +105,7 @@ class Witness:
         return ""
 
     def compare(self, name: str) -> tuple[int, int, int, bool]:
-        """Spans, decisions, those with other labels than alone, and whether the spans are as alone."""
+        """Count spans, decisions and those with other labels than alone, and tell whether the spans agree."""
         own = [
             (int(s.state), to_nanoseconds(s.start), to_nanoseconds(s.end), to_nanoseconds(s.onset))
             for _, s in self.spans
@@ -118,7 +118,7 @@ class Witness:
 
 
 def alone(frames: list[tuple[int, np.ndarray]]) -> tuple[list[tuple[int, ...]], dict[int, list[int]]]:
-    """State, start, end and onset (ns) of the spans, and the labels by stamp, of an engine with one watch."""
+    """The spans (state, start, end, onset in ns) and labels by stamp of an engine with one watch."""
     from stride_ros.activation.config import ActivationConfig, TriggerConfig
     from stride_ros.activation.model import ActivationModel
     from stride_ros.activation.stamped_engine import StampedEngine
@@ -141,11 +141,11 @@ def alone(frames: list[tuple[int, np.ndarray]]) -> tuple[list[tuple[int, ...]], 
 
 
 class Clients:
-    """Processes of `run_client`, whose lines are read as they come."""
+    """Processes of `run_client`, whose output is read as it comes."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.goals: list[dict[str, Any]] = []
-        self.answers = Counter[str]()  # how many results came that often, of clients that were not killed
+        self.answers = Counter[str]()  # number of results by how often they came
         self.killed = 0
         self._options, self._rng = options, random.Random(options.seed)
         self._running: list[subprocess.Popen[str]] = []
@@ -155,7 +155,7 @@ class Clients:
         self._running = [self._start(seconds) for _ in range(self._options.clients)]
 
     def kill_one(self, seconds: float) -> None:
-        """Kill one, and start another in its place."""
+        """Kill one, and replace it."""
         victim = self._rng.randrange(len(self._running))
         self._running[victim].kill()
         self._running[victim].wait()
@@ -163,13 +163,13 @@ class Clients:
         self._running[victim] = self._start(seconds)
 
     def finish(self) -> None:
-        """Return when all have ended by themselves."""
+        """Wait until all have ended by themselves."""
         for client in self._running:
             client.wait(120)
         wait_until(lambda: self.answers.total() >= 0, 1.0)
 
     def end(self) -> None:
-        """Kill those that still run."""
+        """Kill those that are still running."""
         for client in self._running:
             client.kill()
 
@@ -186,7 +186,7 @@ class Clients:
         assert client.stdout is not None
         for line in client.stdout:
             if not line.endswith("\n"):
-                continue  # it was killed while it wrote
+                continue  # it was killed while writing
             entry = json.loads(line)
             if "answers" in entry:
                 self.answers.update(entry["answers"])
@@ -195,7 +195,7 @@ class Clients:
 
 
 def run_many(options: argparse.Namespace, folder: Path, node: Any) -> bool:
-    """Many goals on random cameras, with cancels, timeouts and clients that are killed."""
+    """Run many goals on random cameras, with cancels, timeouts and killed clients."""
     names, cameras_given = camera_names(options.cameras)
     parameters = {"unmasking_steps": STEPS, "max_frames": FRAMES, "trigger.min_confidence": CONFIDENCE}
     process = start_node(
@@ -232,11 +232,11 @@ def run_many(options: argparse.Namespace, folder: Path, node: Any) -> bool:
             ended = len(clients.goals)
             print(f"{ended} goals ended, {clients.killed} clients killed, {shown} frames", flush=True)
         clients.finish()
-        as_before = watches.become(["query"], 60)  # goals of clients that were killed time out
+        as_before = watches.become(["query"], 60)  # goals of killed clients time out
         for camera in cameras:
             camera.stop()
         wait_until(lambda: all(len(witness.frames[c.name]) >= c.shown for c in cameras), 10)
-        time.sleep(1.0)  # for what is on its way
+        time.sleep(1.0)  # for messages in transit
     finally:
         clients.end()
         process.kill()
@@ -251,7 +251,7 @@ def report(
     watches: WatchLists,
     log: Path,
 ) -> bool:
-    """Print what became of all, and whether it is right."""
+    """Print all results, and return whether they are correct."""
     titles = {0: "succeeded", RESULT.TIMEOUT: "timed out", RESULT.CANCELED: "canceled"}
     outcomes = Counter(titles.get(goal["code"], f"error {goal['code']}") for goal in clients.goals)
     wrong = [(fault, goal) for goal in clients.goals if (fault := witness.fault(goal))]

@@ -1,4 +1,4 @@
-"""`stride-ros score`: the score of what a benchmark's run has stored."""
+"""`stride-ros score`: score the stored predictions of a benchmark run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _PACKAGE = "stride_ros.evaluation.benchmarks"
 BENCHMARKS = {
     "et-bench": ("et_bench", "STRIDE's database, or a list of samples with answers"),
-    "ovo-bench": ("ovo_bench", "the results of its inference, a file or the folder of a model"),
+    "ovo-bench": ("ovo_bench", "the results of its inference, a file or a model's folder"),
     "streaming-bench": ("streaming_bench", "the outputs of its runs, files or a folder"),
 }
 
@@ -25,13 +25,13 @@ BENCHMARKS = {
 def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     parser = subparsers.add_parser(
         "score",
-        help="score the predictions of a benchmark's run",
-        description="Score what a run of a benchmark has stored, as the benchmark's own scorer does.",
+        help="score the predictions of a benchmark run",
+        description="Score the stored predictions of a benchmark run, as the benchmark's own scorer does.",
     )
     benchmarks = parser.add_subparsers(dest="benchmark", metavar="BENCHMARK", required=True)
     for name, (_, reads) in BENCHMARKS.items():
         one = benchmarks.add_parser(name, help=reads, description=f"Reads {reads}.")
-        several = {"nargs": "+"} if name == "streaming-bench" else {}  # a file for each kind of questions
+        several = {"nargs": "+"} if name == "streaming-bench" else {}  # a file for each kind of question
         one.add_argument(
             "predictions", type=path_argument, metavar="PREDICTIONS", help="file or folder", **several
         )
@@ -42,7 +42,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
             help="the benchmark's annotations, a file or folder",
         )
         if several:
-            one.add_argument("--model", help="whose replies to score, where questions have several")
+            one.add_argument("--model", help="model whose replies to score, if questions have several")
         one.add_argument("--json", type=path_argument, metavar="FILE", help="also write the numbers as JSON")
         one.set_defaults(run=run)
 
@@ -50,7 +50,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
 def run(arguments: argparse.Namespace) -> int:
     file = arguments.json
     if file is not None and not file.absolute().parent.is_dir():
-        raise SourceError(f"Folder {file.absolute().parent} does not exist; make it first.")
+        raise SourceError(f"Folder {file.absolute().parent} does not exist; create it first.")
     module = import_module(f"{_PACKAGE}.{BENCHMARKS[arguments.benchmark][0]}")
     options = {"model": arguments.model} if "model" in arguments else {}
     result: Score = module.score(arguments.predictions, arguments.annotations, **options)

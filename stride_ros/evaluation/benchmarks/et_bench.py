@@ -1,7 +1,7 @@
-"""ET-Bench: the five tasks in which spans of time are found (TVG, EPM, TAL, DVC, SLC).
+"""Score ET-Bench: the five tasks that find time spans (TVG, EPM, TAL, DVC, SLC).
 
-Predictions are a database of STRIDE (lines of JSON, or a `shelve`), which is scored as the text that STRIDE
-writes of it, or a list of the benchmark's samples with a text in `a`. Times in s.
+Predictions are a database of STRIDE (lines of JSON, or a `shelve`), scored as the text that STRIDE makes from
+it, or a list of the benchmark's samples with a text in `a`. Times are in s.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ PUBLISHED = {"tvg": 62.8, "epm": 10.7, "tal": 24.6, "dvc": 36.5, "slc": 28.5, "m
 
 
 def score(predictions: str | Path, annotations: str | Path | None = None) -> Score:
-    """Score a database or a list with answers, against the annotations that it was made with.
+    """Score a database or a list of answers, against the annotations for which it was made.
 
     Without annotations, the samples are those in the predictions. Raises SourceError and ConfigError.
     """
@@ -45,7 +45,7 @@ def score(predictions: str | Path, annotations: str | Path | None = None) -> Sco
 
 
 def _fill(result: Score, answers: list[Answer]) -> None:
-    """Write all figures of the answers into the result."""
+    """Add all figures of the answers to the result."""
     unreadable = [answer for answer in answers if answer.unreadable]
     readable = [answer for answer in answers if not answer.unreadable]
     for answer in answers:
@@ -79,7 +79,7 @@ def _fill(result: Score, answers: list[Answer]) -> None:
 
 
 def _stride(answers: list[Answer]) -> dict[str, Any]:
-    """What STRIDE's scorer gives: collected over all samples, estimated over those with an entry."""
+    """The figures of STRIDE's scorer: collected over all samples, estimated over those with an entry."""
     predicted = [answer for answer in answers if answer.predicted]
     collected = table_of(answers, error_key=True)
     estimated = table_of(predicted, error_key=True)

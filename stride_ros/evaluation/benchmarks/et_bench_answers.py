@@ -1,7 +1,7 @@
-"""Spans of time in free text, as ET-Bench's scorer finds them, and spans written as such text.
+"""Find time spans in free text as ET-Bench's scorer does, and write spans as such text.
 
-Texts are read as they are written by many models, so the rules are lenient, and odd in places: what they do
-with "1..5" or "start time 3, end time 7" is what the official scorer does with it.
+Texts come from many models, so the rules are lenient, and odd in places: they treat "1..5" or "start time 3,
+end time 7" exactly as the official scorer does.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from stride_ros.user_files.values import shown
 Span = tuple[float, float]
 
 LONGEST = 100_000  # characters of an answer
-_GUESS = 20.0  # s on each side of a time that stands alone
-# Digits, and after any dots digits again, such as 12, 12.5, and also 1..5. A match begins with a run of
-# digits and not within it, which finds the same and keeps the time linear.
+_GUESS = 20.0  # s on each side of a single time
+# Digits, optionally followed by dots and more digits, such as 12, 12.5, and also 1..5. A match begins only at
+# the start of a run of digits, which finds the same and keeps the time linear.
 _NUMBER = r"\d+(?:\.+\d*)?"
 _HYPHEN = re.compile(rf"(?<!\d)({_NUMBER})\s*-\s*({_NUMBER})")
 _TO = re.compile(rf"(?<!\d)({_NUMBER})\s* to \s*({_NUMBER})")
@@ -32,10 +32,11 @@ _CUES = ("start", "end", "happen")
 
 
 def spans_in(answer: Any) -> list[Span] | None:
-    """The spans (start, end) in s of an answer to TVG, EPM or TAL; None when it names none.
+    """The spans (start, end) in s of an answer to TVG, EPM or TAL; None if it names none.
 
-    Pairs with a hyphen anywhere; else pairs with "to"; else the first numbers of the sentences that speak of
-    a start, an end or a happening, two by two. Raises OfficialStops for what is not text or not a number.
+    Pairs with a hyphen anywhere; otherwise pairs with "to"; otherwise the first numbers of the sentences that
+    mention a start, an end or a happening, in pairs. Raises OfficialStops for what is not text or not a
+    number.
     """
     text = _text(answer, "AttributeError").lower()
     pairs = _HYPHEN.findall(text) or _TO.findall(text)
@@ -49,10 +50,10 @@ def spans_in(answer: Any) -> list[Span] | None:
 
 
 def events_in(answer: Any) -> list[tuple[Span, str]] | None:
-    """The spans in s of an answer to DVC or SLC, each with its sentence; None when it names none.
+    """The spans in s of an answer to DVC or SLC, each with its sentence; None if it names none.
 
-    A span without a sentence of more than five characters is dropped. Where none is left, a single time or
-    pair in the first line or sentence that has one makes a span; a time alone is the middle of 40 s.
+    A span without a sentence of more than five characters is dropped. If none is left, a single time or pair
+    in the first line or sentence that has one makes a span; a single time is the middle of 40 s.
     """
     try:
         text = _text(answer, "AttributeError")
@@ -63,9 +64,9 @@ def events_in(answer: Any) -> list[tuple[Span, str]] | None:
 
 
 def written(spans: Sequence[Span], task: str) -> str:
-    """Spans as the text that is scored: one for TVG and EPM, a line each else, to a tenth of a second.
+    """Spans as the text to score, to a tenth of a second: one for TVG and EPM, otherwise one per line.
 
-    Dense tasks have a few words beside each span, because one without a sentence would be dropped.
+    Dense tasks have a few words after each span, since a span without a sentence would be dropped.
     """
     if task in ("tvg", "epm"):
         spans = spans[:1]
@@ -89,7 +90,7 @@ def _number(text: str) -> float:
 
 
 def _described(text: str) -> list[tuple[Span, str]]:
-    """Spans and sentences of a lower-case text. ValueError for what makes the official parser give up."""
+    """Spans and sentences of a lower-case text. ValueError where the official parser gives up."""
     spans: list[Span]
     matches = list(_HYPHEN.finditer(text))
     if matches:

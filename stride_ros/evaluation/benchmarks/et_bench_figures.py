@@ -1,4 +1,4 @@
-"""ET-Bench's figures of a source, a task and all tasks, from the scores of the answers."""
+"""Compute ET-Bench's figures for a source, a task and all tasks from the scores of the answers."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ Figures = dict[str, Any]
 
 @dataclass(frozen=True)
 class Answer:
-    """One sample with what was answered, and its score or why the official scorer has none.
+    """A sample with its answer, and its score or the reason why the official scorer has none.
 
-    predicted: there is an entry for it. given: one that is not empty.
-    unreadable: STRIDE's reader of the database stops here, before anything is scored.
+    predicted: whether there is an entry for it. given: whether the entry is not empty. unreadable: whether
+    STRIDE's reader of the database stops here, before anything is scored.
     """
 
     task: str
@@ -68,7 +68,7 @@ def source_figures(task: str, answers: Sequence[Answer]) -> Figures:
 
 
 def _dense(answers: Sequence[Answer], items: Sequence[Item]) -> list[float]:
-    """Samples of one video replace each other, yet each counts in the total."""
+    """Figures of a dense task: samples of a video replace each other, but each counts in the total."""
     videos = {a.video: item for a, item in zip(answers, items, strict=True) if not item.failed}
     if not videos:
         return [0.0] * len(THRESHOLDS)
@@ -84,9 +84,9 @@ def _dense(answers: Sequence[Answer], items: Sequence[Item]) -> list[float]:
 def table_of(
     answers: Sequence[Answer], *, rounded: bool = True, error_key: bool = False
 ) -> dict[str, dict[str, Figures]]:
-    """Figures by task and source; where there are none, what stops the official scorer and those of the rest.
+    """Figures by task and source; if there are none, what stops the official scorer, and those of the rest.
 
-    error_key: say so by the key "error", as STRIDE does, and not "official".
+    error_key: report that under the key "error", as STRIDE does, instead of "official".
     """
     result: dict[str, dict[str, Figures]] = {}
     for task, sources in by_source(answers).items():
@@ -113,7 +113,7 @@ def _rounded(figures: Figures) -> Figures:
 
 
 def stride_summary(table: Mapping[str, Mapping[str, Figures]]) -> dict[str, float]:
-    """STRIDE's means over sources. It leaves out every source with F1 of 0, and a task without any other."""
+    """STRIDE's means over sources, which leave out sources with an F1 of 0 and tasks without others."""
     means = {}
     for task, sources in table.items():
         value = mean([figures["F1"] for figures in sources.values() if figures.get("F1")])
@@ -123,7 +123,7 @@ def stride_summary(table: Mapping[str, Mapping[str, Figures]]) -> dict[str, floa
 
 
 def official_means(table: Mapping[str, Mapping[str, Figures]]) -> dict[str, float | None]:
-    """The official means over sources, zeros included; None for a task with a source that has no figure."""
+    """The official means over sources, including zeros; None for a task with a source without a figure."""
     means: dict[str, float | None] = {}
     for task, sources in table.items():
         values = [figures.get("F1") for figures in sources.values()]
@@ -133,7 +133,7 @@ def official_means(table: Mapping[str, Mapping[str, Figures]]) -> dict[str, floa
 
 
 def official_figures(answers: Sequence[Answer]) -> dict[str, Any]:
-    """All that the official script gives for the five tasks, but for the similarity of sentences."""
+    """All figures of the official script for the five tasks, except the similarity of sentences."""
     table = table_of(answers)
     means = official_means(table)
     result: dict[str, Any] = {
@@ -150,9 +150,9 @@ def official_figures(answers: Sequence[Answer]) -> dict[str, Any]:
 
 
 def _script(table: Mapping[str, Mapping[str, Figures]], means: Mapping[str, Any]) -> dict[str, Any]:
-    """The two lines "Mean F1", over all sources of a group, and the row "Overall"; None for similarities.
+    """The two lines "Mean F1" over all sources of a group, and the row "Overall"; None for similarities.
 
-    after_that: how the script ends. It takes all twelve tasks for granted, so with five it always stops.
+    after_that: how the script ends. It assumes all twelve tasks, so with five it always stops.
     """
     for sources in table.values():
         for figures in sources.values():

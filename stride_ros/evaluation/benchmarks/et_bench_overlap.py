@@ -1,8 +1,8 @@
-"""Overlap of spans by ET-Bench's three rules, and what one answer scores.
+"""Overlap of spans by ET-Bench's three rules, and the score of one answer.
 
-The rules differ in the last bits, and thresholds are met exactly where times have one decimal. TVG and EPM:
-intersection over union of float32 numbers, compared as a double. TAL: the same, compared as float32. DVC and
-SLC: doubles, the union a little enlarged, so that a threshold that is met exactly is missed.
+The rules differ in the last bits, which matters since times with one decimal can meet thresholds exactly. TVG
+and EPM: intersection over union of float32 numbers, compared as a double. TAL: the same, compared as float32.
+DVC and SLC: doubles, with the union slightly enlarged, so that a threshold that is met exactly is missed.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from stride_ros.evaluation.benchmarks.result import OfficialStops
 
 THRESHOLDS = (0.1, 0.3, 0.5, 0.7)
 SINGLE = ("tvg", "epm")  # tasks with one span
-DENSE = ("dvc", "slc")  # tasks with a sentence beside each span
+DENSE = ("dvc", "slc")  # tasks with a sentence for each span
 _MOST = 1000  # predicted spans of a video that count in DVC and SLC
 _TINY = 1e-8
 
 
 @dataclass(frozen=True)
 class Item:
-    """The score of one answer. failed: it names no span; f1: at each threshold, in single tasks 1 for a hit.
+    """The score of one answer. failed: it names no span; f1: at each threshold; in single tasks, 1 for a hit.
 
-    iou: in single tasks alone. precision and recall: in dense tasks alone, at each threshold.
+    iou: only in single tasks. precision and recall: only in dense tasks, at each threshold.
     """
 
     failed: bool
@@ -57,7 +57,7 @@ def score_item(task: str, answer: Any, truth: Any) -> Item:
 
 
 def overlaps(events: Sequence[Span], spans: Sequence[Span]) -> NDArray[np.float32]:
-    """Intersection over union of each event with each span, in float32; NaN where both have no length."""
+    """Intersection over union of each event with each span, in float32; NaN if both have no length."""
     with np.errstate(invalid="ignore", over="ignore"):
         a, b = np.array(events, np.float32), np.array(spans, np.float32)
         end = np.minimum(a[:, None, 1], b[:, 1])
@@ -68,7 +68,7 @@ def overlaps(events: Sequence[Span], spans: Sequence[Span]) -> NDArray[np.float3
 
 
 def dense_overlap(span: Span, event: Span) -> float:
-    """Intersection over union as DVC and SLC have it, in doubles."""
+    """Intersection over union as in DVC and SLC, in doubles."""
     common = max(0, min(span[1], event[1]) - max(span[0], event[0]))
     union = min(max(span[1], event[1]) - min(span[0], event[0]), (span[1] - span[0]) + (event[1] - event[0]))
     return common / (union + _TINY)
@@ -113,7 +113,7 @@ def dense(spans: Sequence[Span], events: Sequence[Span]) -> Item:
 
 
 def harmonic(precision: float, recall: float) -> float:
-    """F1; 0 where both are 0."""
+    """F1 of precision and recall; 0 if both are 0."""
     return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
 
 

@@ -1,4 +1,4 @@
-"""ET-Bench's samples and what was answered, from a database of STRIDE or from a list with answers."""
+"""Read ET-Bench's samples and answers, from a database of STRIDE or a list of answers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Sample = dict[str, Any]
 
 
 def read_answers(predictions: str | Path, annotations: str | Path | None, result: Score) -> list[Answer]:
-    """All samples of the five tasks with what was answered; counts and notes go to the result.
+    """All samples of the five tasks with their answers; counts and notes are added to the result.
 
     Without annotations, the samples are those in the predictions. Raises SourceError and ConfigError.
     """
@@ -38,7 +38,7 @@ def read_answers(predictions: str | Path, annotations: str | Path | None, result
         answers = _from_answers(predictions, samples, result)
     if not answers:
         raise ConfigError(
-            f"{predictions} has nothing of ET-Bench's tasks {', '.join(TASKS)}; "
+            f"{predictions} has no samples of ET-Bench's tasks {', '.join(TASKS)}; "
             "give the predictions of a run."
         )
     return answers
@@ -61,7 +61,7 @@ def _samples(path: str | Path, result: Score) -> list[Sample]:
 
 
 def _of_our_tasks(objects: Sequence[Any], name: str, result: Score) -> list[Sample]:
-    """The samples that can be scored; the others are counted, and those of no known task named."""
+    """The samples that can be scored; others are counted, and unknown tasks are named."""
     samples: list[Sample] = []
     unknown: Counter[str] = Counter()
     odd = other = 0
@@ -78,7 +78,7 @@ def _of_our_tasks(objects: Sequence[Any], name: str, result: Score) -> list[Samp
             unknown[item["task"]] += 1
     if odd:
         result.notes.append(
-            f"{name} has {counted(odd, 'item')} without task, source and video, left out here."
+            f"{name} has {counted(odd, 'item')} without task, source and video, which are left out."
         )
     if other:
         result.notes.append(
@@ -99,7 +99,7 @@ def _from_database(
 ) -> list[Answer]:
     if samples is None:
         samples = _of_our_tasks([_key(key) for key in entries], name, result)
-        result.notes.append("Without --annotations, samples that were not predicted are not counted.")
+        result.notes.append("Without --annotations, samples without a prediction are not counted.")
     keys = [json.dumps(sample, sort_keys=True, ensure_ascii=False) for sample in samples]
     unmatched = len(entries.keys() - set(keys))
     if entries and unmatched == len(entries):
@@ -116,7 +116,7 @@ def _from_database(
     if errors:
         result.notes.append(
             f"{counted(errors, 'prediction')} {plural(errors, 'was', 'were')} stored after an error of the "
-            "run; their spans count as others do."
+            "run; their spans count like others."
         )
     return [_stored(sample, entries.get(key)) for sample, key in zip(samples, keys, strict=True)]
 
@@ -129,7 +129,7 @@ def _key(text: str) -> Any:
 
 
 def _stored(sample: Sample, entry: Any) -> Answer:
-    """The answer that a database has for a sample; None for no entry."""
+    """The answer that a database has for a sample; None if it has no entry."""
     try:
         text = written(_spans(entry), sample["task"])
     except OfficialStops as error:
@@ -162,7 +162,7 @@ def _from_answers(predictions: str | Path, samples: list[Sample] | None, result:
     objects: list[Any] = []
     for file in result_files(predictions):
         if Path(predictions).is_dir() and file.name == "metrics.json":
-            continue  # what the official script writes beside the predictions
+            continue  # what the official script writes next to the predictions
         found, notes = read_objects(file)
         objects += found
         result.notes += notes
@@ -172,8 +172,7 @@ def _from_answers(predictions: str | Path, samples: list[Sample] | None, result:
     result.counts["repeated"] = doubles
     if doubles:
         result.notes.append(
-            f"{predictions} has {counted(doubles, 'sample')} again that was there before; each counts, "
-            "as in the official script."
+            f"{predictions} repeats {counted(doubles, 'sample')}; each counts, as in the official script."
         )
     missing: list[Sample] = []
     if samples is not None:

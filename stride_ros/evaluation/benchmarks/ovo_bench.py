@@ -1,8 +1,8 @@
-"""OVO-Bench: twelve tasks in three categories, from the result files of its `inference.py`.
+"""Score OVO-Bench: twelve tasks in three categories, from the result files of its `inference.py`.
 
-A file holds lists of items for `backward`, `realtime` and `forward`. Items of the first two have one
-`response` and the right letter in `ground_truth`; items of the third have a `test_info` of probes, each with
-a `response`.
+A file contains lists of items for `backward`, `realtime` and `forward`. Items of the first two have one
+`response` and the correct letter in `ground_truth`; items of the third have a `test_info` of probes, each
+with a `response`.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ TASKS = tuple(task for tasks in CATEGORIES.values() for task in tasks)
 
 
 def choice_score(response: Any, letter: Any) -> int:
-    """1 when the letter is anywhere in the response, or one of the responses of a list."""
+    """1 if the letter is anywhere in the response, or in one of a list of responses."""
     if response is None:
         return 0
     if isinstance(response, str) and not isinstance(letter, str):
@@ -54,7 +54,7 @@ def choice_score(response: Any, letter: Any) -> int:
 
 
 def count_score(response: Any, count: Any) -> int:
-    """1 when all digits of the response, joined, are the count."""
+    """1 if all digits of the response, joined, are the count."""
     if response is None:
         return 0
     if not isinstance(response, str):
@@ -63,7 +63,7 @@ def count_score(response: Any, count: Any) -> int:
 
 
 def yes_no_score(response: Any, kind: Any) -> int:
-    """1 when No (kind 0) or Yes (any other) is anywhere in the response, or it is N or Y as a whole."""
+    """1 if No (kind 0) or Yes (any other kind) is anywhere in the response, or the response is N or Y."""
     if (response, kind) in (("N", 0), ("Y", 1)):
         return 1
     return choice_score(response, "No" if kind == 0 else "Yes")
@@ -77,10 +77,10 @@ _PROBES: dict[str, tuple[str, Callable[[Any, Any], int]]] = {  # task -> key of 
 
 
 def score(predictions: str | Path, annotations: str | Path | None = None) -> Score:
-    """Score a result file, or all of a folder as one model.
+    """Score a result file, or all files of a folder as one model.
 
-    Annotations only tell what is missing: the right answers are those in the results. Raises SourceError and
-    ConfigError.
+    Annotations only tell what is missing: the correct answers are those in the results. Raises SourceError
+    and ConfigError.
     """
     result = Score({"benchmark": "ovo-bench", "predictions": str(predictions)})
     result.result["annotations"] = None if annotations is None else str(annotations)
@@ -111,7 +111,7 @@ def score(predictions: str | Path, annotations: str | Path | None = None) -> Sco
 
 
 def _items(predictions: str | Path, result: Score) -> tuple[dict[str, list[Any]], list[OfficialStops]]:
-    """The items of all files by category, and what of them stops the official scorer."""
+    """The items of all files by category, and which of them stop the official scorer."""
     path = Path(predictions)
     files = sorted(file for file in path.iterdir() if file.is_file()) if path.is_dir() else [path]
     if not files:
@@ -153,7 +153,7 @@ def _add(
     lists: list[dict[str, Any]],
     result: Score,
 ) -> list[OfficialStops]:
-    """Score one item. What stops the official scorer is returned, and noted."""
+    """Score one item. Errors that stop the official scorer are returned and noted."""
     task = item.get("task") if isinstance(item, dict) else None
     number = item.get("id", place) if isinstance(item, dict) else place
     where: dict[str, Any] = {"category": category, "task": task, "id": number}
@@ -229,7 +229,7 @@ def _wanted(path: str | Path) -> dict[tuple[str, str], Any]:
 
 
 def _compare(items: dict[str, list[Any]], wanted: dict[tuple[str, str], Any] | None, result: Score) -> None:
-    """Count items that are there twice, of unknown tasks, missing, or that differ from the annotations."""
+    """Count items that are repeated, of unknown tasks, missing, or different from the annotations."""
     there: Counter[tuple[str, str]] = Counter()
     unknown: Counter[str] = Counter()
     differ = 0
@@ -244,7 +244,7 @@ def _compare(items: dict[str, list[Any]], wanted: dict[tuple[str, str], Any] | N
     result.counts["repeated"] = doubles
     if doubles:
         result.notes.append(
-            f"{counted(doubles, 'item')} {plural(doubles, 'is', 'are')} there again; each counts, as in the "
+            f"{counted(doubles, 'item')} {plural(doubles, 'is', 'are')} repeated; each counts, as in the "
             "official scorer."
         )
     for task, number in unknown.items():
@@ -264,7 +264,7 @@ def _compare(items: dict[str, list[Any]], wanted: dict[tuple[str, str], Any] | N
         result.notes.append(f"{counted(foreign, 'item')} {plural(foreign, 'is', 'are')} not annotated.")
     if differ:
         result.notes.append(
-            f"{counted(differ, 'item')} {plural(differ, 'has', 'have')} another right answer than the "
+            f"{counted(differ, 'item')} {plural(differ, 'has', 'have')} another correct answer than the "
             "annotations; that of the results counts, as in the official scorer."
         )
 

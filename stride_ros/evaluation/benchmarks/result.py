@@ -1,4 +1,4 @@
-"""What the scorers of all benchmarks share: what was left out and why, the JSON, and tables."""
+"""Code shared by the scorers of all benchmarks: what was left out and why, JSON, and tables."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 
 from stride_ros.text.foreign import visible
 
-NOTES = 12  # sentences of a kind that are printed; the JSON has all
+NOTES = 12  # maximum number of notes that are printed; the JSON has all
 
 
 class OfficialStops(Exception):
-    """The official scorer raises an exception of type `kind` here; `why` says what is wrong, in words."""
+    """The official scorer raises an exception of type `kind` here; `why` says what is wrong."""
 
     def __init__(self, kind: str, why: str) -> None:
         super().__init__(why)
@@ -25,11 +25,9 @@ class OfficialStops(Exception):
 class Score:
     """The score of one set of predictions.
 
-    result: what the JSON holds, by the keys that docs/benchmarks.md lists.
-    tables: headings and rows, in the order of printing.
-    notes: what was odd about the input, a sentence each.
-    left_out: what is not scored, an entry each, with `why` in words.
-    counts: how many there are of what.
+    result: the content of the JSON, by the keys that docs/benchmarks.md lists. tables: headings and rows, in
+    the order of printing. notes: what was odd about the input, one sentence each. left_out: what is not
+    scored, one entry each, with the reason in `why`. counts: numbers of items by kind.
     """
 
     result: dict[str, Any]
@@ -39,40 +37,40 @@ class Score:
     counts: dict[str, int] = field(default_factory=dict)
 
     def to_json(self) -> str:
-        """The result as JSON; what is not a number is the text "NaN", since JSON has none."""
+        """The result as JSON; NaN becomes the text "NaN", since JSON has no NaN."""
         whole = {**self.result, "counts": self.counts, "left_out": self.left_out, "notes": self.notes}
         return json.dumps(_plain(whole), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def stopped(error: OfficialStops) -> dict[str, Any]:
-    """How the JSON says that the official scorer gives no figure."""
+    """The JSON for a figure that the official scorer does not give."""
     return {"official": "raises", "type": error.kind, "message": error.why}
 
 
 def left_out(where: Mapping[str, Any], error: OfficialStops) -> dict[str, Any]:
-    """The entry for an item that is not scored; `where` are the keys that find it."""
+    """The entry for an item that is not scored; `where`: the keys that identify it."""
     return {**where, "official": "raises", "type": error.kind, "why": error.why}
 
 
 def named(where: Mapping[str, Any]) -> str:
-    """An item as a sentence names it: "tvg charades_sta 3"."""
+    """The name of an item in sentences: "tvg charades_sta 3"."""
     return visible(" ".join(str(value) for value in where.values()), 120)
 
 
 def percent(value: Any, digits: int = 1) -> str:
-    """A share as it is printed, in percent; a dash where there is none."""
+    """A fraction in percent for printing; a dash if there is none."""
     if not isinstance(value, int | float) or isinstance(value, bool):
         return "-"
     return "NaN" if math.isnan(value) else f"{100 * value:.{digits}f}"
 
 
 def mean(values: Sequence[float]) -> float | None:
-    """The mean, summed in the order given; None of nothing."""
+    """The mean, summed in the given order; None without values."""
     return sum(values) / len(values) if values else None
 
 
 def lines(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines of a table: the first column to the left, the others to the right."""
+    """Lines of a table: the first column is left-aligned, the others right-aligned."""
     table = [list(headings), *map(list, rows)]
     widths = [max(len(row[i]) for row in table) for i in range(len(headings))]
     return [

@@ -1,6 +1,6 @@
-"""What runs of the benchmarks store: JSON, lines of JSON, and databases of Python's `shelve`.
+"""Read what benchmark runs store: JSON, lines of JSON, and databases of Python's `shelve`.
 
-A `shelve` holds pickles, which can run code when they are read. Here only plain values come out of one:
+A `shelve` contains pickles, which can run code when they are read. This reader returns only plain values:
 dicts, lists, texts, numbers, and NumPy's scalars.
 """
 
@@ -18,7 +18,7 @@ from stride_ros.text.wording import counted
 from stride_ros.user_files.json_file import LARGEST, parse_json, read_json
 from stride_ros.user_files.text import read_text
 
-METADATA = "_metadata"  # the key of a database under which the settings of the run are
+METADATA = "_metadata"  # the key in a database for the settings of the run
 SHELVE_SUFFIXES = (".db", ".dir", ".dat", ".bak", ".pag")
 _KEY, _VALUE = "_key", "_value"
 _ENTRIES = 200_000
@@ -26,7 +26,7 @@ _ENTRY = 2**20  # bytes
 
 
 def result_files(path: str | Path) -> list[Path]:
-    """The file itself, or the .json and .jsonl files of a folder in order of name. Raises SourceError."""
+    """The file itself, or the .json and .jsonl files of a folder, by name. Raises SourceError."""
     path = Path(path)
     if not path.is_dir():
         return [path]
@@ -37,23 +37,23 @@ def result_files(path: str | Path) -> list[Path]:
 
 
 def read_objects(path: str | Path) -> tuple[list[Any], list[str]]:
-    """The items of a JSON list, or of a file with one JSON value a line, and notes on lines left out.
+    """The items of a JSON list, or of a file with one JSON value per line, and notes on skipped lines.
 
-    Raises SourceError, and ConfigError when it is neither.
+    Raises SourceError, and ConfigError if it is neither.
     """
     path = Path(path)
     if path.suffix == ".jsonl":
         return _read_lines(path)
     value, _ = read_json(path)
     if not isinstance(value, list):
-        raise ConfigError(f"{path} is not a JSON list; give the file that the run has written.")
+        raise ConfigError(f"{path} is not a JSON list; give the file that the run wrote.")
     return value, []
 
 
 def read_database(path: str | Path) -> tuple[dict[str, Any], list[str]] | None:
-    """Entries by key of a database in lines of JSON or of `shelve`, and notes; None for another file.
+    """Entries by key of a database in JSON lines or `shelve`, and notes; None for other files.
 
-    `path` may be the name that both share, without a suffix. Raises SourceError and ConfigError.
+    `path` may be the name without its suffix. Raises SourceError and ConfigError.
     """
     path = Path(path)
     lines = path.with_name(path.name + ".jsonl")
@@ -62,7 +62,7 @@ def read_database(path: str | Path) -> tuple[dict[str, Any], list[str]] | None:
     if path.suffix == ".json":
         return None
     stem = path.with_suffix("") if path.suffix in SHELVE_SUFFIXES else path
-    for name in (path, stem):  # some kinds of dbm add suffixes to the name that they are opened by
+    for name in (path, stem):  # some kinds of dbm add suffixes to the given name
         kind = dbm.whichdb(str(name))
         if kind:
             return _shelve(name, kind)
@@ -87,7 +87,7 @@ def _read_lines(path: Path) -> tuple[list[Any], list[str]]:
 def _database_of_lines(path: Path) -> tuple[dict[str, Any], list[str]] | None:
     objects, notes = _read_lines(path)
     if any(isinstance(item, dict) and "task" in item for item in objects):
-        return None  # samples with their answers, a line each
+        return None  # samples with their answers, one per line
     entries: dict[str, Any] = {}
     odd = doubles = 0
     for item in objects:
@@ -128,12 +128,12 @@ def _shelve(path: Path, kind: str) -> tuple[dict[str, Any], list[str]]:
         raise
     except ImportError as error:
         raise SourceError(
-            f"{path} is a database of {kind}, which this Python was built without; convert it to JSON lines."
+            f"{path} is a database of {kind}, which this Python does not support; convert it to JSON lines."
         ) from error
-    except Exception as error:  # each kind of dbm has its own, and a damaged file raises nearly anything
+    except Exception as error:  # each kind of dbm has its own, and a damaged file raises almost anything
         raise SourceError(f"{path} cannot be read as a database of {kind} ({error}); check it.") from error
     if not entries:
-        raise ConfigError(f"{path} has no predictions; give the database that the run has written.")
+        raise ConfigError(f"{path} has no predictions; give the database that the run wrote.")
     odd = f"{counted(bad, 'entry', 'entries')} of other kinds than numbers, texts, lists and objects"
     return entries, [f"{path} has {odd}, left out here."] if bad else []
 
@@ -143,7 +143,7 @@ class _NotPlain(Exception):
 
 
 class _Plain(pickle.Unpickler):
-    """Reads what needs no name of a module, and NumPy's scalars."""
+    """Unpickles only values that need no module, and NumPy's scalars."""
 
     def find_class(self, module: str, name: str) -> Any:
         if module in ("numpy.core.multiarray", "numpy._core.multiarray") and name == "scalar":
@@ -154,7 +154,7 @@ class _Plain(pickle.Unpickler):
 
 
 class _DtypeName:
-    """Stands in for numpy.dtype, which is made from its name and then given a state."""
+    """Stands in for numpy.dtype, which is created from its name and then given a state."""
 
     def __init__(self, name: str, *_: Any) -> None:
         self.name = name
@@ -186,12 +186,12 @@ def _unpickled(data: bytes) -> Any:
         return _Plain(io.BytesIO(data)).load()
     except _NotPlain:
         raise
-    except Exception as error:  # a damaged pickle raises nearly anything
+    except Exception as error:  # a damaged pickle can raise almost anything
         raise _NotPlain(str(error)) from error
 
 
 def each_file(files: list[Path]) -> Iterator[tuple[Path, Any, str]]:
-    """Each JSON file with its value, or with None and a sentence why it is left out."""
+    """Each JSON file with its value, or with None and a sentence on why it is left out."""
     for file in files:
         try:
             yield file, read_json(file)[0], ""

@@ -1,7 +1,7 @@
-"""StreamingBench: real-time, omni-source, sequential and proactive questions, from outputs of its runs.
+"""Score StreamingBench: real-time, omni-source, sequential and proactive questions, from run outputs.
 
 An output file is a file of questions, in which each question that was asked has the reply under the name of
-the model. What kind of questions a file has is told by its content, since names of files are free.
+the model. The kind of questions is known from the content, since file names are arbitrary.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from stride_ros.text.foreign import visible
 from stride_ros.text.wording import counted, plural
 from stride_ros.user_files.values import shown
 
-TOTAL = "total"  # the row over all tasks, of real and omni alone
-TOLERANCE = 2  # s between the output and when it was due
+TOTAL = "total"  # the row over all tasks, only for real and omni
+TOLERANCE = 2  # s between the output and its due time
 LEADERBOARD = "leaderboard (ours: micro accuracy, PO by answer_correct; the repository prints none)"
 PUBLISHED = {"Qwen3-VL-8B": 59.29, "InternVL3-8B": 57.58, "Gemma3-4B": 50.14}  # STRIDE-2B with each, card
 _STOPS = (KeyError, IndexError, TypeError, ValueError, AttributeError)
@@ -40,7 +40,7 @@ Stats = dict[str, dict[str, float]]
 
 
 def first_letter(question: dict[str, Any], model: str, *, skip_empty: bool) -> Any:
-    """The first character of the reply (of a list, its first element), which alone is judged.
+    """The first character of the reply (of the first element of a list), the only one judged.
 
     None for a question that does not count: not asked, an empty first element, and with `skip_empty` any
     empty reply. Raises OfficialStops where the official scorer does.
@@ -65,7 +65,7 @@ def seconds_of_stamp(stamp: Any) -> int:
 
 
 def proactive_score(question: dict[str, Any], model: str) -> tuple[int, int]:
-    """Whether the last entry of the dialogue came in time, and if so, whether it has the expected output."""
+    """Whether the last entry of the dialogue was in time, and if so, whether it has the expected output."""
     due = seconds_of_stamp(_of(question, "ground_truth_time_stamp"))
     try:
         last = question[model]["dialog_history"][-1]
@@ -90,9 +90,9 @@ def score(
     annotations: str | Path | None = None,
     model: str | None = None,
 ) -> Score:
-    """Score output files, or those in a folder; at most one of each kind.
+    """Score output files, or those in a folder, up to one of each kind.
 
-    model: the key of its replies; needed where questions have those of several. Annotations, files of
+    model: the key of its replies; needed if questions have replies of several models. Annotations, files of
     questions, only tell what is missing. Raises SourceError and ConfigError.
     """
     given = [predictions] if isinstance(predictions, str | Path) else list(predictions)
@@ -155,7 +155,7 @@ def _count(kind: str, questions: Questions, model: str, result: Score) -> tuple[
         if number:
             result.notes.append(
                 f"{counted(number, 'question')} of the file of {kind} {plural(number, 'has', 'have')} the "
-                f"unknown task {visible(task, 40)!r}, and {plural(number, 'counts', 'count')} all the same."
+                f"unknown task {visible(task, 40)!r}, and {plural(number, 'counts', 'count')} anyway."
             )
     rates = {"time_correct": "time_accuracy", "answer_correct": "answer_accuracy", "correct": "accuracy"}
     return (
@@ -169,7 +169,7 @@ def _count(kind: str, questions: Questions, model: str, result: Score) -> tuple[
 
 
 def _judge(kind: str, question: dict[str, Any], model: str) -> dict[str, int] | None:
-    """What a question adds to the counts of its task; None when it does not count."""
+    """What a question adds to the counts of its task; None if it does not count."""
     if isinstance(question.get("task_type"), list | dict):
         raise OfficialStops("TypeError", f"its task_type is {shown(question['task_type'])} and not text")
     if kind == PROACTIVE:
@@ -191,7 +191,7 @@ def _of(question: dict[str, Any], key: str) -> Any:
 
 
 def _leaderboard(result: dict[str, Any]) -> dict[str, dict[str, float]]:
-    """Right over counted questions of each part, where all files that it needs are there."""
+    """Correct over counted questions of each part for which all needed files exist."""
     sums: dict[str, tuple[int, int]] = {}
     if REAL in result:
         sums["real_time"] = _sum(result[REAL]["stats"], lambda task: task != TOTAL)

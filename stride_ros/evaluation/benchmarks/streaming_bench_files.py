@@ -1,4 +1,4 @@
-"""Files of StreamingBench: which questions they hold, and which of those that were asked are missing."""
+"""Read files of StreamingBench: their questions, and which annotated ones are missing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from stride_ros.text.foreign import visible
 from stride_ros.text.wording import counted, plural
 
 REAL, OMNI, SQA, PROACTIVE = KINDS = ("real", "omni", "sqa", "proactive")
-CONTEXTUAL = ("Misleading Context Understanding", "Anomaly Context Understanding")  # asked with the omni ones
+CONTEXTUAL = (
+    "Misleading Context Understanding",
+    "Anomaly Context Understanding",
+)  # part of the omni ones
 OMNI_TASKS = (
     "Emotion Recognition",
     "Scene Understanding",
@@ -50,7 +53,7 @@ _QUESTION_KEYS = {
 
 @dataclass
 class Questions:
-    """The questions of one kind with their videos, and what stops the official scorer there."""
+    """The questions of one kind with their videos, and what stops the official scorer."""
 
     questions: list[tuple[str, Any]] = field(default_factory=list)
     stops: list[OfficialStops] = field(default_factory=list)
@@ -103,7 +106,7 @@ def questions_in(value: list[Any], name: str, result: Score) -> Iterator[tuple[s
 
 
 def kind_of(value: Any) -> str:
-    """What questions a file has; "" for another file."""
+    """The kind of a file's questions; "" for other files."""
     if not isinstance(value, list):
         return ""
     questions = [question for _, question in questions_in(value, "", Score({}))]
@@ -120,11 +123,11 @@ def kind_of(value: Any) -> str:
 
 
 def only_model(kinds: dict[str, Questions]) -> str:
-    """The one key of the questions that is not the benchmark's."""
+    """The only key of the questions that is not the benchmark's."""
     keys = {key for kind in kinds.values() for _, question in kind.questions for key in question}
     found: list[str] = sorted(keys - _QUESTION_KEYS)
     if not found:
-        raise ConfigError("No question has a reply; give the outputs of a run, and not its questions.")
+        raise ConfigError("No question has a reply; give the outputs of a run instead of its questions.")
     if len(found) > 1:
         names = visible(", ".join(found[:6]), 200)
         raise ConfigError(f"The questions have replies of several models ({names}); choose one with --model.")
@@ -132,7 +135,7 @@ def only_model(kinds: dict[str, Questions]) -> str:
 
 
 def count_missing(kinds: dict[str, Questions], annotations: str | Path, result: Score) -> None:
-    """Count annotated questions that are not in the outputs, of the kinds that were given."""
+    """Count annotated questions, of the given kinds, that are not in the outputs."""
     missing = 0
     seen = False
     for _, value, problem in each_file(result_files(annotations)):

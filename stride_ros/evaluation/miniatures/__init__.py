@@ -1,5 +1,5 @@
-"""Small sets in the formats of published benchmarks, made from the synthetic world: a first try of a run.
+"""Make small sets in the formats of published benchmarks from the synthetic world, to try out a run.
 
-They have the files and keys of the benchmarks, and nothing of their data: scenes, questions and answers are
-the world's. Figures of these sets say nothing about figures of the benchmarks.
+They have the files and keys of the benchmarks, but none of their data: scenes, questions and answers are
+those of the world. Figures on these sets say nothing about figures on the benchmarks.
 """

@@ -1,4 +1,4 @@
-"""What a clip of the world can be asked about."""
+"""The questions that can be asked about a clip of the world."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from stride_ros.world.story import WorldEvent
 from stride_ros.world.vocabulary import DARK, HAND, HELD, TOUCH
 from stride_ros.world.world import World
 
-_CLEAR = 1.5  # s around a moment in which what is so stays so
+_CLEAR = 1.5  # s around a moment in which nothing changes
 _COMMAND = "Tell me when "
 _ACTIVITIES = {
     HELD: "holding something up",
@@ -24,7 +24,7 @@ _ACTIVITIES = {
 
 @dataclass(frozen=True)
 class Clip:
-    """A world with its number in the set, and random numbers of its own."""
+    """A world with its number in the set, and its own random numbers."""
 
     number: int
     world: World
@@ -32,29 +32,29 @@ class Clip:
 
     @property
     def seconds(self) -> float:
-        """Its length."""
+        """Its length in s."""
         return self.world.seconds
 
     def queries(self, least: int, most: int = 1000) -> list[str]:
-        """The queries with that many events in it, in a random order."""
+        """The queries with this many events in the clip, in random order."""
         found = [query for query in self.world.queries if least <= len(self.events(query)) <= most]
         return [found[i] for i in self.rng.permutation(len(found))]
 
     def events(self, query: str) -> list[WorldEvent]:
-        """The events of a query that can be seen from their start on, before the end of the clip."""
+        """The events of a query that are visible from their start and begin before the end of the clip."""
         return [e for e in self.world.events_for(query) if e.start < self.seconds - 4.0]
 
     def absent(self, count: int) -> list[str]:
-        """Sentences about what never happens in it."""
+        """Sentences about things that never happen in the clip."""
         queries = self.world.negative_queries
         return [sentence(queries[i]) for i in self.rng.permutation(len(queries))[:count]]
 
     def so_at(self, time: float) -> list[WorldEvent]:
-        """What is clearly so at a time (s)."""
+        """What is clearly true at a time (s)."""
         return [e for e in self.world.events if e.start <= time - _CLEAR and time + _CLEAR <= e.end]
 
     def over_by(self, time: float) -> list[WorldEvent]:
-        """What was so, and is over at a time (s)."""
+        """What was true, and is over at a time (s)."""
         return [e for e in self.world.events if e.end <= time - 2 * _CLEAR]
 
     def moment(self, start: float, end: float) -> int:
@@ -62,27 +62,27 @@ class Clip:
         return int(self.rng.integers(math.ceil(start), max(math.ceil(start) + 1, int(end))))
 
     def one_of(self, events: Sequence[WorldEvent]) -> WorldEvent:
-        """A random one."""
+        """A random element."""
         return events[int(self.rng.integers(len(events)))]
 
     def choices(self, right: str) -> tuple[list[str], int]:
-        """Four options with the right one among them, and its place."""
+        """Four options that include the correct one, and its index."""
         options = self.absent(3)
         place = int(self.rng.integers(len(options) + 1))
         return [*options[:place], right, *options[place:]], place
 
 
 def sentence(query: str) -> str:
-    """What a query asks to be told, as a statement."""
+    """The statement in a query, as a sentence."""
     text = query.removeprefix(_COMMAND)
     return text[:1].upper() + text[1:]
 
 
 def activity(event: WorldEvent) -> str:
-    """What is done when an event happens, as in "somebody was seen ..."."""
+    """The activity of an event, as in "somebody was seen ..."."""
     return _ACTIVITIES.get(event.kind, f"placing a {event.subject} on the table")
 
 
 def in_view(events: Sequence[WorldEvent], clip: Clip) -> list[list[float]]:
-    """The spans of events as annotations have them: to 0.1 s, within the clip."""
+    """The spans of events in the form of annotations: to 0.1 s, within the clip."""
     return [[round(e.start, 1), round(min(e.end, clip.seconds), 1)] for e in events]

@@ -1,4 +1,4 @@
-"""A set in ET-Bench's format: five samples a clip, one of each task that is scored."""
+"""Make a set in ET-Bench's format: five samples per clip, one for each scored task."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _SINGLE, _SEVERAL = ("tvg", "epm"), ("tal", "dvc", "slc")
 
 
 def video_of(number: int) -> str:
-    """The file of a clip, below the root."""
+    """The file of a clip, relative to the root."""
     return f"{SOURCE}/clip_{number:03}.mp4"
 
 
 def write(clips: Iterable[Clip], root: Path) -> int:
-    """Write the annotations; the number of samples."""
+    """Write the annotations; return the number of samples."""
     counts: Counter[str] = Counter()
     samples = []
     for sample in (sample for clip in clips for sample in _samples(clip)):

@@ -24,14 +24,14 @@ _MOST, _SHORTEST, _LONGEST = 1000, 30.0, 3600.0  # clips, s
 
 @dataclass(frozen=True)
 class Made:
-    """How much of it there is."""
+    """The size of a set."""
 
     clips: int
     questions: int
 
 
 def make_set(benchmark: str, root: Path, clips: int, seed: int, seconds: float) -> Made:
-    """Write a set for `et-bench`, `ovo-bench` or `streaming-bench` into a folder, which is made.
+    """Write a set for `et-bench`, `ovo-bench` or `streaming-bench` into a folder, which is created.
 
     clips: number of videos of `seconds` each. The same seed gives the same set. Raises ConfigError and
     SourceError.

@@ -1,4 +1,4 @@
-"""A set in OVO-Bench's format: a clip has a question about the past, one about now, and all forward tasks."""
+"""Make a set in OVO-Bench's format: each clip has a backward, a real-time and all forward tasks."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from stride_ros.user_files.output import write_whole
 from stride_ros.world.story import WorldEvent
 
 _NOBODY_KNOWS = "Unable to answer"
-_ASIDE = 3.0  # s between a probe and what would change its answer
-_MOST = 5  # probes of an item
+_ASIDE = 3.0  # s between a probe and anything that would change its answer
+_MOST = 5  # maximum number of probes per item
 
 
 def video_of(number: int) -> str:
-    """The file of a clip, below the root."""
+    """The file of a clip, relative to the root."""
     return f"src_videos/world/clip_{number:03}.mp4"
 
 
 def write(clips: Iterable[Clip], root: Path) -> int:
-    """Write the annotations; the number of questions."""
+    """Write the annotations; return the number of questions."""
     items: list[dict[str, Any]] = []
     for clip in clips:
         video = video_of(clip.number).removeprefix("src_videos/")
@@ -88,7 +88,7 @@ def _counted(clip: Clip) -> Iterator[dict[str, Any]]:
 
 
 def _steps(clip: Clip) -> Iterator[dict[str, Any]]:
-    """The step's text is a query, since activation is asked for it as it stands."""
+    """SSR probes, in which the step's text is a query, since activation watches for it unchanged."""
     steps = clip.queries(1, 2)[:2]
     probes = []
     for query in steps:

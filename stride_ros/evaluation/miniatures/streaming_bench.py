@@ -1,4 +1,4 @@
-"""A set in StreamingBench's format: each clip has questions of all four kinds."""
+"""Make a set in StreamingBench's format: each clip has questions of all four kinds."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from stride_ros.evaluation.benchmarks.streaming_bench_files import KINDS, OMNI_T
 from stride_ros.evaluation.miniatures.clip import Clip
 from stride_ros.user_files.output import write_whole
 
-_AHEAD = 6  # s before a proactive question's event at which it is asked
+_AHEAD = 6  # s by which a proactive question is asked before its event
 
 
 def video_of(number: int) -> str:
-    """The file of a clip, below the root."""
+    """The file of a clip, relative to the root."""
     return f"videos/sample_{number}.mp4"
 
 
 def write(clips: Iterable[Clip], root: Path) -> int:
-    """Write the files of questions; the number of questions."""
+    """Write the files of questions; return the number of questions."""
     files: dict[str, list[Any]] = {kind: [] for kind in KINDS}
     number = 0
     for clip in clips:
@@ -64,7 +64,7 @@ def _choices(clip: Clip, tasks: tuple[str, ...], count: int) -> Iterator[dict[st
 
 
 def _outputs(clip: Clip) -> Iterator[dict[str, Any]]:
-    """The question is a query, since activation is asked for it as it stands."""
+    """Proactive questions, which are queries, since activation watches for them unchanged."""
     for query in clip.queries(1):
         for event in clip.events(query):
             asked, due = int(event.start) - _AHEAD, round(event.start)
@@ -82,5 +82,5 @@ def _outputs(clip: Clip) -> Iterator[dict[str, Any]]:
 
 
 def stamp(seconds: int) -> str:
-    """A time as the questions have it, 00:01:05."""
+    """A time in the form used by the questions, 00:01:05."""
     return f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"

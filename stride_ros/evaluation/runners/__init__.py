@@ -1,5 +1,5 @@
-"""Runs of published benchmarks: ET-Bench, OVO-Bench and StreamingBench, item by item, and their result page.
+"""Run published benchmarks, ET-Bench, OVO-Bench and StreamingBench, item by item, and write their pages.
 
-The wording of the benchmarks' prompts is other people's: it is read from a checkout that the user has, and
-ours is used, and said to be, where there is none.
+The wording of the benchmarks' prompts belongs to their authors: it is read from the user's checkout. Without
+one, our own wording is used, and the results say so.
 """

@@ -1,4 +1,4 @@
-"""Annotation files of the benchmarks, and where their videos are."""
+"""Find and read the benchmarks' annotation files, and find their videos."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from stride_ros.user_files.json_file import read_json
 
 
 def found(root: Path, given: Path | None, names: Sequence[str]) -> Path:
-    """The annotations: what is given, or the first of `names` in `root`. Raises SourceError."""
+    """The path of the annotations: the given one, or the first of `names` in `root`. Raises SourceError."""
     if not root.is_dir():
-        raise SourceError(f"{root} is not a folder; give --root the folder of the benchmark's data.")
+        raise SourceError(f"{root} is not a folder; set --root to the folder of the benchmark's data.")
     if given is not None:
         if not given.exists():
-            raise SourceError(f"{given} does not exist; give --annotations the benchmark's file.")
+            raise SourceError(f"{given} does not exist; set --annotations to the benchmark's file.")
         return given
     for name in names:
         if (root / name).exists():
             return root / name
-    raise SourceError(f"{root} has no {' or '.join(names)}; give the annotations with --annotations.")
+    raise SourceError(f"{root} has no {' or '.join(names)}; set --annotations to the annotations.")
 
 
 def read_list(path: Path) -> list[Any]:
@@ -34,7 +34,7 @@ def read_list(path: Path) -> list[Any]:
 
 
 def digest(*paths: Path) -> str:
-    """What tells annotation files from others of the same name."""
+    """A digest that distinguishes annotation files with the same name."""
     found = hashlib.sha256()
     for path in paths:
         found.update(path.read_bytes())
@@ -42,7 +42,7 @@ def digest(*paths: Path) -> str:
 
 
 def under(root: Path, name: str) -> Path:
-    """A video by its name in the annotations, which must not lead out of the folder; ConfigError."""
+    """The path of a video from its name in the annotations; ConfigError if it leads out of the folder."""
     path = Path(name)
     if path.is_absolute() or ".." in path.parts or "\0" in name:
         raise ConfigError(f"The video {name!r} is not below --root; correct the annotations.")
@@ -50,7 +50,7 @@ def under(root: Path, name: str) -> Path:
 
 
 def part_of(items: Sequence[Any], part: tuple[int, int]) -> Sequence[Any]:
-    """The `part[0]`-th of `part[1]` contiguous parts, counted from 1; the first ones get what is over."""
+    """The `part[0]`-th of `part[1]` contiguous parts, counted from 1; the first ones get the remainder."""
     number, parts = part
     size, over = divmod(len(items), parts)
     start = size * (number - 1) + min(number - 1, over)

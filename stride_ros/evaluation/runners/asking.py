@@ -1,4 +1,4 @@
-"""Questions to the responder: what an item asks, and several items at a time."""
+"""Ask the responder the questions of items, several items at a time."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from stride_ros.response.request import make_request, nanoseconds
 from stride_ros.text.foreign import as_reason
 
 _LOG = logging.getLogger(__name__)
-_POLL = 0.1  # s between looks at whether the user has had enough
-_IN_A_ROW = 5  # items that fail one after the other, until it is tried whether the responder is there
+_POLL = 0.1  # s between checks for an interrupt by the user
+_IN_A_ROW = 5  # consecutive failures after which the responder is checked
 
 
 @dataclass(frozen=True)
 class Ask:
-    """One question: `prompt` is the whole turn, `window` what is shown, `clip` its official file name."""
+    """One question: `prompt` is the whole turn, `window` the part shown, `clip` its official file name."""
 
     prompt: str
     window: Window
@@ -37,7 +37,7 @@ class Ask:
 
 @dataclass(frozen=True)
 class Reply:
-    """What the responder said, as it is; None when it failed, with the reason in `error`."""
+    """The responder's unchanged answer; None if it failed, with the reason in `error`."""
 
     text: str | None
     error: str = ""
@@ -49,11 +49,11 @@ Talk = Generator[Ask, Reply, Any]
 
 @dataclass(frozen=True)
 class AskItem:
-    """An item that is put to the responder.
+    """An item for the responder.
 
-    key: its place in the annotations. video: file. at: when it is asked (s), by which the items of a video
-    are put in order. talk: yields questions and returns the result. windows: all that it may ask about.
-    Both get the video's length (s).
+    key: its place in the annotations. video: its file. at: when it is asked (s), which orders the items of a
+    video. talk: yields questions and returns the result. windows: all parts that it may ask about. Both get
+    the video's length (s).
     """
 
     key: str
@@ -65,24 +65,23 @@ class AskItem:
 
 @dataclass(frozen=True)
 class Shown:
-    """What of a window is shown: frames per second, maximum number of frames, maximum length of the "
-    "longer side (px)."""
+    """What is shown of a window: frames per second, and the maximum number and size of frames (px)."""
 
     config: ResponseConfig
     rate: float = 1.0
 
     def frames(self, path: Path, windows: Sequence[Window]) -> SharedFrames:
-        """A reader of these windows of a video."""
+        """Create a reader of these windows of a video."""
         config = self.config
         return SharedFrames(path, windows, rate=self.rate, count=config.max_frames, longest=config.cache_size)
 
 
 class ServerGone(StrideError):
-    """The responder has failed for so long that nothing will come of it."""
+    """The responder has failed repeatedly and is not available."""
 
 
 def by_video(items: Sequence[AskItem]) -> list[list[AskItem]]:
-    """The items of each video together, in order of time, so that it is read once; videos as they come."""
+    """The items of each video together, by time, so that it is read once; videos in their given order."""
     groups: dict[Path, list[AskItem]] = {}
     for item in items:
         groups.setdefault(item.video, []).append(item)
@@ -97,7 +96,7 @@ def converse(
     shown: Shown,
     stop: Callable[[], bool],
 ) -> Entry:
-    """Ask all that an item wants to know. What the backend raises is an answer; other errors are raised."""
+    """Ask all questions of an item. Backend errors count as answers; other errors are raised."""
     entry = Entry(item.key)
     begun = time.monotonic()
     talk = item.talk(length)
@@ -142,7 +141,7 @@ def _reply(
 
 
 class Asking:
-    """Puts items to backends, a thread for each; videos in the order given, the items of one in a thread."""
+    """Asks backends, a thread for each; videos in the given order, all items of a video in one thread."""
 
     def __init__(
         self, groups: Sequence[Sequence[AskItem]], backends: Sequence[ResponseBackend], shown: Shown
@@ -155,7 +154,7 @@ class Asking:
         self._stop = threading.Event()
 
     def __iter__(self) -> Iterator[Entry]:
-        """Entries as they come; ServerGone when the responder is no more. Left early, the threads stop."""
+        """Yield entries as they come; ServerGone without a responder. If left early, the threads stop."""
         threads = [
             threading.Thread(target=self._work, args=(backend,), name=f"stride-ask-{number}", daemon=True)
             for number, backend in enumerate(self._backends)
@@ -198,14 +197,14 @@ class Asking:
                         failed = 0
                         _check(backend)
         except KeyboardInterrupt:
-            pass  # the user's, which the main thread has got too
+            pass  # the user's interrupt, which the main thread gets as well
         except BaseException as error:
             self._answered.put(error)
         finally:
             self._answered.put(None)
 
     def _of_video(self, group: Sequence[AskItem], backend: ResponseBackend) -> Iterator[Entry]:
-        """The entries of the items of one video; an error of the video is one of each."""
+        """The entries of the items of one video; an error of the video counts for each item."""
         path = group[0].video
         try:
             length = length_of(path)
@@ -227,22 +226,22 @@ class Asking:
 
 
 def _check(backend: ResponseBackend) -> None:
-    """ServerGone when a backend that has failed several times cannot answer anything any more."""
+    """Raise ServerGone if a backend that failed several times can no longer answer."""
     try:
         backend.warm_up()
     except BackendError as error:
         raise ServerGone(
             f"The responder failed {_IN_A_ROW} times in a row, and is no longer available "
-            f"({str(error).rstrip('.')}); the same command goes on once it is."
+            f"({str(error).rstrip('.')}); start it, and run the same command to resume."
         ) from error
 
 
 def attempted(key: str, work: Callable[[], Entry]) -> Entry:
-    """What the work gives, or the entry of its error: no item ends a run."""
+    """The result of the work, or the entry of its error, so that no item ends a run."""
     try:
         return work()
     except StrideError as error:
         return Entry(key, error=as_reason(str(error)))
-    except Exception as error:  # what models and decoders raise is of many types
+    except Exception as error:  # models and decoders raise many types
         _LOG.exception("Item %s failed.", key)
         return Entry(key, error=as_reason(f"{type(error).__name__}: {brief(error)}."))

@@ -1,4 +1,4 @@
-"""Frames of a benchmark's videos: windows at one frame a second, read once for all questions of a video."""
+"""Read frames of a benchmark's videos: windows at one frame per second, once for all questions of a video."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ from stride_ros.sources.video_file import VideoReader
 
 Image = NDArray[np.uint8]
 
-_AT_END = 1e-3  # s after the last picture has begun, at which it is shown
+_AT_END = 1e-3  # s after the start of the last picture, at which it is still shown
 
 
 @dataclass(frozen=True)
 class Window:
-    """A clip of a video from `start` to `end` (s); `end` itself is not in it."""
+    """A clip of a video from `start` to `end` (s), without `end` itself."""
 
     start: float
     end: float
 
     def times(self, rate: float, count: int) -> list[float]:
-        """At most `count` times of frames, evenly spread over those that are `1 / rate` s apart."""
+        """Up to `count` times of frames, evenly spread over those that are `1 / rate` s apart."""
         grid = max(1, math.ceil((self.end - self.start) * rate - 1e-9))
         return [self.start + index / rate for index in evenly(grid, count)]
 
 
 def length_of(path: Path) -> float:
-    """The length that a video says it has (s, to 0.01 s, as FFmpeg prints it). Raises SourceError."""
+    """The length that a video states (s, to 0.01 s, as printed by FFmpeg). Raises SourceError."""
     _need(path)
     with open_container(str(path)) as container:
         length = (container.duration or 0) / 1e6
@@ -51,7 +51,7 @@ def _need(path: Path) -> None:
 
 
 class SharedFrames:
-    """Reads a video forward, once, for all of its windows; a frame is kept until its last window is done.
+    """Reads a video once, forward, for all of its windows; a frame is kept until its last window is done.
 
     rate: frames per second. count: maximum frames in a window. longest: maximum longer side, px.
     """
@@ -70,7 +70,7 @@ class SharedFrames:
         self._kept: dict[float, Image] = {}
 
     def take(self, window: Window) -> list[StampedFrame]:
-        """The frames of one of the windows, oldest first; SourceError where the video has none."""
+        """The frames of one of the windows, oldest first; SourceError if the video has none."""
         times = self._times(window)
         while self._read_to < times[-1] and (following := next(self._coming, None)) is not None:
             time, picture = following
@@ -90,7 +90,7 @@ class SharedFrames:
         return found
 
     def drop(self, window: Window) -> None:
-        """This window is done with."""
+        """Release the frames of a finished window."""
         for time in self._times(window):
             self._uses[time] -= 1
             if self._uses[time] <= 0:
@@ -102,9 +102,9 @@ class SharedFrames:
 
 
 def sample_indices(count: int, average_rate: float, rate: float = 1.0) -> tuple[list[int], list[float]]:
-    """Which of `count` pictures stand for `rate` a second, and their times (s) by the average rate.
+    """Indices of the pictures out of `count` that sample `rate` per second, and their times (s).
 
-    As in the authors' evaluation of ET-Bench: every picture is taken to last equally long.
+    As in the authors' evaluation of ET-Bench, all pictures are assumed to last equally long.
     """
     steps = np.arange(0, count, average_rate / rate)
     indices = np.clip(np.rint(steps).astype(int), 0, count - 1)
@@ -112,9 +112,9 @@ def sample_indices(count: int, average_rate: float, rate: float = 1.0) -> tuple[
 
 
 def sampled_video(path: Path, longest: int) -> Iterator[tuple[Image, float]]:
-    """Pictures of a whole video, one a second, with their times by the average rate; SourceError.
+    """Pictures of a whole video, one per second, with times by the average rate. Raises SourceError.
 
-    A picture that would be there twice, where the video has less than one a second, is there once.
+    If the video has less than one picture per second, no picture is repeated.
     """
     _need(path)
     count, average_rate = _extent(path)
@@ -134,7 +134,7 @@ def sampled_video(path: Path, longest: int) -> Iterator[tuple[Image, float]]:
 
 
 def _extent(path: Path) -> tuple[int, float]:
-    """Number of pictures, and how many a second on average."""
+    """Number of pictures, and their average number per second."""
     with open_container(str(path)) as container:
         stream = choose_stream(container)
         rate = float(stream.average_rate or 0) or 25.0
@@ -143,7 +143,7 @@ def _extent(path: Path) -> tuple[int, float]:
 
 
 def window_frames(path: Path, times: Sequence[float], longest: int) -> Iterator[tuple[Image, float]]:
-    """The pictures that are shown at these times (s, ascending), as far as the video goes. SourceError."""
+    """The pictures shown at these times (s, ascending), as far as the video goes. Raises SourceError."""
     _need(path)
     reader = VideoReader(str(path))
     reached = [time for time in times if time <= reader.end + _AT_END]

@@ -1,7 +1,8 @@
-"""ET-Bench: whole videos at one frame a second, each watched for its questions, as the authors evaluate.
+"""Run ET-Bench: watch whole videos at one frame per second for their questions, as the authors do.
 
-Questions are the annotations' own, word for word. TVG and EPM end with their first completed span; TAL, DVC
-and SLC go on. A sample in which nothing is found takes the whole video: the authors' rule, marked `fallback`.
+Questions are used word for word from the annotations. TVG and EPM end with their first completed span; TAL,
+DVC and SLC continue. A sample in which nothing is found gets the whole video, by the authors' rule, and is
+marked `fallback`.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ ANNOTATIONS = (
     "evaluation/etbench_txt_v1.0.json",
 )
 SEVERAL = ("dvc", "slc", "evs", "vhd", "tal", "tem")  # tasks whose question may have several answers
-# What the authors' script sets, by the names of parameters. Its code draws the slots of a step at random;
-# here the most confident ones are taken (selection topk), so that a run can be repeated.
+# The settings of the authors' script, by parameter name. Its code draws the slots of a step at random; here
+# the most confident ones are taken (selection topk), so that runs are reproducible.
 AUTHORS = {
     "decide_every": 32,
     "max_frames": 128,
@@ -43,14 +44,14 @@ AUTHORS = {
     "trigger.min_active_seconds": 0.0,
     "trigger.min_confidence": 0.0,
 }
-_TOGETHER = 8  # questions that share one reading of their video; more take more memory
-_LONGEST = 1024  # px; the model is shown less
+_TOGETHER = 8  # questions that share one reading of their video; more need more memory
+_LONGEST = 1024  # px; the model is shown smaller frames
 _FOLDERS = ("", "videos", "data")
 Sample = dict[str, Any]
 
 
 def in_order(samples: Sequence[Sample]) -> list[Sample]:
-    """All samples, those of a video together, videos in the order of the authors' single process."""
+    """All samples, grouped by video, with videos in the order of the authors' single process."""
     groups: dict[Any, list[Sample]] = {}
     for sample in samples:
         groups.setdefault(sample["video"], []).append(sample)
@@ -60,7 +61,7 @@ def in_order(samples: Sequence[Sample]) -> list[Sample]:
 
 
 class EtBench:
-    """The samples of a run, and what is written of them."""
+    """The samples of a run, and the output for them."""
 
     name = "et-bench"
 
@@ -88,11 +89,11 @@ class EtBench:
         self.settings = {"annotations": digest(*files), "tasks": list(tasks), "part": list(part)}
 
     def keys(self) -> list[str]:
-        """Key of each sample, by which its prediction is found."""
+        """Keys of the samples, which identify their predictions."""
         return [key_of(sample) for sample in self.samples]
 
     def jobs(self, done: Iterable[str]) -> Iterator[VideoOfSamples]:
-        """What is still to be watched: the samples of a video together."""
+        """The remaining samples to watch, grouped by video."""
         known = set(done)
         for video, group in groupby(self.samples, key=lambda sample: sample["video"]):
             of_video = [sample for sample in group if key_of(sample) not in known]
@@ -100,7 +101,7 @@ class EtBench:
                 yield VideoOfSamples(self.path_of(video), of_video[start : start + _TOGETHER])
 
     def write(self, entries: Iterable[Entry], settings: dict[str, Any], folder: Path) -> Path:
-        """The predictions as STRIDE's database in lines of JSON; samples without a result are left out."""
+        """Write the predictions as STRIDE's database in JSON lines; samples without a result are left out."""
         path = folder / "predictions.jsonl"
         wanted = set(self.keys())
         with path.open("w", encoding="utf-8") as file:
@@ -144,7 +145,7 @@ def key_of(sample: Sample) -> str:
 
 
 class VideoOfSamples:
-    """A video that is watched for the questions of its samples; `results` by key once it is over."""
+    """A video that is watched for the questions of its samples; it has `results` by key once it is over."""
 
     def __init__(self, path: Path, samples: Sequence[Sample]) -> None:
         self.name = path.name
@@ -186,7 +187,7 @@ class VideoOfSamples:
     def end(self, stream: Stream, updates: Sequence[ActivationUpdate]) -> None:
         """See Watching."""
         self._note(updates)
-        for id, watch in self._open.items():  # what goes on at the end is over with it
+        for id, watch in self._open.items():  # what is still going on ends with the video
             self._spans[id] += stream.unwatch(watch)
         for number, key in enumerate(self.keys):
             if key in self.errors:

@@ -1,4 +1,4 @@
-"""How well single items went, for the result page: each by the rule of its benchmark's scorer."""
+"""Judge single items for the result page, each by the rule of its benchmark's scorer."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ Span = tuple[float, float]
 
 @dataclass(frozen=True)
 class Judged:
-    """One item beside what was right.
+    """One item with the correct answer.
 
-    score: 0 wrong to 1 right. task, text: what was asked. right, given: in words. truth, found: spans of time
-    (s); found_are: what the latter are, in a word. video: file, of which `time` (s) shows most.
+    score: from 0 (wrong) to 1 (right). task, text: the question. right, given: answers in words. truth,
+    found: time spans (s); found_are: a word for the latter. video: its file; `time` (s): the most telling
+    moment.
     """
 
     key: str
@@ -43,7 +44,7 @@ class Judged:
 
 
 class Judge:
-    """Judges entries of a run of one benchmark."""
+    """Judges entries of a benchmark run."""
 
     def __init__(self, bench: EtBench | OvoBench | StreamingBench) -> None:
         self._bench = bench
@@ -55,7 +56,7 @@ class Judge:
             self._placed = {one.key: one for one in bench.placed}
 
     def __call__(self, entry: Entry) -> Judged | None:
-        """None for an entry of nothing that is scored."""
+        """Judge an entry; None if it is not scored."""
         if entry.result is None:
             return None
         try:
@@ -65,7 +66,7 @@ class Judge:
                 return self._ovo(entry, self._bench)
             return self._streaming(entry, self._bench)
         except (OfficialStops, KeyError, TypeError, ValueError, IndexError):
-            return None  # annotations that the scorer names
+            return None  # faulty annotations, which the scorer names
 
     def _et(self, entry: Entry, bench: EtBench) -> Judged:
         sample = self._samples[entry.item]

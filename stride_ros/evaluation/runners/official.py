@@ -1,7 +1,7 @@
-"""Texts in the source code of a benchmark: read from the user's checkout, and never run.
+"""Read texts from the source code of a benchmark in the user's checkout, without running it.
 
-Templates are constants of modules. What the code joins to them stands inside functions, as texts with places
-for values: such an expression becomes a `Pattern`.
+Templates are constants of modules. Texts that the code joins to them are inside functions, with places for
+values: such an expression becomes a `Pattern`.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from stride_ros.text.foreign import visible
 from stride_ros.user_files.text import read_text
 
 _LARGEST = 2**20  # bytes of a source file
-_DEEPEST = 200  # parts of an expression
+_DEEPEST = 200  # maximum parts of an expression
 
 
 @dataclass(frozen=True)
 class Pattern:
-    """A text with places: `parts` alternate, a text first, with the source code of the value at the place."""
+    """A text with places for values: `parts` alternate between texts and the source code of the values."""
 
     parts: tuple[str, ...]
 
@@ -32,7 +32,7 @@ class Pattern:
         return frozenset(self.parts[1::2])
 
     def filled(self, values: Mapping[str, str]) -> str:
-        """The text, with the value of each place by its source code."""
+        """The text with its places filled; `values`: by their source code."""
         return "".join(values[part] if number % 2 else part for number, part in enumerate(self.parts))
 
 
@@ -43,18 +43,18 @@ class SourceFile:
         self.path = path
         if not path.is_file():
             raise SourceError(
-                f"{path} does not exist; give --official the checkout of the benchmark's repository."
+                f"{path} does not exist; set --official to the checkout of the benchmark's repository."
             )
         try:
             self._tree = ast.parse(read_text(path, _LARGEST))
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             reason = visible(f"{getattr(error, 'msg', error)} at line {getattr(error, 'lineno', 1)}", 120)
             raise ConfigError(
-                f"{path} is not Python ({reason}); give --official a whole checkout."
+                f"{path} is not Python ({reason}); set --official to a complete checkout."
             ) from error
 
     def constant(self, name: str) -> str:
-        """The text of a module's constant; ConfigError where there is none."""
+        """The text of a module's constant; ConfigError if there is none."""
         found = None
         for node in self._tree.body:
             targets = node.targets if isinstance(node, ast.Assign) else []
@@ -66,12 +66,12 @@ class SourceFile:
                 found = pattern.parts[0] if pattern is not None and not pattern.places else None
         if found is None:
             raise ConfigError(
-                f"{self.path} has no text {name}; give --official a checkout of the benchmark's repository."
+                f"{self.path} has no text {name}; set --official to a checkout of the benchmark's repository."
             )
         return found
 
     def assigned(self, name: str) -> Iterator[Pattern]:
-        """Every text that a variable is set to, or that is joined to it, in the order of the code."""
+        """All texts that are assigned or added to a variable, in source order."""
         for node in _in_order(self._tree):
             target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
             if isinstance(node, ast.Assign | ast.AugAssign) and _is_name(target, name):
@@ -80,7 +80,7 @@ class SourceFile:
                     yield pattern
 
     def joined_to(self, template: str) -> Pattern | None:
-        """What is joined to a formatted template in the next statement; None where there is nothing."""
+        """What the next statement joins to a formatted template; None if nothing."""
         for node in _in_order(self._tree):
             for block in (getattr(node, "body", None), getattr(node, "orelse", None)):
                 if not isinstance(block, list):
@@ -112,7 +112,7 @@ def _formats(node: ast.AST, template: str) -> bool:
 
 
 def _pattern(node: ast.AST | None) -> Pattern | None:
-    """The pattern of a text, of texts and values that are added, or of an f-string; None for all else."""
+    """The pattern of a text, of added texts and values, or of an f-string; otherwise None."""
     flat = list(_flattened(node))
     if len(flat) > _DEEPEST or not any(isinstance(part, str) for part in flat):
         return None

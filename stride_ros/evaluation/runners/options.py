@@ -1,4 +1,4 @@
-"""What a run is to do, and what it needs for that."""
+"""The options of a run, and the objects it needs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from stride_ros.qwen3_vl.checkpoint import EMBEDDED
 from stride_ros.response.config import DEFAULT_MODEL, BackendConfig
 
 Bench = EtBench | OvoBench | StreamingBench
-# What the responder is shown and how it answers, where nothing else is given, by the names of parameters.
+# Default settings of the responder, by parameter name.
 _RESPONDER = {
     "system_prompt": "",
     "history": 0,
@@ -33,7 +33,7 @@ _RESPONDER = {
 
 @dataclass(frozen=True)
 class Options:
-    """What a run is to do; see `stride-ros evaluate --help`.
+    """The options of a run; see `stride-ros evaluate --help`.
 
     tasks: of ET-Bench and OVO-Bench, or the kinds of StreamingBench's questions; () for all. part: (1, 3) is
     the first third. assignments: parameters such as "decide_every=1" and "responder.max_frames=32".
@@ -59,21 +59,21 @@ class Options:
 
 
 def tuning_of(options: Options) -> Tuning:
-    """The parameters of both nodes: of the benchmark's own code, then those that are given."""
+    """The parameters of both nodes: those of the benchmark's own code, overridden by the given ones."""
     given = read_tuning(None, options.assignments)
     authors = AUTHORS if options.data == "et-bench" else {}
     return Tuning({**authors, **given.given}, {**_RESPONDER, **given.responder})
 
 
 def backend_of(options: Options, tuning: Tuning) -> BackendConfig:
-    """What answers, with the address of the first server."""
+    """The backend configuration, with the address of the first server."""
     model = options.responder or (EMBEDDED if options.model == EMBEDDED else DEFAULT_MODEL)
     config = replace(tuning.backend, model=model, device=options.device, threads=options.threads)
     return replace(config, kind="openai", base_url=options.base_urls[0]) if options.base_urls else config
 
 
 def wording_of(options: Options) -> Wording | None:
-    """The wording of the prompts; None where nobody is asked. Raises SourceError and ConfigError."""
+    """The wording of the prompts; None if no responder is asked. Raises SourceError and ConfigError."""
     if options.data == "et-bench":
         return None
     return (ovo_wording if options.data == "ovo-bench" else streaming_wording)(options.official)
@@ -86,7 +86,7 @@ def bench_of(options: Options, wording: Wording | None) -> Bench:
     ]
     for task in options.tasks:
         if task not in known:
-            raise ConfigError(f"There is no {task} in {options.data}; use some of {', '.join(known)}.")
+            raise ConfigError(f"There is no {task} in {options.data}; use one or more of {', '.join(known)}.")
     chosen = [task for task in known if task in options.tasks] or known
     if wording is None:
         return EtBench(options.root, options.annotations, chosen, options.part)
@@ -106,7 +106,7 @@ def bench_of(options: Options, wording: Wording | None) -> Bench:
 
 
 def unused(options: Options) -> list[str]:
-    """What was given and means nothing for ET-Bench, which is watched and not asked."""
+    """A note on options without effect on ET-Bench, which does not ask a responder."""
     given = {
         "--responder": options.responder,
         "--base-url": options.base_urls,
@@ -115,4 +115,4 @@ def unused(options: Options) -> list[str]:
         "--context": options.context != -1,
     }
     names = [name for name, value in given.items() if value]
-    return [f"ET-Bench asks no responder, so {' and '.join(names)} changed nothing."] if names else []
+    return [f"ET-Bench does not use a responder, so {' and '.join(names)} had no effect."] if names else []

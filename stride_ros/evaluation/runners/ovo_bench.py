@@ -1,7 +1,7 @@
-"""OVO-Bench: each item is asked at its official times about the clip up to then.
+"""Run OVO-Bench: ask each item at its official times about the clip up to then.
 
-Parity: every question goes to the responder, with the clips of the official script. Gated (ours): whether a
-step is going on (SSR), and whether the answer has been seen (CRR), is what activation decides.
+Parity: every question goes to the responder, with the clips of the official script. Gated (our own mode):
+activation decides whether a step is going on (SSR), and whether the answer has been seen (CRR).
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ from stride_ros.text.wording import counted
 
 ANNOTATIONS = ("ovo_bench_new.json", "data/ovo_bench_new.json")
 FORWARD = CATEGORIES["forward"]
-GATED = ("SSR", "CRR")  # what activation decides in gated mode
+GATED = ("SSR", "CRR")  # tasks that activation decides in gated mode
 _FOLDERS = ("data/src_videos", "src_videos", "videos", "")
-_LONGEST = 1024  # px; the model is shown less
-_NOW = 0.5  # s, half a slot: a span that goes on ends with the newest one
+_LONGEST = 1024  # px; the model is shown smaller frames
+_NOW = 0.5  # s, half a slot: an open span ends with the newest slot
 Sample = dict[str, Any]
 
 
 class OvoBench:
-    """The items of a run, and what is written of them."""
+    """The items of a run, and the output for them."""
 
     name = "ovo-bench"
 
@@ -67,11 +67,11 @@ class OvoBench:
         self.settings = {"annotations": digest(self.annotations), "tasks": list(tasks), "part": list(part)}
 
     def items(self) -> list[AskItem]:
-        """What the responder is asked, in the order of the official code: backward, real time, forward."""
+        """The items for the responder, in the order of the official code: backward, real-time, forward."""
         return [item for number, sample in self._by_category() for item in self._asked(number, sample)]
 
     def jobs(self, done: Iterable[str]) -> Iterator[VideoOfProbes]:
-        """What is to be watched in gated mode: the forward items that have no result yet."""
+        """The items to watch in gated mode: forward items that have no result yet."""
         known = set(done)
         for number, sample in self._by_category():
             keys = [key_of(number, probe) for probe in range(len(sample.get("test_info", ())))]
@@ -79,11 +79,11 @@ class OvoBench:
                 yield VideoOfProbes(self.path_of(sample), sample, keys)
 
     def keys(self) -> list[str]:
-        """Key of each question."""
+        """Keys of the questions."""
         return [key for number, sample in self._by_category() for key in _keys(number, sample)]
 
     def write(self, entries: Iterable[Entry], settings: dict[str, Any], folder: Path) -> Path:
-        """What the official inference writes; an item that lacks one of its replies is left out."""
+        """Write the files of the official inference; items that lack a reply are left out."""
         replies = {entry.item: entry.result for entry in entries if isinstance(entry.result, dict)}
         whole: dict[str, list[Sample]] = {category: [] for category in CATEGORIES}
         for number, sample in self._by_category():
@@ -174,7 +174,7 @@ def window(realtime: float, length: float) -> Window:
 
 
 def key_of(number: int, probe: int) -> str:
-    """The key of a question: the place of its item in the annotations, and of its probe."""
+    """The key of a question: the index of its item in the annotations, and of its probe."""
     return f"{number}/{probe}"
 
 
@@ -188,7 +188,7 @@ def _category(task: str) -> str:
 
 
 def _problem(item: Any) -> str:
-    """What an item lacks, in words; "" for a usable one."""
+    """The problem of an item, in words; "" for a usable one."""
     if not isinstance(item, dict) or not isinstance(item.get("task"), str):
         return "is not an object with a task"
     if item["task"] not in TASKS:
@@ -221,11 +221,11 @@ def _is_time(value: Any) -> bool:
 
 
 class VideoOfProbes:
-    """A forward item under watch; `results` by key once it is over.
+    """A forward item that is watched; it has `results` by key once it is over.
 
-    SSR: a probe gets Yes when a published span of its step's text reaches the last picture before it. CRR:
-    the question is watched for from `ask_time` on, with what is in context; a probe gets Yes when an onset
-    came until then, of something that went on after the question.
+    SSR: a probe gets Yes if a published span of its step's text reaches the last picture before it. CRR: the
+    question is watched for from `ask_time` on, including what is in context; a probe gets Yes if an onset
+    came before it, of an event that was still going on after the question.
     """
 
     def __init__(self, path: Path, sample: Sample, keys: Sequence[str]) -> None:
@@ -239,7 +239,7 @@ class VideoOfProbes:
         self._texts = [str(p["step"]) if self._is_step else str(sample["question"]) for p in probes]
         self._times = [float(math.ceil(p["realtime"])) for p in probes]
         self._watches: dict[str, Watch] = {}
-        self._spans: dict[str, dict[int, float]] = {text: {} for text in self._texts}  # ends of those told
+        self._spans: dict[str, dict[int, float]] = {text: {} for text in self._texts}  # ends of spans
         self._newest = 0.0
         self._fired: dict[str, float] = {}
 

@@ -1,4 +1,4 @@
-"""report.html of a benchmark's run: its row beside the published ones, and the items that went worst."""
+"""Write report.html of a benchmark run: its row next to the published ones, and the worst items."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from stride_ros.user_files.output import write_whole
 if TYPE_CHECKING:
     from stride_ros.evaluation.runners.options import Bench
 
-_WORST, _OF_TASK = 12, 3  # items that are shown, and of one task at first
+_WORST, _OF_TASK = 12, 3  # items that are shown in total, and per task at first
 _AT_A_TIME = 500  # items of a task that are sorted at a time
 _ERRORS = 20  # that are shown
 _TEXT = 300  # characters of a question or a reply
@@ -40,7 +40,7 @@ def write_page(
     errors: Mapping[str, str],
     notes: Sequence[str],
 ) -> None:
-    """Write the page of a run; `score` is None when no item gave a result. Raises SourceError."""
+    """Write the page of a run; `score` is None if no item gave a result. Raises SourceError."""
     title = _TITLES[bench.name]
     judge = Judge(bench)
     wanted = set(bench.keys())
@@ -58,9 +58,9 @@ def write_page(
         sections.append(f'<div class="facts below">{under}</div>' if under else "")
     if worst:
         cards = "".join(map(_card, worst))
-        sections.append(f'<section><h2>What went worst</h2><div class="spans">{cards}</div></section>')
+        sections.append(f'<section><h2>Worst items</h2><div class="spans">{cards}</div></section>')
     sections += [_errors(errors), settings_html(list(flat(settings)))]
-    sections.append("<footer>Times are of the videos. Made by stride_ros.</footer>")
+    sections.append("<footer>Times are those of the videos. Made by stride_ros.</footer>")
     write_whole(path, page(f"stride_ros: {title}", "\n".join(part for part in sections if part)))
 
 
@@ -70,7 +70,7 @@ def _lead(settings: Mapping[str, Any]) -> str:
 
 
 def _worst(judge: Judge, entries: Iterable[Entry]) -> tuple[list[Judged], int, float]:
-    """The items with the lowest scores, some of each task; how many were judged; seconds of all."""
+    """The items with the lowest scores, some of each task; the number judged; seconds of all."""
     of_task: dict[str, list[Judged]] = defaultdict(list)
     judged, seconds = 0, 0.0
     for entry in entries:
@@ -142,12 +142,12 @@ def _thumbnail(item: Judged) -> str:
         for image, time in window_frames(item.video, [item.time], 640):
             return picture_html(thumbnail(image), f"{item.video.name} at {time_label(time)}")
     except StrideError:
-        pass  # a report without it is better than none
+        pass  # a report without the picture is better than none
     return ""
 
 
 def _bars(item: Judged) -> str:
-    """What was right above what was given, or what was shown, over the time that they take together."""
+    """A timeline with the correct spans above those given, or the part shown."""
     spans = (*item.truth, *item.found)
     if not spans:
         return ""
@@ -177,7 +177,7 @@ def _bars(item: Judged) -> str:
         f'<text class="row" x="100%" y="{height + 14}">{time_label(end + margin)}</text>'
     )
     return (
-        f'<div class="timeline" role="img" aria-label="times of what was expected and what was given">'
+        f'<div class="timeline" role="img" aria-label="times of the expected and the given spans">'
         f'<svg class="rows" width="{_LABELS}" height="{height + 20}">{names}</svg>'
         f'<svg class="plot" height="{height + 20}">{drawn}{foot}</svg></div>'
     )

@@ -1,4 +1,4 @@
-"""What the responder is asked: with the wording of the benchmark's own code, or with ours."""
+"""The prompts for the responder, in the wording of the benchmark's own code or in our own."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 @dataclass
 class Wording:
-    """The templates of a benchmark, with the places of `str.format`, and what its code joins to them.
+    """The templates of a benchmark, with `str.format` places, and the texts that its code joins to them.
 
-    `label` says in the results whose they are.
+    `label` names their origin in the results.
     """
 
     label: str
@@ -30,38 +30,41 @@ class Wording:
 
     @property
     def notes(self) -> list[str]:
-        """What a reader of the results has to know about the wording, a sentence each."""
+        """Notes for readers of the results about the wording, one sentence each."""
         if self.label == OWN:
-            return ["The prompts have our wording: give --official a checkout of the benchmark for its own."]
+            return ["The prompts have our wording; for the benchmark's own, set --official to its checkout."]
         if self.missing:
             names = ", ".join(self.missing)
-            return [f"The checkout has the templates, but not all texts around them; ours: {names}."]
+            return [
+                "The checkout has the templates, but not all texts around them; our own are used for "
+                f"{names}."
+            ]
         return []
 
     def asked(self, template: str, *values: str) -> str:
-        """A template with its values."""
+        """A template filled with values."""
         return self.templates[template].format(*values)
 
     def joint(self, name: str, values: Mapping[str, str]) -> str:
-        """What the code joins, with its values by their source code."""
+        """The text that the code joins, filled with values by their source code."""
         return self.joints[name].filled(values)
 
 
 def checked(templates: Mapping[str, str], own: Mapping[str, str]) -> dict[str, str]:
-    """The templates of a checkout; ConfigError for one that has other places than ours of the same name."""
+    """The templates of a checkout; ConfigError for one whose places differ from those of ours."""
     for name, template in templates.items():
         try:
             found, wanted = _places(template), _places(own[name])
         except ValueError as error:
             raise ConfigError(
-                f"The template for {name} in the checkout is none ({error}); give --official a different "
-                f"version."
+                f"The template for {name} in the checkout is not valid ({error}); set --official to a "
+                "different version."
             ) from error
         if found != wanted:
             places = counted(len(found), "place")
             raise ConfigError(
-                f"The template for {name} in the checkout has {places}, not {len(wanted)} plain ones; "
-                "give --official a different version."
+                f"The template for {name} in the checkout has {places}, not {len(wanted)} plain ones; set "
+                "--official to a different version."
             )
     return dict(templates)
 
@@ -75,7 +78,7 @@ def _places(template: str) -> list[tuple[str, str | None, str | None]]:
 
 
 def lettered(options: Sequence[Any]) -> list[str]:
-    """The options of OVO-Bench, each with its letter."""
+    """The options of an OVO-Bench question, each with its letter."""
     return [f"{letter}. {option}" for letter, option in zip(_LETTERS, options, strict=False)]
 
 
@@ -92,7 +95,7 @@ _OVO_CONSTANTS = {"choice": "BR", "count": "REC", "step": "SSR", "clue": "CRR"}
 
 
 def ovo_wording(checkout: Path | None) -> Wording:
-    """The wording for OVO-Bench; of a checkout, `constant.py` and `utils/OVOBench.py` are read."""
+    """The wording for OVO-Bench; from a checkout, `constant.py` and `utils/OVOBench.py` are read."""
     if checkout is None:
         return Wording(OWN, _OVO_OWN, _OVO_OWN_JOINTS)
     constants = SourceFile(checkout / "constant.py")
@@ -142,7 +145,7 @@ _STREAMING_FILES = {
 
 
 def streaming_wording(checkout: Path | None) -> Wording:
-    """The wording for StreamingBench; of a checkout, files in `src/benchmark` are read."""
+    """The wording for StreamingBench; from a checkout, files in `src/benchmark` are read."""
     if checkout is None:
         return Wording(OWN, _STREAMING_OWN, _STREAMING_OWN_JOINTS)
     folder = checkout / "src" / "benchmark"
@@ -170,7 +173,7 @@ def _optional(path: Path) -> SourceFile | None:
 
 
 def _with(code: SourceFile | None, variable: str, places: set[str]) -> Pattern | None:
-    """The first text of a variable that is not empty and has exactly these places."""
+    """The first non-empty text of a variable that has exactly these places."""
     patterns = () if code is None else code.assigned(variable)
     return next((pattern for pattern in patterns if pattern.places == places and any(pattern.parts)), None)
 

@@ -44,8 +44,8 @@ def _et(result: Mapping[str, Any], label: str) -> Table:
         ["published: STRIDE-2B", *(f"{value:.1f}" for value in et_bench.PUBLISHED.values())],
     ]
     note = (
-        "F1 in percent, the mean over sources. STRIDE's summary leaves out sources whose F1 is exactly 0; it "
-        "is what the authors' script prints."
+        "F1 in percent, as the mean over sources. STRIDE's summary, as printed by the authors' script, "
+        "leaves out sources whose F1 is exactly 0."
     )
     return ("", *map(str.upper, TASKS), "mean"), list(rows), note
 
@@ -63,7 +63,7 @@ def _accuracies(
         cells = (f"{value:.2f}" if name == last else "-" for name in columns)
         rows.append([f"published: STRIDE-2B with {responder}", *cells])
     note = (
-        "Accuracy in percent. The published rows have their overall figures only; the model card also has "
-        f"those of the columns. Mode of this run: {settings['mode']}; prompts: {settings['prompts']}."
+        "Accuracy in percent. The published rows have only overall figures; the model card also has those "
+        f"of the columns. Mode of this run: {settings['mode']}; prompts: {settings['prompts']}."
     )
     return ("", *columns.values()), rows, note

@@ -1,4 +1,4 @@
-"""A run of a benchmark: what is left of it is done item by item, then it is scored and shown."""
+"""Run a benchmark: process the remaining items one by one, then score and report."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _OF_ANSWERS = ("kind", "dtype", "quantization", "image_size", "jpeg_quality", "m
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a run: its score (None without a single result), errors by item, and notes."""
+    """The result of a run: its score (None without any result), errors by item, and notes."""
 
     score: Score | None
     errors: dict[str, str]
@@ -54,11 +54,11 @@ class Outcome:
 
 
 class BenchmarkRun:
-    """A run with all it needs; `backends` are those to ask instead of the ones that the options name."""
+    """A run with everything it needs; `backends` are used instead of those named in the options."""
 
     def __init__(self, options: Options, backends: Sequence[ResponseBackend] = ()) -> None:
         self._options, self._given = options, list(backends)
-        self.told: list[str] = []  # of this process, and of no interest to who reads the results
+        self.told: list[str] = []  # notes on this process, which do not concern readers of the results
         self.tuning = tuning_of(options)
         self.backend = backend_of(options, self.tuning)
         self.wording = wording_of(options)
@@ -68,11 +68,11 @@ class BenchmarkRun:
 
     @property
     def responder(self) -> str:
-        """The name under which replies are kept."""
+        """The name under which replies are stored."""
         return self._given[0].name if self._given else self.backend.model.rstrip("/").rsplit("/", 1)[-1]
 
     def settings(self) -> dict[str, Any]:
-        """What decides the results: a run goes on only with the same."""
+        """The settings that determine the results: a run resumes only with the same ones."""
         bench, options = self.bench, self._options
         settings: dict[str, Any] = {"benchmark": bench.name, **bench.settings}
         watches = isinstance(bench, EtBench) or options.gated
@@ -95,13 +95,13 @@ class BenchmarkRun:
         return settings
 
     def run(self) -> Outcome:
-        """Do what is left, then score and show all there is. Raises StrideError for what ends a run."""
+        """Do the remaining items, then score and report. Raises StrideError for errors that end a run."""
         with Store(self._options.out, self.settings(), anew=self._options.anew) as store:
             self.told += store.notes
             wanted = self.bench.keys()
             left = len(set(wanted) - store.done)
             if left < len(set(wanted)):
-                self.told.append(f"{counted(len(set(wanted)) - left, 'item')} done before, {left} left.")
+                self.told.append(f"{counted(len(set(wanted)) - left, 'item')} done before, {left} remaining.")
             errors = 0
             begun = time.monotonic()
             found = closing(self._entries(store.done))
@@ -158,7 +158,7 @@ class BenchmarkRun:
         number = min(options.concurrency, items) if remote else 1
         if not remote and options.concurrency > 1:
             self.told.append(
-                "A model on this machine answers one question at a time, whatever --concurrency says."
+                "A model on this machine answers one question at a time, regardless of --concurrency."
             )
         urls = options.base_urls or (self.backend.base_url,)
         backends: list[ResponseBackend] = []
@@ -167,10 +167,10 @@ class BenchmarkRun:
             stack.callback(backend.close)
             backends.append(backend)
         for backend in backends[: len(urls)]:
-            backend.warm_up()  # a wrong address or name ends the run before the first item
+            backend.warm_up()  # so that a wrong address or name ends the run before the first item
         return backends
 
-    # What comes of them
+    # The results
 
     def _outcome(self, store: Store) -> Outcome:
         from stride_ros.evaluation.runners.page import write_page
@@ -200,7 +200,7 @@ class BenchmarkRun:
         if isinstance(bench, StreamingBench):
             return streaming_bench_score.score([predictions], model=self.responder)
         samples = bench.samples if isinstance(bench, EtBench) else [sample for _, sample in bench.samples]
-        annotations = folder / "annotations.json"  # of this run alone: what is missing there has no result
+        annotations = folder / "annotations.json"  # only of this run: items missing there have no result
         write_whole(annotations, json.dumps(samples, ensure_ascii=False))
         if isinstance(bench, EtBench):
             return et_bench_score.score(predictions, annotations)

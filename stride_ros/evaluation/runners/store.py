@@ -1,7 +1,7 @@
-"""The record of a run: lines of JSON, the settings first, then one for each item that is done.
+"""The record of a run: JSON lines, with the settings first, then one line per finished item.
 
-A line is written at once and only appended, so a run that is killed loses at most the items under way; a
-torn last line loses itself. What an item gave last is what counts.
+Lines are written at once and only appended, so a killed run loses at most the items in progress, and an
+incomplete last line affects only itself. The last line of an item counts.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ _SETTINGS, _ITEM = "settings", "item"
 
 @dataclass
 class Entry:
-    """What is known of one item.
+    """The record of one item.
 
-    item: its key. result: what it gave, None without. error: one sentence, "" where all went well. seconds:
-    that it took. asked: what the responder was asked, in order: clip, start, end (s), prompt, frames, reply.
+    item: its key. result: its result, or None. error: one sentence, or "". seconds: the time it took. asked:
+    the questions to the responder, in order: clip, start, end (s), prompt, frames, reply.
     """
 
     item: str
@@ -40,10 +40,10 @@ class Entry:
 
 
 class Store:
-    """The run in a folder, which is made; one process at a time writes it.
+    """The run in a folder, which is created; one process at a time writes it.
 
-    done: keys of items that gave a result without an error. notes: what was odd about the file. Raises
-    SourceError, and ConfigError for a run that has other settings, unless `anew` throws that away.
+    done: keys of items with a result and no error. notes: what was odd about the file. Raises SourceError,
+    and ConfigError for a run with other settings, unless `anew` discards it.
     """
 
     def __init__(self, folder: Path, settings: Mapping[str, Any], *, anew: bool = False) -> None:
@@ -65,7 +65,7 @@ class Store:
             raise
 
     def add(self, entry: Entry) -> None:
-        """Write an item down. Raises SourceError when there is no room."""
+        """Record an item. Raises SourceError if the disk is full."""
         value = {key: part for key, part in entry.__dict__.items() if part not in ("", [])}
         self._write(value)
         self.done.discard(entry.item)
@@ -73,7 +73,7 @@ class Store:
             self.done.add(entry.item)
 
     def entries(self) -> Iterator[Entry]:
-        """The newest entry of each item, read from the file, in the order in which they were written."""
+        """The newest entry of each item, read from the file in the order of writing."""
         newest: dict[str, int] = {}
         for place, value in self._lines():
             if _ITEM in value:
@@ -84,7 +84,7 @@ class Store:
                 yield Entry(**known)
 
     def close(self) -> None:
-        """Let another process write."""
+        """Release the file for other processes."""
         self._file.close()
 
     def __enter__(self) -> Store:
@@ -100,14 +100,16 @@ class Store:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise SourceError(
-                f"Another process is at the run in {folder}; wait for it, or give another --out."
+                f"Another process is using the run in {folder}; wait for it, or set another --out."
             ) from error
         except OSError:
-            self.notes.append(f"{self.path} cannot be locked there; let no second process write to it.")
+            self.notes.append(
+                f"{self.path} cannot be locked on this file system; do not run a second process on it."
+            )
 
     def _read(self, settings: dict[str, Any]) -> None:
         self._drop_torn_line()
-        # As it is when it has been written and read.
+        # In the form that it has after being written and read.
         settings = json.loads(json.dumps(settings))
         before: Any = None
         for place, value in self._lines(tell=True):
@@ -120,7 +122,7 @@ class Store:
         if before is None:
             if self.path.stat().st_size:
                 raise ConfigError(
-                    f"{self.path} does not begin with the settings of a run; give another --out, or start "
+                    f"{self.path} does not begin with the settings of a run; set another --out, or start "
                     "over with --no-resume."
                 )
             self._write({_SETTINGS: settings})
@@ -128,12 +130,12 @@ class Store:
             names = [name for name in {**before, **settings} if before.get(name) != settings.get(name)]
             shown = "; ".join(f"{name} {_change(before.get(name), settings.get(name))}" for name in names[:3])
             raise ConfigError(
-                f"The run in {self.path.parent} has other settings ({shown}); give another --out, or start "
+                f"The run in {self.path.parent} has other settings ({shown}); set another --out, or start "
                 "over with --no-resume."
             )
 
     def _drop_torn_line(self) -> None:
-        """What was not written to its end must not run into the next line."""
+        """Remove an incomplete last line, so that the next line does not continue it."""
         with self.path.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
             end, kept = size, 0
@@ -147,7 +149,7 @@ class Store:
                 end = begin
         if kept < size:
             self._file.truncate(kept)
-            self.notes.append(f"The last line of {self.path} was torn; that item is done again.")
+            self.notes.append(f"The last line of {self.path} was incomplete; that item is repeated.")
 
     def _lines(self, tell: bool = False) -> Iterator[tuple[int, dict[str, Any]]]:
         odd = 0
@@ -164,11 +166,11 @@ class Store:
         if odd and tell:
             self.notes.append(
                 f"{self.path} has {counted(odd, 'line')} that {plural(odd, 'is', 'are')} not JSON; those "
-                f"items are done again."
+                "items are repeated."
             )
 
     def _write(self, value: dict[str, Any]) -> None:
-        # One call: readers and a run that goes on see whole lines, but for the last one.
+        # In one call, so that readers and a resumed run see complete lines, except perhaps the last one.
         data = mended(json.dumps(value, ensure_ascii=False)).encode() + b"\n"
         try:
             while data:

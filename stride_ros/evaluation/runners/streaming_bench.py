@@ -1,7 +1,7 @@
-"""StreamingBench: real-time, omni-source, sequential and proactive questions at their official times.
+"""Run StreamingBench: real-time, omni-source, sequential and proactive questions at their official times.
 
-Parity: every question and every poll goes to the responder, with the clips of the official code. Gated
-(ours): a proactive question is watched for, and its output is asked for once, at the first trigger.
+Parity: every question and every poll goes to the responder, with the clips of the official code. Gated (our
+own mode): activation watches for a proactive question, whose output is requested once, at the first trigger.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ from stride_ros.evaluation.runners.streaming_questions import (
 from stride_ros.text.foreign import visible
 
 ANNOTATIONS = ("questions_real.json", "src/data/questions_real.json", "data/questions_real.json")
-_LONGEST = 1024  # px; the model is shown less
+_LONGEST = 1024  # px; the model is shown smaller frames
 
 
 class StreamingBench:
-    """The questions of a run, and what is written of them.
+    """The questions of a run, and the output for them.
 
-    context: seconds before a question that are shown, -1 for all of them; the official runs use -1 and 60.
+    context: seconds to show before a question, -1 for all; the official runs use -1 and 60.
     """
 
     name = "streaming-bench"
@@ -77,16 +77,16 @@ class StreamingBench:
         }
 
     def keys(self) -> list[str]:
-        """Key of each question."""
+        """Keys of the questions."""
         return [one.key for one in self.placed]
 
     def items(self) -> list[AskItem]:
-        """What the responder is asked, in the order of the official code."""
+        """The items for the responder, in the order of the official code."""
         watched = [] if not self.gated else [PROACTIVE]
         return [self._item(one) for one in self.placed if one.kind not in watched]
 
     def jobs(self, done: Iterable[str]) -> Iterator[VideoOfOutput]:
-        """What is to be watched in gated mode: the proactive questions without a result."""
+        """The questions to watch in gated mode: proactive questions without a result."""
         known = set(done)
         for one in self.placed:
             if self.gated and one.kind == PROACTIVE and one.key not in known:
@@ -95,7 +95,7 @@ class StreamingBench:
                 )
 
     def output(self, job: VideoOfOutput, time: int) -> AskItem:
-        """What the responder is asked when a proactive question has triggered at `time` (s)."""
+        """The item for the responder when a proactive question has triggered at `time` (s)."""
         one = next(one for one in self.placed if one.key == job.key)
         window, question = Window(job.begin, time), str(one.question["question"])
 
@@ -112,7 +112,7 @@ class StreamingBench:
         return AskItem(job.key, job.path, time, talk, lambda length: [window])
 
     def write(self, entries: Iterable[Entry], settings: Mapping[str, Any], folder: Path) -> Path:
-        """The questions with the replies under the responder's name, a file of each kind."""
+        """Write the questions with the replies under the responder's name, one file per kind."""
         data = deepcopy(self.data)
         questions = {one.key: one for kind in data for one in questions_of(kind, data[kind])}
         for entry in entries:
@@ -153,9 +153,9 @@ class StreamingBench:
         return self.wording.asked("open", text) + self.wording.joint("open", {})
 
     def _before(self, one: Placed) -> str:
-        """The questions before this one in its group, with the right answers.
+        """The earlier questions in the same group, with the correct answers.
 
-        Official runs that are resumed forget those that were asked in an earlier process; this one does not.
+        Resumed official runs forget those that were asked in an earlier process; this one does not.
         """
         told = ""
         for earlier in one.earlier:
@@ -202,7 +202,9 @@ class StreamingBench:
         files = {kind: self.annotations / f"questions_{kind}.json" for kind in kinds}
         there = {kind: file for kind, file in files.items() if file.is_file()}
         if not there:
-            raise SourceError(f"{self.annotations} has no questions_*.json; give --annotations their folder.")
+            raise SourceError(
+                f"{self.annotations} has no questions_*.json; set --annotations to their folder."
+            )
         for kind in files.keys() - there.keys():
             self.notes.append(f"{self.annotations} has no questions_{kind}.json; its part is left out.")
         return there
@@ -216,7 +218,7 @@ class StreamingBench:
         return False
 
     def window_of(self, one: Placed) -> Window:
-        """The clip of a question that is asked once."""
+        """The clip for a question that is asked once."""
         asked = seconds_of(one.question, "time_stamp")
         return Window(max(0, asked - self.context) if self.context > 0 else 0, asked)
 
@@ -234,10 +236,10 @@ def _turn(role: str, content: str, time: int, cost: float) -> dict[str, Any]:
 
 
 class VideoOfOutput:
-    """A proactive question under watch from `begin` to `last` (s).
+    """A proactive question that is watched from `begin` to `last` (s).
 
-    `triggered`: when its first onset was, rounded up to whole seconds; None without one. `results` by key
-    are there only then: where nothing triggered, it has had its last chance at `last` and said nothing.
+    `triggered`: time of its first onset, rounded up to whole seconds, or None. It has `results` by key only
+    if nothing triggered by `last`, which counts as no output.
     """
 
     def __init__(self, key: str, path: Path, question: str, begin: int, last: int) -> None:
@@ -261,7 +263,7 @@ class VideoOfOutput:
             self._watched = True
 
     def after(self, stream: Stream, updates: Sequence[ActivationUpdate], time: float) -> bool:
-        """See Watching. The clip of the output holds the picture that triggered it."""
+        """See Watching. The clip for the output includes the picture that triggered it."""
         if any(event.state is SpanState.ONSET for update in updates for event in update.events):
             self.triggered = min(int(time) + 1, self.last)
         return self.triggered is None

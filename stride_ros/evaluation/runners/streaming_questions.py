@@ -1,4 +1,4 @@
-"""The questions of StreamingBench's files, each with its place, its video and what it needs to be asked."""
+"""Read the questions of StreamingBench's files, each with its place and video, and check them."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from stride_ros.evaluation.benchmarks.result import OfficialStops
 from stride_ros.evaluation.benchmarks.streaming_bench import seconds_of_stamp
 from stride_ros.evaluation.benchmarks.streaming_bench_files import PROACTIVE, SQA
 
-AFTER = 4  # s after the truth in which a proactive question is still polled
-OPTIONS = 4  # of a question; more are not shown
+AFTER = 4  # s after the ground truth in which a proactive question is still polled
+OPTIONS = 4  # options of a question; more are not shown
 _LONGEST_POLL = 3600  # s
 Question = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Placed:
-    """A question with its place in the file, its video, and those that came before it in its group."""
+    """A question with its place in the file, its video, and the earlier questions of its group."""
 
     kind: str
     key: str
@@ -29,7 +29,7 @@ class Placed:
 
 
 def questions_of(kind: str, data: Sequence[Any]) -> Iterator[Placed]:
-    """The questions of a file, in its order."""
+    """The questions of a file, in file order."""
     for number, group in enumerate(data):
         earlier: list[Question] = []
         for place, entry in enumerate(group if isinstance(group, list) else [group]):
@@ -44,7 +44,7 @@ def questions_of(kind: str, data: Sequence[Any]) -> Iterator[Placed]:
 
 
 def check(one: Placed) -> None:
-    """ConfigError for a question that cannot be asked."""
+    """Raise ConfigError for a question that cannot be asked."""
     if not one.video:
         raise ConfigError("Its entry has no video_path; correct the annotations.")
     question = one.question
@@ -60,11 +60,11 @@ def check(one: Placed) -> None:
         if "options" in asked or one.kind == SQA:
             options_of(asked)
         if one.kind == SQA and "answer" not in asked:
-            raise ConfigError("It has no answer, which later questions are told; correct the annotations.")
+            raise ConfigError("It has no answer, which later questions include; correct the annotations.")
 
 
 def options_of(question: Question) -> list[str]:
-    """The options as they are shown, with their letters; ConfigError for fewer than four."""
+    """The options as shown, with their letters; ConfigError for fewer than four."""
     options = question.get("options")
     if not isinstance(options, list) or len(options) < OPTIONS:
         raise ConfigError("It has fewer than four options; correct the annotations.")
@@ -75,7 +75,7 @@ def options_of(question: Question) -> list[str]:
 
 
 def seconds_of(question: Question, key: str) -> int:
-    """A time stamp of a question in s; ConfigError for what is none."""
+    """A timestamp of a question in s; ConfigError if it is invalid."""
     try:
         return int(seconds_of_stamp(question[key]))
     except (KeyError, OfficialStops, TypeError, ValueError, AttributeError) as error:
@@ -83,7 +83,7 @@ def seconds_of(question: Question, key: str) -> int:
 
 
 def polled(question: Question) -> tuple[int, int]:
-    """When a proactive question is asked, and when it is polled last (s)."""
+    """When a proactive question is asked, and when it is last polled (s)."""
     begin, last = seconds_of(question, "time_stamp"), seconds_of(question, "ground_truth_time_stamp") + AFTER
     if last - begin > _LONGEST_POLL:
         raise ConfigError("Its ground_truth_time_stamp is over an hour after the question; correct it.")

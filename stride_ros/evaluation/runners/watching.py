@@ -1,4 +1,4 @@
-"""Videos under watch: several at a time in one engine, one batch for each step."""
+"""Watch several videos at a time in one engine, with one batch per step."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from stride_ros.evaluation.runners.clips import Image
 
 
 class Watching(Protocol):
-    """One video, and what is wanted of it."""
+    """A video to watch, and what to watch for."""
 
-    name: str  # unique among those that are watched at a time
+    name: str  # unique among videos watched at the same time
 
     def frames(self) -> Iterator[tuple[Image, float]]:
         """Pictures (H, W, 3) uint8 RGB and their times (s). Raises SourceError."""
 
     def before(self, stream: Stream, time: float) -> None:
-        """A picture of this time (s) comes next: open watches, or close them."""
+        """Open or close watches, before a picture of this time (s)."""
 
     def after(self, stream: Stream, updates: Sequence[ActivationUpdate], time: float) -> bool:
-        """It was taken in and led to these decisions; False when nothing more is to be watched for."""
+        """Take the decisions on the picture; return False if there is nothing more to watch for."""
 
     def end(self, stream: Stream, updates: Sequence[ActivationUpdate]) -> None:
-        """The video is over, with its last decisions; watches that are still open may be closed."""
+        """Take the last decisions at the end of the video; open watches may be closed."""
 
 
 @dataclass
@@ -52,9 +52,9 @@ def watch(
     *,
     look_back: bool = False,
 ) -> Iterator[tuple[Watching, StrideError | None]]:
-    """Watch the videos, `lanes` at a time; each as it is over, with the error that ended it, if any.
+    """Watch the videos, `lanes` at a time; yield each when it is over, with the error that ended it, if any.
 
-    look_back: some watches begin later than their stream, and decide on what was before, too.
+    look_back: some watches begin later than their stream, and also decide on what came before.
     """
     engine = ActivationEngine(model, config, keep_features=look_back, prompts=prompts_for(model, config))
     coming = iter(jobs)
@@ -75,7 +75,7 @@ def watch(
 
 
 def _step(engine: ActivationEngine, running: Sequence[_Lane]) -> list[bool]:
-    """Push the next picture of each video; which of them go on."""
+    """Push the next picture of each video; return those that continue."""
     pushed: dict[Stream, tuple[Image, float]] = {}
     over: set[Stream] = set()
     for lane in running:
@@ -91,7 +91,7 @@ def _step(engine: ActivationEngine, running: Sequence[_Lane]) -> list[bool]:
         except StrideError as error:
             lane.error = error
             over.add(lane.stream)
-    while engine.catch_up():  # a watch that looks back decides on the next picture
+    while engine.catch_up():  # so that a watch that looks back decides on the next picture
         pass
     updates, errors = _push(engine, pushed)
     for lane in running:
@@ -118,14 +118,14 @@ def _push(
         return engine.push(pushed), {}
     except PushError as error:
         return error.updates, dict(error.errors)
-    except StrideError as error:  # of the only one
+    except StrideError as error:  # the only stream's
         if len(pushed) > 1:
             raise
         return (), {next(iter(pushed)): error}
 
 
 def _finish(lane: _Lane, decide_every: int) -> None:
-    """Decide on pictures that waited for more, close the stream, and tell what came of it."""
+    """Decide on pictures that were waiting for more, close the stream, and pass on the decisions."""
     updates: Sequence[ActivationUpdate] = ()
     if lane.error is None and lane.taken % decide_every:
         try:

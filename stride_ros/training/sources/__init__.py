@@ -1,1 +1,1 @@
-"""Where training videos come from; each kind gives `Recording`s."""
+"""Sources of training videos; each kind gives `Recording`s."""

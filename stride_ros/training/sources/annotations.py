@@ -1,8 +1,8 @@
-"""Annotation files in the form of the authors' data (`interlive/stream-data`, `annotations/*.jsonl`) with a
-video root.
+"""Read annotation files in the format of the authors' data, with a video root.
 
-One JSON object a line: `{"query": text or list of texts, "video": {"source", "metadata": {...}}, "segment":
-[{"start_time", "end_time", "description"?}], "start_time"?, "end_time"?}`, times in s.
+The data is `interlive/stream-data`, `annotations/*.jsonl`. Each line is a JSON object: `{"query": text or
+list of texts, "video": {"source", "metadata": {...}}, "segment": [{"start_time", "end_time",
+"description"?}], "start_time"?, "end_time"?}`, times in s.
 """
 
 from __future__ import annotations
@@ -25,15 +25,17 @@ EXTENSIONS = (".mp4", ".avi", ".mkv", ".webm", ".m4v", ".mov", ".mpg", ".3gp")
 
 
 def annotation_recordings(files: Sequence[Path], video_root: Path, intake: Intake) -> list[Recording]:
-    """One recording for each item whose video is there. An item that is wrong is left out and told with its
-    line; SourceError when nothing is left."""
+    """One recording for each item whose video exists.
+
+    Invalid items are left out and logged with their lines; SourceError if none is left.
+    """
     if not video_root.is_dir():
         raise SourceError(
             f"The video root {video_root} is not a folder; give the folder that holds the videos."
         )
     videos = _Videos(video_root)
     recordings = []
-    asked: dict[tuple[str, str], tuple[str, str]] = {}  # of a video and a spelling: the query and where it is
+    asked: dict[tuple[str, str], tuple[str, str]] = {}  # by video and spelling: the query and its location
     for file in files:
         for number, data in _lines(file):
             where = f"{file}:{number}"
@@ -49,21 +51,21 @@ def annotation_recordings(files: Sequence[Path], video_root: Path, intake: Intak
                     first, there = asked.setdefault(key, (query, where))
                     if query != first and there != where:
                         intake.report(
-                            f"{where}: {shown(query)} is another spelling of the query at {there}, and each"
-                            " counts the other's events as none; put both into one item"
+                            f"{where}: {shown(query)} is another spelling of the query at {there}, so the "
+                            "events of each count as absent for the other; put both into one item"
                         )
                 recordings.append(recording)
                 intake.used += 1
     if not recordings:
         names = ", ".join(str(file) for file in files)
         raise SourceError(
-            f"{names} hold no usable annotation; see the messages above, or check the video root."
+            f"{names} contain no usable annotation; see the messages above, or check the video root."
         )
     return recordings
 
 
 def _lines(file: Path) -> Iterator[tuple[int, bytes]]:
-    """The lines of a file that hold something, numbered from 1, each bounded; the file may be of any size."""
+    """The non-empty lines of a file, numbered from 1; lines have a maximum length, the file does not."""
     name = f"The annotations {file}"
     with open_bytes(file, name) as handle:
         number = 0
@@ -73,8 +75,8 @@ def _lines(file: Path) -> Iterator[tuple[int, bytes]]:
                 refuse_encoding(data, name)
             if len(data) > LONGEST_LINE:
                 raise ConfigError(
-                    f"{name} have more than {LONGEST_LINE / 2**20:g} MiB in line {number};"
-                    " write one JSON object a line."
+                    f"{name} have more than {LONGEST_LINE / 2**20:g} MiB in line {number}; write one JSON "
+                    "object per line."
                 )
             if data.strip():
                 yield number, data
@@ -114,7 +116,7 @@ def _event(segment: Any, first: float, last: float) -> Event:
     start, end = check_event(segment.get("start_time"), segment.get("end_time"))
     if start < first - TOLERANCE or end > last + TOLERANCE or end <= 0:
         raise ConfigError(
-            f"the event {start:g} to {end:g} s lies outside the video's {first:g} to {last:.1f} s"
+            f"the event {start:g} to {end:g} s is outside the video's {first:g} to {last:.1f} s"
         )
     text = segment.get("description")
     return Event(start, end, "" if text is None else text_of(text, "description", empty=True))
@@ -129,9 +131,7 @@ class _Videos:
         self._index: dict[str, Path] | None = None
 
     def find(self, video: Any) -> VideoFile:
-        """The video an item names. ConfigError for an item without one, SourceError when it is missing or
-        broken.
-        """
+        """The video of an item. ConfigError if it names none, SourceError if it is missing or broken."""
         metadata = video.get("metadata") if isinstance(video, dict) else None
         name = (metadata.get("video") or metadata.get("video_id")) if isinstance(metadata, dict) else None
         if not isinstance(name, str) or not name:
@@ -142,15 +142,13 @@ class _Videos:
                 raise ValueError
             path = self._path(source, name)
         except (OSError, ValueError) as error:  # "/", a zero character, a name of 300 characters
-            raise ConfigError(f"{shown(name)} of {shown(source)} cannot be the name of a file") from error
+            raise ConfigError(f"{shown(name)} of {shown(source)} cannot be a file name") from error
         if path not in self._open:
             self._open[path] = VideoFile(path)
         return self._open[path]
 
     def _path(self, source: str, name: str) -> Path:
-        """By name below the folder of the item's source, below the root, or anywhere below it by the bare
-        name.
-        """
+        """Find by path below the source's folder or the root, or by name anywhere below the root."""
         for folder in (self._root / source, self._root / source / "videos", self._root):
             for candidate in (
                 folder / name,
@@ -158,7 +156,7 @@ class _Videos:
             ):
                 if candidate.is_file():
                     return candidate
-        if self._index is None:  # the public data sets lie in folders of many shapes: one walk finds them all
+        if self._index is None:  # public data sets have many folder layouts: one scan finds all videos
             self._index = {p.stem: p for p in sorted(self._root.rglob("*")) if p.suffix.lower() in EXTENSIONS}
         stem = Path(name).stem if Path(name).suffix.lower() in EXTENSIONS else Path(name).name
         if stem not in self._index:

@@ -1,4 +1,4 @@
-"""A rosbag as training data, so that a model learns the events of one's own robot."""
+"""A rosbag as training data, so that a model learns the events of a user's own robot."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from stride_ros.activation.intake import Intake
 from stride_ros.bags.reader import BagReader
 from stride_ros.errors import FrameError, SourceError
 
-CACHE_BYTES = 1 << 30  # of decoded images
+CACHE_BYTES = 1 << 30  # bytes of decoded images
 
 
 class BagVideo:
-    """The images of one topic (see recording.Video); times in s from its first image, by header stamp.
+    """The images of one topic (see recording.Video); times are in s from its first image, by header stamp.
 
     `topic` None takes the only image topic. `until` (s) leaves out what follows, of `whole` s. `notes` say
     what is odd about the bag, `unusable` how many images were left out. SourceError when bag or topic cannot
@@ -28,7 +28,7 @@ class BagVideo:
         self.path = path
         times: list[int] = []
         logged: list[int] = []
-        intake = Intake(rate=1.0)  # of which only the clock is used: every image has its time
+        intake = Intake(rate=1.0)  # only its clock is used: every image has its time
         with BagReader(path, topic) as bag:
             self.topic = bag.image.topic
             for message, reading in bag.images(intake, packets=True):
@@ -40,7 +40,7 @@ class BagVideo:
             raise SourceError(
                 f"No image on {self.topic} in {path} can be used; choose a different topic or bag."
             )
-        # Samples of one recording overlap: decoding an image again would take most of the training time.
+        # Samples of a recording overlap: decoding images again would take most of the training time.
         self._decoded: OrderedDict[int, NDArray[np.uint8]] = OrderedDict()
         order = np.argsort(times, kind="stable")
         self._times = (np.array(times)[order] - min(times)) / 1e9
@@ -50,9 +50,9 @@ class BagVideo:
         self.start, self.end = 0.0, self.whole if until is None else min(until, self.whole)
 
     def read(self, times: Sequence[float]) -> tuple[list[NDArray[np.uint8]], list[float]]:
-        """The images nearest to `times` (s), each at most once; those that cannot be decoded are left out.
+        """The images nearest to `times` (s), each at most once; undecodable ones are left out.
 
-        FrameError when none is left.
+        FrameError if none is left.
         """
         nearest = np.abs(self._times[:, None] - np.asarray(times)[None, :]).argmin(axis=0)
         indices: list[int] = list(dict.fromkeys(nearest.tolist()))
@@ -70,7 +70,7 @@ class BagVideo:
 
     @property
     def unusable(self) -> list[str]:
-        """A sentence about the images that were wanted and left out so far; empty when there are none."""
+        """A sentence about requested images that were left out so far; empty if there are none."""
         bad = list(self._bad.values())
         return [f"{len(bad)} images of {self.name} could not be used: {bad[0]}"] if bad else []
 

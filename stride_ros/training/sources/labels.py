@@ -1,4 +1,4 @@
-"""A labels file: what happens in one recording, written by hand.
+"""Read a labels file: the events of one recording, written by hand.
 
 YAML: a list of `- {query: ..., start: ..., end: ..., text: ...}`, times in s from the first image, `text`
 (what to say) optional.
@@ -52,7 +52,7 @@ def labelled_recordings(video: Video, labels: Path, intake: Intake) -> list[Reco
         if video.end < whole and event.end > video.end:
             event = replace(event, end=video.end)
         asked = first.setdefault(spelling(query), query)
-        if asked != query:  # as two queries, each would teach that the other's events are none
+        if asked != query:  # as two queries, each would teach that the other's events do not count
             intake.report(f"{where}: taken as another spelling of the query {shown(asked)}")
         events.setdefault(asked, []).append(event)
         intake.used += 1
@@ -69,8 +69,9 @@ def labelled_recordings(video: Video, labels: Path, intake: Intake) -> list[Reco
 
 
 def read_labels(path: Path) -> list[yaml.Node]:
-    """The items of a labels file, not yet read. SourceError when it cannot be read or is not a list,
-    ConfigError when it is not YAML.
+    """The unparsed items of a labels file.
+
+    SourceError if it cannot be read or is not a list, ConfigError if it is not YAML.
     """
     root = read_yaml(path, f"The labels file {path}")
     if root is None:

@@ -1,4 +1,4 @@
-"""What a training source gives: a video that can be looked at, and the annotated events of its queries."""
+"""The output of a training source: a video to read, and the annotated events of its queries."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from stride_ros.errors import ConfigError
 from stride_ros.training.samples import Event
 from stride_ros.user_files.values import seconds_of
 
-TOLERANCE = 5.0  # s; an event may lie this far outside its video, a video's length differ by so much
+TOLERANCE = 5.0  # s by which an event may be outside its video, and a video's length may differ
 
 
 class Video(Protocol):
@@ -22,7 +22,7 @@ class Video(Protocol):
 
     @property
     def name(self) -> str:
-        """What error messages call it."""
+        """Its name in error messages."""
 
     @property
     def start(self) -> float:
@@ -33,18 +33,15 @@ class Video(Protocol):
         """Time of the last frame, s."""
 
     def read(self, times: Sequence[float]) -> tuple[list[NDArray[np.uint8]], list[float]]:
-        """The frames nearest to `times` (s, ascending) as (H, W, 3) uint8 RGB, and their own times; no frame
-        twice.
+        """The frames (H, W, 3) uint8 RGB nearest to `times` (s, ascending), and their own times; none twice.
 
-        Raises SourceError when they cannot be decoded.
+        Raises SourceError if they cannot be decoded.
         """
 
 
 @dataclass(frozen=True)
 class Recording:
-    """A video, one of the ways to ask (`queries`) and when it is so; no events means that it never
-    happens.
-    """
+    """A video, wordings of a query (`queries`), and its events; without events, it never happens."""
 
     video: Video
     queries: tuple[str, ...]
@@ -53,16 +50,14 @@ class Recording:
 
 @dataclass
 class Intake:
-    """What a source made of its input: items used, and why others were left out, each with a first
-    example.
-    """
+    """What a source used of its input, and why items were left out, each reason with its first example."""
 
     report: Callable[[str], None] = print
     used: int = 0
     skipped: Counter[str] = field(default_factory=Counter)
 
     def skip(self, reason: str, where: str) -> None:
-        """Count one item left out; `where` names the file and line or item, and is told at once."""
+        """Count and log a skipped item; `where` names the file and the line or item."""
         self.skipped[reason] += 1
         self.report(f"skipped {where}: {reason}")
 
@@ -79,9 +74,7 @@ class Intake:
 
 
 def check_event(start: object, end: object) -> tuple[float, float]:
-    """Start and end of an event (s) as numbers. ConfigError, without the item's name, when they cannot be
-    one.
-    """
+    """Start and end of an event (s) as numbers. ConfigError, without the item's name, if they are invalid."""
     first, last = seconds_of(start, "start"), seconds_of(end, "end")
     if last <= first:
         raise ConfigError(f"the end ({last:g} s) is not after the start ({first:g} s)")

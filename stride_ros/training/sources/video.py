@@ -14,7 +14,7 @@ from stride_ros.sources.video_file import VideoReader
 
 
 class VideoFile:
-    """One video file (see recording.Video); times in s from its first picture, decoded as where it is played.
+    """One video file (see recording.Video); times are in s from its first picture, decoded as for playing.
 
     `until` (s) leaves out what follows, of `whole` s. `notes` say what is odd about the file, `unusable` what
     could not be decoded. SourceError when it cannot be read.
@@ -33,10 +33,11 @@ class VideoFile:
         self.start, self.end = 0.0, self.whole if until is None else min(until, self.whole)
 
     def read(self, times: Sequence[float]) -> tuple[list[NDArray[np.uint8]], list[float]]:
-        """The pictures that are shown at `times` (s, ascending), each with its own time; one that stays is
-        given again, at the time asked for.
+        """The pictures shown at `times` (s, ascending), each with its own time.
+
+        A lasting picture is repeated at the requested time.
         """
-        stays = min(1.0, 1.5 / self._reader.rate)  # s; later it is shown again where the video is played
+        stays = min(1.0, 1.5 / self._reader.rate)  # s; after this it is repeated when the video is played
         images: list[NDArray[np.uint8]] = []
         found: list[float] = []
         last = None
@@ -59,5 +60,5 @@ class VideoFile:
 
     @property
     def unusable(self) -> list[str]:
-        """What could not be decoded so far, a sentence each."""
+        """What could not be decoded so far, one sentence each."""
         return self._log.notes()

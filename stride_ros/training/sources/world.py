@@ -1,4 +1,4 @@
-"""The synthetic world as training data: clips without end, drawn when they are needed."""
+"""The synthetic world as training data: unlimited clips, drawn as needed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from stride_ros.world import World
 
 CLIP_SECONDS = 90.0
 SIZE = (320, 240)  # (width, height)
-NEGATIVES = 2  # queries of each clip that nothing answers
+NEGATIVES = 2  # queries per clip without events
 
 
 class WorldVideo:
@@ -32,7 +32,7 @@ class WorldVideo:
 def world_recordings(
     seed: int, clips: int, seconds: float = CLIP_SECONDS, size: tuple[int, int] = SIZE
 ) -> Iterator[Recording]:
-    """Every query of `clips` clips from `seed` on, and a few that nothing in the clip answers."""
+    """All queries of `clips` clips from `seed` on, and a few without events in their clip."""
     for number in range(seed, seed + clips):
         world = World(seed=number, seconds=seconds, size=size)
         video = WorldVideo(world)

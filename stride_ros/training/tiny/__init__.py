@@ -1,1 +1,1 @@
-"""How the embedded checkpoint stride-tiny is made: from scratch, on the synthetic world, on a CPU."""
+"""Make the embedded checkpoint stride-tiny: from scratch, on the synthetic world, on a CPU."""

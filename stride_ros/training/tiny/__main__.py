@@ -1,6 +1,4 @@
-"""`python -m stride_ros.training.tiny --out models/stride-tiny`: make the embedded checkpoint, or one like
-it to compare it with.
-"""
+"""`python -m stride_ros.training.tiny --out DIR`: make the embedded checkpoint or one to compare."""
 
 from __future__ import annotations
 
@@ -19,10 +17,15 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(prog="python -m stride_ros.training.tiny", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the checkpoint")
-    parser.add_argument("--cache", type=Path, metavar="DIR", help="keep rendered clips here between runs")
+    parser.add_argument(
+        "--cache", type=Path, metavar="DIR", help="folder in which rendered clips are kept between runs"
+    )
     add_threads_option(parser)
     parser.add_argument(
-        "--vision", type=Path, metavar="CHECKPOINT", help="take its vision tower instead of training one"
+        "--vision",
+        type=Path,
+        metavar="CHECKPOINT",
+        help="use the vision tower of this checkpoint instead of training one",
     )
     options = [field for field in fields(Recipe) if field.name != "world"]
     for field in options:

@@ -1,4 +1,4 @@
-"""Clips of the synthetic world as the model sees them: small frames once a second, kept in memory."""
+"""Clips of the synthetic world as the model sees them: small frames, one per second, kept in memory."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from stride_ros.world.world import USUAL, World
 RENDER_SIZE = (
     240,
     180,
-)  # (width, height): drawn small, then shrunk to the model's size as a camera's image is
+)  # (width, height): drawn small, then scaled down to the model's size like a camera's image
 FRAMES = 140
 _TOUCH = re.compile(r"The (\w+ \w+) touches the (\w+ \w+)\.")
 
 
 @dataclass(frozen=True)
 class Clip:
-    """Frames (N, H, W, 3) uint8 RGB at `times` (N,) s, and everything that happens."""
+    """Frames (N, H, W, 3) uint8 RGB at `times` (N,) s, and all events."""
 
     seed: int
     frames: NDArray[np.uint8]
@@ -39,19 +39,19 @@ class Clip:
 
 
 def sample_times(count: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    """When a stream at one frame a second has its frames (s): exactly, with jitter, or a little slower."""
+    """Frame times (s) of a stream at one frame per second: exact, with jitter, or a little slower."""
     start = rng.uniform(0.0, 1.0)
     style = rng.random()
     if style < 0.5:
         return start + np.arange(count, dtype=np.float64)
     if style < 0.8:  # a sampler that takes the nearest image of a camera
         return start + np.arange(count) + rng.uniform(0.0, 0.12, count)
-    # a sampler that waits at least a second from the last one taken
+    # a sampler that waits at least a second after the last frame taken
     return start + np.cumsum(np.ones(count) + rng.uniform(0.0, 0.12, count))
 
 
 def render_clip(seed: int, frame_max_tokens: int, count: int = FRAMES, config: WorldConfig = USUAL) -> Clip:
-    """One clip; the same arguments give the same pixels."""
+    """Render a clip; the same arguments give the same pixels."""
     rng = np.random.default_rng([0x711, seed])
     times = sample_times(count, rng)
     world = make_world(seed, count, config)
@@ -71,9 +71,7 @@ def load_clips(
     count: int = FRAMES,
     config: WorldConfig = USUAL,
 ) -> list[Clip]:
-    """Render the clips of `seeds`, or read them from the folder `cache` where they have been rendered
-    before.
-    """
+    """Render the clips of `seeds`, or read those that are already in the folder `cache`."""
     return list(_each_clip(seeds, frame_max_tokens, cache, count, config))
 
 
@@ -90,7 +88,7 @@ def _each_clip(
         clip = render_clip(seed, frame_max_tokens, count, config)
         if file is not None:
             file.parent.mkdir(parents=True, exist_ok=True)
-            part = file.with_suffix(f".{os.getpid()}.part")  # several runs may fill one cache
+            part = file.with_suffix(f".{os.getpid()}.part")  # several runs may write to one cache
             with part.open("wb") as stream:
                 np.savez(stream, frames=clip.frames, times=clip.times)
             part.replace(file)
@@ -98,15 +96,13 @@ def _each_clip(
 
 
 def facts() -> tuple[str, ...]:
-    """What one frame can show, as the vision tower learns it: every usual query, and which object takes part
-    in what.
-    """
+    """The facts that a frame can show, for the vision tower: usual queries, and objects' parts in events."""
     things = [f"{colour} {shape}" for colour in COLOURS for shape in SHAPES]
     return all_queries() + tuple(f"{role} {thing}" for role in (HELD, TOUCH, "touched") for thing in things)
 
 
 def frame_facts(clip: Clip) -> NDArray[np.float32]:
-    """Which of `facts()` hold at each frame, (N, F) of 0 and 1."""
+    """Which of `facts()` are true at each frame, (N, F) of 0 and 1."""
     index = {name: i for i, name in enumerate(facts())}
     table = np.zeros((len(clip.times), len(index)), np.float32)
     for event in clip.world.events:

@@ -1,4 +1,4 @@
-"""What each stage of stride-tiny's training draws from the clips: pairs, streams with windows, sentences."""
+"""Draw the training material of stride-tiny's stages from clips: pairs, streams with windows, sentences."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from stride_ros.training.tiny.vision import encode_clip
 from stride_ros.world.story import WorldEvent
 from stride_ros.world.vocabulary import HAND, HELD, ON_TABLE, TAKEN, all_queries, query_for
 
-RESPONSE = ResponseConfig()  # what the responder is shown about an event
+RESPONSE = ResponseConfig()  # what the responder is shown for an event
 # The hardest queries: a hand that brings or takes a thing looks much like one that holds it up, and a hand at
 # a thing may take it or leave it.
 HARD = {kind: query_for(kind, "") for kind in (HELD, TAKEN)}
@@ -29,7 +29,7 @@ HARD = {kind: query_for(kind, "") for kind in (HELD, TAKEN)}
 
 @dataclass(frozen=True)
 class StreamKind:
-    """Streams of `frames` (least, most) frames with `ticks` windows each; `share` of the batches."""
+    """Streams of `frames` (minimum, maximum) frames with `ticks` windows each; `share` of the batches."""
 
     frames: tuple[int, int]
     ticks: int
@@ -56,7 +56,7 @@ class Drawer:
         return items[int(self._rng.integers(len(items)))]
 
     def pairs(self, count: int) -> Batch:
-        """Single frame pairs, each with a query that holds in it half the time."""
+        """Single frame pairs, each with a query that is true in it half the time."""
         return self._packer.collate([self._pair() for _ in range(count)])
 
     def _pair(self) -> PackedSequence:
@@ -85,11 +85,10 @@ class Drawer:
         return self._packer.sequence(clip, query, first, frames, ticks, c * self._length, self._rng)
 
     def _query(self, present: Sequence[WorldEvent]) -> str:
-        """What to ask about a stream: mostly what happens in it, else about a thing like one that is there,
-        or anything."""
+        """A query about a stream: mostly about its events, otherwise about a similar object or anything."""
         draw = self._rng.random()
         if present and self._hard and draw < 0.1:
-            # No draw where there is no choice: so stride-tiny's own recipe stays as it was, draw by draw.
+            # No draw if there is no choice, so that stride-tiny's own recipe keeps its sequence of draws.
             return str(self._pick(self._hard)) if len(self._hard) > 1 else self._hard[0]
         if present and draw < 0.72:
             query: str = self._pick(self._balanced(present)).query
@@ -103,7 +102,7 @@ class Drawer:
         return query_for(ON_TABLE, f"{colour} {self._pick(self._world.shapes)}")
 
     def _balanced(self, events: Sequence[WorldEvent]) -> list[WorldEvent]:
-        """The events, or half the time those of one kind, so that rare kinds are not forgotten."""
+        """All events, or half the time those of one kind, so that rare kinds are learned, too."""
         if self._rng.random() < 0.5:
             return list(events)
         kind = self._pick(sorted({event.kind for event in events}))
@@ -126,8 +125,10 @@ class Drawer:
         return Batch(ids, positions, causal, labels, ids == self._packer.video_id, rows, torch.empty(0, 4))
 
     def _sentence(self) -> tuple[Any, list[int]]:
-        """A responder's example and the table rows of its frames: as at an onset, now and then late or with
-        more of what was before, with and without history."""
+        """A responder's example and the table rows of its frames.
+
+        It is as at an onset, now and then late or with more of what came before, with and without history.
+        """
         rng = self._rng
         while True:
             c = int(rng.integers(len(self._clips)))
@@ -163,8 +164,11 @@ class Drawer:
 def _tick_weights(
     query: str, present: Sequence[WorldEvent], times: NDArray[np.float64], late: float
 ) -> NDArray[np.float64]:
-    """How likely each frame is to be a tick: decisions are hard when something begins or ends (until `late` s
-    after), and about things in a hand whenever one is there."""
+    """How likely each frame is to be a tick.
+
+    Decisions are hard when something begins or ends (until `late` s after), and, about things in a hand,
+    whenever there is a hand.
+    """
     weights = np.full(len(times), 0.2)
     for event in present:
         if query in HARD.values():
@@ -178,8 +182,11 @@ def _tick_weights(
 
 
 def encode_tables(visual: nn.Module, clips: Sequence[Clip]) -> list[torch.Tensor]:
-    """Features of every pair of every clip as tables (rows, hidden), [tokens, deepstack 0, ...], in half
-    precision; rows run over clips, frames, the two kinds of pair (see `encode_clip`) and tokens."""
+    """Features of all pairs of all clips as tables (rows, hidden), [tokens, deepstack 0, ...].
+
+    They are in half precision; rows run over clips, frames, the two kinds of pair (see `encode_clip`) and
+    tokens.
+    """
     encoded = [[x.reshape(-1, x.shape[-1]) for x in encode_clip(visual, clip)] for clip in clips]
     return [
         torch.from_numpy(np.concatenate([features[i] for features in encoded]).astype(np.float16))
@@ -188,8 +195,10 @@ def encode_tables(visual: nn.Module, clips: Sequence[Clip]) -> list[torch.Tensor
 
 
 def settle_scale(visual: Any, clips: Sequence[Clip], target: float) -> None:
-    """Scale the mergers so that features have the standard deviation `target`: larger ones would drown what
-    the language model adds to them, such as their time."""
+    """Scale the mergers so that features have the standard deviation `target`.
+
+    Larger ones would drown what the language model adds to them, such as their time.
+    """
     features: list[NDArray[np.float32]] = encode_clip(visual, clips[0])
     mergers = [visual.merger, *visual.deepstack_merger_list]
     with torch.no_grad():

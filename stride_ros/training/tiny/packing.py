@@ -1,8 +1,8 @@
-"""Many activation windows of one stream in one sequence: the frames are read once, each window sees its own
-past.
+"""Pack many activation windows of a stream into one sequence: each window sees its own past.
 
-A window is a branch behind the frames: it attends to the frames up to its own tick and to itself, and its
-positions go on from there, so that every branch is computed exactly as if its prompt stood alone.
+The frames are read once. A window is a branch after the frames: it attends to the frames up to its own tick
+and to itself, and its positions continue from there, so that every branch is computed exactly as if its
+prompt were alone.
 """
 
 from __future__ import annotations
@@ -27,9 +27,12 @@ Ids = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Batch:
-    """A packed batch: ids (B, L), positions (3, B, L), allowed (B, 1, L, L), labels (B, L) with -100 where
-    nothing is asked, for each video token in order its row in the feature tables, and facts (F, 4): at the
-    end of a frame pair (sequence, token), whether the query holds in its first and in its second frame."""
+    """A packed batch.
+
+    ids (B, L), positions (3, B, L), allowed (B, 1, L, L), labels (B, L) with -100 where there is no target,
+    for each video token in order its row in the feature tables, and facts (F, 4): at the end of a frame pair
+    (sequence, token), whether the query is true in its first and in its second frame.
+    """
 
     ids: torch.Tensor
     positions: torch.Tensor
@@ -42,8 +45,9 @@ class Batch:
 
 @dataclass
 class PackedSequence:
-    """One sequence while it grows. `cut[i]`: how much of the frames token i sees; `branch[i]`: 0 for the
-    frames.
+    """A sequence under construction.
+
+    `cut[i]`: how many of the frames token i sees; `branch[i]`: 0 for the frames.
     """
 
     ids: list[int]
@@ -65,8 +69,9 @@ class PackedSequence:
 
 
 class Packer:
-    """Builds packed sequences with the checkpoint's own prompt, for pairs of `rows` x `columns` cells; the
-    window is written `copies` times. `unsettled`: see Recipe.
+    """Builds packed sequences with the checkpoint's own prompt, for pairs of `rows` x `columns` cells.
+
+    The window is written `copies` times. `unsettled`: see Recipe.
     """
 
     def __init__(
@@ -95,8 +100,7 @@ class Packer:
         table_offset: int,
         rng: np.random.Generator,
     ) -> PackedSequence:
-        """Frames `first` to `first + count - 1` of a clip and a window at each of `ticks` (frames since
-        `first`).
+        """Pack `count` frames of a clip from `first`, and a window at each of `ticks` (frames since `first`).
 
         `table_offset`: row of the clip's first pair in the feature tables; rows go pair 0, frame 0 twice,
         pair 1, ...
@@ -124,7 +128,7 @@ class Packer:
         self, clip: Clip, events: Sequence[WorldEvent], first: int, tick: int, rng: np.random.Generator
     ) -> Window | None:
         origin, now = float(clip.times[first]), float(clip.times[first + tick])
-        if self._slots == 1:  # one decision per frame: whatever goes on now, nothing is settled
+        if self._slots == 1:  # one decision per frame: nothing is settled
             entries = [Entry(event.start, event.end, active=True) for event in events]
         else:
             seconds = self._slots * self._resolution
@@ -145,7 +149,7 @@ class Packer:
         window: Window,
     ) -> None:
         cut, position = ends[(tick + 1) // 2]
-        if tick % 2 == 0:  # no complete pair yet: the newest frame stands for its partner
+        if tick % 2 == 0:  # no complete pair yet: the newest frame stands in for its partner
             k = first + tick
             ids = self._pair_ids(clip, k, k, float(clip.times[first]), query if tick == 0 else None)
             positions, position = self._positions(len(ids), position)
@@ -177,7 +181,7 @@ class Packer:
         return list(range(start, start + tokens))
 
     def collate(self, sequences: Sequence[PackedSequence]) -> Batch:
-        """Pad sequences to one length; padding sees only itself."""
+        """Pad sequences to one length; padding attends only to itself."""
         length = max(len(sequence.ids) for sequence in sequences)
         size = len(sequences)
         ids = torch.zeros((size, length), dtype=torch.long)
@@ -219,11 +223,11 @@ def window_entries(
     unsettled: tuple[float, float],
     rng: np.random.Generator,
 ) -> list[Entry]:
-    """What a window of `seconds` that ends at `now` is to say (s), as a session meets it.
+    """The entries that a window of `seconds` up to `now` should predict (s), as in a session.
 
-    Usually everything up to the end of the last event that is over is settled, and the next event is the
-    answer; sometimes nothing is settled, and the first event in view is. Later events wait for their turn:
-    inactive.
+    Usually everything up to the end of the last completed event is settled, and the next event is the answer;
+    sometimes nothing is settled, and the first event in view is the answer. Later events are inactive until
+    their turn.
     """
     view = max(origin, now - seconds)
     over = [event for event in events if view - 2.0 <= event.end < now - rng.uniform(*unsettled)]
@@ -234,7 +238,7 @@ def window_entries(
         rest = [event for event in events if event.start > over[-1].start]
     else:
         rest = [event for event in events if event.end >= view]
-        if rest and draw < 0.9:  # an inactive beginning that may reach a little into a long event
+        if rest and draw < 0.9:  # an inactive beginning that may extend a little into a long event
             begin = rest[0].start
             reach = begin + max(0.0, 0.2 * (rest[0].end - begin) - 2.0)
             settled = rng.uniform(min(view - 2.0, reach), reach)
@@ -243,8 +247,7 @@ def window_entries(
 
 
 def language_model_inputs(model: Any, batch: Batch, tables: Sequence[torch.Tensor]) -> dict[str, Any]:
-    """Arguments of the language model: token embeddings with the pairs' features in place, and DeepStack's
-    features.
+    """Arguments of the language model: token embeddings with the pairs' features, and DeepStack's features.
 
     tables: [tokens, deepstack 0, ...], each (rows, hidden).
     """

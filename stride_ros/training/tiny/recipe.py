@@ -1,9 +1,9 @@
-"""The stages that make stride-tiny from nothing.
+"""The stages that make stride-tiny from scratch.
 
-A window of slots is hard to learn from scratch: the answer needs the query, what is seen, and how slots line
-up with frame times, all at once. So each is learned where it is easy: what is seen from single frame pairs,
-what the query means from single pairs with a query, then how slots line up from short streams, and last long
-streams and sentences.
+A window of slots is hard to learn from scratch: the answer needs the query, the content of frames, and how
+slots align with frame times, all at once. So each is learned where it is easy: the content from single frame
+pairs, the query from single pairs with a query, then the alignment of slots from short streams, and finally
+long streams and sentences.
 """
 
 from __future__ import annotations
@@ -52,13 +52,13 @@ TEXT_WEIGHT = 0.6
 
 @dataclass(frozen=True)
 class Recipe:
-    """How much of each stage, and what kind of model: slots of the window, mask modes, window written once.
+    """The amount of each stage, and the kind of model: slots of the window, mask modes, window written once.
 
-    caution: an inactive slot counts so much more than an active one. A false alarm disturbs more than a
-    second of delay, so a slot shall be active only when that is likelier than `caution` to 1.
-    unsettled: an event is settled, and shown as inactive, from somewhere between these times after its end
-    (s); until then it is part of the answer. sentences: a step of the last stage has so many, beside its
-    streams. world: what may happen in the clips.
+    caution: weight of an inactive slot relative to an active one. A false alarm disturbs more than a second
+    of delay, so a slot should be active only if the odds for that exceed `caution` to 1. unsettled: an event
+    is settled, and shown as inactive, from a time between these after its end (s); until then it is part of
+    the answer. sentences: number of sentences per step of the last stage, besides its streams. world: what
+    may happen in the clips.
     """
 
     clips: int = 500
@@ -77,9 +77,7 @@ class Recipe:
 
 
 class PairHead(nn.Module):
-    """Reads from the end of a frame pair whether the query holds in its two frames; thrown away
-    afterwards.
-    """
+    """Reads from the end of a frame pair whether the query is true in its two frames; discarded later."""
 
     def __init__(self, hidden: int) -> None:
         super().__init__()
@@ -92,9 +90,7 @@ class PairHead(nn.Module):
 
 
 def start(folder: Path, recipe: Recipe) -> None:
-    """Write the random checkpoint that training starts from: tokenizer of the world's words, one token a
-    time.
-    """
+    """Write the random start checkpoint, whose tokenizer has the world's words and one token per time."""
     things = [f"{colour} {shape}" for colour in COLOURS for shape in SHAPES]
     sentences = [sentence_for(kind, a) for kind in ("on_table", "held", "hand", "dark") for a in things]
     touches = [sentence_for("touch", a, b) for a in things for b in things]
@@ -127,8 +123,8 @@ def make(
 ) -> None:
     """Train a checkpoint like stride-tiny and write it to `folder`.
 
-    cache: folder that keeps rendered clips between runs. vision: a checkpoint of this recipe whose vision
-    tower is taken as it is, so that models that are to be compared see alike.
+    cache: folder in which rendered clips are kept between runs. vision: a checkpoint of this recipe whose
+    vision tower is used unchanged, so that models to be compared have the same vision.
     """
     begun = time.monotonic()
 
@@ -174,7 +170,7 @@ def _vision_weights(checkpoint: Path) -> dict[str, torch.Tensor]:
 
 
 def _spread_embeddings(model: StrideForTraining, tokenizer: Any) -> None:
-    """Give times embeddings that vary smoothly with the time, and all tokens the same scale."""
+    """Give time tokens embeddings that vary smoothly with the time, and all tokens the same scale."""
     table = model.get_input_embeddings().weight
     table.mul_(EMBEDDING_SCALE / table.std())
     periods = np.geomspace(2.0, 600.0, table.shape[1] // 2)
@@ -219,7 +215,7 @@ class _Stages:
         ]
 
     def learn_pairs(self, steps: int, learning_rate: float) -> None:
-        """Does the query hold in this pair?"""
+        """Learn whether the query is true in a pair."""
 
         def loss() -> tuple[torch.Tensor, dict[str, float]]:
             batch = self._drawer.pairs(64)
@@ -231,7 +227,7 @@ class _Stages:
     def learn_windows(
         self, name: str, steps: int, learning_rate: float, kinds: tuple[StreamKind, ...], sentences: int
     ) -> None:
-        """Windows of streams, and `sentences` sentences a step."""
+        """Learn windows of streams, and `sentences` sentences per step."""
         shares = np.array([kind.share for kind in kinds])
 
         def loss() -> tuple[torch.Tensor, dict[str, float]]:
@@ -268,7 +264,7 @@ class _Stages:
         return F.cross_entropy(self._model.lm_head(states[said]), targets[said])
 
     def _run(self, name: str, steps: int, learning_rate: float, loss: Callable[[], Any]) -> None:
-        """Optimise for some steps, the rate rising and falling once; tells the means of every 100 steps."""
+        """Optimise for some steps, with a rate that rises and falls once; report means of every 100 steps."""
         if steps < 1:
             return
         optimiser = torch.optim.AdamW(

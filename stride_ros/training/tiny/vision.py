@@ -1,4 +1,4 @@
-"""Warm-up of the vision tower: every frame pair of a clip tells what holds in each of its two frames."""
+"""Warm up the vision tower: learn from each frame pair of a clip what is true in its two frames."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from stride_ros.qwen3_vl.patches import CELL, MERGE, patches
 from stride_ros.training.tiny.clips import Clip, facts, frame_facts
 
 _BRIGHTNESS = 0.15  # augmentation: brightness and contrast vary by this much
-_TWICE = 0.4  # of the pairs show one frame twice, as every second decision of a live stream does
-_AT_CHANGES = 0.5  # of the pairs are drawn where something begins or ends: half a thing is the hard case
+_TWICE = 0.4  # fraction of pairs that show one frame twice, as in every second decision of a live stream
+_AT_CHANGES = 0.5  # fraction of pairs drawn where something begins or ends, which are the hard cases
 Progress = Callable[[str], None]
 
 
@@ -69,7 +69,7 @@ class PairSet:
         self.clips = clips
         self.rows, self.columns = (side // CELL for side in clips[0].frames.shape[1:3])
         self.facts = [frame_facts(clip) for clip in clips]
-        # Pairs around each change: the one that has the change inside and its two neighbours.
+        # Pairs around each change: the one that contains the change and its two neighbours.
         changes = [np.flatnonzero(np.diff(facts, axis=0).any(axis=1)) for facts in self.facts]
         self._changes = [_near(places, len(clips[0].frames) - 1) for places in changes]
 
@@ -94,20 +94,20 @@ class PairSet:
 
 
 def _near(changes: NDArray[np.int64], pairs: int) -> NDArray[np.int64]:
-    """Numbers of the pairs at most one away from `changes`, of `pairs` in all."""
+    """Indices of the pairs at most one away from `changes`, of `pairs` in total."""
     around = (changes[:, None] + np.arange(-1, 2)).ravel()
     return np.unique(around[(around >= 0) & (around < pairs)])
 
 
 class FactHead(nn.Module):
-    """Reads the facts of both frames from the features of a pair: each cell may vouch for a fact."""
+    """Reads the facts of both frames from the features of a pair: each cell can indicate a fact."""
 
     def __init__(self, width: int, features: int) -> None:
         super().__init__()
         heads = [nn.Linear(width, 2 * len(facts())) for _ in range(features)]
         self.heads = nn.ModuleList(heads)
         for head in heads:
-            nn.init.constant_(head.bias, -4.0)  # most facts do not hold, most of the time
+            nn.init.constant_(head.bias, -4.0)  # most facts are false most of the time
 
     def forward(self, features: Sequence[torch.Tensor]) -> torch.Tensor:
         """Logits (features, B, 2, F), one reading from each set of features."""
@@ -126,7 +126,7 @@ def warm_up_vision(
     seed: int,
     say: Progress,
 ) -> FactHead:
-    """Train `visual` (and a head that is thrown away) to tell the facts of single frame pairs."""
+    """Train `visual` (and a head that is discarded) to predict the facts of single frame pairs."""
     pairs = PairSet(clips)
     rng = np.random.default_rng([0x51, seed])
     features = 1 + len(visual.deepstack_visual_indexes)  # type: ignore[arg-type]
@@ -158,9 +158,10 @@ def _f1(logits: torch.Tensor, truth: torch.Tensor) -> float:
 
 @torch.no_grad()
 def encode_clip(visual: nn.Module, clip: Clip) -> list[NDArray[np.float32]]:
-    """Features of every pair a stream may form of a clip: each (N, 2, T, hidden); [k, 0] is the pair (k,
-    k+1), [k, 1] frame k twice, as an odd tick shows it. The last clip frame has no partner: [N-1, 0] repeats
-    [N-1, 1].
+    """Features of every pair that a stream may form from a clip, each (N, 2, T, hidden).
+
+    [k, 0] is the pair (k, k+1), [k, 1] frame k twice, as an odd tick shows it. The last frame of the clip has
+    no partner: [N-1, 0] repeats [N-1, 1].
     """
     last = len(clip.frames) - 1
     rows, columns = (side // CELL for side in clip.frames.shape[1:3])

@@ -118,7 +118,7 @@ def test_a_search_is_narrowed_and_bounded(log):
 
 @pytest.mark.parametrize(
     ("fields", "sentence"),
-    [({"text": "***"}, "There is no word in"), ({"min_confidence": 2.0}, "The confidence cannot be 2.0")],
+    [({"text": "***"}, "There are no words in"), ({"min_confidence": 2.0}, "The confidence cannot be 2.0")],
 )
 def test_a_search_that_makes_no_sense_is_refused_with_the_reason(log, fields, sentence):
     from stride_ros.srv import FindEvents
@@ -229,7 +229,7 @@ def test_the_log_is_for_its_user_alone_and_stands_in_roses_home(graph, tmp_path,
     path.rename(tmp_path / "other.db")
     path.symlink_to(tmp_path / "other.db")
     assert not graph.transition("event_log", "configure")
-    assert "is a link, which is not followed" in node.last_error
+    assert "is a symbolic link, which is not followed" in node.last_error
 
 
 def test_a_pose_comes_from_tf_also_when_that_is_late(log, monkeypatch):

@@ -216,7 +216,7 @@ def test_text_can_be_one_argument_and_never_an_option(room: Room, text: str, arg
 def test_missing_command_is_one_sentence(processes: Any, command: str) -> None:
     process = processes.start("../examples/speak.py", "--ros-args", "-p", f"command:='{command}'")
     assert process.wait(120) == 2
-    assert f"The command '{command}' was not found: install it" in process.log.read_text()
+    assert f"The command '{command}' was not found; install it" in process.log.read_text()
     assert "Traceback" not in process.log.read_text()
 
 

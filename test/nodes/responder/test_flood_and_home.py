@@ -46,7 +46,7 @@ def test_an_unusable_home_is_told_and_the_node_goes_on(stage, chat_server, tmp_p
     assert stage.finals(1)[1].status == OK
 
     def said() -> list[str]:
-        return [log.msg for log in list(logs) if "forgotten at exit" in log.msg]
+        return [log.msg for log in list(logs) if "lost at exit" in log.msg]
 
     (sentence,) = stage.graph.wait(said, "the warning")
     assert str(blocked) in sentence
@@ -74,7 +74,7 @@ def test_without_a_home_the_node_goes_on(stage, chat_server, monkeypatch, tmp_pa
     stage.frames(0, 1, 2)
     stage.span(1, ONSET, 1.0, 2.0)
     assert stage.finals(1)[1].status == OK
-    remedy = "has no home folder: set ROS_HOME to a writable folder."
+    remedy = "has no home folder; set ROS_HOME to a writable folder."
     stage.graph.wait(lambda: [log for log in list(logs) if log.msg.endswith(remedy)], "the warning")
     assert list(tmp_path.iterdir()) == []
 

@@ -47,7 +47,7 @@ def ask(stage, *ids: int) -> list:
         pytest.param(["401"], {}, [ERROR, OK], "refused the key", id="401"),
         pytest.param(["cut The cup"], {"max_retries": 3}, [ERROR, OK], "was lost", id="cut stream"),
         pytest.param(["rubbish"], {}, [ERROR, OK], "a chat completion", id="invalid JSON"),
-        pytest.param(["empty"], {}, [ERROR, OK], "empty text", id="empty text"),
+        pytest.param(["empty"], {}, [ERROR, OK], "empty answer", id="empty answer"),
     ],
 )
 def test_a_server_fault_is_published_and_survived(

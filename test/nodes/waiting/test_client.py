@@ -132,7 +132,7 @@ def test_a_callback_that_would_wait_for_itself_is_told_and_the_client_goes_on(
         mission.play_until(lambda: len(seen) > 1)
         assert robot.wait_for(watch="query", look_back=60.0).result().span.query == "Say when it happens."
     mission.only_query()
-    assert "use add_done_callback, or hand the work to another thread" in capfd.readouterr().err
+    assert "use add_done_callback, or move the work to another thread" in capfd.readouterr().err
 
 
 def test_a_watch_is_renewed_while_its_client_lives_and_goes_after_it(mission: Any, robot: Robot) -> None:
@@ -245,12 +245,12 @@ def test_an_agent_is_told_what_happens_and_what_it_got_wrong(mission: Any, robot
     [
         ("fly", {}, "no tool 'fly'"),
         ("describe", {}, "question is missing"),
-        ("describe", {"question": 7}, "use a text"),
+        ("describe", {"question": 7}, "use a string"),
         ("describe", {"question": "What?", "last": "long"}, "use a number"),
         ("describe", {"question": "What?", "last": -1}, "0 to 600"),
         ("describe", {"question": "What?", "lens": "wide"}, "no argument lens"),
-        ("describe", {"question": "What?", "camera": ["front"]}, "use a text"),
-        ("wait_for_event", {"query": "Say so.", "cameras": "front"}, "use a list of texts"),
+        ("describe", {"question": "What?", "camera": ["front"]}, "use a string"),
+        ("wait_for_event", {"query": "Say so.", "cameras": "front"}, "use a list of strings"),
         ("wait_for_event", {"query": "Say so.", "cameras": ["front"] * 65}, "at most 64"),
         ("wait_for_event", {"query": THAT, "until": "later"}, "onset or offset"),
         ("wait_for_event", {"query": " "}, "empty"),
