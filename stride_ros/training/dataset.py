@@ -14,6 +14,7 @@ from torch.utils.data import Dataset, Sampler
 from stride_ros.errors import FrameError, SourceError
 from stride_ros.response.config import ResponseConfig
 from stride_ros.response.request import make_request, nanoseconds, stamped
+from stride_ros.terminal import tell_notes
 from stride_ros.training.examples import IGNORED, Example, SentenceExamples, WindowExamples
 from stride_ros.training.samples import Cut, Event, cut_samples, quiet_cut
 from stride_ros.training.sources.recording import Recording
@@ -96,7 +97,7 @@ class StrideDataset(Dataset[Example]):
         sentences: SentenceExamples,
         sampling: Sampling,
         seed: int = 0,
-        report: Callable[[str], None] = print,
+        report: Callable[[str], None] = lambda sentence: tell_notes([sentence]),
     ) -> None:
         self._samples = samples
         self._windows, self._sentences, self._sampling = windows, sentences, sampling
@@ -135,7 +136,7 @@ class StrideDataset(Dataset[Example]):
                         return example
                 except (SourceError, FrameError) as error:
                     self._broken.add(sample.recording.video.name)
-                    self._report(f"skipped {sample.recording.video.name}: {error}")
+                    self._report(f"{sample.recording.video.name} is left out: {error}")
             index = int(rng.integers(len(self._samples)))
         raise SourceError(f"{LOAD_TRIES} training samples in a row cannot be read; check the videos.")
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from stride_ros.errors import SourceError, StrideError
+from stride_ros.runs.expectations import read_expectations
 from stride_ros.training.sources.annotations import annotation_recordings
 from stride_ros.training.sources.bag import BagVideo
 from stride_ros.training.sources.labels import labelled_recordings
@@ -78,9 +79,9 @@ def test_labels_after_the_used_part_are_right_and_counted_without_a_line_each(ba
     )
     (recording,) = labelled_recordings(BagVideo(bag, TOPIC, until=14.5), path, intake)
     assert [(event.start, event.end) for event in recording.events] == [(8.0, 14.5)], "cut where it goes on"
-    assert intake.summary().startswith("1 used, 2 skipped (after the first 14.5 s), 1 skipped (the event")
+    assert intake.summary().startswith("1 used, 2 left out (after the first 14.5 s), 1 left out (the event")
     (told,) = intake.messages
-    assert told.startswith(f"skipped {path}:4: the event lies outside the")
+    assert told.startswith(f"{path}:4 is left out: the event is outside the")
 
 
 def test_labels_that_are_all_after_the_used_part_are_told_so(bag, labels, intake):
@@ -102,12 +103,12 @@ def test_wrong_labels_are_told_with_their_line_and_the_rest_is_used(bag, labels,
     assert len(recording.events) == 1
     assert intake.used == 1
     assert sum(intake.skipped.values()) == 5
-    assert f"{path}:2: the end (3 s) is not after the start (9 s)" in intake.messages[0]
-    assert f"{path}:3: unknown field querry" in intake.messages[1]
-    assert f"{path}:4: the event is outside" in intake.messages[2]
-    assert f"{path}:5: start is 'soon'" in intake.messages[3]
-    assert f"{path}:6: the label is not a mapping" in intake.messages[4]
-    assert intake.summary().startswith("1 used, 1 skipped (the end")
+    assert f"{path}:2 is left out: the end (3 s) is not after the start (9 s)" in intake.messages[0]
+    assert f"{path}:3 is left out: unknown field querry" in intake.messages[1]
+    assert f"{path}:4 is left out: the event is outside" in intake.messages[2]
+    assert f"{path}:5 is left out: start is 'soon'" in intake.messages[3]
+    assert f"{path}:6 is left out: the label is not a mapping" in intake.messages[4]
+    assert intake.summary().startswith("1 used, 1 left out (the end")
 
 
 @pytest.mark.parametrize(
@@ -122,6 +123,25 @@ def test_wrong_labels_are_told_with_their_line_and_the_rest_is_used(bag, labels,
 def test_an_unusable_labels_file_is_an_error(bag, labels, intake, text, message):
     with pytest.raises(StrideError, match=message):
         labelled_recordings(BagVideo(bag, TOPIC), labels(text), intake)
+
+
+def test_ground_truth_of_a_replay_serves_as_labels_without_losing_an_event(bag, labels, intake):
+    path = labels(
+        f"- {{query: {RED}, start: 8, end: 14, tolerance: 1.5, text: Red.}}\n"
+        f"- {{query: {RED}, start: 20, end: 22}}\n"
+        f"- {{query: {RED}, none: [15, 19]}}\n"
+        "- {query: Is it green?, none: [0, 24]}\n"
+        "- thresholds: {recall: 1.0, precision: 0.7, iou: 0.3}\n"
+    )
+    truth = read_expectations(path)  # every form of item is in the file
+    assert (truth.spans[0].tolerance, len(truth.quiet), truth.iou) == (1.5, 2, 0.3)
+    (recording,) = labelled_recordings(BagVideo(bag, TOPIC), path, intake)
+    assert [(event.start, event.end, event.text) for event in recording.events] == [
+        (8.0, 14.0, "Red."),
+        (20.0, 22.0, ""),
+    ]
+    assert not intake.messages
+    assert intake.summary() == "2 used"
 
 
 def test_a_bag_without_the_topic_names_the_ones_it_has(bag):
@@ -196,7 +216,7 @@ def test_annotations_that_are_wrong_are_told_with_their_line_and_the_rest_is_use
     recordings = annotation_recordings([path], videos, intake)
     assert [len(recording.events) for recording in recordings] == [1, 1]
     assert intake.used == 2
-    told = dict(message.removeprefix("skipped ").split(": ", 1) for message in intake.messages)
+    told = dict(message.split(" is left out: ", 1) for message in intake.messages)
     assert "is not JSON" in told[f"{path}:2"]
     assert "absent.mp4 is not below" in told[f"{path}:3"]
     assert "is not a readable video" in told[f"{path}:4"]
@@ -234,7 +254,7 @@ def test_one_wrong_annotation_costs_only_itself(tmp_path, videos, intake, wrong,
     path = write_items(tmp_path, item(), wrong, item())
     assert len(annotation_recordings([path], videos, intake)) == 2
     (told,) = intake.messages
-    assert told.startswith(f"skipped {path}:2")
+    assert told.startswith(f"{path}:2")
     assert re.search(said if said == NO_NAME else re.escape(said), told)
 
 
@@ -251,7 +271,7 @@ def test_an_annotation_in_another_encoding_costs_only_itself(tmp_path, videos, i
     path.write_bytes(good + '{"query": "Tür"}\n'.encode("latin-1") + b"\n" + good)
     assert len(annotation_recordings([path], videos, intake)) == 2
     (told,) = intake.messages
-    assert f"skipped {path}:2: the line is not UTF-8: line 2 holds the byte 0xfc" in told
+    assert f"{path}:2 is left out: the line is not UTF-8: line 2 holds the byte 0xfc" in told
 
 
 def test_annotations_that_are_no_json_lines_are_an_error(tmp_path, videos, intake):

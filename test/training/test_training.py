@@ -193,9 +193,9 @@ def test_train_on_a_bag_by_command_writes_a_checkpoint_with_all_keys(
         main(["train", *data, "--model", str(tiny_checkpoint), "--steps", "2", "--out", str(out), *QUICK])
         == 0
     )
-    printed = capsys.readouterr().out
-    assert f"{path}:2: the end (1 s) is not after the start (5 s)" in printed
-    assert "1 used, 1 skipped" in printed
+    printed = capsys.readouterr()
+    assert f"Note: {path}:2 is left out: the end (1 s) is not after the start (5 s)." in printed.err
+    assert "1 used, 1 left out" in printed.out
     assert (out / "model.safetensors").stat().st_mode == (out / "config.json").stat().st_mode
     config = json.loads((out / "config.json").read_text())
     expected = {"trigger_window_past", "trigger_window_future", "trigger_temporal_resolution", "mask_modes"}
@@ -213,7 +213,7 @@ def test_train_on_a_video_by_command(tiny_checkpoint, labels, tmp_path, capsys):
     data = ["--data", "video", "--video", str(video), "--labels", str(path), "--until", "16"]
     run = ["--model", str(tiny_checkpoint), "--steps", "1", "--out", str(out), *QUICK]
     assert main(["train", *data, *run]) == 0
-    assert "1 used, 1 skipped" in capsys.readouterr().out  # what happens after 16 s is not seen
+    assert "1 used, 1 left out" in capsys.readouterr().out  # what happens after 16 s is not seen
     assert ActivationModel.load(out).window == 8
 
 
@@ -261,7 +261,7 @@ def test_a_video_that_does_not_decode_is_left_out_while_training(tiny_checkpoint
     dataset = StrideDataset(samples, windows, None, Sampling(), report=told.append)
     assert all(dataset[i] is not None for i in range(6))
     assert dataset.unreadable == 1
-    assert told == ["skipped broken: The video broken does not decode; convert it."]
+    assert told == ["broken is left out: The video broken does not decode; convert it."]
     with pytest.raises(SourceError, match="in a row cannot be read"):
         StrideDataset(samples[:3], windows, None, Sampling(), report=told.append)[0]
 

@@ -59,7 +59,7 @@ def test_a_wrong_item_is_refused_or_left_out_with_its_line(tmp_path, fields, sai
     (recording,) = labelled_recordings(Minute(), file, Intake(told.append))
     assert len(recording.events) == 1
     (line,) = told
-    assert line.startswith(f"skipped {file}:3: ")
+    assert line.startswith(f"{file}:3 is left out: ")
     assert len(line) < 300 + len(str(file))
 
 
@@ -101,7 +101,7 @@ def test_two_spellings_of_a_query_are_one_and_told(tmp_path, other):
     assert recording.queries == (CUP,)
     assert [event.start for event in recording.events] == [1.0, 20.0]
     (line,) = told
-    assert f"x.yaml:2: taken as another spelling of the query '{CUP}'" in line
+    assert f"x.yaml:2 is taken as another spelling of the query '{CUP}'" in line
 
 
 def test_other_queries_stay_apart(tmp_path):

@@ -52,7 +52,7 @@ def annotation_recordings(files: Sequence[Path], video_root: Path, intake: Intak
                     if query != first and there != where:
                         intake.report(
                             f"{where}: {shown(query)} is another spelling of the query at {there}, so the "
-                            "events of each count as absent for the other; put both into one item"
+                            "events of each count as absent for the other; put both into one item."
                         )
                 recordings.append(recording)
                 intake.used += 1

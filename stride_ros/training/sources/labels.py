@@ -1,7 +1,8 @@
 """Read a labels file: the events of one recording, written by hand.
 
 YAML: a list of `- {query: ..., start: ..., end: ..., text: ...}`, times in s from the first image, `text`
-(what to say) optional.
+(what to say) optional. The same file may serve `replay --expect`: what only concerns the comparison, a
+`tolerance` and items with `none` or `thresholds`, has no effect here.
 """
 
 from __future__ import annotations
@@ -22,12 +23,15 @@ if TYPE_CHECKING:
     import yaml
 
 FIELDS = ("query", "start", "end", "text")
+# In ground truth: any time without an event counts as inactive, so that a `none` range adds nothing.
+_FIELDS_OF_COMPARISON = ("tolerance",)
+_ITEMS_OF_COMPARISON = ({"query", "none"}, {"thresholds"})
 
 
 def labelled_recordings(video: Video, labels: Path, intake: Intake) -> list[Recording]:
     """One recording for each query of a labels file.
 
-    SourceError when nothing of the file is usable; a label that is wrong is left out and told with its line.
+    SourceError when nothing of the file is usable; a wrong label is left out, and a message names its line.
     Two spellings of a query, such as with another case or without the full stop, are one query. Of a
     recording whose first part is used, events that begin later are counted, and one that goes on is cut.
     """
@@ -38,12 +42,15 @@ def labelled_recordings(video: Video, labels: Path, intake: Intake) -> list[Reco
     for node in read_labels(labels):
         where = f"{labels}:{line_of(node)}"
         try:
-            query, event = _label(plain(node))
+            item = plain(node)
+            if isinstance(item, dict) and set(item) in _ITEMS_OF_COMPARISON:
+                continue
+            query, event = _label(item)
         except ConfigError as error:
             intake.skip(str(error).rstrip("."), where)
             continue
         if event.start < video.start - TOLERANCE or event.end > whole + TOLERANCE:
-            intake.skip(f"the event lies outside the {whole:.1f} s of the recording", where)
+            intake.skip(f"the event is outside the {whole:.1f} s of the recording", where)
             continue
         if video.end < whole and event.start >= video.end:
             intake.leave(f"after the first {video.end:g} s")
@@ -53,7 +60,7 @@ def labelled_recordings(video: Video, labels: Path, intake: Intake) -> list[Reco
             event = replace(event, end=video.end)
         asked = first.setdefault(spelling(query), query)
         if asked != query:  # as two queries, each would teach that the other's events do not count
-            intake.report(f"{where}: taken as another spelling of the query {shown(asked)}")
+            intake.report(f"{where} is taken as another spelling of the query {shown(asked)}.")
         events.setdefault(asked, []).append(event)
         intake.used += 1
     if not events:
@@ -86,7 +93,7 @@ def read_labels(path: Path) -> list[yaml.Node]:
 def _label(item: Any) -> tuple[str, Event]:
     if not isinstance(item, dict):
         raise ConfigError("the label is not a mapping with query, start and end")
-    unknown = [visible(key, 40) for key in item if key not in FIELDS]
+    unknown = [visible(key, 40) for key in item if key not in FIELDS + _FIELDS_OF_COMPARISON]
     if unknown:
         raise ConfigError(f"unknown field {', '.join(unknown)} (known: {', '.join(FIELDS)})")
     query, text = item.get("query"), item.get("text")

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stride_ros.errors import ConfigError
+from stride_ros.terminal import tell_notes
 from stride_ros.training.samples import Event
 from stride_ros.user_files.values import seconds_of
 
@@ -52,14 +53,14 @@ class Recording:
 class Intake:
     """What a source used of its input, and why items were left out, each reason with its first example."""
 
-    report: Callable[[str], None] = print
+    report: Callable[[str], None] = lambda sentence: tell_notes([sentence])
     used: int = 0
     skipped: Counter[str] = field(default_factory=Counter)
 
     def skip(self, reason: str, where: str) -> None:
-        """Count and log a skipped item; `where` names the file and the line or item."""
+        """Count and report an item that is left out; `where` names the file and the line or item."""
         self.skipped[reason] += 1
-        self.report(f"skipped {where}: {reason}")
+        self.report(f"{where} is left out: {reason}.")
 
     def leave(self, reason: str) -> None:
         """Count one item that is right and not wanted; only the summary tells it."""
@@ -68,7 +69,7 @@ class Intake:
     def summary(self) -> str:
         """One line with the counts."""
         parts = [f"{self.used} used"] + [
-            f"{count} skipped ({reason})" for reason, count in self.skipped.items()
+            f"{count} left out ({reason})" for reason, count in self.skipped.items()
         ]
         return ", ".join(parts)
 
