@@ -23,12 +23,13 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
 from rclpy.signals import SignalHandlerOptions
 
+from stride_ros.activation.frame_rate import rate_that_fits
 from stride_ros.demo.recorded import add_truth, is_of_world
 from stride_ros.errors import BackendError, SourceError
 from stride_ros.nodes.camera_node import CameraNode
 from stride_ros.nodes.ros_start import start_ros
 from stride_ros.nodes.run_listener import TOLD, Listener
-from stride_ros.qwen3_vl.checkpoint import BEYOND_EMBEDDED, EMBEDDED
+from stride_ros.qwen3_vl.checkpoint import BEYOND_EMBEDDED, EMBEDDED, read_architecture
 from stride_ros.runs.record import Expected, Run
 from stride_ros.terminal import Progress, Style, one_line, say, tell_notes
 from stride_ros.text import topics
@@ -36,7 +37,7 @@ from stride_ros.text.wording import counted, escaped, length_label, plural
 
 RECORD = "events.json"  # of the run, in the folder of the report
 NAMESPACE = f"/{topics.NAMESPACE}"
-CAMERA_RATE = 5.0  # Hz in scene time; the activation node uses one frame per second of it
+CAMERA_RATE = 5.0  # Hz in scene time; the activation node uses one frame per slot of the model
 _START_LIMIT = 600.0  # s for the models to load; a first download may take long
 _QUIET = 1.5  # s without a decision after the last frame, after which no more is expected
 _ANSWER_LIMIT = 120.0  # s to wait for the last sentences
@@ -216,6 +217,9 @@ class Graph:
         settings = self._settings
         common = {"device": settings.device, "threads": settings.threads}
         activation: dict[str, Any] = {**self._asked(), "model": settings.model, **common}
+        if Path(settings.model).expanduser().is_dir():  # published models have slots of 1 s
+            resolution = read_architecture(Path(settings.model).expanduser()).resolution
+            activation["rate"] = min(rate_that_fits(resolution), CAMERA_RATE)
         # At many times real time on a busy machine, images would otherwise be lost.
         image = f"qos_overrides.{topics.under(NAMESPACE, topics.IMAGE)}.subscription"
         activation |= {f"{image}.reliability": "reliable", f"{image}.depth": 10}

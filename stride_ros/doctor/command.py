@@ -9,7 +9,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from stride_ros.errors import ConfigError
-from stride_ros.terminal import Style, say
+from stride_ros.terminal import Style, say, tell_notes
 from stride_ros.text.wording import counted
 from stride_ros.user_files.output import write_whole
 from stride_ros.user_files.paths import path_argument
@@ -98,6 +98,8 @@ def run(arguments: argparse.Namespace) -> int:
         "settings": settings,
     }
     _print(document, plan)
+    if plan.rate_note:
+        tell_notes([plan.rate_note])
     if arguments.json is not None:
         write_whole(arguments.json, json.dumps(document, indent=1) + "\n")
     return 0 if fits else 1
@@ -141,6 +143,7 @@ def _plan(arguments: argparse.Namespace, device: str) -> Plan:
         device=device,
         dtype=dtype(tuning.given.get("dtype", "auto")),
         responder_dtype=dtype(backend.dtype),
+        rate=tuning.given.get("rate", 1.0),
     )
 
 

@@ -9,8 +9,9 @@ from functools import cached_property
 import torch
 
 from stride_ros.activation import ActivationConfig
+from stride_ros.activation.frame_rate import rate_note
 from stride_ros.activation.smaller import smaller_settings
-from stride_ros.doctor.activation import activation_memory
+from stride_ros.doctor.activation import activation_memory, planned_model
 from stride_ros.doctor.memory import StageMemory
 from stride_ros.doctor.responder import NONE, responder_memory
 from stride_ros.response.config import BackendConfig, ResponseConfig
@@ -38,6 +39,7 @@ class Plan:
     device: str
     dtype: torch.dtype
     responder_dtype: torch.dtype
+    rate: float = 1.0  # frames per second
 
     @cached_property
     def activation_stage(self) -> StageMemory:
@@ -48,6 +50,11 @@ class Plan:
     @cached_property
     def responder_stage(self) -> StageMemory:
         return responder_memory(self.responder, self.response, self.backend, self.responder_dtype)
+
+    @cached_property
+    def rate_note(self) -> str | None:
+        """What is wrong with the rate for the slots of the activation model, or None."""
+        return rate_note(self.rate, planned_model(self.model, self.dtype).resolution, "rate:")
 
     @property
     def runtime(self) -> int:

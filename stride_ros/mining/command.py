@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from stride_ros.errors import ConfigError
 from stride_ros.process.threads import AUTO, SMALL_MODEL, available_cores
-from stride_ros.qwen3_vl.checkpoint import BEYOND_EMBEDDED
 from stride_ros.replay import DEFAULT_MODEL
 from stride_ros.replay.command import add_decision_options, chosen_backend
 from stride_ros.terminal import Progress, say, tell_notes
@@ -212,8 +211,7 @@ def _tell(driver: Driver, output: Output, out: Path) -> None:
     tell_notes(_problem(*pair) for pair in driver.problems[:_MOST_TOLD])
     if len(driver.problems) > _MOST_TOLD:
         tell_notes([f"{len(driver.problems) - _MOST_TOLD} more are listed in index.html."])
-    if output.beyond_model:
-        tell_notes([BEYOND_EMBEDDED])
+    tell_notes(output.model_notes)
     if output.replaced:
         tell_notes(
             [

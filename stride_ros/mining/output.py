@@ -9,6 +9,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 
+from stride_ros.activation.frame_rate import NOTE_BEGINS as RATE_NOTE
 from stride_ros.events.gallery import PICTURES, write_gallery
 from stride_ros.events.log import EventLog
 from stride_ros.events.record import Event, event_key
@@ -38,7 +39,7 @@ class Output:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.replaced = 0  # recordings whose results of other queries or settings were replaced
-        self.beyond_model = False  # whether the embedded checkpoint was used beyond what it was trained for
+        self.model_notes: dict[str, None] = {}  # how the model was used beyond what it was trained for
         make_folder(folder / RUNS)
         self._stack = ExitStack()
         try:
@@ -77,7 +78,9 @@ class Output:
         """Store the result of a recording, replacing its earlier one."""
         before = self.journal.entries.get(recording.place)
         self.replaced += before is not None and not before.problem and before.key != key
-        self.beyond_model |= BEYOND_EMBEDDED in json.loads(result.document)["notes"]
+        for note in json.loads(result.document)["notes"]:
+            if note == BEYOND_EMBEDDED or note.startswith(RATE_NOTE):
+                self.model_notes[note] = None
         self._write(recording, key, result.document, result.events, result.seconds)
 
     def copy(self, entry: Entry, recording: Recording) -> int:

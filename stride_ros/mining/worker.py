@@ -103,6 +103,7 @@ class Worker:
             replaying.bag,
             clock=settings.clock,
             model=self._model.name,
+            resolution=self._model.resolution,
             responder=self._speaker.name if self._speaker is not None else "",
             rate=settings.rate,
             config=settings.config,

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from stride_ros.activation.frame_rate import rate_note
 from stride_ros.activation.identity import UNNAMED
 from stride_ros.activation.notes import StreamNotes
 from stride_ros.nodes.image_input import ImageInput, LiveFrame
 from stride_ros.parameters.cameras import rate_of, transport_of
+from stride_ros.text.wording import of_camera
 
 if TYPE_CHECKING:
     from rclpy.node import Node
@@ -26,6 +28,7 @@ class Camera:
         self.enabled = True
         self.notes = StreamNotes()
         self.input: ImageInput | None = None
+        self.rate_note: str | None = None  # the last one logged
 
 
 class ActivationCameras(Mapping[str, Camera]):
@@ -49,6 +52,15 @@ class ActivationCameras(Mapping[str, Camera]):
     def enabled(self) -> frozenset[str]:
         """Names of the cameras whose images are used."""
         return frozenset(name for name, camera in self.items() if camera.enabled)
+
+    def warn_about_rates(self, resolution: float) -> None:
+        """Log a warning for each camera whose rate does not fit slots of `resolution` s, once per rate."""
+        for name, camera in self.items():
+            own = name != UNNAMED and self._parameters[f"{name}.rate"]
+            note = rate_note(rate_of(self._parameters, name), resolution, f"{name}.rate:" if own else "rate:")
+            if note and note != camera.rate_note:
+                self._node.get_logger().warning(of_camera(name, note))
+            camera.rate_note = note
 
     @property
     def are_open(self) -> bool:

@@ -140,6 +140,7 @@ class ActivationNode(ManagedNode):
             f"Loaded {escaped(model.name)} on {model.device} in {time.monotonic() - started:.1f} s: "
             f"window of {counted(model.window, 'slot')} of {model.resolution:g} s."
         )
+        self.cameras.warn_about_rates(model.resolution)
 
     def activate(self) -> None:
         configured = self._configured
@@ -300,6 +301,8 @@ class ActivationNode(ManagedNode):
         status.add("device", model.device if model else "none")
         status.add("threads", model.threads if model else "none")
         status.add("query", escaped("; ".join(entry.spec.query for entry in self._watches.entries())))
+        if model:
+            self.cameras.warn_about_rates(model.resolution)  # rates may have changed since
         own = {name: Status() for name in self.parameters["cameras"]}
         for name, camera in self.cameras.items():
             self._report_camera(camera, own.get(name, status))

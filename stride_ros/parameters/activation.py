@@ -55,7 +55,8 @@ TABLE: Table = (
     ParameterSpec(
         "rate",
         1.0,
-        "Sampling rate of the stream by stamps (Hz); the models are trained at 1.",
+        "Sampling rate of the stream by stamps (Hz): one frame per slot of the model, so 1 for slots of 1 s; "
+        "a warning says when it is well above or below that.",
         LIVE,
         (0.1, 10.0),
     ),

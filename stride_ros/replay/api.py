@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stride_ros.activation.config import ActivationConfig
+from stride_ros.activation.frame_rate import rate_note
 from stride_ros.errors import ConfigError, SourceError
 from stride_ros.events.log import EventLog
 from stride_ros.process.collector import paused_collector
@@ -141,6 +142,7 @@ def replay(
             duration=duration,
             clock=clock,
             model=loaded.name,
+            resolution=loaded.resolution,
             responder=speaker.name if speaker is not None else "",
             rate=rate,
             config=config,
@@ -177,15 +179,21 @@ def describe(
     duration: float | None = None,
     clock: str,
     model: str,
+    resolution: float,
     responder: str,
     rate: float,
     config: ActivationConfig | None,
     response: ResponseConfig | None,
 ) -> None:
-    """Write into the record of a run what was played and what was set; default settings are left out."""
+    """Write into the record of a run what was played and what was set; default settings are left out.
+
+    `resolution`: seconds per slot of the model.
+    """
     truth = truth_topic(recording)
     if model == EMBEDDED and not truth:  # which a world writes
         run.notes.append(BEYOND_EMBEDDED)
+    if note := rate_note(rate, resolution):
+        run.notes.append(note)
     run.responder = responder
     run.source = {"image topic": recording.image.topic, "start": start, "duration": duration, "clock": clock}
     if any(query.expected for query in run.queries):

@@ -164,6 +164,18 @@ def test_a_video_file_is_played_to_its_end(tmp_path):
     assert document["source"]["seconds"] == pytest.approx(6, abs=1.5)
 
 
+def test_a_model_of_shorter_slots_gets_a_frame_for_each(tmp_path):
+    from stride_ros.training.checkpoint import create_checkpoint
+
+    model = create_checkpoint(tmp_path / "short", seed=6, window=8, resolution=0.5)
+    process = start("--model", model, "--seconds", 6, "--no-responder", "--out", tmp_path / "out")
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    log = (tmp_path / "out" / "nodes.log").read_text()
+    assert "8 slots of 0.5 s" in log
+    assert "The model's slots are" not in log
+
+
 def test_a_recording_of_the_world_has_its_ground_truth(world_bag, tmp_path):
     from stride_ros.world import World
 

@@ -222,3 +222,12 @@ def test_every_known_responder_is_counted():
     for name in KNOWN:
         told = responder_memory(name, ResponseConfig(), BackendConfig(), torch.bfloat16)
         assert told.weights > told.state > 0
+
+
+def test_a_rate_that_leaves_slots_of_the_model_empty_is_reported(tmp_path, capsys):
+    short = str(create_checkpoint(tmp_path / "short", window=8, resolution=0.5))
+    words = ["doctor", "--model", short, "--responder", "none", "--memory", "24GiB"]
+    assert main(words) == 0
+    assert "use rate: 2, unless" in " ".join(capsys.readouterr().err.split())
+    assert main([*words, "--set", "rate=2.0"]) == 0
+    assert "rate" not in capsys.readouterr().err

@@ -237,3 +237,11 @@ def test_one_at_a_time_writes_a_folder(drives, mine, tmp_path):
         code, printed = mine(drives, "--out", tmp_path / "out")
     assert code == 2
     assert "events.db" in printed
+
+
+def test_a_rate_that_does_not_fit_the_slots_is_reported_once(drives, mine, tmp_path):
+    code, printed = mine(
+        drives / "monday", "--out", tmp_path / "out", "--rate", 0.5, "--model", "stride-tiny"
+    )
+    assert code == 0, printed
+    assert " ".join(printed.split()).count("only 50% of them have one; use --rate 1") == 1

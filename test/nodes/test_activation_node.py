@@ -444,6 +444,16 @@ def test_silence_warning_when_nobody_publishes(graph: Any) -> None:
     graph.wait(lambda: any("it has no publishers" in log.msg for log in logs), "the warning")
 
 
+def test_a_rate_that_does_not_fit_the_slots_is_reported_at_once_and_when_it_changes(graph: Any) -> None:
+    logs = graph.collect(Log, "/rosout", QoSProfile(depth=1000))
+    graph.collect(DiagnosticArray, "/diagnostics")
+    watched = Watched(graph, {"rate": 0.5}).start(camera=False)
+    graph.wait(lambda: any("only 50% of them have one; use rate: 1" in log.msg for log in logs), "a warning")
+    (result,) = graph.in_executor(lambda: watched.node.set_parameters([Parameter("rate", value=4.0)]))
+    assert result.successful
+    graph.wait(lambda: any("each has 4; use rate: 1" in log.msg for log in logs), "another warning")
+
+
 def test_failing_model_is_told_and_the_node_recovers(
     watched: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from stride_ros.cli import main
+from stride_ros.training.checkpoint import create_checkpoint
 
 pytestmark = pytest.mark.slow
 
@@ -70,6 +71,16 @@ def test_the_embedded_checkpoint_is_told_to_know_the_synthetic_world_alone(world
     for recording, told in ((world_bag, False), (tmp_path / "clip.mp4", True)):
         assert main(["replay", str(recording), "--query", QUERY, "--model", "stride-tiny"]) == 0
         assert ("only knows the synthetic world" in " ".join(capsys.readouterr().err.split())) is told
+
+
+@pytest.mark.parametrize(("rate", "told"), [([], True), (["--rate", "2"], False)])
+def test_a_rate_that_leaves_slots_of_the_model_empty_is_reported(rate, told, world_bag, tmp_path, capsys):
+    short = create_checkpoint(tmp_path / "short", window=8, resolution=0.5)
+    out = tmp_path / "run.json"
+    words = ["--query", QUERY, "--model", str(short), "--duration", "4", "--json", str(out), *rate]
+    assert main(["replay", str(world_bag), *words]) == 0
+    assert ("slots are 0.5 s" in " ".join(capsys.readouterr().err.split())) is told
+    assert any("use --rate 2, " in note for note in json.loads(out.read_text())["notes"]) is told
 
 
 def test_what_it_wrote_as_expectations_is_met(first, world_bag, checkpoint, capsys):
