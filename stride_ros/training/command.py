@@ -123,7 +123,11 @@ def _add_plan_options(group: argparse._ArgumentGroup) -> None:
         "--text-weight", type=float, default=1.0, help="loss weight of the sentences (default 1)"
     )
     group.add_argument(
-        "--save-steps", type=int, default=1000, help="steps between checkpoints (default 1000)"
+        "--save-steps",
+        type=int,
+        default=0,
+        help="steps between checkpoints, of which the last two are kept (default: a tenth of all, from 20 to "
+        "1000)",
     )
     group.add_argument("--log-steps", type=int, default=10, help="steps between log lines (default 10)")
     group.add_argument(
@@ -165,9 +169,12 @@ def run(arguments: argparse.Namespace) -> int:
     check_data(arguments.out, fingerprint(recordings), not arguments.no_resume)
     find(arguments.model)
     import torch
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()  # those of reading and writing weights
     from stride_ros.activation.prompt import Prompt
     from stride_ros.response.qwen3_vl import Qwen3VLPrompt
+    from stride_ros.training.advice import command_for_the_rest, notes_on_slots
     from stride_ros.training.dataset import Sampling, StrideDataset, make_samples
     from stride_ros.training.examples import SentenceExamples, WindowExamples
     from stride_ros.training.model import WindowKeys, prepare
@@ -200,13 +207,19 @@ def run(arguments: argparse.Namespace) -> int:
     dataset = StrideDataset(
         samples, windows, sentences, Sampling(arguments.fps, arguments.max_frames), arguments.seed
     )
-    pairs = counted(len(recordings), "pair")
-    say(f"{counted(len(samples), 'sample')} from {pairs} of a query and a recording; {intake.summary()}.")
-    metrics = train(model, tokenizer, dataset, _plan(arguments))
-    broken = f", {counted(dataset.unreadable, 'video')} unreadable" if dataset.unreadable else ""
-    loss = metrics.get("train_loss", 0.0)
+    events = counted(sum(len(recording.events) for recording in recordings), "event")
+    pairs = f"{counted(len(recordings), 'pair')} of a query and a recording"
+    say(f"{counted(len(samples), 'sample')}, cut around {events} in {pairs}; {intake.summary()}.")
+    if arguments.data != "world":
+        tell_notes(notes_on_slots(recordings, arguments.fps, config.trigger_temporal_resolution))
+    losses = train(model, tokenizer, dataset, _plan(arguments))
     tell_notes(_unusable(recordings))
-    say(f"Trained with a mean loss of {loss:.4f}{broken}; written to {escaped(str(arguments.out))}.")
+    if dataset.unreadable:
+        tell_notes([f"{counted(dataset.unreadable, 'video')} could not be decoded."])
+    say(f"{losses} The model is in {escaped(str(arguments.out))}.".strip())
+    if arguments.data in ("bag", "video") and (command := command_for_the_rest(arguments, recordings)):
+        say("The loss is about footage that the model has seen. To try it on the rest of the recording:")
+        print(f"  {escaped(command)}")  # not wrapped, so that it can be copied
     return 0
 
 

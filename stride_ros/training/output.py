@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 
 from stride_ros.errors import CheckpointError
 from stride_ros.qwen3_vl.weight_files import read_header
+from stride_ros.text.wording import escaped
 from stride_ros.training.sources.recording import Recording
 from stride_ros.user_files.output import write_whole
 
@@ -66,9 +67,22 @@ def torn_checkpoints(folder: Path) -> list[Path]:
     return [path for path in _numbered(folder) if not _is_whole(path)]
 
 
+def kept_checkpoint(folder: Path, step: int, resumes: bool = True) -> str:
+    """A sentence for the end of a run that was stopped after `step` steps: what is kept."""
+    kept = next((path for path in checkpoints(folder) if _number(path) <= step), None)
+    if kept is None:
+        return f"Stopped at step {step}, before the first checkpoint, so nothing is kept; see --save-steps."
+    how = "the same command" if resumes else "the same command without --no-resume"
+    return f"Stopped at step {step}; {escaped(str(kept))} is kept, and {how} resumes from it."
+
+
+def _number(checkpoint: Path) -> int:
+    return int(checkpoint.name.partition("-")[2])
+
+
 def _numbered(folder: Path) -> list[Path]:
     found = [path for path in folder.glob("checkpoint-*") if re.fullmatch(r"checkpoint-\d+", path.name)]
-    return sorted(found, key=lambda path: int(path.name.partition("-")[2]), reverse=True)
+    return sorted(found, key=_number, reverse=True)
 
 
 def _is_whole(checkpoint: Path) -> bool:

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import Trainer, TrainingArguments, set_seed
+from transformers import PrinterCallback, Trainer, TrainingArguments, set_seed
 
 from stride_ros.errors import CheckpointError, ConfigError
 from stride_ros.terminal import say
 from stride_ros.text.wording import escaped
 from stride_ros.training.dataset import Collator, LengthGroupedSampler, StrideDataset
 from stride_ros.training.model import PARTS, StrideForTraining, is_finite, write_weights
-from stride_ros.training.output import checkpoints, torn_checkpoints, writing
+from stride_ros.training.output import checkpoints, kept_checkpoint, torn_checkpoints, writing
+from stride_ros.training.progress import TrainingProgress, loss_summary
 
 # The paper's recipe: the language model learns, its embeddings faster; the vision part is frozen.
 LEARNING_RATES = {"language": 1e-5, "embedding": 3e-5, "merger": 0.0, "vision": 0.0}
+_CHECKPOINTS = 10  # a run, by default
+_SAVE_STEPS = (20, 1000)  # limits of the default steps between checkpoints
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -27,6 +32,8 @@ class TrainingPlan:
     """How to train.
 
     `learning_rates` by part (0 freezes it); `steps` 0 means whole `epochs`; `batch` is per device.
+
+    `save_steps`: steps between checkpoints, 0 for about ten checkpoints a run.
 
     `dtype` is that of the written weights; `bf16` computes in bfloat16 (GPUs).
     """
@@ -40,7 +47,7 @@ class TrainingPlan:
     warmup_steps: int = 512
     weight_decay: float = 0.0
     clip: float = 1.0
-    save_steps: int = 1000
+    save_steps: int = 0
     log_steps: int = 10
     workers: int = 0
     seed: int = 0
@@ -55,6 +62,8 @@ class TrainingPlan:
             raise ConfigError(
                 "Steps, epochs, batch size or accumulation is below its minimum; use a larger value."
             )
+        if self.save_steps < 0 or self.log_steps < 1:
+            raise ConfigError("--save-steps or --log-steps is below 1; use a larger value.")
         if self.dtype not in _DTYPES:
             raise ConfigError(f"There is no dtype {self.dtype!r} to save in; choose {', '.join(_DTYPES)}.")
         unknown = [part for part in self.learning_rates if part not in PARTS]
@@ -64,12 +73,11 @@ class TrainingPlan:
             raise ConfigError("All learning rates are 0, so nothing would be trained; set one above 0.")
 
 
-def train(
-    model: StrideForTraining, tokenizer: Any, dataset: StrideDataset, plan: TrainingPlan
-) -> dict[str, float]:
-    """Train and write the weights to `plan.output`; return the trainer's metrics.
+def train(model: StrideForTraining, tokenizer: Any, dataset: StrideDataset, plan: TrainingPlan) -> str:
+    """Train and write the weights to `plan.output`; return a sentence about the loss.
 
-    An interrupted run resumes from the last `checkpoint-*` in the folder, unless `plan.resume` is off.
+    An interrupted run resumes from the last `checkpoint-*` in the folder, unless `plan.resume` is off; after
+    Ctrl-C, a sentence says from where.
     """
     set_seed(plan.seed)
     model.text_weight = plan.text_weight
@@ -79,7 +87,7 @@ def train(
     trainer = StrideTrainer(
         plan,
         model=model,
-        args=_arguments(plan),
+        args=_arguments(plan, len(dataset)),
         train_dataset=dataset,
         data_collator=Collator(tokenizer.pad_token_id or 0, model.config.video_token_id),
     )
@@ -87,7 +95,7 @@ def train(
     for torn in torn_checkpoints(plan.output) if plan.resume else []:
         say(f"{escaped(str(torn))} is incomplete and is ignored.")
     try:
-        result = trainer.train(resume_from_checkpoint=str(found[0]) if found else None)
+        trainer.train(resume_from_checkpoint=str(found[0]) if found else None)
         trainer.check_weights()
     except (ValueError, RuntimeError) as error:
         if not found:
@@ -96,16 +104,21 @@ def train(
             f"The run in {plan.output} cannot be resumed ({error}); start over with --no-resume, or "
             "use another --out."
         ) from error
+    except KeyboardInterrupt:
+        trainer.progress.close()
+        if trainer.is_world_process_zero():
+            say(kept_checkpoint(plan.output, trainer.state.global_step, plan.resume), stream=sys.stderr)
+        raise
     finally:
-        trainer.close_progress()
+        trainer.progress.close()
     if trainer.is_world_process_zero():
         write_weights(trainer.accelerator.unwrap_model(trainer.model), plan.output, _DTYPES[plan.dtype])
     trainer.accelerator.wait_for_everyone()
-    return dict(result.metrics)
+    return loss_summary(trainer.state.log_history)
 
 
-def _arguments(plan: TrainingPlan) -> TrainingArguments:
-    return TrainingArguments(
+def _arguments(plan: TrainingPlan, samples: int) -> TrainingArguments:
+    made = TrainingArguments(
         output_dir=str(plan.output),
         max_steps=plan.steps or -1,
         num_train_epochs=plan.epochs,
@@ -120,15 +133,21 @@ def _arguments(plan: TrainingPlan) -> TrainingArguments:
         # Left out unless requested, since newer releases warn about the name.
         **({"gradient_checkpointing": True} if plan.gradient_checkpointing else {}),
         logging_steps=plan.log_steps,
-        save_steps=plan.save_steps,
+        save_steps=plan.save_steps or 1,
         save_total_limit=2,
         dataloader_num_workers=plan.workers,
         dataloader_pin_memory=torch.cuda.is_available(),  # otherwise each run begins with a warning
         remove_unused_columns=False,
         report_to="none",
         seed=plan.seed,
-        disable_tqdm=None,
+        disable_tqdm=True,
     )
+    if not plan.save_steps:
+        batch = plan.batch * plan.accumulate * made.world_size
+        steps = plan.steps or math.ceil(plan.epochs * samples / batch)
+        least, most = _SAVE_STEPS
+        made.save_steps = min(max(steps // _CHECKPOINTS, least), most)
+    return made
 
 
 class StrideTrainer(Trainer):  # type: ignore[misc]  # untyped library
@@ -137,6 +156,9 @@ class StrideTrainer(Trainer):  # type: ignore[misc]  # untyped library
     def __init__(self, plan: TrainingPlan, **options: Any) -> None:
         super().__init__(**options)
         self._plan = plan
+        self.progress = TrainingProgress()
+        self.remove_callback(PrinterCallback)
+        self.add_callback(self.progress)
         self._losses: dict[str, list[float]] = {"slot_loss": [], "text_loss": []}
 
     def compute_loss(
@@ -148,13 +170,6 @@ class StrideTrainer(Trainer):  # type: ignore[misc]  # untyped library
         if not bool(torch.isfinite(outputs["loss"].detach()).all()):
             raise self._diverged("the loss is not a number")
         return (outputs["loss"], outputs) if return_outputs else outputs["loss"]
-
-    def close_progress(self) -> None:
-        """End the line of the progress bar, so that the next output begins on a new line."""
-        for callback in self.callback_handler.callbacks:
-            bar = getattr(callback, "training_bar", None)
-            if bar is not None:
-                bar.close()
 
     def check_weights(self) -> None:
         """Raise CheckpointError if training has diverged, so that such weights are not written."""

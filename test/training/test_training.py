@@ -1,6 +1,7 @@
 """Training on a CPU: it runs, resumes, and what it writes gives the same answers when it is loaded again."""
 
 import json
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from stride_ros.training.dataset import Collator, LengthGroupedSampler, Sampling
 from stride_ros.training.examples import IGNORED, SentenceExamples, WindowExamples  # noqa: E402
 from stride_ros.training.masking import Entry, Window  # noqa: E402
 from stride_ros.training.model import WindowKeys, prepare  # noqa: E402
+from stride_ros.training.progress import loss_summary  # noqa: E402
 from stride_ros.training.samples import Event  # noqa: E402
 from stride_ros.training.sources.recording import Recording  # noqa: E402
 from stride_ros.training.trainer import TrainingPlan, train  # noqa: E402
@@ -181,6 +183,49 @@ def test_train_on_the_world_by_command_resumes_where_it_stopped(tiny_checkpoint,
     assert (whole / "model.safetensors").read_bytes() == (parts / "model.safetensors").read_bytes()
 
 
+@pytest.mark.parametrize(("every", "kept"), [(["--save-steps", "1"], True), ([], False)])
+def test_ctrl_c_says_what_is_kept(every, kept, tiny_checkpoint, tmp_path, capsys, monkeypatch):
+    from stride_ros.training.progress import TrainingProgress
+
+    def stop_at_two(self, args, state, control, **_):
+        if state.global_step == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(TrainingProgress, "on_step_end", stop_at_two)
+    out = tmp_path / "out"
+    data = ["--data", "world", "--clips", "1", "--model", str(tiny_checkpoint), "--steps", "4", *QUICK]
+    assert main(["train", *data, *every, "--out", str(out)]) == 130
+    told = " ".join(capsys.readouterr().err.split())
+    assert (
+        f"Stopped at step 2; {out / 'checkpoint-1'} is kept, and the same command resumes" in told
+    ) is kept
+    assert ("Stopped at step 2, before the first checkpoint, so nothing is kept" in told) is not kept
+
+
+@pytest.mark.parametrize(
+    ("plan", "samples", "every"),
+    [
+        ({"steps": 400}, 2403, 40),
+        ({"steps": 50}, 300, 20),
+        ({"steps": 50_000}, 9, 1000),
+        ({"epochs": 2.0, "batch": 4}, 1000, 50),
+        ({"steps": 400, "save_steps": 7}, 2403, 7),
+    ],
+)
+def test_a_run_keeps_several_checkpoints_by_default(plan, samples, every, tmp_path):
+    from stride_ros.training.trainer import _arguments
+
+    assert _arguments(TrainingPlan(tmp_path, **plan), samples).save_steps == every
+
+
+def test_the_losses_of_the_first_and_the_last_steps_are_told():
+    history = [{"step": 10, "loss": 1.5}, {"step": 20, "loss": 0.7}, {"step": 30, "loss": 0.25}]
+    summary = "The mean loss was 1.5000 in steps 1 to 10 and 0.2500 in steps 21 to 30."
+    assert loss_summary([*history, {"step": 30, "train_loss": 0.8}]) == summary
+    assert loss_summary([{"step": 1, "loss": 2.0}]) == "The mean loss was 2.0000 in step 1."
+    assert loss_summary([{"step": 4, "train_loss": 0.8}]) == ""
+
+
 def test_train_on_a_bag_by_command_writes_a_checkpoint_with_all_keys(
     tiny_checkpoint, bag, labels, tmp_path, capsys
 ):
@@ -213,7 +258,15 @@ def test_train_on_a_video_by_command(tiny_checkpoint, labels, tmp_path, capsys):
     data = ["--data", "video", "--video", str(video), "--labels", str(path), "--until", "16"]
     run = ["--model", str(tiny_checkpoint), "--steps", "1", "--out", str(out), *QUICK]
     assert main(["train", *data, *run]) == 0
-    assert "1 used, 1 left out" in capsys.readouterr().out  # what happens after 16 s is not seen
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "1 used, 1 left out" in printed  # what happens after 16 s is not seen
+    assert "cut around 1 event in 1 pair of a query and a recording" in printed
+    told = f"stride-ros replay {video} --start 16 --model {tmp_path / 'out'} --expect {path}"
+    assert told in printed
+    assert "{'" not in printed, "a raw dictionary"
+    assert "step 1 of 1: loss " in printed
+
+    assert main(shlex.split(told)[1:]) in (0, 1)  # a verdict
     assert ActivationModel.load(out).window == 8
 
 
@@ -272,7 +325,7 @@ def test_parts_learn_at_their_own_rates_without_decay_of_embeddings(tiny_checkpo
     model, _ = prepare(str(tiny_checkpoint), tmp_path / "out", WindowKeys())
     rates = {"language": 1e-5, "embedding": 3e-5, "merger": 2e-6, "vision": 1e-6}
     plan = TrainingPlan(tmp_path / "out", steps=1, learning_rates=rates, weight_decay=0.1)
-    trainer = StrideTrainer(plan, model=model, args=_arguments(plan))
+    trainer = StrideTrainer(plan, model=model, args=_arguments(plan, 1))
     groups = trainer.create_optimizer().param_groups
     by_id = {id(p): group for group in groups for p in group["params"]}
     assert len(by_id) == sum(len(group["params"]) for group in groups) == len(list(model.parameters()))
