@@ -13,7 +13,7 @@ from stride_ros.text.wording import counted
 if TYPE_CHECKING:
     from stride_ros.training.sources.recording import Recording
 
-_SLOTS = 2  # an event of fewer slots is short
+_SLOTS = 3  # an event of fewer slots is short
 _SHARE = 1 / 3  # of the events that may be short without a note
 _SHORTEST = 0.1  # s, of a slot that is suggested
 
@@ -27,7 +27,7 @@ def notes_on_slots(recordings: Sequence[Recording], fps: float, resolution: floa
     if short >= max(2, _SHARE * len(lengths)) and half >= _SHORTEST:
         rate = rate_that_fits(half)
         notes.append(
-            f"{short} of {counted(len(lengths), 'event')} are shorter than two slots of {resolution:g} s, "
+            f"{short} of {counted(len(lengths), 'event')} are shorter than three slots of {resolution:g} s, "
             "which blurs their starts and ends; shorter slots may help: "
             f"--resolution {half:g} --fps {rate:g}, and replay with --rate {rate:g}."
         )

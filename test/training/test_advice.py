@@ -18,16 +18,16 @@ def options(**given):
     return argparse.Namespace(**{**usual, "fps": 1.0, "max_frames": 48, **given})
 
 
-def test_several_events_shorter_than_two_slots_are_worth_a_note():
-    (note,) = notes_on_slots(recordings(1.3, 2.3, 1.5), 1.0, 1.0)
-    assert note.startswith("2 of 3 events are shorter than two slots of 1 s")
+def test_several_events_shorter_than_three_slots_are_worth_a_note():
+    (note,) = notes_on_slots(recordings(1.3, 2.3, 3.5), 1.0, 1.0)
+    assert note.startswith("2 of 3 events are shorter than three slots of 1 s")
     assert "--resolution 0.5 --fps 2, and replay with --rate 2." in note
 
 
 def test_one_short_event_or_few_of_many_are_not():
     assert notes_on_slots(recordings(1.3, 5.0), 1.0, 1.0) == []
     assert notes_on_slots(recordings(1.3, 1.3, *[5.0] * 8), 1.0, 1.0) == []
-    assert notes_on_slots(recordings(1.3, 2.3, 1.5), 2.0, 0.5) == []
+    assert notes_on_slots(recordings(1.3, 2.3, 2.0, 2.5), 2.0, 0.5) == []
 
 
 def test_frames_that_leave_slots_empty_are_worth_a_note():
