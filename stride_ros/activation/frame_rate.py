@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+NOTE_BEGINS = "The model's slots are"
 _FEWEST, _MOST = 0.6, 1.6  # frames per slot without a note: about the one that models are trained with
 
 
 def rate_that_fits(resolution: float) -> float:
     """Frames per second with one frame in each slot of `resolution` s, rounded for people."""
-    return round(1.0 / resolution, 2)
-
-
-NOTE_BEGINS = "The model's slots are"
+    return float(f"{1.0 / resolution:.3g}")
 
 
 def rate_note(rate: float, resolution: float, option: str = "--rate") -> str | None:

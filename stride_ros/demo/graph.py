@@ -217,9 +217,9 @@ class Graph:
         settings = self._settings
         common = {"device": settings.device, "threads": settings.threads}
         activation: dict[str, Any] = {**self._asked(), "model": settings.model, **common}
-        if Path(settings.model).expanduser().is_dir():  # published models have slots of 1 s
-            resolution = read_architecture(Path(settings.model).expanduser()).resolution
-            activation["rate"] = min(rate_that_fits(resolution), CAMERA_RATE)
+        folder = Path(settings.model).expanduser()
+        if (folder / "config.json").is_file():  # other models are published ones, whose slots are 1 s
+            activation["rate"] = min(rate_that_fits(read_architecture(folder).resolution), CAMERA_RATE)
         # At many times real time on a busy machine, images would otherwise be lost.
         image = f"qos_overrides.{topics.under(NAMESPACE, topics.IMAGE)}.subscription"
         activation |= {f"{image}.reliability": "reliable", f"{image}.depth": 10}

@@ -21,6 +21,6 @@ def test_too_few_and_too_many_frames_per_slot_are_reported():
     assert "at 2 frames a second each has 2; use rate: 1, unless" in many
 
 
-@pytest.mark.parametrize("resolution", [0.1, 0.3, 0.5, 0.7, 1.0, 3.0])
+@pytest.mark.parametrize("resolution", [0.1, 0.3, 0.5, 0.7, 1.0, 3.0, 300.0])
 def test_the_rate_that_is_named_fits(resolution):
     assert rate_note(rate_that_fits(resolution), resolution) is None
