@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -9,6 +10,8 @@ from stride_ros.errors import ConfigError
 from stride_ros.runs.expectations import read_expectations, write_expectations
 from stride_ros.runs.record import Expected, QueryRun, Run, Said, Span
 from stride_ros.sources.world_bag import write_labels
+from stride_ros.training.sources.labels import labelled_recordings
+from stride_ros.training.sources.recording import Intake
 from stride_ros.user_files.yaml_file import parse_yaml, plain, read_yaml
 from stride_ros.world.world import World
 
@@ -81,3 +84,26 @@ def test_ground_truth_is_read_as_published(tmp_path, item):
     except ConfigError:
         refused = True
     assert bool(faults("expectations", plain(parse_yaml(text, "x.yaml")))) == refused
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        "{query: a, start: 1, end: 2, text: null, tolerance: 0}",
+        "{query: a, none: [0, 60]}",
+        "{thresholds: {recall: 0.9}}",
+        "{query: ' ', start: 1, end: 2}",
+        "{query: a, start: 1}",
+        "{query: a, start: 1, end: 2, text: [b]}",
+        "{query: a, start: 1, stop: 2}",
+        "{query: a, none: [0, 5], text: b}",
+        "5",
+    ],
+)
+def test_labels_are_read_as_published(tmp_path, item):
+    text = f"- {{query: first, start: 1, end: 2}}\n- {item}\n"
+    (tmp_path / "x.yaml").write_text(text)
+    told = []
+    video = SimpleNamespace(name="a video", start=0.0, end=60.0)
+    labelled_recordings(video, tmp_path / "x.yaml", Intake(told.append))
+    assert bool(faults("labels", plain(parse_yaml(text, "x.yaml")))) == bool(told)
