@@ -193,7 +193,7 @@ def chosen_backend(arguments: argparse.Namespace, tuning: Tuning) -> BackendConf
 
 
 def _tell(result: Replay, seconds: float) -> None:
-    from stride_ros.runs.expectations import TABLE_HANG
+    from stride_ros.runs.verdict import TABLE_HANG
     from stride_ros.text.wording import length_label, time_label
 
     style = Style(sys.stdout)
@@ -208,9 +208,10 @@ def _tell(result: Replay, seconds: float) -> None:
     seen = f"{result.run.summary} in {length_label(result.run.seconds)} of video"
     say(f"{seen}, replayed at {speed:.{digits}f} times real time (after loading).")
     tell_notes(result.run.notes)
-    if result.verdict is not None:
-        say(f"\n{result.table}", hang=TABLE_HANG)
-        say("Met.", "green", "bold") if result.ok else say("Not met.", "red", "bold")
+    if (verdict := result.verdict) is not None:
+        rows = "\n".join(verdict.rows())
+        say(f"\n{rows}", hang=TABLE_HANG)
+        say(verdict.outcome, "green" if verdict.ok else "red", "bold")
 
 
 def _write(result: Replay, arguments: argparse.Namespace) -> None:
