@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from statistics import median
 
 from stride_ros.runs.expectations import Expectations, ExpectedSpan, Quiet
 from stride_ros.runs.intervals import overlap, pair_best_first
@@ -116,17 +115,14 @@ def _counts(run: Run, query: QueryRun, events: Sequence[ExpectedSpan], quiet: Se
         spans = [span for span in spans if _touched(span, quiet) is not None]
         seconds = _covered(quiet, run.begin, run.begin + run.seconds)
     onsets = [span.onset for span in spans]
-    in_time = match_onsets(truth, onsets)
-    delays = [onsets[j] - truth[i][0] for i, j in in_time]
     return OnsetCounts(
         query.query,
         len(events),
-        len(in_time),
+        tuple(onsets[j] - truth[i][0] for i, j in match_onsets(truth, onsets)),
         len(onsets),
         sum(span.state == RETRACTED for span in spans),
         sum(not near_event(onset, truth) for onset in onsets),
         seconds,
-        median(delays) if delays else None,
     )
 
 

@@ -154,7 +154,7 @@ class Run:
 
     @property
     def retracted(self) -> int:
-        """Number of spans that were retracted as false alarms."""
+        """Number of spans that were retracted."""
         return sum(len(query.spans) for query in self.queries) - self.found
 
     @property

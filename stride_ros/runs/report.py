@@ -60,8 +60,7 @@ def _tiles(run: Run) -> Iterator[str]:
     delays = [answer.latency for answer in answers if answer.latency is not None]
     yield tile_html(str(run.found), f"{plural(run.found, 'span')} found")
     if run.retracted:
-        alarms = plural(run.retracted, "retracted as a false alarm", "retracted as false alarms")
-        yield tile_html(str(run.retracted), alarms)
+        yield tile_html(str(run.retracted), f"{plural(run.retracted, 'span')} retracted")
     if run.answers:
         yield tile_html(str(len(answers)), f"{plural(len(answers), 'sentence')} said")
     yield tile_html(f"{len(decisions):,}", plural(len(decisions), "decision"))
@@ -96,9 +95,7 @@ def _spans(run: Run) -> str:
 
 def _card(run: Run, query: QueryRun, span: Span) -> str:
     image = picture_html(span.thumbnail, f"frame at the onset of span {span.id}") if span.thumbnail else ""
-    state = {OFFSET: "", OPEN: ", still going on at the end", RETRACTED: ", retracted as a false alarm"}[
-        span.state
-    ]
+    state = {OFFSET: "", OPEN: ", still going on at the end", RETRACTED: ", retracted"}[span.state]
     facts = [f"span {span.id}: {_interval(span)}{state}", f"confidence {span.confidence:.2f}"]
     if span.latency is not None:
         facts.append(f"decided in {1000 * span.latency:.0f} ms")

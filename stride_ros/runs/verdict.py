@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from stride_ros.runs.onsets import ONSET_TOLERANCE, near_event
@@ -84,19 +85,26 @@ class OnsetCounts:
     """How the onsets of one query compare with the ground truth, counted as `stride-ros evaluate` does.
 
     `events`: number of events; `in_time`: how many of them have an onset up to ONSET_TOLERANCE seconds from
-    their start; `onsets`: number of onsets, `retracted` of them for spans that were retracted;
-    `false_alarms`: onsets at no event; `seconds`: how long the query was watched; `delay`: median over the
-    events in time, s, None if there are none.
+    their start, with these `delays` (s); `onsets`: number of onsets, `retracted` of them for spans that were
+    retracted; `false_alarms`: onsets at no event; `seconds`: how long the query was watched.
     """
 
     query: str
     events: int
-    in_time: int
+    delays: tuple[float, ...]
     onsets: int
     retracted: int
     false_alarms: int
     seconds: float
-    delay: float | None
+
+    @property
+    def in_time(self) -> int:
+        return len(self.delays)
+
+    @property
+    def delay(self) -> float | None:
+        """Median of the delays, None if there are none."""
+        return median(self.delays) if self.delays else None
 
     @property
     def false_alarms_per_minute(self) -> float | None:
@@ -129,6 +137,34 @@ class OnsetCounts:
             "false_alarms_per_minute": None if rate is None else round(rate, 4),
             "median_delay": None if self.delay is None else round(self.delay, 4),
         }
+
+
+def together(counts: Iterable[OnsetCounts]) -> list[OnsetCounts]:
+    """The counts of several runs added up, one for each query."""
+    summed: dict[str, OnsetCounts] = {}
+    for each in counts:
+        before = summed.get(each.query)
+        summed[each.query] = (
+            each
+            if before is None
+            else OnsetCounts(
+                each.query,
+                before.events + each.events,
+                before.delays + each.delays,
+                before.onsets + each.onsets,
+                before.retracted + each.retracted,
+                before.false_alarms + each.false_alarms,
+                before.seconds + each.seconds,
+            )
+        )
+    return list(summed.values())
+
+
+def count_rows(counts: Sequence[OnsetCounts]) -> list[str]:
+    """The counts in readable form, below their queries if there are several."""
+    if len(counts) == 1:
+        return [str(counts[0])]
+    return [row for each in counts for row in (one_line(each.query), f"  {each}")]
 
 
 @dataclass(frozen=True)
@@ -169,10 +205,7 @@ class Verdict:
             onset = "(retracted)" if line.retracted else line.onset
             cells = f"{line.verdict:11}  {expected:>17}  {found:>17}  {onset:>13}"
             rows.append(f"{cells}   {one_line(line.query)}")
-        several = len(self.onsets) > 1
-        for each in self.onsets:
-            rows += [one_line(each.query), f"  {each}"] if several else [str(each)]
-        return [*rows, self.scores]
+        return [*rows, *count_rows(self.onsets), self.scores]
 
     def table(self) -> str:
         """The comparison in readable form, with the outcome."""

@@ -89,7 +89,7 @@ def test_json_says_everything_that_was_decided(run):
 def test_spans_that_were_retracted_are_counted_apart(run):
     assert run.summary == "1 span (and 1 retracted)"
     tiles = re.findall(r"<b>(.*?)</b><span>(.*?)</span>", report_html(run))
-    assert tiles[:2] == [("1", "span found"), ("1", "retracted as a false alarm")]
+    assert tiles[:2] == [("1", "span found"), ("1", "span retracted")]
 
 
 class Page(HTMLParser):
