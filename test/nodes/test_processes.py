@@ -148,7 +148,7 @@ def test_activation_and_responder_keep_their_contracts_between_processes(graph: 
         assert_ends_well(node, signal.SIGINT)
 
 
-def test_compose_shows_the_model_the_first_image_of_a_finite_source(
+def test_the_camera_of_compose_waits_for_the_activation_node(
     graph: Any, processes: Any, tmp_path: Path
 ) -> None:
     cv2.imwrite(str(tmp_path / "1.png"), np.zeros((48, 64, 3), np.uint8))
