@@ -125,11 +125,12 @@ def test_a_responder_without_a_model_is_refused_with_the_remedy(world_bag, check
     assert "write --responder MODEL" in capsys.readouterr().err
 
 
-def test_unmet_expectations_end_with_1_and_say_what_was_missed(world_bag, checkpoint, tmp_path, capsys):
+def test_unmet_expectations_end_with_1_and_say_which_event_is_inexact(world_bag, checkpoint, tmp_path, capsys):
     (tmp_path / "spans.yaml").write_text(f'- {{query: "{QUERY}", start: 39.0, end: 39.5}}')
     assert again(world_bag, checkpoint, "--expect", tmp_path / "spans.yaml") == 1
     printed = capsys.readouterr().out
-    assert "missed" in printed
+    assert "inexact" in printed
+    assert printed.count("ot met") == 1
     assert "0:39.0 - 0:39.5" in printed
 
 
