@@ -59,7 +59,7 @@ def test_ground_truth_that_may_have_been_corrected_is_not_overwritten(
 ):
     before = (first / "spans.yaml").read_bytes()
     assert again(world_bag, checkpoint, "--query", QUERY, "--write-expect", first / "spans.yaml") == 2
-    assert "exists already" in capsys.readouterr().err
+    assert "already exists" in capsys.readouterr().err
     assert (first / "spans.yaml").read_bytes() == before
 
 
