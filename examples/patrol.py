@@ -62,7 +62,7 @@ class Patrol(Node):
         """Turn until a person comes, and wait until they have left."""
         self._drive(turning=True)
         # Hours, since there may be no visitors; with look_back, none is missed between two goals.
-        self._robot.wait_for(watch=watch, look_back=2.0, timeout=36000.0).result()
+        person = self._robot.wait_for(watch=watch, look_back=2.0, timeout=36000.0).result()
         self._drive(turning=False)
         try:
             self.get_logger().info(self._robot.describe(self._question, last=3.0).result().text)
@@ -70,8 +70,8 @@ class Patrol(Node):
             raise
         except ClientError as error:  # the model failed: continue without an answer
             self.get_logger().warning(f"No answer: {error}")
-        with contextlib.suppress(TimedOut):  # a false alarm never ends, and some people do not leave
-            self._robot.wait_for(watch=watch, until="offset", look_back=10.0, timeout=self._patience).result()
+        with contextlib.suppress(TimedOut):  # some people do not leave
+            self._robot.wait_until_over(person, timeout=self._patience).result()
 
     def _drive(self, *, turning: bool) -> None:
         self._turning = turning

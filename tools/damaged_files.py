@@ -168,7 +168,8 @@ def user_files() -> list[Base]:
     """Files that users write or pass on."""
     from stride_ros.parameters.tuning import read_tuning
     from stride_ros.runs.difference import differences, read_run
-    from stride_ros.runs.expectations import add_to, judge, read_expectations
+    from stride_ros.runs.expectations import read_expectations
+    from stride_ros.runs.judging import add_to, judge
     from stride_ros.runs.record import QueryRun, Run, Said, Span
     from stride_ros.training.sources.annotations import annotation_recordings
     from stride_ros.training.sources.labels import labelled_recordings

@@ -32,7 +32,7 @@ _MOST_LAYERS = 3  # layers of compression: the recorder's, and others added for 
 
 
 def is_recording(path: Path) -> bool:
-    """Whether a path looks like a recording: a folder with storage files, one of those, a metadata.yaml."""
+    """Whether a path looks like a recording: a folder with storage files, such a file or metadata.yaml."""
     if path.is_dir():
         return (path / METADATA).is_file() or bool(storage_files(path))
     return path.name == METADATA or _stem(path) is not None

@@ -21,7 +21,7 @@ from stride_ros.bags.messages import typestore
 from stride_ros.bags.patience import MOST_BARREN, Patience
 from stride_ros.bags.storage import EARLIEST, LATEST, BagMessage, Channel, Storage
 from stride_ros.bags.timeline import Timeline
-from stride_ros.bags.topics import choose
+from stride_ros.bags.topics import choose, in_brackets
 from stride_ros.bags.types import COMPRESSED_IMAGE, IMAGE_TYPES, PACKET_TYPES, READABLE
 from stride_ros.bags.video import PictureMessage, VideoMessage
 from stride_ros.bags.video_topic import LEAD, VideoTopic, in_order
@@ -54,7 +54,7 @@ class BagReader:
             self._storages, self._notes = _open(self.path, self._stack)
             channels = [channel for storage in self._storages for channel in storage.channels]
             if not any(channel.count for channel in channels):
-                raise SourceError(f"{self.path} has no messages; record it again." + _told(self.notes))
+                raise SourceError(f"{self.path} has no messages{in_brackets(self.notes)}; record it again.")
             self.image = choose(channels, image_topic, self.path, option, self.notes)
             self._notes += _other_channels(channels, self.image)
             self._parts: dict[tuple[str, ...], list[Part]] = {}  # of recently requested topics
@@ -325,7 +325,3 @@ def _other_channels(channels: Sequence[Channel], image: Channel) -> list[str]:
 
 def _is_readable(channel: Channel) -> bool:
     return channel.msgtype in IMAGE_TYPES and channel.encoding in READABLE
-
-
-def _told(notes: Sequence[str]) -> str:
-    return "".join(f" {note}" for note in notes)

@@ -41,12 +41,12 @@ def choose(
         raise SourceError(f"{path} has {len(names)} image topics ({_list(names)}); choose one with {option}.")
     if usable:
         raise SourceError(
-            f"{path} has no images on {_list(sorted({c.topic for c in usable}))}; record it again."
-            + _told(notes)
+            f"{path} has no images on {_list(sorted({c.topic for c in usable}))}{in_brackets(notes)};"
+            " record it again."
         )
     if images:
         raise _unreadable(images[0])
-    raise SourceError(f"{path} has no image topic; {_instead(channels)}" + _told(notes))
+    raise SourceError(f"{path} has no image topic{in_brackets(notes)}; {_instead(channels)}")
 
 
 def _named(
@@ -71,7 +71,7 @@ def _named(
     recorded = [channel for channel in usable if channel.count]
     if not recorded:
         other = f"record it again or {choice}" if names else "record it again."
-        raise SourceError(f"{path} has no images on {usable[0].topic}; {other}" + _told(notes))
+        raise SourceError(f"{path} has no images on {usable[0].topic}{in_brackets(notes)}; {other}")
     return recorded[0]
 
 
@@ -113,5 +113,7 @@ def _list(names: Sequence[str]) -> str:
     return ", ".join(names[:_LISTED]) + (f" and {len(names) - _LISTED} more" if len(names) > _LISTED else "")
 
 
-def _told(notes: Iterable[str]) -> str:
-    return "".join(f" {note}" for note in notes)
+def in_brackets(notes: Iterable[str]) -> str:
+    """What is odd about a recording, in the middle of the sentence about what it lacks."""
+    told = "; ".join(note.rstrip(".") for note in notes)
+    return f" ({told})" if told else ""

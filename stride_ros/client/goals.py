@@ -34,18 +34,21 @@ class GoalRun(Generic[T]):
         goal: Any,
         convert: Callable[[Any], T],
         *,
+        name: str,
         post: Callable[[Callable[[], object]], None],
         on_feedback: Callable[[Any], object] | None,
         patience: float,
         limit: float | None,
     ) -> None:
-        """`convert(result)`: the value of a successful goal. `post(action)` runs it in the client's thread.
+        """`convert(result)`: the value of a successful goal. name: full name of the action.
+
+        `post(action)` runs it in the client's thread.
 
         patience: s within which there must be a server. limit: maximum s that the goal may take; None: the
         node's limit. Both count from the last feedback, since a node's simulated time may be slow.
         """
         self.pending: Pending[T] = Pending(lambda: post(self._cancel))
-        self._client, self._goal, self._convert = client, goal, convert
+        self._client, self._goal, self._convert, self._name = client, goal, convert, name
         self._on_feedback = on_feedback
         self._patience, self._limit = patience, limit
         self._begun = self._seen = self._heard = self._asked = time.monotonic()
@@ -58,7 +61,7 @@ class GoalRun(Generic[T]):
         """Advance the goal; return whether it is over. Call this a few times a second."""
         if self.pending.done():
             return True
-        now, name = time.monotonic(), self._client._action_name
+        now, name = time.monotonic(), self._name
         if self._client.server_is_ready():
             self._seen = now
             if self._handle is None and (self._sent is None or now - self._sent > AGAIN):

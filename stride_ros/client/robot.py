@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import secrets
-import threading
-import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, TypeVar
@@ -17,25 +13,24 @@ from typing import Any, TypeVar
 import rclpy
 from builtin_interfaces.msg import Duration, Time
 from rclpy.action import ActionClient
-from rclpy.clock import Clock, ClockType
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile
-from rclpy.task import Future
+from rclpy.signals import SignalHandlerOptions
 
 from stride_ros.action import Describe, WaitForEvent
 from stride_ros.client.calls import CallRun
-from stride_ros.client.errors import Canceled, ClientError
+from stride_ros.client.client_thread import ClientThread
 from stride_ros.client.goals import GoalRun
+from stride_ros.client.over import ENDS, OverRun
 from stride_ros.client.pending import Pending
 from stride_ros.client.watch import RobotWatch
-from stride_ros.msg import ActivationSpan, Commentary, WatchSpec
+from stride_ros.msg import ActivationSpan, Commentary, Watches, WatchSpec
 from stride_ros.srv import AddWatch, RemoveWatch
 from stride_ros.text import topics
 
-_FAREWELL = 2.0  # s to wait for answers to the final cancellations
-_PERIOD = 0.1  # s between checks of pending goals
 _DEPTH = QoSProfile(depth=100)  # messages that wait here, such as the feedback for all goals
 _SPANS = QoSProfile(depth=100, durability=QoSDurabilityPolicy.VOLATILE)  # no old messages
+_WATCHES = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
+_ENDED = 1000  # events whose end is remembered
 T = TypeVar("T")
 
 
@@ -50,6 +45,11 @@ class Event:
     def text(self) -> str:
         """The text of the commentary; empty if there is none."""
         return str(self.commentary.text) if self.commentary is not None else ""
+
+    @property
+    def retracted(self) -> bool:
+        """Whether it has turned out to be a false alarm."""
+        return bool(self.span.state == ActivationSpan.RETRACTED)
 
 
 class Robot:
@@ -70,12 +70,14 @@ class Robot:
     ) -> None:
         """`namespace`: namespace of the nodes. patience: s within which they must be there.
 
-        context: rclpy's context, the default one if None; it is initialised if it is not yet.
+        context: rclpy's context, the default one if None. If it is not initialised yet, the client does that,
+        without signal handlers: Ctrl-C raises KeyboardInterrupt as in any program, and `close` still reaches
+        the nodes.
         """
         context = context if context is not None else rclpy.get_default_context()
         self._owns_context = not context.ok()
         if self._owns_context:
-            rclpy.init(context=context)
+            rclpy.init(context=context, signal_handler_options=SignalHandlerOptions.NO)
         self._context, self._patience = context, patience
         name = f"robot_client_{secrets.token_hex(4)}"
         self._node = rclpy.create_node(
@@ -90,18 +92,21 @@ class Robot:
         )
         self._adding = self._node.create_client(AddWatch, "activation/add_watch", qos_profile=_DEPTH)
         self._removing = self._node.create_client(RemoveWatch, "activation/remove_watch", qos_profile=_DEPTH)
-        self._runs: list[GoalRun[Any] | CallRun[Any]] = []
-        self._actions: deque[Callable[[], object]] = deque()  # to run in the client's thread, in order
         self._is_closed = False
+        # Whole names for messages, while there is a node.
+        resolve = self._node.resolve_topic_name
+        self._waiting_name, self._describing_name = resolve(topics.WAIT_FOR_EVENT), resolve(topics.DESCRIBE)
+        self._adding_name, self._removing_name = map(
+            self._node.resolve_service_name, (self._adding.srv_name, self._removing.srv_name)
+        )
         self._watches: dict[str, RobotWatch] = {}
+        self._ended: deque[ActivationSpan] = deque(maxlen=_ENDED)
+        self._overs: list[OverRun[Event]] = []
+        self._thread = ClientThread(self._node, context, self._on_tick)
         # From the beginning, since discovery of a new subscription takes a while and an ONSET comes only
         # once.
         self._node.create_subscription(ActivationSpan, topics.SPAN, self._on_span, _SPANS)
-        self._node.create_timer(_PERIOD, self._on_timer, clock=Clock(clock_type=ClockType.STEADY_TIME))
-        self._executor = SingleThreadedExecutor(context=context)
-        self._executor.add_node(self._node)
-        self._stopped = Future()
-        self._thread = threading.Thread(target=self._spin, name="stride-robot-client", daemon=True)
+        self._node.create_subscription(Watches, topics.WATCHES, self._on_watches, _WATCHES)
         self._thread.start()
 
     # Requests
@@ -145,7 +150,26 @@ class Robot:
         def convert(result: WaitForEvent.Result) -> Event:
             return Event(result.span, result.commentary if result.commentary.final else None)
 
-        return self._run(self._waiting, goal, convert, on_feedback, timeout)
+        return self._run(self._waiting, self._waiting_name, goal, convert, on_feedback, timeout)
+
+    def wait_until_over(
+        self, event: Event | ActivationSpan, *, timeout: float | None = None
+    ) -> Pending[Event]:
+        """Wait until an event is over that `wait_for` returned, or a span that `on_event` got.
+
+        It is over when it has ended, and when it was a false alarm: then the result is `retracted`. timeout:
+        s of real time; None: as long as it takes. Fails with TimedOut, Canceled or NodeLost.
+        """
+        span = event.span if isinstance(event, Event) else event
+        run = OverRun(span, Event, post=self._thread.post, limit=timeout)
+
+        def begin() -> None:
+            for ended in self._ended:
+                run.see(ended)
+            self._overs.append(run)
+
+        self._thread.post(begin)
+        return self._thread.begin(run)
 
     def describe(
         self,
@@ -182,7 +206,9 @@ class Robot:
             if feedback.text and on_text is not None:
                 on_text(feedback.text)
 
-        return self._run(self._describing, goal, lambda result: result.commentary, tell, timeout)
+        return self._run(
+            self._describing, self._describing_name, goal, lambda result: result.commentary, tell, timeout
+        )
 
     def watch(
         self,
@@ -210,21 +236,10 @@ class Robot:
         """Cancel pending requests, remove the watches of this client and end its thread, in about 2 s."""
         if self._is_closed:
             return
-        removals = [watch.remove() for watch in list(self._watches.values())]
         self._is_closed = True
-        for run in list(self._runs):
-            run.pending.cancel()
-        concurrent.futures.wait(
-            [pending.future for pending in (*removals, *(run.pending for run in self._runs))], _FAREWELL
-        )
-        for run in list(self._runs):
-            run.pending.fail(Canceled("The client was closed."))
-        if not self._stopped.done():
-            self._stopped.set_result(None)
-        self._thread.join(_FAREWELL)
-        if self._thread.is_alive():  # a user's callback blocks it: it ends with the process
+        removals = [watch.remove() for watch in list(self._watches.values())]
+        if not self._thread.close(removals):
             return
-        self._executor.shutdown(timeout_sec=0)
         self._waiting.destroy()
         self._describing.destroy()
         self._node.destroy_node()
@@ -259,11 +274,11 @@ class Robot:
             self._adding,
             AddWatch.Request(spec=spec),
             lambda response: str(response.id),
-            name=self._node.resolve_service_name(self._adding.srv_name),
-            post=self._post,
+            name=self._adding_name,
+            post=self._thread.post,
             patience=self._patience,
         )
-        return self._begin(call)
+        return self._thread.begin(call)
 
     def remove_watch(self, id: str) -> Pending[None]:
         """Remove a watch."""
@@ -272,12 +287,12 @@ class Robot:
             self._removing,
             RemoveWatch.Request(id=id),
             lambda response: None,
-            name=self._node.resolve_service_name(self._removing.srv_name),
-            post=self._post,
+            name=self._removing_name,
+            post=self._thread.post,
             patience=self._patience,
             done_before=RemoveWatch.Response.NOT_FOUND,
         )
-        return self._begin(call)
+        return self._thread.begin(call)
 
     def follow(self, watch: RobotWatch, id: str) -> None:
         """Pass a watch the changes of its spans and renew it, until `unfollow`."""
@@ -292,60 +307,41 @@ class Robot:
     def _run(
         self,
         client: Any,
+        name: str,
         goal: Any,
         convert: Callable[[Any], T],
         on_feedback: Callable[[Any], object] | None,
         timeout: float | None,
     ) -> Pending[T]:
+        call = self._thread.call
         run = GoalRun(
             client,
             goal,
             convert,
-            post=self._post,
-            on_feedback=None if on_feedback is None else lambda told: self._call(lambda: on_feedback(told)),
+            name=name,
+            post=self._thread.post,
+            on_feedback=None if on_feedback is None else lambda told: call(lambda: on_feedback(told)),
             patience=self._patience,
             limit=timeout,
         )
-        return self._begin(run)
+        return self._thread.begin(run)
 
-    def _begin(self, run: GoalRun[T] | CallRun[T]) -> Pending[T]:
-        """Start a request, in the one thread that uses rclpy, which would lose answers that come at once."""
-        run.pending.thread = self._thread
-        if self._is_closed:
-            run.pending.fail(ClientError("This client was closed; create another one."))
-            return run.pending
-
-        def begin() -> None:
-            self._runs.append(run)
-            run.tick()
-
-        self._post(begin)
-        return run.pending
-
-    def _post(self, action: Callable[[], object]) -> None:
-        # rclpy's executors start with the newest task, but a watch must be added before it is removed.
-        self._actions.append(action)
-        self._executor.create_task(lambda: self._actions.popleft()())
-
-    def _on_timer(self) -> None:
-        self._runs = [run for run in self._runs if not run.tick()]
+    def _on_tick(self) -> None:
+        self._overs = [run for run in self._overs if not run.pending.done()]
         for watch in list(self._watches.values()):
             watch.renew()
 
     def _on_span(self, span: ActivationSpan) -> None:
+        if span.state in ENDS:
+            self._ended.append(span)
+        for run in self._overs:
+            run.see(span)
         if (watch := self._watches.get(span.watch)) is not None:
-            self._call(lambda: watch.tell(span))
+            self._thread.call(lambda: watch.tell(span))
 
-    def _call(self, callback: Callable[[], object]) -> None:
-        """Call a user's function, whose errors must not end the client."""
-        try:
-            callback()
-        except Exception:
-            self._node.get_logger().error(f"A callback of the client failed:\n{traceback.format_exc()}")
-
-    def _spin(self) -> None:
-        with suppress(ExternalShutdownException):
-            self._executor.spin_until_future_complete(self._stopped)
+    def _on_watches(self, message: Watches) -> None:
+        for run in self._overs:
+            run.hear(message)
 
 
 def duration(seconds: float) -> Duration:

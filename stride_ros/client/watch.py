@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from stride_ros.client.errors import ClientError
 from stride_ros.client.pending import Pending
 from stride_ros.msg import ActivationSpan
 
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from stride_ros.client.robot import Robot
 
 _RENEWALS = 3  # per lifetime
+_FAREWELL = 2.0  # s for a removal after an error
 
 
 class RobotWatch:
@@ -75,8 +78,13 @@ class RobotWatch:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Remove it."""
-        self.remove().result()
+        """Remove it; after an error, as far as that is possible in a short time, or the error would wait."""
+        removal = self.remove()
+        if error is None:
+            removal.result()
+            return
+        with suppress(ClientError, TimeoutError):
+            removal.result(_FAREWELL)
 
     async def __aenter__(self) -> RobotWatch:
         """Wait until the node has added it."""
@@ -86,5 +94,10 @@ class RobotWatch:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Remove it, even when the task is canceled."""
-        await asyncio.shield(self.remove())
+        """Remove it, even when the task is canceled; after an error, see `__exit__`."""
+        removal = asyncio.shield(self.remove())
+        if error is None:
+            await removal
+            return
+        with suppress(ClientError, TimeoutError, asyncio.TimeoutError):  # the last two are one from 3.11 on
+            await asyncio.wait_for(removal, _FAREWELL)

@@ -19,7 +19,7 @@ from stride_ros.activation.engine import ActivationEngine
 from stride_ros.activation.model import ActivationModel
 from stride_ros.activation.spans import SpanEvent, SpanState
 from stride_ros.activation.stream import Stream
-from stride_ros.evaluation.metrics import Interval
+from stride_ros.runs.onsets import Interval
 
 Image = NDArray[np.uint8]
 

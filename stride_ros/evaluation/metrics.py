@@ -11,12 +11,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from stride_ros.runs.intervals import overlap, pair_best_first
+from stride_ros.runs.onsets import Interval, match_onsets, near_event
 
-ONSET_TOLERANCE = 2.0  # s between an event's start and the decision that reports it
 BOUNDARY_IOU = 0.5  # minimum overlap of spans that count in the boundary error
 IOUS = (0.3, 0.5, 0.7)
-
-Interval = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -64,7 +62,7 @@ class Tally:
         told = match_onsets(outcome.truth, outcome.onsets)
         self.told += len(told)
         self.delays += [outcome.onsets[j] - outcome.truth[i][0] for i, j in told]
-        self.false_alarms += sum(not _near_event(onset, outcome.truth) for onset in outcome.onsets)
+        self.false_alarms += sum(not near_event(onset, outcome.truth) for onset in outcome.onsets)
 
     def metrics(self) -> dict[str, float | None]:
         """The metrics by their documented names; None if there is nothing to count."""
@@ -84,16 +82,6 @@ def match_spans(truth: Sequence[Interval], spans: Sequence[Interval]) -> list[tu
     return pair_best_first(len(truth), len(spans), lambda i, j: overlap(*truth[i], *spans[j]) or None)
 
 
-def match_onsets(truth: Sequence[Interval], onsets: Sequence[float]) -> list[tuple[int, int]]:
-    """Pairs (event, onset) up to ONSET_TOLERANCE apart, each used once, nearest first."""
-
-    def nearness(i: int, j: int) -> float | None:
-        distance = abs(onsets[j] - truth[i][0])
-        return -distance if distance <= ONSET_TOLERANCE else None
-
-    return [(i, j) for i, j, _ in pair_best_first(len(truth), len(onsets), nearness)]
-
-
 def word_accuracy(said: str, expected: str) -> float:
     """1 minus the word error rate (edits over expected words), at least 0; ignores case and punctuation."""
     a, b = _words(said), _words(expected)
@@ -109,10 +97,6 @@ def word_accuracy(said: str, expected: str) -> float:
 
 def _words(text: str) -> list[str]:
     return "".join(c if c.isalnum() else " " for c in text.lower()).split()
-
-
-def _near_event(onset: float, truth: Sequence[Interval]) -> bool:
-    return any(start - ONSET_TOLERANCE <= onset <= end + ONSET_TOLERANCE for start, end in truth)
 
 
 def _ratio(count: float, total: float) -> float | None:

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stride_ros.evaluation.detectors import Detection, Detector
-from stride_ros.evaluation.metrics import Outcome, Tally, match_onsets
+from stride_ros.evaluation.metrics import Outcome, Tally
 from stride_ros.evaluation.sentences import SentenceScorer
+from stride_ros.runs.onsets import match_onsets
 from stride_ros.world.story import WorldConfig, WorldEvent
 from stride_ros.world.world import USUAL, World
 

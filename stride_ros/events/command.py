@@ -40,6 +40,9 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         help="that begin then or later: 2026-11-01, 2026-11-01T14:30 (of this"
         " machine's time zone; +01:00, UTC or Z after it: of that one), or 2h (ago)",
     )
+    which.add_argument(
+        "--until", metavar="TIME", help="that begin at this time or earlier; a date includes the whole day"
+    )
     for name, text in (
         ("camera", "from this camera"),
         ("watch", "from the watch with this id"),

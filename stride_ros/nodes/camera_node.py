@@ -20,6 +20,7 @@ from stride_ros.nodes.parameters import Parameters
 from stride_ros.nodes.qos import CAMERA_QOS, SPAN_QOS
 from stride_ros.nodes.runner import run
 from stride_ros.parameters.camera import TABLE
+from stride_ros.parameters.table import with_default
 from stride_ros.sources import FrameSource, open_source
 from stride_ros.sources.frames import until
 from stride_ros.text import topics
@@ -35,11 +36,16 @@ class CameraNode(Node):  # type: ignore[misc]  # untyped library
     any speed; a live camera's images are stamped on arrival.
     """
 
-    def __init__(self, **node_options: Any) -> None:
-        """Open the source and start. `node_options` go to rclpy's Node. Raises SourceError, ConfigError."""
+    def __init__(self, *, wait_for_subscriber: bool = False, **node_options: Any) -> None:
+        """Open the source and start.
+
+        `wait_for_subscriber`: default of that parameter, for programs that also start a node that subscribes.
+        `node_options` go to rclpy's Node. Raises SourceError, ConfigError.
+        """
         super().__init__("camera", **node_options)
         try:
-            self.parameters = Parameters(self, TABLE)
+            table = with_default(TABLE, "wait_for_subscriber", wait_for_subscriber)
+            self.parameters = Parameters(self, table)
             url = self.parameters["camera_info_url"]
             self._calibration = Calibration.load(url) if url else None
             source = self._open(self.parameters["seed"])

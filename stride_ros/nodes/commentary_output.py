@@ -12,6 +12,7 @@ from stride_ros.nodes.lifecycle import ManagedNode
 from stride_ros.nodes.messages import to_time
 from stride_ros.nodes.qos import COMMENTARY_KEPT_QOS, TEXT_QOS
 from stride_ros.response.commentary import Commentary
+from stride_ros.response.responder import UNWANTED
 from stride_ros.response.scheduler import AnswerStatus
 from stride_ros.text import topics
 
@@ -45,7 +46,7 @@ class CommentaryOutput:
         if commentary.status is AnswerStatus.ERROR:
             self._node.last_error = commentary.error
             logger.error(commentary.error, throttle_duration_sec=_WARNING_PERIOD)
-        elif commentary.status is AnswerStatus.SKIPPED:
+        elif commentary.status is AnswerStatus.SKIPPED and commentary.error != UNWANTED:
             logger.warning(
                 f"Span {span_number(commentary.span.span_id)} was not answered: {commentary.error}",
                 throttle_duration_sec=_WARNING_PERIOD,

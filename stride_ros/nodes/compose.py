@@ -42,6 +42,8 @@ def main(args: Sequence[str] | None = None) -> int:
     nodes: list[str | Callable[[], Node]] = [NODES[name] for name in chosen]
     if {"activation", "responder"} <= set(chosen):
         nodes[chosen.index("activation")] = _patient_activation
+    if {"activation", "camera"} <= set(chosen):
+        nodes[chosen.index("camera")] = _patient_camera
     return run(*nodes, args=ros)
 
 
@@ -50,6 +52,13 @@ def _patient_activation() -> Node:
     from stride_ros.nodes.activation_node import ActivationNode
 
     return ActivationNode(wait_for_responder=RESPONDER_LIMIT)
+
+
+def _patient_camera() -> Node:
+    """A camera that starts once the activation node beside it subscribes, which loads its model first."""
+    from stride_ros.nodes.camera_node import CameraNode
+
+    return CameraNode(wait_for_subscriber=True)
 
 
 def _split(args: list[str]) -> tuple[list[str], list[str]]:

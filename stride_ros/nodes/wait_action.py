@@ -55,6 +55,7 @@ class _Open:
     wait: Wait[ActivationSpan]
     shares: bool  # whether its watch is removed with the last goal that waits for it
     canceled: bool = False
+    has_seen: bool = False  # whether there was a decision on a frame of its cameras
 
 
 class WaitAction(DecisionSink[LiveFrame]):
@@ -155,6 +156,8 @@ class WaitAction(DecisionSink[LiveFrame]):
                 self._end(goal, Outcome.WATCH_REMOVED, reason)
             elif now >= terms.deadline:
                 reason = "The event did not happen in time; send the goal again, or set a longer timeout."
+                if not goal.has_seen:
+                    reason = "No image was processed in this time; check the camera, or set a longer timeout."
                 self._end(goal, Outcome.TIMEOUT, reason)
 
     def _on_goal(self, handle: ServerGoalHandle) -> None:
@@ -209,6 +212,7 @@ class WaitAction(DecisionSink[LiveFrame]):
                 goal.wait.recall(self._history.of(terms.watch, terms.query, tick.camera))
             entry = entries.get(terms.watch)
             if entry is not None and tick.camera in self._watches.cameras_of(entry.spec):
+                goal.has_seen = True
                 goal.handle.publish_feedback(self._feedback(tick, entry))
 
     def _feedback(self, tick: _Tick, entry: WatchEntry) -> WaitForEvent.Feedback:

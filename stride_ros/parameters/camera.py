@@ -41,6 +41,10 @@ TABLE: Table = (
     ),
     ParameterSpec("compressed", False, "Also publish JPEG images on image/compressed.", START),
     ParameterSpec(
-        "wait_for_subscriber", False, "Start only when there is a subscriber to the images.", START
+        "wait_for_subscriber",
+        False,
+        "Start only when there is a subscriber to the images.",
+        START,
+        depends="true if compose also starts the activation node",
     ),
 )

@@ -19,8 +19,10 @@ from stride_ros.replay import DEFAULT_MODEL
 from stride_ros.replay.recorded_truth import truth_topic
 from stride_ros.replay.recording import Recording, open_recording
 from stride_ros.response.config import BackendConfig, ResponseConfig
-from stride_ros.runs.expectations import Expectations, Verdict, add_to, judge, read_expectations
+from stride_ros.runs.expectations import Expectations, read_expectations
+from stride_ros.runs.judging import add_to
 from stride_ros.runs.record import Run, Span
+from stride_ros.runs.verdict import Verdict
 
 if TYPE_CHECKING:
     from stride_ros.activation.model import ActivationModel
@@ -31,7 +33,11 @@ class Replay:
     """The result: the record of the run, and the verdict if there is ground truth."""
 
     run: Run
-    verdict: Verdict | None = None
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """How the run compares with the ground truth of `expect`."""
+        return self.run.verdict
 
     @property
     def ok(self) -> bool:
@@ -148,15 +154,13 @@ def replay(
             config=config,
             response=response,
         )
-        verdict = None
         if expectations is not None:
             if start or duration is not None:
                 expectations = expectations.within(run.begin, run.begin + run.seconds)
             add_to(run, expectations)
-            verdict = judge(run, expectations)
         if log is not None and sink is not None:
             write_found(log, str(bag), run.to_json(latencies=False), sink.found())
-    return Replay(run, verdict)
+    return Replay(run)
 
 
 def _copied(image_topic: str, topics: Sequence[str] | None) -> list[str]:

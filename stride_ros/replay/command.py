@@ -37,6 +37,14 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     add_decision_options(parser, "from --expect or --params-file")
     parser.add_argument("--start", type=float, default=0.0, help="seconds to skip after the first image")
     parser.add_argument("--duration", type=float, help="seconds to play")
+    parser.add_argument(
+        "--phases",
+        type=int,
+        default=1,
+        metavar="N",
+        help="replay N times, each time starting 1/N of the time between two frames later, and judge each by "
+        "--expect (default 1)",
+    )
     results = parser.add_argument_group("results")
     results.add_argument(
         "--out", type=path_argument, metavar="BAG2", help="write a bag with the results and the images"
@@ -134,13 +142,29 @@ def run(arguments: argparse.Namespace) -> int:
             "another name."
         )
     from stride_ros.parameters.tuning import read_tuning
-    from stride_ros.replay.api import replay
 
+    _check_phases(arguments)
     tuning = read_tuning(arguments.params_file, arguments.set, arguments.node)
     given = tuning.given
     if not arguments.query and not arguments.expect:
         single = [given["query"]] if "query" in given else []
         arguments.query = list(given.get("queries", ())) or single
+    if arguments.phases > 1:
+        return _replay_phases(arguments, tuning)
+    result, seconds = _replay(arguments, tuning, arguments.start)
+    _tell(result, seconds)
+    _write(result, arguments)
+    return 0 if result.ok else 1
+
+
+def _rate(arguments: argparse.Namespace, tuning: Tuning) -> float:
+    return float(tuning.given.get("rate", 1.0) if arguments.rate is None else arguments.rate)
+
+
+def _replay(arguments: argparse.Namespace, tuning: Tuning, start: float) -> tuple[Replay, float]:
+    """The result, and the seconds that it took after loading."""
+    from stride_ros.replay.api import replay
+
     begun: list[float] = []  # when the first message was read, so that loading is not counted
     with Progress("Replaying", 1.0) as progress:
         progress.announce("Loading ...")
@@ -154,26 +178,60 @@ def run(arguments: argparse.Namespace) -> int:
             arguments.bag,
             arguments.query,
             image_topic=arguments.image_topic,
-            model=arguments.model or given.get("model", DEFAULT_MODEL),
+            model=arguments.model or tuning.given.get("model", DEFAULT_MODEL),
             config=tuning.config,
             responder=chosen_backend(arguments, tuning),
             response=tuning.response,
-            rate=given.get("rate", 1.0) if arguments.rate is None else arguments.rate,
+            rate=_rate(arguments, tuning),
             clock=arguments.clock,
-            start=arguments.start,
+            start=start,
             duration=arguments.duration,
             expect=arguments.expect,
             device=arguments.device,
-            threads=arguments.threads or given.get("threads", AUTO),
+            threads=arguments.threads or tuning.given.get("threads", AUTO),
             out=arguments.out,
             storage=arguments.storage,
             topics=arguments.topic,
             events=arguments.events,
             progress=report,
         )
-    _tell(result, time.monotonic() - begun[0])
-    _write(result, arguments)
-    return 0 if result.ok else 1
+    return result, time.monotonic() - begun[0]
+
+
+def _check_phases(arguments: argparse.Namespace) -> None:
+    if arguments.phases < 1:
+        raise ConfigError("--phases must be at least 1; correct the value.")
+    if arguments.phases == 1:
+        return
+    if arguments.expect is None:
+        raise ConfigError("--phases needs ground truth to compare the replays with; add --expect.")
+    for name in ("out", "json", "events", "report", "write_expect"):
+        if getattr(arguments, name) is not None:
+            option = f"--{name.replace('_', '-')}"
+            raise ConfigError(f"{option} is for one replay; leave out {option}, or --phases and set --start.")
+
+
+def _replay_phases(arguments: argparse.Namespace, tuning: Tuning) -> int:
+    """Replay from several offsets, and print the verdict of each and the counts of all together."""
+    from stride_ros.runs.verdict import TABLE_HANG, count_rows, together
+
+    rate = _rate(arguments, tuning)
+    if not rate > 0:
+        raise ConfigError("rate must be above 0; correct the value.")
+    verdicts = []
+    for phase in range(arguments.phases):
+        start = arguments.start + phase / (arguments.phases * rate)
+        verdict = _replay(arguments, tuning, start)[0].verdict
+        assert verdict is not None  # there is ground truth
+        verdicts.append(verdict)
+        rows = "\n".join(verdict.rows())
+        say(f"From {start:.2f} s on:\n{rows}", hang=TABLE_HANG)
+        say(f"{verdict.outcome}\n", "green" if verdict.ok else "red", "bold")
+    met = sum(verdict.ok for verdict in verdicts)
+    say(f"All {counted(len(verdicts), 'replay')} together:", "bold")
+    say("\n".join(count_rows(together(counts for each in verdicts for counts in each.onsets))), hang=2)
+    say(f"Met in {met} of {len(verdicts)}.", "green" if met == len(verdicts) else "red", "bold")
+    return 0 if met == len(verdicts) else 1
 
 
 def chosen_backend(arguments: argparse.Namespace, tuning: Tuning) -> BackendConfig | None:
@@ -193,7 +251,7 @@ def chosen_backend(arguments: argparse.Namespace, tuning: Tuning) -> BackendConf
 
 
 def _tell(result: Replay, seconds: float) -> None:
-    from stride_ros.runs.expectations import TABLE_HANG
+    from stride_ros.runs.verdict import TABLE_HANG
     from stride_ros.text.wording import length_label, time_label
 
     style = Style(sys.stdout)
@@ -208,9 +266,10 @@ def _tell(result: Replay, seconds: float) -> None:
     seen = f"{result.run.summary} in {length_label(result.run.seconds)} of video"
     say(f"{seen}, replayed at {speed:.{digits}f} times real time (after loading).")
     tell_notes(result.run.notes)
-    if result.verdict is not None:
-        say(f"\n{result.table}", hang=TABLE_HANG)
-        say("Met.", "green", "bold") if result.ok else say("Not met.", "red", "bold")
+    if (verdict := result.verdict) is not None:
+        rows = "\n".join(verdict.rows())
+        say(f"\n{rows}", hang=TABLE_HANG)
+        say(verdict.outcome, "green" if verdict.ok else "red", "bold")
 
 
 def _write(result: Replay, arguments: argparse.Namespace) -> None:

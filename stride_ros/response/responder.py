@@ -34,6 +34,7 @@ _HISTORY_WAIT = 1.0  # s
 _DISCOVERY = 5.0  # s that the middleware may take to discover the publishers of all topics
 _LATE_FRAME_WAIT = 5.0  # s; a late subscriber has missed that frame, and the next one may take a while
 _STARTED_AGAIN = "The responder ended before the answer was finished, and was restarted."
+UNWANTED = "Its watch wants no commentary."
 _NO_FRAME = "No frame of the event has arrived: check that `{}` is connected."
 
 
@@ -213,7 +214,7 @@ class Responder:
                 "the parameter cameras."
             )
         if not refusal and not report.respond:
-            refusal = "Its watch wants no commentary."
+            refusal = UNWANTED
         if not refusal and not self._enabled:
             refusal = "The responder is disabled."
         event = _Event(report, key)

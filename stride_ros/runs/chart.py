@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from stride_ros.runs.record import RETRACTED, Expected, QueryRun, Run, Span
@@ -12,6 +13,7 @@ from stride_ros.text.wording import time_label
 Kind = Literal["activity", "span", "retracted", "truth", "onset"]
 
 _CROWD = 60  # spans; with more, their onsets would hide the curve
+_LANES = 6  # of overlapping bars; further ones are drawn over the last
 _POINTS = 2000  # points of a curve; more would not be visible
 _STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14400, 21600, 43200)  # s
 
@@ -55,7 +57,8 @@ def _thinned(line: list[tuple[float, float]], column: float) -> list[tuple[float
 class Bar:
     """A time range (s from the first frame) in the row of spans or of the ground truth.
 
-    `number`: the id written on it if there is room; `about`: its description.
+    `number`: the id written on it if there is room; `about`: its description; `lane`: which of the row's
+    lanes it is in, from 0, so that bars that overlap are below each other.
     """
 
     kind: Kind
@@ -63,6 +66,7 @@ class Bar:
     end: float
     number: int | None
     about: str
+    lane: int = 0
 
 
 @dataclass(frozen=True)
@@ -84,9 +88,14 @@ class Chart:
     crowded: bool
 
     @property
-    def has_truth(self) -> bool:
-        """Whether there is a row for the ground truth."""
-        return any(bar.kind == "truth" for bar in self.bars)
+    def span_lanes(self) -> int:
+        """Number of lanes in the row of spans, at least 1."""
+        return max((bar.lane for bar in self.bars if bar.kind != "truth"), default=0) + 1
+
+    @property
+    def truth_lanes(self) -> int:
+        """Number of lanes in the row of the ground truth, 0 if there is none."""
+        return max((bar.lane for bar in self.bars if bar.kind == "truth"), default=-1) + 1
 
 
 def chart_of(run: Run, query: QueryRun) -> Chart:
@@ -94,7 +103,7 @@ def chart_of(run: Run, query: QueryRun) -> Chart:
     length = max(run.seconds, 1e-3)
     spans = sorted(query.spans, key=lambda span: span.state == RETRACTED)
     legend: list[tuple[Kind, str]] = [
-        ("activity", "P(active)"),
+        ("activity", "P(active) when first decided"),
         ("span", "decided span"),
         ("onset", "onset: time to speak" if run.answers else "onset"),
     ]
@@ -106,12 +115,25 @@ def chart_of(run: Run, query: QueryRun) -> Chart:
         run.begin,
         length,
         curves(query, length),
-        [*map(_span_bar, spans), *map(_truth_bar, query.expected)],
+        [*_in_lanes(map(_span_bar, spans)), *_in_lanes(map(_truth_bar, query.expected))],
         [span.onset for span in query.spans],
         [(time, time_label(time).removesuffix(".0")) for time in tick_times(run.seconds, run.begin)],
         legend,
         len(query.spans) > _CROWD,
     )
+
+
+def _in_lanes(bars: Iterable[Bar]) -> list[Bar]:
+    """The bars in their order, each in the first lane where it overlaps no other."""
+    bars = list(bars)
+    ends: list[float] = []  # of the last bar in each lane
+    lanes: dict[int, int] = {}
+    for i in sorted(range(len(bars)), key=lambda i: (bars[i].start, bars[i].end)):
+        free = (lane for lane, end in enumerate(ends) if end <= bars[i].start)
+        lane = next(free, min(len(ends), _LANES - 1))
+        ends[lane : lane + 1] = [max([bars[i].end, *ends[lane : lane + 1]])]
+        lanes[i] = lane
+    return [replace(bar, lane=lanes[i]) for i, bar in enumerate(bars)]
 
 
 def _span_bar(span: Span) -> Bar:

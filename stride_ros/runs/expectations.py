@@ -1,4 +1,4 @@
-"""Read the ground truth of a recording, a YAML file of spans, and judge a run by it.
+"""Read and write the ground truth of a recording, a YAML file of spans.
 
 The file is a list of items:
 
@@ -7,9 +7,10 @@ The file is a list of items:
     - {query: "Tell me when the light is off.", none: [0, 60]}               # nothing may be found there
     - thresholds: {recall: 1.0, precision: 1.0, iou: 0.5}                    # these are the defaults
 
-An event of the ground truth is found if a span overlaps it with at least `iou`, or, with a `tolerance`, if
-its start and end are each within that many seconds. `recall` is the fraction of events found, `precision` the
-fraction of spans that are events; spans in a `none` range always fail. A `text` is kept for the report, so
+An event of the ground truth is found if a span overlaps it with at least `iou`. With a `tolerance`, `iou`
+does not count: it is found if start and end of a span are each within that many seconds. `recall` is the
+fraction of events found, `precision` the fraction of spans that are events; spans in a `none` range always
+fail. A `text` is kept for the report, so
 that the labels of `stride-ros world --labels` can be used unchanged.
 """
 
@@ -21,16 +22,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from stride_ros.errors import ConfigError
-from stride_ros.runs.matching import pair_up
-from stride_ros.runs.record import RETRACTED, Expected, Run, Span
-from stride_ros.terminal import one_line
+from stride_ros.runs.record import RETRACTED, Run, Span
 from stride_ros.text.foreign import visible
-from stride_ros.text.wording import counted, plural, time_label
 from stride_ros.user_files.output import write_whole
 from stride_ros.user_files.values import is_number, text_of
 from stride_ros.user_files.yaml_file import line_of, plain, read_yaml
 
-TABLE_HANG = 52  # column of the query in `Verdict.table`
 _SPAN_KEYS = {"query", "start", "end", "tolerance", "text"}
 _NONE_KEYS = {"query", "none"}
 
@@ -88,110 +85,6 @@ class Expectations:
             return [replace(item, start=max(item.start, start), end=min(item.end, end)) for item in kept]
 
         return replace(self, spans=cut(self.spans), quiet=cut(self.quiet))
-
-
-@dataclass(frozen=True)
-class Line:
-    """One line of the verdict: "found", "missed", "false alarm", or "not quiet"."""
-
-    verdict: str
-    query: str
-    expected: ExpectedSpan | Quiet | None
-    span: Span | None
-
-    @property
-    def good(self) -> bool:
-        return self.verdict == "found"
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """How a run compares with the ground truth."""
-
-    lines: list[Line]
-    recall: float
-    precision: float
-    failures: list[str]  # the thresholds that were not met, in words
-
-    @property
-    def ok(self) -> bool:
-        return not self.failures
-
-    def table(self) -> str:
-        """The comparison in readable form, one line per span."""
-        rows = [f"{'':11}  {'ground truth':>17}  {'found':>17}   query"]
-        for line in self.lines:
-            expected = _interval(line.expected) if line.expected is not None else ""
-            found = _interval(line.span) if line.span is not None else ""
-            rows.append(f"{line.verdict:11}  {expected:>17}  {found:>17}   {one_line(line.query)}")
-        rows.append(f"recall {self.recall:.2f}, precision {self.precision:.2f}")
-        rows += self.failures
-        return "\n".join(rows)
-
-
-def judge(run: Run, expectations: Expectations) -> Verdict:
-    """Compare a run with the ground truth; queries that the run did not watch for are left out."""
-    lines: list[Line] = []
-    found_spans = 0
-    for query in run.queries:
-        spans = [span for span in query.spans if span.state != RETRACTED]
-        expected = [item for item in expectations.spans if item.query == query.query]
-        if not expected and not any(item.query == query.query for item in expectations.quiet):
-            continue  # nothing is known about this query
-        pairs = pair_up(expected, spans, lambda item, span, iou: item.accepts(span, iou, expectations.iou))
-        lines += [
-            Line(
-                "found" if i in pairs else "missed",
-                query.query,
-                item,
-                spans[pairs[i]] if i in pairs else None,
-            )
-            for i, item in enumerate(expected)
-        ]
-        quiet = [item for item in expectations.quiet if item.query == query.query]
-        for j, span in enumerate(spans):
-            stretch = next(
-                (item for item in quiet if min(item.end, span.end) > max(item.start, span.start)), None
-            )
-            if stretch is not None:
-                lines.append(Line("not quiet", query.query, stretch, span))
-            elif j not in pairs.values() and expected:
-                lines.append(Line("false alarm", query.query, None, span))
-        found_spans += len(spans) if expected else 0
-    hits = sum(line.verdict == "found" for line in lines)
-    wanted = sum(isinstance(line.expected, ExpectedSpan) for line in lines)
-    recall = hits / wanted if wanted else 1.0
-    precision = hits / found_spans if found_spans else 1.0
-    return Verdict(
-        sorted(lines, key=_start), recall, precision, _failures(expectations, recall, precision, lines)
-    )
-
-
-def _failures(
-    expectations: Expectations, recall: float, precision: float, lines: Sequence[Line]
-) -> list[str]:
-    failures = []
-    for name, value, least in (
-        ("recall", recall, expectations.recall),
-        ("precision", precision, expectations.precision),
-    ):
-        if value < least:
-            failures.append(f"Not met: {name} {value:.2f} is below {least:.2f}.")
-    loud = sum(line.verdict == "not quiet" for line in lines)
-    if loud:
-        lie = plural(loud, "lies", "lie")
-        failures.append(f"Not met: {counted(loud, 'span')} {lie} where nothing should be found.")
-    return failures
-
-
-def add_to(run: Run, expectations: Expectations) -> None:
-    """Add the ground truth to the run, for its report and JSON."""
-    for query in run.queries:
-        query.expected = [
-            Expected(item.start, item.end, item.text)
-            for item in sorted(expectations.spans, key=lambda item: item.start)
-            if item.query == query.query
-        ]
 
 
 def read_expectations(path: str | Path) -> Expectations:
@@ -263,15 +156,6 @@ def _interval_of(start: Any, end: Any) -> tuple[float, float]:
         raise ConfigError(f"its end {end:g} is before its start {start:g}; swap them.")
     # An event that was going on when the recording began cannot be found before its first frame.
     return (max(float(start), 0.0) if end > 0 else float(start)), float(end)
-
-
-def _interval(item: ExpectedSpan | Quiet | Span) -> str:
-    return f"{time_label(item.start)} - {time_label(item.end)}"
-
-
-def _start(line: Line) -> tuple[float, str]:
-    item = line.expected if isinstance(line.expected, ExpectedSpan) else line.span
-    return (item.start if item is not None else 0.0), line.query
 
 
 def write_expectations(run: Run, path: str | Path) -> None:

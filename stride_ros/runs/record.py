@@ -14,6 +14,7 @@ of `stride-ros replay`) is:
                   `model`)
   `expected`      ground truth, where there is any: `start`, `end`, `text`
   `activity`      [start, end, P(active)] of one stretch after another, by the first decision on it
+`verdict`       only where the run was judged: `Verdict.to_json`
 `latencies`     measured seconds, only where asked for: `decision`, `onset` and `commentary` lists
 """
 
@@ -23,7 +24,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -31,6 +32,9 @@ from stride_ros.imaging.picture_file import encode_jpeg
 from stride_ros.imaging.resize import resize
 from stride_ros.text.wording import counted_found
 from stride_ros.user_files.output import write_whole
+
+if TYPE_CHECKING:
+    from stride_ros.runs.verdict import Verdict
 
 SCHEMA = "stride_ros/run/1"
 OPEN, OFFSET, RETRACTED = "open", "offset", "retracted"
@@ -131,6 +135,7 @@ class Run:
     strip: list[tuple[float, bytes]] = field(default_factory=list)  # times and JPEGs along the stream
     responder: str = ""  # the model that answers onsets; empty: none
     begin: float = 0.0
+    verdict: Verdict | None = None  # if there was ground truth to judge it by
 
     @property
     def answers(self) -> bool:
@@ -149,7 +154,7 @@ class Run:
 
     @property
     def retracted(self) -> int:
-        """Number of spans that were retracted as false alarms."""
+        """Number of spans that were retracted."""
         return sum(len(query.spans) for query in self.queries) - self.found
 
     @property
@@ -166,6 +171,8 @@ class Run:
             "notes": self.notes,
             "queries": [_query_to_json(query) for query in self.queries],
         }
+        if self.verdict is not None:
+            document["verdict"] = self.verdict.to_json()
         if latencies:
             spans = [span for _, span in self.spans()]
             said = [span.said.latency for span in spans if span.said is not None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -10,10 +11,12 @@ from typing import Any
 import numpy as np
 
 from stride_ros.pages.page import page, shown
-from stride_ros.runs.matching import match_spans
-from stride_ros.runs.record import OFFSET, OPEN, RETRACTED, Expected, QueryRun, Run, Span
+from stride_ros.runs.expectations import ExpectedSpan, Quiet
+from stride_ros.runs.judging import judge_recorded
+from stride_ros.runs.record import OFFSET, OPEN, RETRACTED, QueryRun, Run, Span
 from stride_ros.runs.timeline import legend_html, timeline_svg
 from stride_ros.runs.timeline_png import write_timeline_png
+from stride_ros.runs.verdict import OnsetCounts, Verdict
 from stride_ros.text.wording import counted, length_label, plural, time_label
 from stride_ros.user_files.output import make_folder, whole_file, write_whole
 
@@ -57,8 +60,7 @@ def _tiles(run: Run) -> Iterator[str]:
     delays = [answer.latency for answer in answers if answer.latency is not None]
     yield tile_html(str(run.found), f"{plural(run.found, 'span')} found")
     if run.retracted:
-        alarms = plural(run.retracted, "retracted as a false alarm", "retracted as false alarms")
-        yield tile_html(str(run.retracted), alarms)
+        yield tile_html(str(run.retracted), f"{plural(run.retracted, 'span')} retracted")
     if run.answers:
         yield tile_html(str(len(answers)), f"{plural(len(answers), 'sentence')} said")
     yield tile_html(f"{len(decisions):,}", plural(len(decisions), "decision"))
@@ -93,9 +95,7 @@ def _spans(run: Run) -> str:
 
 def _card(run: Run, query: QueryRun, span: Span) -> str:
     image = picture_html(span.thumbnail, f"frame at the onset of span {span.id}") if span.thumbnail else ""
-    state = {OFFSET: "", OPEN: ", still going on at the end", RETRACTED: ", retracted as a false alarm"}[
-        span.state
-    ]
+    state = {OFFSET: "", OPEN: ", still going on at the end", RETRACTED: ", retracted"}[span.state]
     facts = [f"span {span.id}: {_interval(span)}{state}", f"confidence {span.confidence:.2f}"]
     if span.latency is not None:
         facts.append(f"decided in {1000 * span.latency:.0f} ms")
@@ -119,34 +119,43 @@ def _sentence(span: Span) -> str:
 
 
 def _truth(run: Run) -> str:
-    cards = "".join(_matches(run, query) for query in run.queries if query.expected)
+    verdict = run.verdict or judge_recorded(run)
+    cards = "".join(_matches(run, verdict, counts) for counts in verdict.onsets)
     if not cards:
         return ""
     topic = run.source.get("ground truth")
     about = f'<p class="lead">As recorded on {shown(str(topic))}.</p>' if topic else ""
-    return f"<section><h2>Against the ground truth</h2>{about}{cards}</section>"
+    scores = f"{verdict.scores}. {verdict.outcome}" if run.verdict else verdict.scores
+    grade = "good" if verdict.ok else "bad"
+    total = f'<p class="{grade if run.verdict else "facts"}">{shown(scores)}</p>'
+    return f"<section><h2>Against the ground truth</h2>{about}{total}{cards}</section>"
 
 
-def _matches(run: Run, query: QueryRun) -> str:
+def _matches(run: Run, verdict: Verdict, counts: OnsetCounts) -> str:
     names = ["", "ground truth", "what happens", "decided", "overlap (IoU)", "onset after start"]
     names += ["said"] if run.answers else []
     rows = []
-    for match in match_spans(query.expected, query.spans):
-        truth, span = match.expected, match.span
+    for line in verdict.lines:
+        if line.query != counts.query:
+            continue
+        truth, span = line.expected, line.span
+        gone = ", retracted" if line.retracted else ""
         cells = [
-            match.verdict,
+            line.verdict,
             _interval(truth) if truth else "",
-            truth.text if truth else "",
-            f"{_interval(span)} (span {span.id})" if span else "",
-            f"{match.iou:.2f}" if truth and span else "",
-            f"{span.onset - truth.start:+.1f} s" if truth and span else "",
+            truth.text if isinstance(truth, ExpectedSpan) else "nothing" if truth else "",
+            f"{_interval(span)} (span {span.id}{gone})" if span else "",
+            f"{line.iou:.2f}" if line.delay is not None else "",
+            line.onset,
             span.said.text if span and span.said else "",
         ]
-        colour = {"found": "good", "inexact": "fair"}.get(match.verdict, "bad")
-        rows.append("".join(_cell(name, text, colour) for name, text in zip(names, cells, strict=False)))
+        rows.append("".join(_cell(name, text, line.grade) for name, text in zip(names, cells, strict=False)))
     head = "".join(f"<th>{name}</th>" for name in names)
     body = "".join(f"<tr>{row}</tr>" for row in rows)
-    return f'<div class="card matches">{_query(query)}<table><tr>{head}</tr>{body}</table></div>'
+    table = f"<table><tr>{head}</tr>{body}</table>" if rows else ""
+    query = f'<p class="query" dir="auto">“{shown(counts.query.strip())}”</p>'
+    facts = f'<p class="facts below">{shown(str(counts))}</p>'
+    return f'<div class="card matches">{query}{table}{facts}</div>'
 
 
 def _cell(name: str, text: str, colour: str) -> str:
@@ -164,7 +173,7 @@ def _text(text: str) -> str:
     return f"<bdi>{shown(text)}</bdi>"
 
 
-def _interval(item: Span | Expected) -> str:
+def _interval(item: Span | ExpectedSpan | Quiet) -> str:
     return f"{time_label(item.start)} to {time_label(item.end)}"
 
 
@@ -178,13 +187,18 @@ def _latencies(run: Run) -> str:
 def _histogram(seconds: Sequence[float]) -> str:
     """A histogram of decision times; the slowest percent is collected in the last bar."""
     times = np.asarray(seconds) * 1000
-    counts, edges = np.histogram(np.minimum(times, np.percentile(times, 99)), bins=min(24, len(times)))
+    most = np.percentile(times, 99)
+    low = math.floor(times.min())
+    width = max(math.ceil((most - low) / min(24, len(times))), 1)  # whole ms, so that labels differ
+    edges = np.arange(low, max(most, low + 0.5) + width, width)
+    counts, _ = np.histogram(np.minimum(times, most), bins=edges)
     step = 100 / len(counts)
     bars = "".join(
         f'<rect x="{i * step:.2f}%" y="{82 - 80 * n / counts.max():.1f}" width="{0.9 * step:.2f}%"'
         f' height="{80 * n / counts.max():.1f}" rx="1.5">'
         f"<title>{edges[i]:.0f} to {edges[i + 1]:.0f} ms: {n}</title></rect>"
         for i, n in enumerate(counts)
+        if n
     )
     last = f"{edges[-1]:.0f} ms" + (" and more" if round(times.max()) > round(edges[-1]) else "")
     return (

@@ -25,12 +25,12 @@ _LABEL_ROOM = 50  # px that a time label needs
 def timeline_svg(run: Run, query: QueryRun) -> str:
     """The chart of one query; its colours and lines are CSS classes of the report's page."""
     chart = chart_of(run, query)
-    rows = 2 if chart.has_truth else 1
+    rows = chart.span_lanes + chart.truth_lanes
     bottom = _CHART + _GAP + rows * (_ROW + _GAP)
     label = f"P(active) over time for: {query.query}"
     names = [("1", 4.0), ("P(active) 0.5", _CHART / 2 + 4), ("0", _CHART + 4.0), ("decided", _row(0) + 14)]
-    if chart.has_truth:
-        names.append(("ground truth", _row(1) + 14))
+    if chart.truth_lanes:
+        names.append(("ground truth", _row(chart.span_lanes) + 14))
     side = "".join(f'<text class="row" x="{_LABELS - 8}" y="{y:g}">{name}</text>' for name, y in names)
     return (
         f'<div class="timeline" role="img" aria-label="{shown(label)}">'
@@ -75,7 +75,7 @@ def _plot(chart: Chart, bottom: int) -> Iterator[str]:
         kind = "grid half" if share == 0.5 else "grid"
         yield f'<line class="{kind}" x1="0" x2="100%" y1="{y:g}" y2="{y:g}"/>'
     yield _area(chart)
-    yield from (_bar(bar, x) for bar in chart.bars)
+    yield from (_bar(bar, chart, x) for bar in chart.bars)
     top = _row(0) - _GAP if chart.crowded else 0  # down to the bars, whose numbers stay readable
     for onset in chart.onsets:
         at = f"{x(onset)}%"
@@ -92,8 +92,9 @@ def _tick_class(number: int, count: int) -> str | None:
     return f"tick {shown[0]}".rstrip() if shown else None
 
 
-def _bar(bar: Bar, x: Callable[[float], float]) -> str:
-    width, top = round(x(bar.end) - x(bar.start), 3), _row(1 if bar.kind == "truth" else 0)
+def _bar(bar: Bar, chart: Chart, x: Callable[[float], float]) -> str:
+    width = round(x(bar.end) - x(bar.start), 3)
+    top = _row(bar.lane + (chart.span_lanes if bar.kind == "truth" else 0))
     number = "" if bar.number is None else _number(bar.number, x(bar.start), width, top)
     return (
         f'<g><title>{shown(bar.about)}</title><rect class="{bar.kind}" x="{x(bar.start)}%" y="{top}"'

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 _FONT = "DejaVu Sans"  # comes with matplotlib
 _TITLE_COLUMNS = 105  # characters of a line of the title
 _CHART, _LINE = 2.6, 0.2  # inches of a chart with one title line, and of each further line
-_SPANS, _TRUTH = -0.22, -0.46  # positions of the rows of bars below P(active) = 0
+_SPANS, _LANE = -0.22, 0.24  # position of the first lane of bars below P(active) = 0, and their distance
+_LANE_HEIGHT = 0.3  # inches of each lane beyond two
 _DASHED = (0, (5 / 1.6, 3 / 1.6))  # in line widths
 _OUTLINE = (0, (4, 3))
 _PLAIN: Any = {"parse_math": False, "usetex": False}  # $ is a dollar
@@ -35,7 +36,11 @@ def write_timeline_png(run: Run, path: str | Path) -> None:
     fonts, drawable = _fonts(texts)
     drawn = [_drawable(text, drawable, f"query {i}" if i else "the run") for i, text in enumerate(texts)]
     name, *titles = ["\n".join(wrapped(text, _TITLE_COLUMNS, tear=True)) for text in drawn]
-    heights = [_CHART + _LINE * title.count("\n") for title in titles] or [_CHART]
+    charts = [chart_of(run, query) for query in run.queries]
+    heights = [
+        _CHART + _LINE * title.count("\n") + _LANE_HEIGHT * max(_lanes(chart) - 2, 0)
+        for title, chart in zip(titles, charts, strict=True)
+    ] or [_CHART]
     with plt.rc_context({"font.family": fonts}):
         figure, axes = plt.subplots(
             len(heights),
@@ -43,11 +48,12 @@ def write_timeline_png(run: Run, path: str | Path) -> None:
             figsize=(12, sum(heights) + 0.6 + _LINE * name.count("\n")),
             sharex=True,
             squeeze=False,
+            height_ratios=heights,
             layout="constrained",
         )
-        for axis, query, title in zip(axes[:, 0], run.queries, titles, strict=True):
+        for axis, chart, title in zip(axes[:, 0], charts, titles, strict=True):
             axis.set_title(title, loc="left", fontsize=11, fontweight="bold", **_PLAIN)
-            _draw(axis, chart_of(run, query))
+            _draw(axis, chart)
         axes[-1, 0].set_xlabel("time (minutes:seconds)")
         figure.suptitle(name, x=0.01, ha="left", fontsize=9, color=LIGHT["soft"], **_PLAIN)
         figure.savefig(path, dpi=110)
@@ -65,7 +71,7 @@ def _draw(axis: Axes, chart: Chart) -> None:
     mark = [_SPANS + 0.1, -0.02 if chart.crowded else 1]  # down to the bars, whose numbers stay readable
     for onset in chart.onsets:
         axis.plot([onset] * 2, mark, color=LIGHT["onset"], linewidth=1.6, linestyle=_DASHED)
-    axis.set_ylim(-0.62 if chart.has_truth else -0.38, 1.05)
+    axis.set_ylim(_SPANS - 0.16 - _LANE * (_lanes(chart) - 1), 1.05)
     axis.set_yticks([0, 0.5, 1])
     axis.set_ylabel("P(active)")
     axis.set_xticks([time for time, _ in chart.ticks], [text for _, text in chart.ticks])
@@ -75,10 +81,14 @@ def _draw(axis: Axes, chart: Chart) -> None:
     _legend(axis, chart)
 
 
+def _lanes(chart: Chart) -> int:
+    return chart.span_lanes + chart.truth_lanes
+
+
 def _bar(axis: Axes, bar: Bar, chart: Chart) -> None:
     start, length = max(bar.start, chart.begin), chart.length
     width = max(bar.end - start, length / 1000)  # narrower bars might fall between pixels
-    y = _TRUTH if bar.kind == "truth" else _SPANS
+    y = _SPANS - _LANE * (bar.lane + (chart.span_lanes if bar.kind == "truth" else 0))
     axis.barh(y, width, 0.18, left=start, **_look(bar.kind))
     # A number needs room, and a bar behind it.
     if bar.number is not None and width > (0.01 + 0.008 * len(str(bar.number))) * length:

@@ -5,10 +5,10 @@ import pytest
 from stride_ros.evaluation.metrics import (
     Outcome,
     Tally,
-    match_onsets,
     match_spans,
     word_accuracy,
 )
+from stride_ros.runs.onsets import match_onsets
 
 
 def tally(*outcomes):

@@ -148,7 +148,9 @@ def test_activation_and_responder_keep_their_contracts_between_processes(graph: 
         assert_ends_well(node, signal.SIGINT)
 
 
-def test_compose_hosts_chosen_nodes_in_one_process(graph: Any, processes: Any, tmp_path: Path) -> None:
+def test_the_camera_of_compose_waits_for_the_activation_node(
+    graph: Any, processes: Any, tmp_path: Path
+) -> None:
     cv2.imwrite(str(tmp_path / "1.png"), np.zeros((48, 64, 3), np.uint8))
     windows = graph.collect(ActivationWindow, "/robot/activation/window", WINDOW_QOS)
     process = processes.start(
@@ -158,7 +160,6 @@ def test_compose_hosts_chosen_nodes_in_one_process(graph: Any, processes: Any, t
         *ACTIVATION,
         *("-r", "__ns:=/robot"),
         *("-p", f"camera:source:={tmp_path}"),
-        *("-p", "camera:wait_for_subscriber:=true"),
     )
     graph.wait(lambda: windows, "a decision on the camera's image")
     assert_ends_well(process, signal.SIGTERM)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -59,7 +60,7 @@ def test_ground_truth_that_may_have_been_corrected_is_not_overwritten(
 ):
     before = (first / "spans.yaml").read_bytes()
     assert again(world_bag, checkpoint, "--query", QUERY, "--write-expect", first / "spans.yaml") == 2
-    assert "exists already" in capsys.readouterr().err
+    assert "already exists" in capsys.readouterr().err
     assert (first / "spans.yaml").read_bytes() == before
 
 
@@ -135,12 +136,37 @@ def test_a_responder_without_a_model_is_refused_with_the_remedy(world_bag, check
     assert "write --responder MODEL" in capsys.readouterr().err
 
 
-def test_unmet_expectations_end_with_1_and_say_what_was_missed(world_bag, checkpoint, tmp_path, capsys):
+def test_unmet_expectations_end_with_1_and_say_which_event_is_inexact(world_bag, checkpoint, tmp_path, capsys):
     (tmp_path / "spans.yaml").write_text(f'- {{query: "{QUERY}", start: 39.0, end: 39.5}}')
     assert again(world_bag, checkpoint, "--expect", tmp_path / "spans.yaml") == 1
     printed = capsys.readouterr().out
-    assert "missed" in printed
+    assert "inexact" in printed
+    assert printed.count("ot met") == 1
     assert "0:39.0 - 0:39.5" in printed
+
+
+def test_phases_are_judged_one_by_one_and_together(first, world_bag, checkpoint, capsys):
+    assert again(world_bag, checkpoint, "--expect", first / "spans.yaml", "--phases", 2) in (0, 1)
+    printed = capsys.readouterr().out
+    assert re.findall(r"^From (.*) s on:", printed, re.M) == ["0.00", "0.50"]
+    each = re.findall(r"^onset within 2 s of the start: (\d+) of (\d+); (\d+) onset", printed, re.M)
+    *parts, total = [tuple(map(int, numbers)) for numbers in each]
+    assert len(parts) == 2
+    assert total == tuple(map(sum, zip(*parts, strict=True)))
+    assert re.search(r"^Met in [12] of 2\.$", printed, re.M)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--phases", 0), "--phases must be at least 1"),
+        (("--query", QUERY, "--phases", 2), "add --expect"),
+        (("--expect", "x.yaml", "--json", "x.json", "--phases", 2), "--json is for one replay"),
+    ],
+)
+def test_phases_that_make_no_sense_are_refused(world_bag, checkpoint, capsys, arguments, told):
+    assert again(world_bag, checkpoint, *arguments) == 2
+    assert told in capsys.readouterr().err
 
 
 def test_a_malformed_file_ends_with_2(world_bag, checkpoint, tmp_path, capsys):

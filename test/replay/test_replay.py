@@ -304,7 +304,7 @@ def test_expectations_give_queries_and_a_verdict(model, world_bag):
     bad = Expectations([ExpectedSpan(QUERY, 0.0, 0.1)])
     result = replay(world_bag, model=model, expect=bad)
     assert not result.ok
-    assert "missed" in result.table
+    assert "inexact" in result.table
 
 
 def test_the_written_bag_reads_back_without_this_package(model, checkpoint, world_bag, tmp_path):

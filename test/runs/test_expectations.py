@@ -7,10 +7,10 @@ from stride_ros.runs.expectations import (
     Expectations,
     ExpectedSpan,
     Quiet,
-    judge,
     read_expectations,
     write_expectations,
 )
+from stride_ros.runs.judging import judge
 from stride_ros.runs.record import OFFSET, RETRACTED, QueryRun, Run, Said, Span
 
 PERSON, LIGHT = "Tell me when a person is in view.", "Tell me when the light is off."
@@ -100,9 +100,71 @@ def test_a_false_alarm_lowers_precision():
     assert "false alarm" in verdict.table()
 
 
-def test_too_little_overlap_is_a_miss_and_a_false_alarm():
+def test_an_event_with_loose_borders_is_one_line_with_both_times():
     verdict = judge(run_with((6, 10)), Expectations([ExpectedSpan(PERSON, 6, 20)]))
-    assert [line.verdict for line in verdict.lines] == ["missed", "false alarm"]
+    assert [line.verdict for line in verdict.lines] == ["inexact"]
+    assert "inexact        0:06.0 - 0:20.0    0:06.0 - 0:10.0         +1.0 s" in verdict.table()
+    assert (verdict.recall, verdict.precision) == (0.0, 0.0)
+
+
+def test_a_span_that_only_reports_the_start_of_an_event_is_inexact():
+    verdict = judge(run_with((4, 6), (50, 51)), Expectations([ExpectedSpan(PERSON, 6, 7, tolerance=0.5)]))
+    assert [line.verdict for line in verdict.lines] == ["inexact", "false alarm"]
+
+
+def test_an_onset_that_is_not_near_its_event_is_marked():
+    (line,) = judge(run_with((1, 20)), Expectations([ExpectedSpan(PERSON, 8, 20)])).lines
+    assert (line.verdict, line.onset) == ("found", "-6.0 s early")
+
+
+def test_onsets_are_counted_as_evaluate_counts_them():
+    from stride_ros.evaluation.metrics import Outcome, Tally
+
+    run = run_with((6, 20), (22, 45), (50, 55))
+    run.queries[0].spans[2].state = RETRACTED
+    truth = ((6.2, 20.0), (30.0, 45.0))
+    verdict = judge(run, Expectations([ExpectedSpan(PERSON, *event) for event in truth]))
+    (counts,) = verdict.onsets
+    tally = Tally()
+    tally.add(Outcome(truth, (), tuple(span.onset for span in run.queries[0].spans), run.seconds))
+    assert (counts.in_time, counts.onsets) == (tally.told, tally.onsets) == (1, 3)
+    assert counts.false_alarms == tally.false_alarms == 2
+    assert counts.false_alarms_per_minute == tally.metrics()["false_alarms_per_minute"] == 2.0
+    assert str(counts) in verdict.table()
+    assert str(counts) == (
+        "onset within 2 s of the start: 1 of 2; 3 onsets, 1 of them retracted; 2 false alarms, 2.0 a minute; "
+        "median delay +0.8 s"
+    )
+
+
+def test_a_retracted_false_alarm_is_shown_as_one_and_left_out_of_precision():
+    run = run_with((6, 20), (50, 55))
+    run.queries[0].spans[1].state = RETRACTED
+    verdict = judge(run, Expectations([ExpectedSpan(PERSON, 6, 20)]))
+    assert [line.verdict for line in verdict.lines] == ["found", "false alarm"]
+    assert "(retracted)" in verdict.table()
+    assert (verdict.ok, verdict.precision) == (True, 1.0)
+
+
+def test_only_quiet_ranges_are_watched_for_false_alarms():
+    expectations = Expectations(quiet=[Quiet(PERSON, 10, 20), Quiet(PERSON, 15, 40)])
+    (counts,) = judge(run_with((12, 14), (50, 55)), expectations).onsets
+    assert (counts.false_alarms, counts.seconds) == (1, 30.0)
+
+
+def test_without_a_span_precision_is_not_defined_and_recall_decides():
+    expectations = Expectations([ExpectedSpan(PERSON, 6, 20)])
+    verdict = judge(run_with(), expectations)
+    assert verdict.precision is None
+    assert verdict.table().endswith("recall 0.00, precision –\nNot met: recall 0.00 is below 1.00.")  # noqa: RUF001
+    expectations.recall = 0.0
+    assert judge(run_with(), expectations).ok
+
+
+def test_all_reasons_are_in_one_sentence():
+    verdict = judge(run_with((50, 55)), Expectations([ExpectedSpan(PERSON, 6, 20)]))
+    assert verdict.table().count("Not met") == 1
+    assert verdict.outcome == "Not met: recall 0.00 is below 1.00; precision 0.00 is below 1.00."
 
 
 @pytest.mark.parametrize(("tolerance", "ok"), [(0.5, False), (1.0, True)])

@@ -2,6 +2,7 @@
 
 import json
 import re
+from html import unescape
 from html.parser import HTMLParser
 from itertools import pairwise
 
@@ -9,8 +10,9 @@ import numpy as np
 import pytest
 
 from stride_ros.errors import SourceError
-from stride_ros.runs.chart import curves, tick_times
-from stride_ros.runs.matching import match_spans
+from stride_ros.runs.chart import chart_of, curves, tick_times
+from stride_ros.runs.expectations import Expectations, ExpectedSpan, Quiet
+from stride_ros.runs.judging import add_to, judge_recorded
 from stride_ros.runs.record import OFFSET, RETRACTED, Expected, QueryRun, Run, Said, Span, thumbnail
 from stride_ros.runs.report import report_html, write_report
 from stride_ros.text.wording import time_label
@@ -87,7 +89,7 @@ def test_json_says_everything_that_was_decided(run):
 def test_spans_that_were_retracted_are_counted_apart(run):
     assert run.summary == "1 span (and 1 retracted)"
     tiles = re.findall(r"<b>(.*?)</b><span>(.*?)</span>", report_html(run))
-    assert tiles[:2] == [("1", "span found"), ("1", "retracted as a false alarm")]
+    assert tiles[:2] == [("1", "span found"), ("1", "span retracted")]
 
 
 class Page(HTMLParser):
@@ -175,21 +177,25 @@ def test_a_folder_that_cannot_be_written_is_named(run, tmp_path):
         write_report(run, tmp_path / "file")
 
 
+def verdicts(expected, spans):
+    run = Run("a clip", 60.0, [QueryRun(QUERY, spans=spans, expected=expected)])
+    return [(line.verdict, line.span and line.span.id) for line in judge_recorded(run).lines]
+
+
 def test_spans_are_matched_by_overlap_one_to_one(run):
-    matches = match_spans(run.queries[0].expected, run.queries[0].spans)
-    assert [match.verdict for match in matches] == ["found", "false alarm", "missed"]
-    assert matches[0].iou == pytest.approx(4.8 / 5.0)
+    lines = judge_recorded(run).lines
+    assert [line.verdict for line in lines] == ["found", "false alarm", "missed"]
+    assert lines[0].iou == pytest.approx(4.8 / 5.0)
 
 
-def test_two_spans_on_one_event_are_one_hit_and_one_false_alarm():
+def test_two_spans_on_one_event_are_a_hit_and_a_repetition():
     spans = [Span(1, 0, 4, 1, 0.9, OFFSET), Span(2, 5, 10, 6, 0.9, OFFSET)]
-    matches = match_spans([Expected(0, 10)], spans)
-    assert [(match.verdict, match.span.id) for match in matches] == [("found", 2), ("false alarm", 1)]
+    assert verdicts([Expected(0, 10)], spans) == [("found", 2), ("repeated", 1)]
 
 
 def test_a_retracted_span_over_an_event_is_no_false_alarm():
     spans = [Span(1, 0, 4, 1, 0.9, RETRACTED), Span(2, 0, 10, 6, 0.9, OFFSET)]
-    assert [match.verdict for match in match_spans([Expected(0, 10)], spans)] == ["found"]
+    assert verdicts([Expected(0, 10)], spans) == [("found", 2), ("retracted", 1)]
 
 
 def test_times_read_as_minutes_and_seconds():
@@ -203,8 +209,71 @@ def test_times_read_as_minutes_and_seconds():
 
 
 def test_a_poor_overlap_is_called_inexact():
-    (match,) = match_spans([Expected(0, 10)], [Span(1, 0, 3, 1, 0.9, OFFSET)])
-    assert match.verdict == "inexact"
+    assert verdicts([Expected(0, 10)], [Span(1, 0, 3, 1, 0.9, OFFSET)]) == [("inexact", 1)]
+
+
+def table_of(html):
+    """Verdicts and numbers of the page's comparison with the ground truth."""
+    section = html[html.index("Against the ground truth") :]
+    verdicts = re.findall(r'<td class="\w+">(.*?)</td>', section)
+    return verdicts, [unescape(text) for text in re.findall(r'<p class="[a-z ]+">([^<]*)</p>', section)]
+
+
+def test_page_table_and_json_say_the_same(run):
+    spans = [ExpectedSpan(QUERY, 2.5, 9.5, tolerance=2.0), ExpectedSpan(QUERY, 15.0, 18.0)]
+    add_to(run, Expectations(spans, precision=0.5))
+    verdicts, texts = table_of(report_html(run))
+    verdict, written = run.verdict, json.loads(run.to_json(latencies=False))["verdict"]
+    assert verdicts == [line.verdict for line in verdict.lines] == ["found", "false alarm", "missed"]
+    assert [line["verdict"] for line in written["lines"]] == verdicts
+    assert written["failures"] == ["recall 0.50 is below 1.00"]
+    assert f"{verdict.scores}. {verdict.outcome}" in texts
+    (counts,) = verdict.onsets
+    assert str(counts) in texts
+    assert str(counts) in verdict.table()
+    assert (written["recall"], written["ok"]) == (0.5, False)
+
+
+def test_the_page_says_what_was_found_where_nothing_may_be(run):
+    add_to(run, Expectations(quiet=[Quiet(QUERY, 0, 6)]))
+    assert table_of(report_html(run))[0] == ["not quiet"]
+
+
+def test_without_thresholds_the_page_has_no_outcome(run):
+    html = report_html(run)
+    assert "recall 0.50, precision 1.00" in html
+    assert "Not met" not in html
+
+
+def bars_of(*intervals):
+    spans = [Span(i, start, end, end, 0.9, OFFSET) for i, (start, end) in enumerate(intervals, 1)]
+    run = Run(
+        "a clip", 60.0, [QueryRun(QUERY, spans=spans, expected=[Expected(*each) for each in intervals])]
+    )
+    return run, chart_of(run, run.queries[0])
+
+
+def test_spans_that_overlap_are_drawn_below_each_other():
+    run, chart = bars_of((4, 7), (6, 7), (7, 9), (20, 30))
+    assert [bar.lane for bar in chart.bars] == [0, 1, 0, 0] * 2
+    assert (chart.span_lanes, chart.truth_lanes) == (2, 2)
+    tops = [
+        re.findall(f'<rect class="{kind}" x="[^>]*%" y="(\\d+)" width', report_html(run))
+        for kind in ("span", "truth")
+    ]
+    assert [len(set(each)) for each in tops] == [2, 2]
+    assert not set(tops[0]) & set(tops[1])
+
+
+def test_many_overlapping_spans_stay_within_a_few_lanes():
+    _, chart = bars_of(*((i / 10, 50.0) for i in range(40)))
+    assert chart.span_lanes < 10
+
+
+def test_the_bars_of_the_histogram_are_whole_milliseconds_apart(run):
+    run.queries[0].decision_seconds = [0.0051, 0.0052, 0.0053, 0.0054, 0.0071, 0.0072]
+    bars = re.findall(r"<title>(\d+) to (\d+) ms: (\d+)</title>", report_html(run))
+    assert bars == [("5", "6", "4"), ("7", "8", "2")]
 
 
 def shapes(svg):

@@ -37,13 +37,14 @@ def test_the_answer_says_which_frames_were_shown_and_whose_watch_it_was(stage, s
     assert final.frame_stamps == [stamp_of(1.0), stamp_of(2.0), stamp_of(3.0)]
 
 
-def test_a_watch_that_wants_no_commentary_gets_a_final_that_says_so(stage):
+def test_a_watch_that_wants_no_commentary_gets_a_final_that_says_so(stage, capfd):
     stage.start()
     stage.frames(0, 1, 2)
     stage.span(7, ONSET, 1.0, 2.0, respond=False)
     final = stage.finals(7)[7]
     assert (final.status, final.text) == (SKIPPED, "")
     assert "no commentary" in final.error
+    assert "was not answered" not in capfd.readouterr().err, "nobody needs a warning of what was asked for"
 
 
 def test_partial_texts_come_before_the_final_one_and_grow(stage, chat_server):

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import signal
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -43,6 +46,61 @@ def test_an_event_is_waited_for(mission: Any, robot: Robot) -> None:
     again = robot.wait_for(watch="query", until="offset", look_back=60.0)
     mission.play_until(lambda: again.done())
     assert again.result().span.state == ActivationSpan.OFFSET
+
+
+def test_the_end_of_this_event_is_awaited_and_not_that_of_an_earlier_one(mission: Any, robot: Robot) -> None:
+    mission.graph.wait(lambda: mission.node.count_subscribers("activation/span") == 2, "its subscription")
+    mission.play(8)
+    event = robot.wait_for(watch="query").result()
+    assert span_number(event.span.span_id) == 2, "1 has just ended"
+    ended, noticed = robot.wait_until_over(event), robot.wait_until_over(event.span)
+    with pytest.raises(TimedOut, match="still going on"):
+        robot.wait_until_over(event, timeout=0.1).result()
+    mission.play(2)
+    over = ended.result()
+    assert (over.span.span_id, over.span.state, over.retracted) == (
+        event.span.span_id,
+        ActivationSpan.OFFSET,
+        False,
+    )
+    assert noticed.result() == over
+    assert robot.wait_until_over(event).result() == over, "it was over before it was asked for"
+    assert robot.wait_until_over(over).result() == over
+
+
+def test_a_false_alarm_is_over_when_it_is_retracted(mission: Any, robot: Robot) -> None:
+    mission.play(10)
+    event = robot.wait_for(watch="query").result()
+    assert span_number(event.span.span_id) == 3
+    over = robot.wait_until_over(event)
+    mission.play(1)
+    assert over.result().retracted
+    assert not event.retracted, "what was known then"
+
+
+def test_the_end_of_an_event_that_was_missed_counts(mission: Any, robot: Robot) -> None:
+    mission.graph.wait(lambda: mission.node.count_subscribers("activation/span") == 2, "its subscription")
+    mission.play(8)
+    event = robot.wait_for(watch="query").result()
+    mission.play(2)
+    robot._ended.clear()  # as if the client had been too slow for the message
+    assert robot.wait_until_over(event).result().span == event.span
+    canceled = robot.wait_until_over(event)
+    canceled.cancel()
+    with pytest.raises(Canceled):
+        canceled.result()
+
+
+def test_an_event_of_a_node_that_has_gone_is_not_awaited_forever(
+    mission: Any, robot: Robot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stride_ros.client.over._SILENCE", 3.0)
+    mission.play(8)
+    event = robot.wait_for(watch="query").result()
+    over = robot.wait_until_over(event)
+    mission.graph.remove(mission.node)
+    with contextlib.suppress(NodeLost):
+        assert over.result().span.state == ActivationSpan.OFFSET, "unless it says so when it goes"
 
 
 def test_an_event_is_awaited_in_asyncio(mission: Any, robot: Robot) -> None:
@@ -181,7 +239,7 @@ def hold(robot: Robot, graph: Any) -> Callable[[], None]:
         held.set()
         release.wait()
 
-    robot._post(wait)
+    robot._thread.post(wait)
     graph.wait(held.is_set, "the client's thread")
     return release.set
 
@@ -198,7 +256,7 @@ def test_a_watch_tells_its_spans_from_the_first_on(mission: Any) -> None:
         resume = hold(robot, mission.graph)
         door = robot.watch("Say when it happens.", on_event=seen.append, **fields)
         answer_waits = threading.Event()
-        robot._post(answer_waits.wait)
+        robot._thread.post(answer_waits.wait)
         resume()  # the request is sent now
         mission.play_until(lambda: any(span.watch == "door" for span in mission.spans))
         answer_waits.set()
@@ -225,6 +283,45 @@ def test_a_node_that_is_not_there_or_goes_is_noticed(mission: Any, make_mission:
         graph.remove(mission.node)
         with pytest.raises(ClientError, match="deactivated"):
             pending.result()
+
+
+def test_the_error_of_a_mission_is_not_replaced_by_that_of_its_watch(mission: Any, robot: Robot) -> None:
+    def act() -> None:
+        with robot.watch(THAT) as watch:
+            pending = robot.wait_for(watch=watch.id)
+            mission.seen(lambda watches: watch.id in watches, "the watch")
+            mission.graph.remove(mission.node)
+            pending.result()
+
+    with pytest.raises(ClientError, match=r"deactivated|wait_for_event has gone"):
+        act()
+
+
+MISSION = """
+import rclpy
+from stride_ros.client import Robot
+
+if {own}:
+    rclpy.init()
+with Robot("") as robot, robot.watch("Tell me when they come.", id="door") as door:
+    pending = robot.wait_for(watch=door.id, timeout=3600.0)
+    pending.result()
+"""
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["the client's context", "rclpy.init"])
+def test_ctrl_c_ends_a_mission(
+    mission: Any, processes: Any, tmp_path: Path, hears_ctrl_c: Any, own: bool
+) -> None:
+    program = tmp_path / "mission.py"
+    program.write_text(MISSION.format(own=own))
+    process = processes.start(str(program))
+    mission.seen(lambda watches: "door" in watches, f"the watch: {process.log.read_text()}")
+    process.send_signal(signal.SIGINT)
+    assert process.wait(TIMEOUT) not in (0, None)
+    assert "KeyboardInterrupt" in process.log.read_text()
+    if not own:  # rclpy's signal handler cuts the client off
+        mission.only_query()
 
 
 def test_an_agent_is_told_what_happens_and_what_it_got_wrong(mission: Any, robot: Robot) -> None:

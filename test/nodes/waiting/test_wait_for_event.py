@@ -244,7 +244,13 @@ def test_time_runs_out(make_mission: Callable[..., Any]) -> None:
     for timeout in (Duration(), Duration(nanosec=10**8)):
         status, result = mission.goal({"query": THAT}, timeout=timeout).end()
         assert (status, result.error_code) == (ABORTED, RESULT.TIMEOUT)
+        assert "No image was processed" in result.error_msg, "a camera that is silent is another matter"
     mission.only_query()
+    seen = mission.goal("query", accept_open=False, timeout=Duration(sec=3))
+    mission.play(1)
+    status, result = seen.end()
+    assert (status, result.error_code) == (ABORTED, RESULT.TIMEOUT)
+    assert "The event did not happen in time" in result.error_msg
 
 
 def test_a_clock_that_goes_back_ends_goals(mission: Any) -> None:
