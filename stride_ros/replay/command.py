@@ -219,14 +219,18 @@ def _replay_phases(arguments: argparse.Namespace, tuning: Tuning) -> int:
     if not rate > 0:
         raise ConfigError("rate must be above 0; correct the value.")
     verdicts = []
+    notes: dict[str, None] = {}  # each once
     for phase in range(arguments.phases):
         start = arguments.start + phase / (arguments.phases * rate)
-        verdict = _replay(arguments, tuning, start)[0].verdict
+        result = _replay(arguments, tuning, start)[0]
+        notes |= dict.fromkeys(result.run.notes)
+        verdict = result.verdict
         assert verdict is not None  # there is ground truth
         verdicts.append(verdict)
         rows = "\n".join(verdict.rows())
         say(f"From {start:.2f} s on:\n{rows}", hang=TABLE_HANG)
         say(f"{verdict.outcome}\n", "green" if verdict.ok else "red", "bold")
+    tell_notes(notes)
     met = sum(verdict.ok for verdict in verdicts)
     say(f"All {counted(len(verdicts), 'replay')} together:", "bold")
     say("\n".join(count_rows(together(counts for each in verdicts for counts in each.onsets))), hang=2)

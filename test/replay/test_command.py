@@ -82,6 +82,11 @@ def test_a_rate_that_leaves_slots_of_the_model_empty_is_reported(rate, told, wor
     assert main(["replay", str(world_bag), *words]) == 0
     assert ("slots are 0.5 s" in " ".join(capsys.readouterr().err.split())) is told
     assert any("use --rate 2, " in note for note in json.loads(out.read_text())["notes"]) is told
+    truth = tmp_path / "truth.yaml"
+    truth.write_text(f"- {{query: {QUERY}, none: [0, 40]}}\n")
+    words = ["--model", str(short), "--duration", "4", "--expect", str(truth), "--phases", "2", *rate]
+    assert main(["replay", str(world_bag), *words]) in (0, 1)
+    assert " ".join(capsys.readouterr().err.split()).count("slots are 0.5 s") == told
 
 
 def test_what_it_wrote_as_expectations_is_met(first, world_bag, checkpoint, capsys):
@@ -136,7 +141,9 @@ def test_a_responder_without_a_model_is_refused_with_the_remedy(world_bag, check
     assert "write --responder MODEL" in capsys.readouterr().err
 
 
-def test_unmet_expectations_end_with_1_and_say_which_event_is_inexact(world_bag, checkpoint, tmp_path, capsys):
+def test_unmet_expectations_end_with_1_and_say_which_event_is_inexact(
+    world_bag, checkpoint, tmp_path, capsys
+):
     (tmp_path / "spans.yaml").write_text(f'- {{query: "{QUERY}", start: 39.0, end: 39.5}}')
     assert again(world_bag, checkpoint, "--expect", tmp_path / "spans.yaml") == 1
     printed = capsys.readouterr().out
