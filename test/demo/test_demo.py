@@ -136,7 +136,7 @@ def test_ctrl_c_ends_early_and_still_writes_the_report(model, tmp_path, hears_ct
     assert "Traceback" not in errors
     document = json.loads((tmp_path / "events.json").read_text())
     assert document["source"]["seconds"] < 60
-    assert any("stopped manually" in note for note in document["notes"])
+    assert any("stopped by hand" in note for note in document["notes"])
     spans = [span for query in document["queries"] for span in query["spans"]]
     assert spans[0]["state"] in ("offset", "retracted")
     assert (tmp_path / "report.html").is_file()

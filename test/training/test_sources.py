@@ -104,7 +104,7 @@ def test_wrong_labels_are_told_with_their_line_and_the_rest_is_used(bag, labels,
     assert sum(intake.skipped.values()) == 5
     assert f"{path}:2: the end (3 s) is not after the start (9 s)" in intake.messages[0]
     assert f"{path}:3: unknown field querry" in intake.messages[1]
-    assert f"{path}:4: the event is outside" in intake.messages[2]
+    assert f"{path}:4: the event lies outside" in intake.messages[2]
     assert f"{path}:5: start is 'soon'" in intake.messages[3]
     assert f"{path}:6: the label is not a mapping" in intake.messages[4]
     assert intake.summary().startswith("1 used, 1 skipped (the end")
