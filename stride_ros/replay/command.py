@@ -18,6 +18,7 @@ from stride_ros.text.wording import counted, escaped
 from stride_ros.user_files.paths import path_argument
 
 if TYPE_CHECKING:
+    from stride_ros.activation.model import ActivationModel
     from stride_ros.parameters.tuning import Tuning
     from stride_ros.replay.api import Replay
     from stride_ros.response.config import BackendConfig
@@ -161,8 +162,10 @@ def _rate(arguments: argparse.Namespace, tuning: Tuning) -> float:
     return float(tuning.given.get("rate", 1.0) if arguments.rate is None else arguments.rate)
 
 
-def _replay(arguments: argparse.Namespace, tuning: Tuning, start: float) -> tuple[Replay, float]:
-    """The result, and the seconds that it took after loading."""
+def _replay(
+    arguments: argparse.Namespace, tuning: Tuning, start: float, loaded: ActivationModel | None = None
+) -> tuple[Replay, float]:
+    """The result, and the seconds that it took after loading; `loaded`: the model, if it is already there."""
     from stride_ros.replay.api import replay
 
     begun: list[float] = []  # when the first message was read, so that loading is not counted
@@ -178,7 +181,7 @@ def _replay(arguments: argparse.Namespace, tuning: Tuning, start: float) -> tupl
             arguments.bag,
             arguments.query,
             image_topic=arguments.image_topic,
-            model=arguments.model or tuning.given.get("model", DEFAULT_MODEL),
+            model=loaded or arguments.model or tuning.given.get("model", DEFAULT_MODEL),
             config=tuning.config,
             responder=chosen_backend(arguments, tuning),
             response=tuning.response,
@@ -213,16 +216,20 @@ def _check_phases(arguments: argparse.Namespace) -> None:
 
 def _replay_phases(arguments: argparse.Namespace, tuning: Tuning) -> int:
     """Replay from several offsets, and print the verdict of each and the counts of all together."""
+    from stride_ros.activation.model import ActivationModel
     from stride_ros.runs.verdict import TABLE_HANG, count_rows, together
 
     rate = _rate(arguments, tuning)
     if not rate > 0:
         raise ConfigError("rate must be above 0; correct the value.")
+    name = arguments.model or tuning.given.get("model", DEFAULT_MODEL)
+    threads = arguments.threads or tuning.given.get("threads", AUTO)
+    loaded = ActivationModel.load(name, arguments.device, threads=threads)
     verdicts = []
     notes: dict[str, None] = {}  # each once
     for phase in range(arguments.phases):
         start = arguments.start + phase / (arguments.phases * rate)
-        result = _replay(arguments, tuning, start)[0]
+        result = _replay(arguments, tuning, start, loaded)[0]
         notes |= dict.fromkeys(result.run.notes)
         verdict = result.verdict
         assert verdict is not None  # there is ground truth

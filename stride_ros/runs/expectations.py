@@ -10,8 +10,8 @@ The file is a list of items:
 An event of the ground truth is found if a span overlaps it with at least `iou`. With a `tolerance`, `iou`
 does not count: it is found if start and end of a span are each within that many seconds. `recall` is the
 fraction of events found, `precision` the fraction of spans that are events; spans in a `none` range always
-fail. A `text` is kept for the report, so
-that the labels of `stride-ros world --labels` can be used unchanged.
+fail. A `text` is kept for the report, so that the labels of `stride-ros world --labels` can be used
+unchanged.
 """
 
 from __future__ import annotations

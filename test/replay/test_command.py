@@ -141,9 +141,7 @@ def test_a_responder_without_a_model_is_refused_with_the_remedy(world_bag, check
     assert "write --responder MODEL" in capsys.readouterr().err
 
 
-def test_unmet_expectations_end_with_1_and_say_which_event_is_inexact(
-    world_bag, checkpoint, tmp_path, capsys
-):
+def test_unmet_expectations_end_with_1_and_say_why(world_bag, checkpoint, tmp_path, capsys):
     (tmp_path / "spans.yaml").write_text(f'- {{query: "{QUERY}", start: 39.0, end: 39.5}}')
     assert again(world_bag, checkpoint, "--expect", tmp_path / "spans.yaml") == 1
     printed = capsys.readouterr().out

@@ -7,7 +7,14 @@ from types import SimpleNamespace
 import pytest
 
 from stride_ros.errors import ConfigError
-from stride_ros.runs.expectations import read_expectations, write_expectations
+from stride_ros.runs.expectations import (
+    Expectations,
+    ExpectedSpan,
+    Quiet,
+    read_expectations,
+    write_expectations,
+)
+from stride_ros.runs.judging import add_to
 from stride_ros.runs.record import Expected, QueryRun, Run, Said, Span
 from stride_ros.sources.world_bag import write_labels
 from stride_ros.training.sources.labels import labelled_recordings
@@ -38,6 +45,15 @@ def run():
 @pytest.mark.parametrize("latencies", [True, False])
 def test_a_run_is_written_as_published(run, latencies):
     assert faults("run", json.loads(run.to_json(latencies=latencies))) == []
+
+
+def test_a_run_that_was_judged_is_written_as_published(run):
+    cup, rain = (query.query for query in run.queries)
+    spans = [ExpectedSpan(cup, 1.0, 4.0), ExpectedSpan(cup, 30.0, 40.0)]
+    add_to(run, Expectations(spans, [Quiet(rain, 0.0, 60.0)]))
+    document = json.loads(run.to_json(latencies=False))
+    assert {line["verdict"] for line in document["verdict"]["lines"]} == {"found", "missed", "false alarm"}
+    assert faults("run", document) == []
 
 
 def test_ground_truth_is_written_as_published(run, tmp_path):
