@@ -34,7 +34,7 @@ def test_keep_goes_on_with_the_other_nodes(start: Start, graph: Any) -> None:
         "stride.launch.py", *SMALL[:1], *SMALL[2:], "responder_model:=/no/such", "on_failure:=keep"
     )
     launched.until(
-        "/stride/responder ended with exit code 1 (see its message above); the other nodes continue"
+        r"/stride/responder ended with exit code 1 \(see its message above\); the other nodes continue"
     )
     graph.until_state("/stride/activation", "active")
     assert launched.interrupt() == 0
@@ -45,7 +45,7 @@ def test_a_process_that_dies_ends_the_launch_with_an_error(start: Start, graph: 
     graph.until_state("/stride/activation", "active")
     os.kill(launched.pids("activation_node")[-1], signal.SIGKILL)
     assert launched.code() == 1
-    assert "/stride/activation was killed by signal 9; on_failure:=keep" in launched.output
+    assert "/stride/activation was killed by signal 9; to continue without it, set on_failure:=keep" in launched.output
     assert not launched.left_behind()
 
 
