@@ -65,6 +65,12 @@ class _Seat:
     alone: bool = False  # with a single recording, whose worker ended
     deaths: int = 0  # times it ended before it was ready
 
+    @property
+    def load(self) -> float:
+        """What is left of its recordings, each of which counts 1 at its beginning."""
+        pairs = (self.progress.get(job, (0.0, 1.0)) for job in self.jobs)
+        return sum(1.0 - min(1.0, done / total) if total > 0 else 1.0 for done, total in pairs)
+
 
 class Driver:
     """Mines recordings and writes the results to an output."""
@@ -189,11 +195,18 @@ class Driver:
                 return [self._suspects.popleft()]
         if seat.alone:
             return []
-        idle = sum(not other.busy and not other.jobs for other in self._seats)
         room = self._streams - len(seat.jobs)
-        if not self._unseen and not self._ahead:  # the last recordings are shared out evenly
-            room = min(room, -(-len(self._fresh) // max(1, idle)))
+        if not self._unseen and not self._ahead:
+            room = min(room, self._share(seat))
         return [self._fresh.popleft() for _ in range(min(room, len(self._fresh)))]
+
+    def _share(self, seat: _Seat) -> int:
+        """How many of the last recordings a worker may have, so that all end at about the same time.
+
+        Workers that are still loading count too; otherwise the first one to be ready would take everything.
+        """
+        fair = (len(self._fresh) + sum(other.load for other in self._seats)) / len(self._seats)
+        return max(0 if seat.jobs else 1, int(fair - seat.load + 0.5))
 
     def _job(self, number: int) -> Job:
         recording = self._work[number].recording

@@ -6,13 +6,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
 from stride_ros.mining import pool
 from stride_ros.mining.pool import ProcessPool
 
-from .conftest import ASKED
+from .conftest import ASKED, InlinePool
 
 pytestmark = pytest.mark.slow
 
@@ -60,6 +61,37 @@ def test_workers_that_cannot_start_end_it(drives, mine, workers, tmp_path):
 def test_a_worker_mines_several_recordings_together(drives, mine, workers, tmp_path):
     mine(drives, "--out", tmp_path / "out", "--workers", 1, "--streams-per-worker", 3)
     assert workers.together == 3
+
+
+class SlowStart(InlinePool):
+    """Workers in this process, of which all but the first are ready only when the first has begun."""
+
+    shares: ClassVar[dict[int, int]] = {}  # how many recordings each has had
+
+    def __init__(self, settings, size):
+        super().__init__(settings, size)
+        self._late = []
+
+    def start(self, number):
+        super().start(number)
+        if number:
+            self._late.append(self._answers.pop())
+
+    def send(self, number, jobs):
+        self.shares[number] = self.shares.get(number, 0) + len(jobs)
+        super().send(number, jobs)
+        self._answers += self._late
+        self._late = []
+
+
+def test_the_first_worker_that_is_ready_leaves_the_others_their_share(
+    drives, mine, workers, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(pool, "ProcessPool", SlowStart)
+    monkeypatch.setattr("stride_ros.mining.worker.STEP_SECONDS", 0.01)  # so that both get on at the same pace
+    SlowStart.shares.clear()
+    mine(drives, "--out", tmp_path / "out", "--workers", 2, "--streams-per-worker", 8)
+    assert sorted(SlowStart.shares.values()) == [3, 4]
 
 
 class Killed(ProcessPool):
