@@ -37,6 +37,7 @@ PROGRAMS = r"(?:stride-ros|python3?|accelerate|colcon|rosdep|rosdoc2|ros2|STRIDE
 SKIPPED = {
     r"^(sudo|git clone|docker) |python3 -m venv": "changes the machine, or needs a network",
     r"^(rosdep|colcon|rosdoc2|rviz2|ros2) |^python src/": "needs a ROS distribution that is sourced",
+    r"^ray ": "needs Ray and a cluster",
     r"^export ": "only prepares the following command, which is not run",
     r"^examples/|examples/speak": "runs until it is stopped; test/nodes/examples runs it",
     r"^make (setup|lint|test)|pytest": "CI runs it, or a part of what CI runs",
@@ -45,12 +46,14 @@ SKIPPED = {
     r"~/\.ros/": "needs the log of a robot",
     r"lobby\.spans\.yaml": "shows labels that are not met",
     r"--preset 2b|test_cuda": "needs a GPU",
+    r"tools/soak": "takes long",
     r"stride-ros (train|benchmark)|drive_bag|stride_ros\.(benchmark|training)|quality": "takes long",
 }
 ALSO_RIGHT = {r"stride-ros doctor$": 1}  # exit codes: the models may not fit into this machine
 PREPARED = (  # files that the pages assume; drives/lobby and my_robot.yaml are the reader's own
     "stride-ros world --video video.mp4 --seed 5 --seconds 12",
     "stride-ros world --bag drives/lobby --seed 5 --seconds 12",
+    "stride-ros replay drives/lobby --query 'Tell me when a hand is in view.' --events events.db",
     "sed s,interlive/STRIDE-2B,stride-tiny, config/stride.yaml > my_robot.yaml",
 )
 
