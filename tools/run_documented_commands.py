@@ -46,7 +46,6 @@ SKIPPED = {
     r"~/\.ros/": "needs the log of a robot",
     r"lobby\.spans\.yaml": "shows labels that are not met",
     r"--preset 2b|test_cuda": "needs a GPU",
-    r"tools/soak": "takes long",
     r"stride-ros (train|benchmark)|drive_bag|stride_ros\.(benchmark|training)|quality": "takes long",
 }
 ALSO_RIGHT = {r"stride-ros doctor$": 1}  # exit codes: the models may not fit into this machine
