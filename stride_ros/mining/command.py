@@ -9,9 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stride_ros.errors import ConfigError
-from stride_ros.process.threads import AUTO, SMALL_MODEL, available_cores
-from stride_ros.replay import DEFAULT_MODEL
-from stride_ros.replay.command import add_decision_options, chosen_backend
+from stride_ros.process.threads import SMALL_MODEL, available_cores
+from stride_ros.replay.decision_options import (
+    add_decision_options,
+    chosen_backend,
+    chosen_model,
+    chosen_queries,
+    chosen_rate,
+    chosen_threads,
+)
 from stride_ros.terminal import Progress, say, tell_notes
 from stride_ros.text.wording import counted, escaped, length_label, plural
 from stride_ros.user_files.paths import path_argument
@@ -144,22 +150,17 @@ def _settings(arguments: argparse.Namespace) -> Settings:
     from stride_ros.parameters.tuning import read_tuning
 
     tuning = read_tuning(arguments.params_file, arguments.set, arguments.node)
-    given = tuning.given
-    single = [given["query"]] if "query" in given else []
-    queries = tuple(arguments.query or given.get("queries", ()) or single)
+    queries = chosen_queries(arguments, tuning)
     requests_for(queries)
-    rate = given.get("rate", 1.0) if arguments.rate is None else arguments.rate
-    if not rate > 0:
-        raise ConfigError("--rate must be above 0; correct the value.")
     return Settings(
         queries=queries,
-        model=arguments.model or given.get("model", DEFAULT_MODEL),
+        model=chosen_model(arguments, tuning),
         config=tuning.config,
-        rate=rate,
+        rate=chosen_rate(arguments, tuning),
         clock=arguments.clock,
         image_topic=arguments.image_topic,
         device=arguments.device,
-        threads=arguments.threads or given.get("threads", AUTO),
+        threads=chosen_threads(arguments, tuning),
         backend=chosen_backend(arguments, tuning),
         response=tuning.response,
     )

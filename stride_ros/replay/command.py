@@ -5,14 +5,18 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stride_ros.errors import ConfigError
-from stride_ros.process.threads import AUTO, add_threads_option
-from stride_ros.replay import DEFAULT_MODEL
-from stride_ros.sources.bag_command import add_image_topic
+from stride_ros.replay.decision_options import (
+    add_decision_options,
+    chosen_backend,
+    chosen_model,
+    chosen_queries,
+    chosen_rate,
+    chosen_threads,
+)
 from stride_ros.terminal import Progress, Style, one_line, say, tell_notes
 from stride_ros.text.wording import counted, escaped
 from stride_ros.user_files.paths import path_argument
@@ -21,7 +25,6 @@ if TYPE_CHECKING:
     from stride_ros.activation.model import ActivationModel
     from stride_ros.parameters.tuning import Tuning
     from stride_ros.replay.api import Replay
-    from stride_ros.response.config import BackendConfig
 
 
 def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
@@ -86,52 +89,6 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     parser.set_defaults(run=run)
 
 
-def add_decision_options(parser: argparse.ArgumentParser, queries: str = "those of --params-file") -> None:
-    """Add the options for what to watch for in recordings, and how. `queries`: their default source."""
-    add_image_topic(parser)
-    parser.add_argument(
-        "--query",
-        action="append",
-        help=f"what to watch for; repeat for several (default: {queries})",
-    )
-    parser.add_argument("--model", help="activation model: name or folder (default stride-tiny)")
-    parser.add_argument(
-        "--responder",
-        metavar="MODEL",
-        nargs="?",
-        const="",
-        help="model that describes events: name or folder; without MODEL, that of --params-file (default: no "
-        "responder)",
-    )
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default auto)")
-    add_threads_option(parser)
-    parser.add_argument(
-        "--clock", choices=("header", "log"), default="header", help="which stamps to use (default header)"
-    )
-    parser.add_argument("--rate", type=float, help="frames per second to decide on (default 1)")
-    parser.add_argument(
-        "--params-file",
-        type=path_argument,
-        metavar="FILE",
-        help="take query, model, rate and thresholds of the activation node, and the responder's settings,"
-        " from a robot's parameter file",
-    )
-    parser.add_argument(
-        "--node",
-        metavar="NAME",
-        help="node whose parameters to take if FILE has several, for example /front/activation; the "
-        "responder is the one in that namespace",
-    )
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="set a parameter of the activation node, for example trigger.min_confidence=0.7, or of the "
-        "responder, for example responder.history=0; repeat for several",
-    )
-
-
 def run(arguments: argparse.Namespace) -> int:
     if arguments.diff is not None:
         return _diff(*arguments.diff)
@@ -146,20 +103,14 @@ def run(arguments: argparse.Namespace) -> int:
 
     _check_phases(arguments)
     tuning = read_tuning(arguments.params_file, arguments.set, arguments.node)
-    given = tuning.given
-    if not arguments.query and not arguments.expect:
-        single = [given["query"]] if "query" in given else []
-        arguments.query = list(given.get("queries", ())) or single
+    if not arguments.expect:
+        arguments.query = list(chosen_queries(arguments, tuning))
     if arguments.phases > 1:
         return _replay_phases(arguments, tuning)
     result, seconds = _replay(arguments, tuning, arguments.start)
     _tell(result, seconds)
     _write(result, arguments)
     return 0 if result.ok else 1
-
-
-def _rate(arguments: argparse.Namespace, tuning: Tuning) -> float:
-    return float(tuning.given.get("rate", 1.0) if arguments.rate is None else arguments.rate)
 
 
 def _replay(
@@ -181,17 +132,17 @@ def _replay(
             arguments.bag,
             arguments.query,
             image_topic=arguments.image_topic,
-            model=loaded or arguments.model or tuning.given.get("model", DEFAULT_MODEL),
+            model=loaded or chosen_model(arguments, tuning),
             config=tuning.config,
             responder=chosen_backend(arguments, tuning),
             response=tuning.response,
-            rate=_rate(arguments, tuning),
+            rate=chosen_rate(arguments, tuning),
             clock=arguments.clock,
             start=start,
             duration=arguments.duration,
             expect=arguments.expect,
             device=arguments.device,
-            threads=arguments.threads or tuning.given.get("threads", AUTO),
+            threads=chosen_threads(arguments, tuning),
             out=arguments.out,
             storage=arguments.storage,
             topics=arguments.topic,
@@ -219,12 +170,9 @@ def _replay_phases(arguments: argparse.Namespace, tuning: Tuning) -> int:
     from stride_ros.activation.model import ActivationModel
     from stride_ros.runs.verdict import TABLE_HANG, count_rows, together
 
-    rate = _rate(arguments, tuning)
-    if not rate > 0:
-        raise ConfigError("rate must be above 0; correct the value.")
-    name = arguments.model or tuning.given.get("model", DEFAULT_MODEL)
-    threads = arguments.threads or tuning.given.get("threads", AUTO)
-    loaded = ActivationModel.load(name, arguments.device, threads=threads)
+    rate = chosen_rate(arguments, tuning)
+    model, threads = chosen_model(arguments, tuning), chosen_threads(arguments, tuning)
+    loaded = ActivationModel.load(model, arguments.device, threads=threads)
     verdicts = []
     notes: dict[str, None] = {}  # each once
     for phase in range(arguments.phases):
@@ -243,22 +191,6 @@ def _replay_phases(arguments: argparse.Namespace, tuning: Tuning) -> int:
     say("\n".join(count_rows(together(counts for each in verdicts for counts in each.onsets))), hang=2)
     say(f"Met in {met} of {len(verdicts)}.", "green" if met == len(verdicts) else "red", "bold")
     return 0 if met == len(verdicts) else 1
-
-
-def chosen_backend(arguments: argparse.Namespace, tuning: Tuning) -> BackendConfig | None:
-    """The responder's backend from the parameter file, with the command-line options applied."""
-    if arguments.responder is None:
-        return None
-    if not arguments.responder and "model" not in tuning.responder:
-        raise ConfigError(
-            "Neither --responder nor --params-file names a model for the responder; write --responder MODEL."
-        )
-    given: dict[str, Any] = {"model": arguments.responder} if arguments.responder else {}
-    if arguments.device != "auto":
-        given["device"] = arguments.device
-    if arguments.threads:
-        given["threads"] = arguments.threads
-    return replace(tuning.backend, **given)
 
 
 def _tell(result: Replay, seconds: float) -> None:
