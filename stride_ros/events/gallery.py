@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from hashlib import blake2b
 from pathlib import Path
@@ -21,7 +20,13 @@ from stride_ros.pages.page import page, shown
 from stride_ros.terminal import printable
 from stride_ros.text.foreign import visible
 from stride_ros.text.wording import counted
-from stride_ros.user_files.output import make_folder, unwritable, write_whole
+from stride_ros.user_files.output import (
+    make_folder,
+    remove_unfinished,
+    unfinished_name,
+    unwritable,
+    write_whole,
+)
 
 INDEX, PICTURES = "index.html", "pictures"
 MAX_BYTES = 9_500_000  # bytes of events in the page, which a browser can show without stalling
@@ -204,7 +209,7 @@ def _write_picture(path: Path, jpeg: bytes) -> None:
     try:
         if path.exists() and path.stat().st_size == len(jpeg):
             return
-        beside = path.with_name(f".{path.stem}.{secrets.token_hex(8)}.jpg")  # see `remove_unfinished`
+        beside = path.with_name(unfinished_name(path))
         try:
             beside.write_bytes(jpeg)
             os.replace(beside, path)
@@ -215,7 +220,8 @@ def _write_picture(path: Path, jpeg: bytes) -> None:
 
 
 def _remove_others(pictures: Path, kept: set[str]) -> None:
-    """Remove pictures of an earlier page; other files stay."""
+    """Remove pictures of an earlier page, and unfinished ones; other files stay."""
+    remove_unfinished(pictures)
     try:
         for path in pictures.iterdir():
             if path.name not in kept and _NAME.fullmatch(path.name):

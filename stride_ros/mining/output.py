@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from stride_ros.activation.frame_rate import NOTE_BEGINS as RATE_NOTE
-from stride_ros.events.gallery import PICTURES, write_gallery
+from stride_ros.events.gallery import write_gallery
 from stride_ros.events.log import EventLog
 from stride_ros.events.record import Event, event_key
 from stride_ros.events.search import EventReader, Search
@@ -163,9 +163,8 @@ class Output:
 
     def _remove_leftovers(self) -> None:
         """Remove what a run that was killed has written and not finished."""
-        for folder in (self.folder, self.folder / RUNS, self.folder / PICTURES):
-            if folder.is_dir():
-                remove_unfinished(folder)
+        for folder in (self.folder, self.folder / RUNS):
+            remove_unfinished(folder)
         known = {entry.file for entry in self.journal.entries.values()}
         try:
             for path in (self.folder / RUNS).iterdir():

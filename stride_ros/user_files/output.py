@@ -16,7 +16,7 @@ from stride_ros.errors import SourceError
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _SPECIAL = ("/dev/", "/proc/")  # names of devices and of what is open already, which must not be replaced
-_BESIDE = re.compile(r"\..{0,50}\.[0-9a-f]{16}(\.[^.]*)?")  # names of `_new_file`
+_BESIDE = re.compile(r"\..{0,50}\.[0-9a-f]{16}(\.[^.]*)?")  # see `unfinished_name`
 _OPEN = re.compile(r"/dev/std(out|err)|(?:/dev/fd|/proc/self/fd)/(\d+)")
 
 
@@ -91,9 +91,14 @@ def _is_special(path: str | Path) -> bool:
     return not stat.S_ISREG(mode)
 
 
+def unfinished_name(target: Path) -> str:
+    """A name beside `target` that nobody foresees, and that `remove_unfinished` knows."""
+    return f".{target.stem[:50]}.{secrets.token_hex(8)}{target.suffix}"
+
+
 def _new_file(folder: Path, target: Path) -> Path:
     """Create an empty file with an unpredictable name, and the permissions of `target` or of new files."""
-    path = folder / f".{target.stem[:50]}.{secrets.token_hex(8)}{target.suffix}"
+    path = folder / unfinished_name(target)
     os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666))
     return path
 
