@@ -19,6 +19,7 @@ from stride_ros.client.pending import Pending
 
 _FAREWELL = 2.0  # s to wait for answers to the final cancellations, and for the thread
 _PERIOD = 0.1  # s between checks of pending requests
+_SHUT_DOWN = "ROS was shut down, for example by Ctrl-C."
 T = TypeVar("T")
 
 
@@ -59,7 +60,7 @@ class ClientThread:
         self._runs.append(run)
         self.post(run.tick)
         if self._is_shut_down:  # the thread has ended
-            self._fail_all("ROS was shut down, for example by Ctrl-C.")
+            self._fail_all(_SHUT_DOWN)
         return run.pending
 
     def post(self, action: Callable[[], object]) -> None:
@@ -102,7 +103,7 @@ class ClientThread:
             self._executor.spin_until_future_complete(self._stopped)
         if not self._stopped.done():  # somebody shut ROS down, so that no answer can come any more
             self._is_shut_down = True
-            self._fail_all("ROS was shut down, for example by Ctrl-C.")
+            self._fail_all(_SHUT_DOWN)
 
     def _fail_all(self, reason: str) -> None:
         for run in list(self._runs):

@@ -12,6 +12,7 @@ from stride_ros.msg import ActivationSpan, Watches
 
 ENDS = (ActivationSpan.OFFSET, ActivationSpan.RETRACTED)
 _LATE = 1.5  # s by which the message of an end may be later than a list of watches without the event
+_ABSENT = 2  # lists without the event, after which its end was missed: one may be from before the event
 _SILENCE = 10.0  # s without a list of watches, which comes once a second, until the node counts as gone
 T = TypeVar("T")
 
@@ -34,6 +35,7 @@ class OverRun(Generic[T]):
         self.pending: Pending[T] = Pending(lambda: post(self._cancel))
         self._span, self._convert = span, convert
         self._limit = limit
+        self._absent = 0  # lists in a row without the event
         self._begun = self._heard = time.monotonic()
         self.see(span)
 
@@ -59,7 +61,8 @@ class OverRun(Generic[T]):
         """There is a list of watches, with the events that are going on."""
         self._heard = time.monotonic()
         going_on = {span.span_id for watch in message.watches for span in watch.open_spans}
-        if self._span.span_id not in going_on and self._heard - self._begun > _LATE:
+        self._absent = 0 if self._span.span_id in going_on else self._absent + 1
+        if self._absent >= _ABSENT and self._heard - self._begun > _LATE:
             self.pending.succeed(self._convert(self._span))  # its last message was missed
 
     def _cancel(self) -> None:

@@ -49,7 +49,8 @@ TOOLS: tuple[dict[str, Any], ...] = (
             "until": {
                 "type": "string",
                 "enum": ["onset", "offset"],
-                "description": "onset (default): until it begins; offset: until it is over.",
+                "description": "onset (default): until it begins; offset: until it is over. With "
+                "look_back, offset is satisfied by the end of an earlier event too.",
             },
             "timeout": {**_SECONDS, "maximum": 3600, "description": "Maximum seconds to wait; default 60."},
             "look_back": {

@@ -309,12 +309,28 @@ with Robot("") as robot, robot.watch("Tell me when they come.", id="door") as do
 """
 
 
-@pytest.mark.parametrize("own", [False, True], ids=["the client's context", "rclpy.init"])
+IN_ASYNCIO = """
+import asyncio
+from stride_ros.client import Robot
+
+async def act():
+    async with Robot("") as robot, robot.watch("Tell me when they come.", id="door") as door:
+        await robot.wait_for(watch="door", timeout=3600.0)
+
+asyncio.run(act())
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "own"),
+    [(MISSION.format(own=False), False), (MISSION.format(own=True), True), (IN_ASYNCIO, False)],
+    ids=["the client's context", "rclpy.init", "asyncio"],
+)
 def test_ctrl_c_ends_a_mission(
-    mission: Any, processes: Any, tmp_path: Path, hears_ctrl_c: Any, own: bool
+    mission: Any, processes: Any, tmp_path: Path, hears_ctrl_c: Any, text: str, own: bool
 ) -> None:
     program = tmp_path / "mission.py"
-    program.write_text(MISSION.format(own=own))
+    program.write_text(text)
     process = processes.start(str(program))
     mission.seen(lambda watches: "door" in watches, f"the watch: {process.log.read_text()}")
     process.send_signal(signal.SIGINT)
