@@ -78,6 +78,11 @@ class Results:
         self.runs = {path.name: path.read_bytes() for path in (folder / "runs").iterdir()}
         self.page = (folder / "index.html").read_bytes()
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Results) and not self.differences(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
     def differences(self, other: Results) -> list[str]:
         """The parts that are not the same."""
         return [name for name, value in vars(self).items() if vars(other)[name] != value]
