@@ -94,6 +94,7 @@ def _claim_domain() -> socket.socket:
 
 
 _CLAIM = _claim_domain()
+_POLICY = os.sched_getscheduler(0) if hasattr(os, "sched_getscheduler") else None
 
 
 @pytest.fixture(autouse=True)
@@ -101,6 +102,14 @@ def one_torch_thread():
     """The same for this process, whatever a command under test has set before."""
     if torch := sys.modules.get("torch"):
         torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def ordinary_process():
+    """A test that left its process a real-time one would keep the others, and the machine, from running."""
+    yield
+    if hasattr(os, "sched_getscheduler"):
+        assert os.sched_getscheduler(0) == _POLICY, "the test changed how its process is scheduled"
 
 
 class ChatServer:

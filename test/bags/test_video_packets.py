@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import pickle
-import subprocess
-import sys
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +17,8 @@ from stride_ros.errors import SourceError  # noqa: E402
 from stride_ros.imaging import packets as packets_module  # noqa: E402
 from stride_ros.sources import open_source  # noqa: E402
 from stride_ros.training.sources.bag import BagVideo  # noqa: E402
+
+from ..video_packets import encode_greys  # noqa: E402
 
 SECOND = 10**9
 START = 1_700_000_000 * SECOND
@@ -50,42 +48,11 @@ def grey(number: int) -> int:
     return 8 * number + 8
 
 
-# Encodes grey pictures. In a process of its own: SVT-AV1 makes a process of root's a real-time one, for good.
-ENCODE = """
-import pickle, sys
-from fractions import Fraction
-import av, numpy as np
-encoder, options, greys, size = pickle.load(sys.stdin.buffer)
-context = av.CodecContext.create(encoder, "w")
-context.width, context.height, context.pix_fmt = *size, "yuv420p"
-context.time_base, context.framerate, context.options = Fraction(1, 10), 10, options
-found = []
-for i, grey in enumerate(greys):
-    frame = av.VideoFrame.from_ndarray(np.full((size[1], size[0], 3), grey, np.uint8), "rgb24")
-    frame.pts = i
-    found += context.encode(frame)
-found += context.encode(None)
-pickle.dump([(packet.pts, bytes(packet)) for packet in found], sys.stdout.buffer)
-"""
-
-
-@lru_cache
-def encoded(name: str, numbers: tuple[int, ...], size: tuple[int, int]) -> list[tuple[int, bytes]]:
-    encoder, options, _ = ENCODERS[name]
-    done = subprocess.run(
-        [sys.executable, "-c", ENCODE],
-        input=pickle.dumps((encoder, options, [grey(number) for number in numbers], size)),
-        capture_output=True,
-        check=True,
-    )
-    return pickle.loads(done.stdout)
-
-
 def encode(name: str, numbers: Sequence[int] = range(COUNT), size: tuple[int, int] = (64, 48)) -> list[Any]:
     """(number of the picture, packet) in the order of decoding."""
-    if ENCODERS[name][0] not in av.codecs_available:
-        pytest.skip(f"this PyAV has no encoder {ENCODERS[name][0]}")
-    return [(numbers[i], data) for i, data in encoded(name, tuple(numbers), size)]
+    encoder, options, _ = ENCODERS[name]
+    packets = encode_greys(encoder, options, tuple(grey(number) for number in numbers), size)
+    return [(numbers[i], data) for i, data in packets]
 
 
 def store(ros1: bool = False) -> Any:

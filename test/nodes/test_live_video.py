@@ -6,7 +6,6 @@ import array
 import sys
 import threading
 from collections.abc import Callable
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +39,8 @@ from stride_ros.nodes.image_input import ImageInput, LiveFrame  # noqa: E402
 from stride_ros.nodes.messages import to_nanoseconds, to_time  # noqa: E402
 from stride_ros.replay import replay  # noqa: E402
 
+from ..video_packets import encode_greys  # noqa: E402
+
 CHECKPOINT = str(Path(__file__).parents[1] / "golden" / "checkpoint_single")
 QUERY = "Tell me when it happens."
 SECOND = 10**9
@@ -59,21 +60,9 @@ def encode(
     count: int, size: tuple[int, int] = SIZE, first: int = 0, *, encoder: str = "libx264", **options: str
 ) -> Packets:
     """Grey pictures, a key frame every ten."""
-    if encoder not in av.codecs_available:
-        pytest.skip(f"this PyAV has no encoder {encoder}")
-    context = av.CodecContext.create(encoder, "w")
-    context.width, context.height = size
-    context.pix_fmt = "yuv420p"
-    context.time_base, context.framerate = Fraction(1, 10), 10
-    context.options = {"g": "10", "threads": "1", **options}
-    packets = []
-    for number in range(count):
-        picture = np.full((size[1], size[0], 3), grey(first + number), np.uint8)
-        frame = av.VideoFrame.from_ndarray(picture, "rgb24")
-        frame.pts = number
-        packets += context.encode(frame)
-    packets += context.encode(None)
-    return [(first + packet.pts, bytes(packet)) for packet in packets]
+    greys = tuple(grey(first + number) for number in range(count))
+    packets = encode_greys(encoder, {"g": "10", "threads": "1", **options}, greys, size)
+    return [(first + number, data) for number, data in packets]
 
 
 def in_time(**options: str) -> Packets:
