@@ -140,28 +140,28 @@ def _other_type(node: Node, topic: str, kind: str, found: str, settings: InputSe
     carries = f"{topic} carries {found}, not {kind.rpartition('/')[2]}"
     base, _, transport = topic.rpartition("/")
     if found == COMPRESSED and transport == "compressedDepth":
-        return f"{carries}, and it is a depth image: use the camera's colour topic"
+        return f"{carries}, and it is a depth image; use the camera's colour topic"
     if found == COMPRESSED and transport == "compressed":
-        return f"{carries}: {settings.both('compressed', base)}"
+        return f"{carries}; {settings.both('compressed', base)}"
     if found == COMPRESSED:
         return _plain_compressed(topic, settings, carries)
     if found == RAW:
-        return f"{carries}: {settings.both('raw', topic)}"
+        return f"{carries}; {settings.both('raw', topic)}"
     if found in _VIDEO:
         republish = f"ros2 run image_transport republish {_VIDEO[found]} raw"
         install = f"install {package} where this node runs, " if (package := _READ.get(found)) else ""
         return (
-            f"{carries}, which is video: {install}use the camera's raw or compressed topic, or `{republish}`"
+            f"{carries}, which is video; {install}use the camera's raw or compressed topic, or `{republish}`"
         )
     others = _topics_with(node, kind)
     where = f"; {_listed(others)} {'does' if len(others) == 1 else 'do'}" if others else ""
-    return f"{carries}: {settings.topic(f'a topic that carries {kind}')}{where}"
+    return f"{carries}; {settings.topic(f'a topic that carries {kind}')}{where}"
 
 
 def _plain_compressed(topic: str, settings: InputSettings, carries: str = "") -> str:
     """Explain a compressed image on a topic whose name does not end in that."""
     carries = carries or f"{topic} carries {COMPRESSED}"
-    return f"{carries}: {settings.plain_compressed(topic)}"
+    return f"{carries}; {settings.plain_compressed(topic)}"
 
 
 def _topics_with(node: Node, kind: str) -> list[str]:

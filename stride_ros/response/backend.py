@@ -94,7 +94,7 @@ def load_backend(
     Raises ConfigError for an unknown kind and BackendError when the model cannot be loaded.
     """
     if kind not in BACKENDS:
-        raise ConfigError(f"There is no response backend {kind!r}: choose one of {', '.join(BACKENDS)}.")
+        raise ConfigError(f"There is no response backend {kind!r}; choose one of {', '.join(BACKENDS)}.")
     module, name = BACKENDS[kind]
     with IMPORT_LOCK:
         backend = getattr(import_module(module), name)

@@ -150,7 +150,7 @@ def read_request(arguments: argparse.Namespace) -> ResponseRequest:
     selection = cache.select(start - nanoseconds(config.pre_seconds), end, config.max_frames)
     if not selection.frames:
         raise SourceError(
-            f"{arguments.video} has no frames from {begin:g} to {arguments.end:g} s: correct --from and --to."
+            f"{arguments.video} has no frames from {begin:g} to {arguments.end:g} s; correct --from and --to."
         )
     return make_request(config, arguments.query, selection.frames, start)
 
@@ -192,10 +192,10 @@ def _ask(backend: ResponseBackend, request: ResponseRequest) -> dict[str, Any]:
 
 def _check(arguments: argparse.Namespace) -> None:
     if arguments.start < 0 or arguments.end < arguments.start:
-        raise ConfigError("--from must be at least 0 and --to at least --from: correct the times.")
+        raise ConfigError("--from must be at least 0 and --to at least --from; correct the times.")
     if arguments.pre_seconds < 0 or not arguments.rate > 0:
-        raise ConfigError("--pre-seconds must be at least 0 and --rate above 0: correct the value.")
+        raise ConfigError("--pre-seconds must be at least 0 and --rate above 0; correct the value.")
     if arguments.max_frames < 1 or arguments.max_new_tokens < 1:
-        raise ConfigError("--max-frames and --max-new-tokens must be at least 1: correct the value.")
+        raise ConfigError("--max-frames and --max-new-tokens must be at least 1; correct the value.")
     if arguments.json and not arguments.json.absolute().parent.is_dir():
         raise ConfigError(f"Folder {arguments.json.absolute().parent} does not exist: create it first.")

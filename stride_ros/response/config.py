@@ -116,7 +116,7 @@ class BackendConfig:
     def __post_init__(self) -> None:
         if self.kind not in BACKENDS:
             raise ConfigError(
-                f"There is no response backend {self.kind!r}: choose one of {', '.join(BACKENDS)}."
+                f"There is no response backend {self.kind!r}; choose one of {', '.join(BACKENDS)}."
             )
 
     def load(self) -> ResponseBackend:

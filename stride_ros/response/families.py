@@ -35,7 +35,7 @@ def prompt_builder(directory: Path, config: Any, frame_max_tokens: int) -> Promp
         raise BackendError(str(error)) from error
     except Exception as error:  # the libraries raise many types, tokenizers plain Exception
         raise BackendError(
-            f"The tokenizer or processor of {directory.name} cannot be loaded ({brief(error)}): download the "
+            f"The tokenizer or processor of {directory.name} cannot be loaded ({brief(error)}); download the "
             "checkpoint again or choose another model."
         ) from error
 

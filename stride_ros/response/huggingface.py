@@ -102,7 +102,7 @@ class HuggingFaceBackend:
         except torch.OutOfMemoryError as error:
             _release(device)
             raise BackendError(
-                f"{self.name} ran out of memory on {device} with {counted(len(request.frames), 'frame')}: "
+                f"{self.name} ran out of memory on {device} with {counted(len(request.frames), 'frame')}; "
                 "lower max_frames, choose a smaller model or quantise it."
             ) from error
 
@@ -111,7 +111,7 @@ class HuggingFaceBackend:
         last, rows = int(inputs["input_ids"].max()), self._model.get_input_embeddings().weight.shape[0]
         if last >= rows:
             raise BackendError(
-                f"The tokenizer of {self.name} has token {last}, but its embedding has {rows} rows: use the "
+                f"The tokenizer of {self.name} has token {last}, but its embedding has {rows} rows; use the "
                 "tokenizer and the weights of one checkpoint."
             )
         return inputs

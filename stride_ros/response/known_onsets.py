@@ -149,7 +149,7 @@ class KnownOnsets:
                 remedy = "remove it"
         self.problem = as_reason(
             f"The record of answered events is lost at exit, since {ledger.path} cannot be written "
-            f"({error.strerror or error}): {remedy}."
+            f"({error.strerror or error}); {remedy}."
         )
 
     def _line(self, key: Key) -> str:

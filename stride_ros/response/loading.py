@@ -53,7 +53,7 @@ def load_image_text_model(
     options: dict[str, Any] = {"dtype": choose_dtype(dtype, target)}
     if attention not in ATTENTIONS:
         raise ConfigError(
-            f"There is no attention implementation {attention!r}: choose one of {', '.join(ATTENTIONS)}."
+            f"There is no attention implementation {attention!r}; choose one of {', '.join(ATTENTIONS)}."
         )
     if attention != "auto":
         options["attn_implementation"] = attention
@@ -73,17 +73,17 @@ def load_image_text_model(
         raise BackendError(str(error)) from error
     except torch.OutOfMemoryError as error:
         raise BackendError(
-            f"{directory.name} does not fit into the memory of {target}: choose a smaller model, "
+            f"{directory.name} does not fit into the memory of {target}; choose a smaller model, "
             "quantise it, or use the openai backend with a server."
         ) from error
     except Exception as error:  # transformers raises many types for a broken checkpoint
         if declared:
             raise BackendError(
-                f"{directory.name} is quantised ({declared}) and cannot be loaded here ({brief(error)}): "
+                f"{directory.name} is quantised ({declared}) and cannot be loaded here ({brief(error)}); "
                 "install the package for its quantisation, or choose the model in bfloat16."
             ) from error
         raise BackendError(
-            f"{directory.name} cannot be loaded ({brief(error)}): download the checkpoint again or "
+            f"{directory.name} cannot be loaded ({brief(error)}); download the checkpoint again or "
             "choose another model."
         ) from error
     return model.eval()
@@ -92,7 +92,7 @@ def load_image_text_model(
 def _check_architecture(directory: Path) -> None:
     if not (directory / "config.json").is_file():
         raise BackendError(
-            f"{directory} has no config.json: give the directory of a Hugging Face checkpoint."
+            f"{directory} has no config.json; give the directory of a Hugging Face checkpoint."
         )
     try:
         read_object(directory / "config.json")
@@ -102,12 +102,12 @@ def _check_architecture(directory: Path) -> None:
         config = AutoConfig.from_pretrained(directory, trust_remote_code=False, local_files_only=True)
     except Exception as error:  # unknown model types and broken JSON raise several types
         raise BackendError(
-            f"The config.json of {directory.name} cannot be used ({brief(error)}): choose a model that this "
+            f"The config.json of {directory.name} cannot be used ({brief(error)}); choose a model that this "
             "version of transformers supports."
         ) from error
     if type(config) not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
         raise BackendError(
-            f"{directory.name} is a {config.model_type} model, which cannot answer about images: choose an "
+            f"{directory.name} is a {config.model_type} model, which cannot answer about images; choose an "
             "image-text model such as Qwen3-VL, InternVL3 (-hf) or Gemma 3."
         )
 
@@ -118,9 +118,9 @@ def _quantization(name: str) -> Any:
     from transformers import BitsAndBytesConfig
 
     if name not in QUANTIZATIONS:
-        raise ConfigError(f"There is no quantization {name!r}: choose one of {', '.join(QUANTIZATIONS)}.")
+        raise ConfigError(f"There is no quantization {name!r}; choose one of {', '.join(QUANTIZATIONS)}.")
     if find_spec("bitsandbytes") is None:
-        raise BackendError(f"The quantization {name} needs bitsandbytes: run `pip install bitsandbytes`.")
+        raise BackendError(f"The quantization {name} needs bitsandbytes; run `pip install bitsandbytes`.")
     if name == "8bit":
         return BitsAndBytesConfig(load_in_8bit=True)
     return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_compute_dtype=torch.bfloat16)

@@ -85,7 +85,7 @@ class OpenAICompatibleBackend:
     ) -> None:
         address = read_address(base_url)
         if not model:
-            raise ConfigError("No model is named: set model to its name on the server.")
+            raise ConfigError("No model is named; set model to its name on the server.")
         key = read_key(api_key_env)
         self.name = model.rstrip("/").rsplit("/", 1)[-1]
         self.last_tokens = 0
@@ -123,7 +123,7 @@ class OpenAICompatibleBackend:
         if known and not any(is_name(self._model, name) for name in known):
             names = self._facts.secrets.remove(", ".join(sorted(known)[:5]))
             raise BackendError(
-                f"The server at {self._facts.address.shown} does not list the model {self._model!r}: use one "
+                f"The server at {self._facts.address.shown} does not list the model {self._model!r}; use one "
                 f"of {visible(names)}."
             )
 

@@ -93,7 +93,7 @@ class Questions:
         newest = cache.newest
         if newest is None:
             topic = topics.of_camera(camera, topics.FRAMES)
-            raise NothingToShow(f"No frame has arrived yet: check that `{topic}` is connected, or ask later.")
+            raise NothingToShow(f"No frame has arrived yet; check that `{topic}` is connected, or ask later.")
         end = question.end or newest
         start = question.start if question.end else newest - question.last
         frames = cache.select(start, end, question.max_frames).frames

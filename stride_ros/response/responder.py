@@ -35,7 +35,7 @@ _DISCOVERY = 5.0  # s that the middleware may take to discover the publishers of
 _LATE_FRAME_WAIT = 5.0  # s; a late subscriber has missed that frame, and the next one may take a while
 _STARTED_AGAIN = "The responder ended before the answer was finished, and was restarted."
 UNWANTED = "Its watch wants no commentary."
-_NO_FRAME = "No frame of the event has arrived: check that `{}` is connected."
+_NO_FRAME = "No frame of the event has arrived; check that `{}` is connected."
 
 
 @dataclass(frozen=True)
@@ -210,7 +210,7 @@ class Responder:
         arrival = time.monotonic()
         if not refusal and self._camera(report) is None:
             refusal = (
-                f"The event is on the camera {report.camera!r}, which the responder does not know: add it to "
+                f"The event is on the camera {report.camera!r}, which the responder does not know; add it to "
                 "the parameter cameras."
             )
         if not refusal and not report.respond:
@@ -362,4 +362,4 @@ def _bounded(report: SpanReport) -> tuple[SpanReport, str]:
         return report, ""
     cut = replace(report, **{name: text[:LONGEST_NAME] for name, text in texts.items()})
     length = counted(len(texts[longest]), "character")
-    return cut, f"The {longest} of the span has {length}: use at most {LONGEST_NAME}."
+    return cut, f"The {longest} of the span has {length}; use at most {LONGEST_NAME}."

@@ -276,7 +276,7 @@ class AnswerScheduler:
                 self._finish(
                     job,
                     AnswerStatus.ERROR,
-                    f"{self._backend.name} gave an empty answer: try another model or prompt.",
+                    f"{self._backend.name} gave an empty answer; try another model or prompt.",
                 )
 
     def _partial(self, job: Job) -> None:

@@ -80,7 +80,7 @@ def read_address(base_url: str) -> Address:
     """Parse an address; raises ConfigError for an invalid one."""
     text = base_url.strip()
     problem = ConfigError(
-        f"The base_url {visible(without_secrets(text))!r} is not a server URL: give one like "
+        f"The base_url {visible(without_secrets(text))!r} is not a server URL; give one like "
         "http://localhost:8000/v1."
     )
     try:
@@ -123,6 +123,6 @@ def read_key(name: str) -> str:
     if not all("!" <= letter <= "~" for letter in key):
         raise ConfigError(
             f"The key in the environment variable {visible(name)} contains characters that a key cannot have "
-            "(a line break, a space, curly quotes or others that are not ASCII): set it again without them."
+            "(a line break, a space, curly quotes or others that are not ASCII); set it again without them."
         )
     return key

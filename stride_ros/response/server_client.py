@@ -62,7 +62,7 @@ def make_client(
         import openai
     except ImportError as error:
         raise BackendError(
-            "The openai backend needs the openai package: run `python3 -m pip install openai`."
+            "The openai backend needs the openai package; run `python3 -m pip install openai`."
         ) from error
     verify = _certificates(address)
     # Azure takes the key in a different header.
@@ -100,10 +100,10 @@ def make_client(
         if address.proxy:
             raise ConfigError(
                 f"The proxy {address.proxy} that the environment names for {address.host} cannot be used "
-                f"({visible(without_secrets(str(error)))}): correct HTTP_PROXY, HTTPS_PROXY or ALL_PROXY."
+                f"({visible(without_secrets(str(error)))}); correct HTTP_PROXY, HTTPS_PROXY or ALL_PROXY."
             ) from None
         raise ConfigError(
-            f"The base_url {address.shown!r} cannot be used ({visible(str(error))}): give one like "
+            f"The base_url {address.shown!r} cannot be used ({visible(str(error))}); give one like "
             "http://localhost:8000/v1."
         ) from None
 
@@ -117,7 +117,7 @@ def _certificates(address: Address) -> Any:
         return True
     if not file and not any(map(os.path.isdir, folder.split(os.pathsep))):
         raise ConfigError(
-            f"The environment variable SSL_CERT_DIR names {visible(folder)}, which is not a folder: "
+            f"The environment variable SSL_CERT_DIR names {visible(folder)}, which is not a folder; "
             f"correct or "
             "unset it."
         )
@@ -127,7 +127,7 @@ def _certificates(address: Address) -> Any:
         why = "no certificates are in it" if isinstance(error, ssl.SSLError) else error.args[-1]
         raise ConfigError(
             f"The certificates in {visible(file or folder)}, which the environment variable "
-            f"{'SSL_CERT_FILE' if file else 'SSL_CERT_DIR'} names, cannot be read ({why}): correct or unset "
+            f"{'SSL_CERT_FILE' if file else 'SSL_CERT_DIR'} names, cannot be read ({why}); correct or unset "
             "it."
         ) from error
 

@@ -78,7 +78,7 @@ def reason(error: Exception, facts: ServerFacts) -> str:
         return _status_reason(error, facts)
     if isinstance(error, EndlessError):
         return (
-            f"{facts.model} went on far beyond {facts.max_new_tokens} tokens, and the rest was left out: use "
+            f"{facts.model} went on far beyond {facts.max_new_tokens} tokens, and the rest was left out; use "
             "a server that honours max_tokens, or raise max_new_tokens."
         )
     if isinstance(error, RefusedError):
@@ -94,29 +94,29 @@ _SENTENCES: dict[type[Exception], Callable[[Any, ServerFacts], str]] = {
         "read_timeout."
     ),
     TooSlowError: lambda error, facts: (
-        f"did not finish its answer within {error.seconds:g} s: check its load, or raise answer_timeout."
+        f"did not finish its answer within {error.seconds:g} s; check its load, or raise answer_timeout."
     ),
     OnlyThoughtsError: lambda error, facts: (
         "sent thoughts but no text: turn thinking off at the server, or raise max_new_tokens."
     ),
     TooLongError: lambda error, facts: (
-        "sent a line that is longer than any answer, which is not a chat completion: check base_url."
+        "sent a line that is longer than any answer, which is not a chat completion; check base_url."
     ),
     RedirectError: lambda error, facts: (
-        f"redirects to {_said(error.target, facts)}: set base_url to that server if you trust it."
+        f"redirects to {_said(error.target, facts)}; set base_url to that server if you trust it."
     ),
     NotAChatError: lambda error, facts: (
-        f"did not return a chat completion ({_page_or_words(str(error), facts)}): check base_url, which ends "
+        f"did not return a chat completion ({_page_or_words(str(error), facts)}); check base_url, which ends "
         "in /v1 for most servers."
     ),
     ServerSaidError: lambda error, facts: (
         _no_images(_said(error.words, facts), facts)
         if takes_no_images(error.words)
-        else f"reported that its quota is used up ({_said(error.words, facts)}): raise it at the provider."
+        else f"reported that its quota is used up ({_said(error.words, facts)}); raise it at the provider."
         if is_quota_text(f"{error.code} {error.words}")
-        else f"refused the request ({_said(error.words, facts)}): lower max_frames or image_size."
+        else f"refused the request ({_said(error.words, facts)}); lower max_frames or image_size."
         if was_too_much(error.words)
-        else f"reported an error in its answer ({_said(error.words, facts)}): check its log"
+        else f"reported an error in its answer ({_said(error.words, facts)}); check its log"
         f"{_address_hint(facts)}."
     ),
     CutOffError: lambda error, facts: (
@@ -130,7 +130,7 @@ def _unfinished(error: UnfinishedError, facts: ServerFacts) -> str:
     kind = why.partition(":")[0]  # some append details
     if kind in TOO_LONG:
         return (
-            f"{facts.model} was cut off after {facts.max_new_tokens} tokens ({_said(why, facts)}): raise "
+            f"{facts.model} was cut off after {facts.max_new_tokens} tokens ({_said(why, facts)}); raise "
             "max_new_tokens, or ask for shorter answers in system_prompt."
         )
     if kind in FILTERED:
@@ -141,7 +141,7 @@ def _unfinished(error: UnfinishedError, facts: ServerFacts) -> str:
         return f"{facts.model} called a tool instead of answering: turn tools off at the server."
     return (
         f"The server at {facts.address.shown} ended the answer before it was complete "
-        f"({_said(why, facts)}): check its log."
+        f"({_said(why, facts)}); check its log."
     )
 
 
@@ -161,45 +161,45 @@ def _status_reason(error: StatusError, facts: ServerFacts) -> str:
     if takes_no_images(error.body):
         return f"The server at {where} {_no_images(quoted, facts)}"
     if was_too_much(error.body) and status not in (401, 403, 404, 429):
-        return f"The server at {where} refused the request ({quoted}): lower max_frames or image_size."
+        return f"The server at {where} refused the request ({quoted}); lower max_frames or image_size."
     if is_quota(error):
-        return f"The quota at {where} is used up ({quoted}): raise it at the provider, or use another key."
+        return f"The quota at {where} is used up ({quoted}); raise it at the provider, or use another key."
     if status == 401:
         which = "" if facts.has_key else ", which is not set"
         return (
-            f"The server at {where} refused the key{which} ({quoted}): set the environment variable "
+            f"The server at {where} refused the key{which} ({quoted}); set the environment variable "
             f"{facts.key_name}."
         )
     if status == 403:
         return (
-            f"The server at {where} does not allow the request ({quoted}): check what the key in "
+            f"The server at {where} does not allow the request ({quoted}); check what the key in "
             f"{facts.key_name} may do."
         )
     if status == 404:
         return (
-            f"The server at {where} does not know {facts.model} or the address ({quoted}): check model and "
+            f"The server at {where} does not know {facts.model} or the address ({quoted}); check model and "
             f"base_url{_hint(facts)}."
         )
     if status == 405:
         return (
-            f"The server at {where} has no chat completions there ({quoted}): check base_url{_hint(facts)}."
+            f"The server at {where} has no chat completions there ({quoted}); check base_url{_hint(facts)}."
         )
     if status == 407:
         return (
-            f"The proxy in front of {where} requires a password ({quoted}): put it into HTTP_PROXY or "
+            f"The proxy in front of {where} requires a password ({quoted}); put it into HTTP_PROXY or "
             "HTTPS_PROXY."
         )
     if status == 413:
         return (
-            f"The request is too large for {where} ({quoted}): lower max_frames, image_size or jpeg_quality."
+            f"The request is too large for {where} ({quoted}); lower max_frames, image_size or jpeg_quality."
         )
     if status == 429:
         wait = retry_after(error)
         asks = f"; it asks to wait {wait:.0f} s" if wait > LONGEST_WAIT else ""
-        return f"The server at {where} is busy ({quoted}{asks}): lower its load, or raise max_retries."
+        return f"The server at {where} is busy ({quoted}{asks}); lower its load, or raise max_retries."
     if status >= 500:
-        return f"The server at {where} failed ({quoted}): check its log."
-    return f"The server at {where} refused the request ({quoted}): lower max_frames or check the model."
+        return f"The server at {where} failed ({quoted}); check its log."
+    return f"The server at {where} refused the request ({quoted}); lower max_frames or check the model."
 
 
 def _line_reason(error: Exception, facts: ServerFacts) -> str:
@@ -214,50 +214,50 @@ def _line_reason(error: Exception, facts: ServerFacts) -> str:
     if "ProxyError" in names:
         said = next(str(cause) for cause in causes(error) if type(cause).__name__ == "ProxyError")
         return (
-            f"The proxy {_said(address.proxy, facts)} did not let {where} be reached ({_said(said, facts)}): "
+            f"The proxy {_said(address.proxy, facts)} did not let {where} be reached ({_said(said, facts)}); "
             f"correct the proxy, or add {address.host} to NO_PROXY."
         )
     if names & {"ConnectError", "ConnectTimeout", "ConnectionRefusedError", "gaierror"}:
         if by:
             return (
-                f"The server at {where} cannot be reached{by}: start it, correct the proxy, or add "
+                f"The server at {where} cannot be reached{by}; start it, correct the proxy, or add "
                 f"{address.host} to NO_PROXY."
             )
         if "gaierror" in names:
             return (
-                f"The server at {where} cannot be reached, since no address is known for {address.host}: "
+                f"The server at {where} cannot be reached, since no address is known for {address.host}; "
                 "correct base_url, or the network."
             )
         if address.secure and names & {"EndOfStream", "SSLEOFError", "ConnectionResetError"}:
             return (
-                f"The server at {where} closed the secure connection: use http:// in base_url if it does not "
+                f"The server at {where} closed the secure connection; use http:// in base_url if it does not "
                 "speak https, otherwise check its log."
             )
         if "ConnectTimeout" in names:
             return (
-                f"The server at {where} cannot be reached in time: start it, correct base_url, or raise "
+                f"The server at {where} cannot be reached in time; start it, correct base_url, or raise "
                 "connect_timeout."
             )
-        return f"The server at {where} cannot be reached: start it, or correct base_url."
+        return f"The server at {where} cannot be reached; start it, or correct base_url."
     if any(re.search("illegal (status|request) line", str(cause)) for cause in causes(error)):
-        return f"The server at {where} does not speak HTTP there: correct base_url (http or https, the port)."
+        return f"The server at {where} does not speak HTTP there; correct base_url (http or https, the port)."
     if is_of_the_line(error):
-        return f"The connection to {where} was lost during the answer: check the server's log."
+        return f"The connection to {where} was lost during the answer; check the server's log."
     said = _said(f"{type(error).__name__}: {error}", facts)
-    return f"The server at {where} could not be used ({said}): check its log."
+    return f"The server at {where} could not be used ({said}); check its log."
 
 
 def _tls_reason(error: ssl.SSLError, where: str) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         why = visible(error.verify_message or str(error)).rstrip(".")
         return (
-            f"The certificate of the server at {where} is not trusted ({why}): correct base_url, or name the "
+            f"The certificate of the server at {where} is not trusted ({why}); correct base_url, or name the "
             "file of its authority in the environment variable SSL_CERT_FILE."
         )
     if error.reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"):
-        return f"The server at {where} does not speak https: use http:// in base_url, or correct the port."
+        return f"The server at {where} does not speak https; use http:// in base_url, or correct the port."
     return (
-        f"No secure connection to {where} can be made ({visible(error.reason or str(error))}): check its log."
+        f"No secure connection to {where} can be made ({visible(error.reason or str(error))}); check its log."
     )
 
 

@@ -154,7 +154,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     if NumpyVersion(np.__version__) < "1.24.0":  # for Hugging Face's trainer; all else runs with 1.21.2
         raise ConfigError(
-            f"training needs NumPy 1.24 or newer and this is {np.__version__}: "
+            f"training needs NumPy 1.24 or newer and this is {np.__version__}; "
             "run `python3 -m pip install 'numpy>=1.24,<2'` in a virtual environment."
         )
     from stride_ros.qwen3_vl.checkpoint import find

@@ -140,7 +140,7 @@ def test_reason_for_silence(
 def test_type_that_the_own_process_publishes_is_refused_with_the_reason(graph: Any) -> None:
     """The middleware refuses a second type on a topic there."""
     graph.observer.create_publisher(CompressedImage, "/camera/compressed", 1)
-    with pytest.raises(ConfigError, match=r"carries .*CompressedImage, not Image: set image_transport"):
+    with pytest.raises(ConfigError, match=r"carries .*CompressedImage, not Image; set image_transport"):
         ImageSubscription(graph.observer, Image, "/camera/compressed", lambda _: None)
 
 

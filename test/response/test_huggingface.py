@@ -227,7 +227,7 @@ def test_a_token_without_a_row_of_the_embedding_is_said(broken, make_request):
     config["text_config"].update(vocab_size=2, pad_token_id=None, bos_token_id=None, eos_token_id=None)
     (broken / "config.json").write_text(json.dumps(config))
     backend = load_backend("huggingface", str(broken))
-    with pytest.raises(BackendError, match="its embedding has 2 rows: use the tokenizer"):
+    with pytest.raises(BackendError, match="its embedding has 2 rows; use the tokenizer"):
         backend.warm_up()
     backend.close()
 

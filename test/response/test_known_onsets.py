@@ -161,7 +161,7 @@ def test_what_is_no_file_is_left_alone_with_the_remedy(tmp_path, kind):
     known.add((1, 1))
     assert (1, 1) in known
     assert str(path) in known.problem
-    assert known.problem.endswith(": remove it.")
+    assert known.problem.endswith("; remove it.")
     assert path.lstat().st_mode == before
     assert target.read_text() == "precious\n"
     path.rmdir() if kind == "folder" else path.unlink()

@@ -87,7 +87,7 @@ def test_an_answer_of_a_real_server(server, make_request, frames):
 def test_an_answer_that_the_real_server_cuts(server, make_request):
     backend = load_backend("openai", "cup", base_url=server, read_timeout=PATIENCE, max_new_tokens=2)
     said: list[str] = []
-    with pytest.raises(BackendError, match=r"cut off after 2 tokens \(length\): raise max_new_tokens"):
+    with pytest.raises(BackendError, match=r"cut off after 2 tokens \(length\); raise max_new_tokens"):
         said.extend(backend.stream(make_request(1, size=(16, 16)), lambda: False))
     assert "".join(said).strip() == "A red"
     backend.close()
@@ -95,6 +95,6 @@ def test_an_answer_that_the_real_server_cuts(server, make_request):
 
 def test_a_model_that_the_real_server_does_not_have(server):
     backend = load_backend("openai", "bowl", base_url=server, read_timeout=PATIENCE)
-    with pytest.raises(BackendError, match=r"does not list the model 'bowl': use one of cup\."):
+    with pytest.raises(BackendError, match=r"does not list the model 'bowl'; use one of cup\."):
         backend.warm_up()
     backend.close()

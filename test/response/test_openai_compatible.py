@@ -145,7 +145,7 @@ def test_a_server_that_hangs_is_left_after_the_read_timeout(chat_server, connect
 def test_a_server_that_is_down_is_said_and_used_again_when_it_is_up(chat_server, connect, make_request):
     backend = connect()
     chat_server.stop()
-    with pytest.raises(BackendError, match=r"cannot be reached: start it"):
+    with pytest.raises(BackendError, match=r"cannot be reached; start it"):
         answer(backend, make_request())
     chat_server.start()
     assert answer(backend, make_request()) == "A cup falls. "
@@ -192,7 +192,7 @@ def test_a_cancelled_request_ends_during_the_wait_for_a_retry(chat_server, conne
 
 def test_warm_up_checks_address_and_model(chat_server, connect):
     connect().warm_up()
-    with pytest.raises(BackendError, match=r"does not list the model 'other': use one of tiny"):
+    with pytest.raises(BackendError, match=r"does not list the model 'other'; use one of tiny"):
         connect("other").warm_up()
     chat_server.stop()
     with pytest.raises(BackendError, match="cannot be reached"):

@@ -225,7 +225,7 @@ FAULTS = {
     "half a whole completion": ([part[:-30] for part in document(whole(SAID))], "", "a chat completion"),
     "broken JSON": ([HEAD, FIRST, b'data: {"choices": [{"delta": {"content": "cup\n\n', STOP, DONE], "A red ", "a chat completion"),
     "another protocol": ([HEAD, event({"candidates": [{"text": SAID}]})], "", "a chat completion"),
-    "a page": ([HEAD, b"<!DOCTYPE html><html><head><title>Sign in &amp; go</title>"], "", "a web page, Sign in & go): check base_url"),
+    "a page": ([HEAD, b"<!DOCTYPE html><html><head><title>Sign in &amp; go</title>"], "", "a web page, Sign in & go); check base_url"),
     "a page that never ends": ([HEAD, b"<html>" + b" " * 2000, HANGS], "", "check base_url"),
     "plain words": ([HEAD, b"upstream connect error"], "", "upstream connect error"),
     "words in the stream": ([HEAD, FIRST, b"Internal Server Error"], "A red ", "Internal Server Error"),

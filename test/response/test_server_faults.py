@@ -182,12 +182,12 @@ def test_lists_of_models_in_the_usual_spellings(raw_server, body, known):
         (
             "401 No",
             {"detail": "who are you?"},
-            "(401: who are you?): set the environment variable OPENAI_API_KEY",
+            "(401: who are you?); set the environment variable OPENAI_API_KEY",
         ),
         ("402 Pay", {"error": {"message": "Insufficient credits"}}, "quota"),
         ("403 No", {"error": {"message": "Country not supported"}}, "(403: Country not supported)"),
         ("403 No", "<html><title>Blocked by the firewall</title></html>", "(403: Blocked by the firewall)"),
-        ("404 No", {"message": "model not found"}, "(404: model not found): check model and base_url"),
+        ("404 No", {"message": "model not found"}, "(404: model not found); check model and base_url"),
         ("405 No", "", "check base_url"),
         ("413 Large", {"error": "too many bytes"}, "lower max_frames, image_size or jpeg_quality"),
         ("422 No", {"detail": [{"loc": ["body"], "msg": "field required"}]}, "(422: body: field required)"),
@@ -328,7 +328,7 @@ def test_frames_and_keys_are_not_sent_on_to_another_server(raw_server, ask, monk
     other = type(raw_server)().then(FINE)
     raw_server.then(reply(f"{status} Moved", "", f"Location: http://{name}:{other.port}/v1/chat/completions"))
     said, error = ask(max_retries=2)
-    assert f"http://{name}:{other.port}/v1/chat/completions: set base_url" in error
+    assert f"http://{name}:{other.port}/v1/chat/completions; set base_url" in error
     assert (said, other.requests, len(raw_server.requests)) == ("", [], 1)
     other.close()
 
@@ -351,7 +351,7 @@ def test_a_redirect_on_the_same_server_is_followed(raw_server, ask):
 @pytest.mark.parametrize("status", [301, 302, 303])
 def test_a_redirect_that_would_lose_the_frames_is_told(raw_server, ask, status):
     raw_server.then(reply(f"{status} Moved", "", "Location: /elsewhere"), FINE)
-    assert "/elsewhere: set base_url" in ask()[1]
+    assert "/elsewhere; set base_url" in ask()[1]
     assert len(raw_server.requests) == 1
 
 

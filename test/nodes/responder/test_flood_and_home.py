@@ -50,7 +50,7 @@ def test_an_unusable_home_is_told_and_the_node_goes_on(stage, chat_server, tmp_p
 
     (sentence,) = stage.graph.wait(said, "the warning")
     assert str(blocked) in sentence
-    assert sentence.endswith(": remove it." if "ledger" in kind else ": set ROS_HOME to a writable folder.")
+    assert sentence.endswith("; remove it." if "ledger" in kind else "; set ROS_HOME to a writable folder.")
 
     def warned() -> bool:
         return any(sentence in entry.message for message in list(statuses) for entry in message.status)

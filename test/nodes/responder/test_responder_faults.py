@@ -74,7 +74,7 @@ def test_a_server_that_is_down_at_start_is_used_once_it_is_up(stage, connect, ch
     connect()
     (down,) = ask(stage, 1)
     assert down.status == ERROR
-    assert "cannot be reached: start it" in down.error
+    assert "cannot be reached; start it" in down.error
     chat_server.start()
     assert ask(stage, 2)[0].status == OK
 
