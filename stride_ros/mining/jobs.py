@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from stride_ros.replay.event_sink import Found
+from stride_ros.events.recording import PicturedEvent
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Result:
 
     number: int
     document: str = ""
-    events: tuple[Found, ...] = ()
+    events: tuple[PicturedEvent, ...] = ()
     seconds: float = 0.0
     problem: str = ""
     lasting: bool = True

@@ -13,6 +13,7 @@ from stride_ros.activation.frame_rate import NOTE_BEGINS as RATE_NOTE
 from stride_ros.events.gallery import write_gallery
 from stride_ros.events.log import EventLog
 from stride_ros.events.record import Event, event_key
+from stride_ros.events.recording import PicturedEvent, write_recording
 from stride_ros.events.search import EventReader, Search
 from stride_ros.events.stretch import replay_commands
 from stride_ros.mining.finding import Recording
@@ -20,7 +21,6 @@ from stride_ros.mining.jobs import Result
 from stride_ros.mining.journal import Entry, Journal
 from stride_ros.mining.settings import Settings
 from stride_ros.qwen3_vl.checkpoint import BEYOND_EMBEDDED
-from stride_ros.replay.event_sink import Found, write_found
 from stride_ros.terminal import one_line
 from stride_ros.text.order import natural
 from stride_ros.text.wording import counted, counted_found, length_label
@@ -93,7 +93,7 @@ class Output:
         for event in self._events(entry.origin):
             key = event_key(origin, event.camera, event.watch, event.span_id)
             jpeg = self._reader.picture(event.key) or b""
-            events.append(Found(replace(event, key=key, origin=origin), jpeg))
+            events.append(PicturedEvent(replace(event, key=key, origin=origin), jpeg))
         self._write(recording, entry.key, text, reversed(events), entry.seconds)
         return len(events)
 
@@ -152,12 +152,12 @@ class Output:
         return self._reader.find(Search(origins=[origin], limit=None, retracted=True)).events
 
     def _write(
-        self, recording: Recording, key: str, document: str, events: Iterable[Found], seconds: float
+        self, recording: Recording, key: str, document: str, events: Iterable[PicturedEvent], seconds: float
     ) -> None:
         origin = self.origin(recording)
         file = f"{RUNS}/{_file_name(recording.path.name)}-{key[:16]}.json"
         write_whole(self.folder / file, document)
-        write_found(self._log, origin, document, events)
+        write_recording(self._log, origin, document, events)
         self._logged.add(origin)
         self._journal(Entry(recording.place, origin, key, file, seconds))
 

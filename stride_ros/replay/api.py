@@ -108,8 +108,9 @@ def replay(
 
         with paused_collector():
             from stride_ros.activation.model import ActivationModel
+            from stride_ros.events.recording import write_recording
             from stride_ros.replay.bag_output import BagOutput
-            from stride_ros.replay.event_sink import EventSink, write_found
+            from stride_ros.replay.event_sink import EventSink
             from stride_ros.replay.replayer import Replayer, Replaying
 
             stack.enter_context(restored_threads())
@@ -159,7 +160,7 @@ def replay(
                 expectations = expectations.within(run.begin, run.begin + run.seconds)
             add_to(run, expectations)
         if log is not None and sink is not None:
-            write_found(log, str(bag), run.to_json(latencies=False), sink.found())
+            write_recording(log, str(bag), run.to_json(latencies=False), sink.found())
     return Replay(run)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,22 +10,14 @@ from stride_ros.activation.frame_path import DecisionSink, Frame
 from stride_ros.activation.spans import SpanState
 from stride_ros.activation.stamped_stream import Decision, StampedEvent
 from stride_ros.events.record import OFFSET, OPEN, RETRACTED, Event, event_key
+from stride_ros.events.recording import PicturedEvent
 from stride_ros.runs.record import STATUSES
 
 if TYPE_CHECKING:
-    from stride_ros.events.log import EventLog
     from stride_ros.response.commentary import Commentary
     from stride_ros.runs.recorder import RunRecorder
 
 _STATES = {SpanState.OFFSET: OFFSET, SpanState.RETRACTED: RETRACTED}
-
-
-@dataclass(frozen=True)
-class Found:
-    """An event with its picture: the JPEG of the frame at its onset, or empty."""
-
-    event: Event
-    picture: bytes
 
 
 @dataclass(frozen=True)
@@ -36,20 +28,6 @@ class _Told:
     stamp: int
     frame_id: str
     first_ns: int
-
-
-def write_found(log: EventLog, origin: str, document: str, found: Iterable[Found]) -> None:
-    """Replace what the log has of a recording by its new events, in one transaction.
-
-    `document`: the JSON of the run. Raises EventLogError.
-    """
-    log.remove(origin)
-    log.run(origin, document)
-    for one in found:
-        log.put(one.event)
-        if one.picture:
-            log.picture(one.event.key, one.picture)
-    log.commit()
 
 
 class EventSink(DecisionSink[Frame]):
@@ -79,9 +57,9 @@ class EventSink(DecisionSink[Frame]):
         if commentary.final:
             self._said[commentary.span.span_id] = commentary
 
-    def found(self) -> list[Found]:
+    def found(self) -> list[PicturedEvent]:
         """The events, including false alarms, by onset; call it once the recording is over."""
-        return [Found(self._event(told), self._picture(told)) for told in self._told.values()]
+        return [PicturedEvent(self._event(told), self._picture(told)) for told in self._told.values()]
 
     def _picture(self, told: _Told) -> bytes:
         span = self.recorder.find(told.stamped.event.query, told.stamped.event.span_id)

@@ -212,3 +212,21 @@ def test_what_a_killed_run_has_left_is_removed_and_what_others_have_put_there_st
     assert [name for name in left + others if (out / name).exists()] == others
     (out / "runs" / "notes.json").unlink()
     assert results(out) == undisturbed
+
+
+def test_only_the_workers_load_torch(drives, results, undisturbed, tmp_path):
+    """It takes a second, for which all workers would wait, and a driver needs no model."""
+    program = tmp_path / "mine.py"
+    program.write_text(
+        "import sys\n"
+        "if __name__ == '__main__':\n"
+        "    sys.modules['torch'] = None\n"
+        "    from stride_ros.cli import main\n"
+        "    raise SystemExit(main(sys.argv[1:]))\n"
+    )
+    words = ["mine", drives, *ASKED, "--out", tmp_path / "out", "--no-ray"]
+    done = subprocess.run(
+        [sys.executable, program, *map(str, words)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert results(tmp_path / "out") == undisturbed
