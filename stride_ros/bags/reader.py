@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from stride_ros.activation.clock import Reading
 from stride_ros.activation.intake import Intake
 from stride_ros.activation.notes import StreamNotes
-from stride_ros.bags.decoding import ImageDecoder
+from stride_ros.bags.decoding import check_packet, packet_in, picture_of, stamp_of
 from stride_ros.bags.files import VIDEO_SUFFIXES, open_recording
 from stride_ros.bags.merging import Part, merged, parts_of
 from stride_ros.bags.messages import typestore
@@ -62,7 +62,6 @@ class BagReader:
         except BaseException:
             self._stack.close()
             raise
-        self._decoder = ImageDecoder()
         self._patience: Patience | None = None  # of the current reader
 
     def __enter__(self) -> BagReader:
@@ -129,7 +128,7 @@ class BagReader:
 
     def stamp(self, message: BagMessage) -> int:
         """The header stamp of an image in ns, read without deserialising it; FrameError if cut off."""
-        return self._decoder.stamp(message)
+        return stamp_of(message)
 
     def images(
         self,
@@ -153,7 +152,7 @@ class BagReader:
         """
         found: Iterator[BagMessage | FrameError] = self._pictures(start, stop, topics, other)
         if packets:
-            probe = self._decoder.check_packet if self.is_video else self._decoder.decode
+            probe = check_packet if self.is_video else picture_of
             plain = self._packets(start, stop, topics, other, probe)
             found = in_order(plain, self.stamp) if self.is_video else plain
         for message in found:
@@ -192,10 +191,10 @@ class BagReader:
     ) -> Iterator[BagMessage | FrameError]:
         """The messages on the image topic, with the packets of a video decoded."""
         if not self.is_video:
-            yield from self._packets(start, stop, topics, other, self._decoder.decode)
+            yield from self._packets(start, stop, topics, other, picture_of)
             return
         packets = self._packets(start, stop, topics, other, None)
-        video = VideoTopic(self._image_messages, self._decoder.packet, self.start)
+        video = VideoTopic(self._image_messages, packet_in, self.start)
         for message in video.pictures(packets, start):
             if self._patience is not None:
                 if isinstance(message, FrameError):
@@ -216,7 +215,7 @@ class BagReader:
             if count > _FEW and len(message.data) <= longest:
                 continue
             try:
-                return self._decoder.packet(message).codec is not None
+                return packet_in(message).codec is not None
             except FrameError:
                 longest = max(longest, len(message.data))
         return False
@@ -279,7 +278,7 @@ class BagReader:
         if isinstance(message, PictureMessage):
             found = frame_to_rgb(message.picture), message.frame_id
         else:
-            found = self._decoder.decode(message)
+            found = picture_of(message)
         if self._patience is not None:
             self._patience.picture()
         return found

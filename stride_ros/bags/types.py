@@ -41,25 +41,24 @@ _FOREIGN = {
 _RULE = "=" * 80 + "\n"
 
 
-class MessageDecoder:
-    """Deserialises the messages of a channel, by its own definition or by the type's name."""
+def deserialise(channel: Channel, data: bytes) -> Any:
+    """A message of a channel, by its own definition or by the type's name.
 
-    def __init__(self, channel: Channel) -> None:
-        self._type = channel.msgtype
-        self._ros1 = channel.encoding == "ros1"
-        self._own = _own_types(channel)
+    Raises the deserialiser's exception if the data is not one; those are of many types.
+    """
+    own = _own_types(channel.msgtype, channel.schema_encoding, channel.schema)
+    if own is not None:
+        try:
+            return _by(own, channel, data)
+        except Exception:  # a damaged definition may still be parsed
+            pass
+    return _by(common_types(channel.encoding == "ros1"), channel, data)
 
-    def __call__(self, data: bytes) -> Any:
-        """Return the message; raises the deserialiser's exception if the data is not one."""
-        if self._own is not None:
-            try:
-                return self._decode(self._own, data)
-            except Exception:  # a damaged definition may still be parsed
-                pass
-        return self._decode(common_types(self._ros1), data)
 
-    def _decode(self, store: Typestore, data: bytes) -> Any:
-        return (store.deserialize_ros1 if self._ros1 else store.deserialize_cdr)(data, self._type)
+def _by(store: Typestore, channel: Channel, data: bytes) -> Any:
+    return (store.deserialize_ros1 if channel.encoding == "ros1" else store.deserialize_cdr)(
+        data, channel.msgtype
+    )
 
 
 @lru_cache(maxsize=2)
@@ -73,19 +72,22 @@ def common_types(ros1: bool = False) -> Typestore:
     return store
 
 
-def _own_types(channel: Channel) -> Typestore | None:
-    """The types from the channel's definition; None if it cannot be used."""
+# Parsing a definition takes as long as hundreds of messages. All splits of a recording have the same one, and
+# mostly all recordings of a robot.
+@lru_cache(maxsize=32)
+def _own_types(msgtype: str, encoding: str, schema: bytes) -> Typestore | None:
+    """The types from a channel's definition in this encoding; None if it cannot be used."""
     from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
 
-    text = channel.schema.decode("utf-8", "replace").replace("\r\n", "\n")
+    text = schema.decode("utf-8", "replace").replace("\r\n", "\n")
     types: dict[str, Any] = {}
     try:
-        if channel.schema_encoding in ("ros2msg", "ros1msg"):
-            types.update(get_types_from_msg(text, channel.msgtype))
-        elif channel.schema_encoding == "ros2idl":
+        if encoding in ("ros2msg", "ros1msg"):
+            types.update(get_types_from_msg(text, msgtype))
+        elif encoding == "ros2idl":
             for part in text.split(_RULE):
                 types.update(get_types_from_idl(part.partition("\n")[2] if part.startswith("IDL:") else part))
-        if not _FIELDS.get(channel.msgtype, set()) <= {name for name, _ in types[channel.msgtype][1]}:
+        if not _FIELDS.get(msgtype, set()) <= {name for name, _ in types[msgtype][1]}:
             return None
         store = get_typestore(Stores.EMPTY)
         store.register(types)

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 from stride_ros.activation.frame_path import DecisionSink, Frame
 from stride_ros.bags import messages
-from stride_ros.bags.types import MessageDecoder
+from stride_ros.bags.types import deserialise
 from stride_ros.bags.writer import BagWriter
 from stride_ros.errors import SourceError
 from stride_ros.text import topics
 
 if TYPE_CHECKING:
     from stride_ros.activation.stamped_stream import Decision, StampedEvent
-    from stride_ros.bags.storage import BagMessage, Channel
+    from stride_ros.bags.storage import BagMessage
     from stride_ros.response.commentary import Commentary
 
 # As under the namespace of launch/stride.launch.py.
@@ -31,7 +31,6 @@ class BagOutput(BagWriter, DecisionSink[Frame]):
         """`model`: name of the activation model, written with every span."""
         super().__init__(path, storage)
         self._model = model
-        self._decoders: dict[Channel, MessageDecoder] = {}
 
     def recorded(self, message: BagMessage) -> None:
         """Copy a message of the recording."""
@@ -39,9 +38,8 @@ class BagOutput(BagWriter, DecisionSink[Frame]):
         if channel.msgtype not in messages.OWN or channel.encoding != "cdr":
             self.copy(channel, message.data, message.log_time)
             return
-        decoder = self._decoders.setdefault(channel, MessageDecoder(channel))
         try:
-            own = messages.upgraded(decoder(message.data))
+            own = messages.upgraded(deserialise(channel, message.data))
         except Exception as error:  # deserialisers fail in many ways on data that is cut off
             raise SourceError(
                 f"A message on {channel.topic} cannot be deserialised; leave the topic out."

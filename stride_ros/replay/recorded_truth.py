@@ -7,13 +7,12 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from stride_ros.bags import messages
-from stride_ros.bags.types import MessageDecoder
+from stride_ros.bags.types import deserialise
 from stride_ros.runs.record import Expected, Run
 from stride_ros.text import topics
 from stride_ros.user_files.values import spelling
 
 if TYPE_CHECKING:
-    from stride_ros.bags.storage import Channel
     from stride_ros.replay.recording import Recording
 
 _OFFSET = 2  # state of ActivationSpan
@@ -62,13 +61,11 @@ def add_recorded_truth(
 
 def _read(recording: Recording, topic: str) -> Iterator[tuple[str, int, Any]]:
     """The messages on the topic and of its sentences, with topic and log time (ns)."""
-    decoders: dict[Channel, MessageDecoder] = {}
     commentary = topic.removesuffix(topics.GROUND_TRUTH) + topics.GROUND_TRUTH_COMMENTARY
     for message in recording.messages([topic, commentary]):
         if message.channel.msgtype not in messages.OWN:
             continue
-        decoder = decoders.setdefault(message.channel, MessageDecoder(message.channel))
         try:
-            yield message.channel.topic, message.log_time, decoder(message.data)
+            yield message.channel.topic, message.log_time, deserialise(message.channel, message.data)
         except Exception:  # the deserialisers fail in many ways on data that is cut off
             continue

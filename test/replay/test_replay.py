@@ -1,5 +1,6 @@
 """Replaying a recording: the nodes' path, the same result every time, whatever the storage and the clock."""
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -432,6 +433,21 @@ def test_ground_truth_that_was_recorded_is_in_the_record_and_the_report(model, w
     assert result.verdict is None, "only --expect judges"
     assert result.run.source["ground truth"] == "/ground_truth"
     assert "As recorded on /ground_truth." in report_html(result.run)
+
+
+def test_a_definition_in_a_recording_is_parsed_once(model, world_bag, monkeypatch, tmp_path):
+    import rosbags.typesys
+
+    parsed, parse = Counter(), rosbags.typesys.get_types_from_msg
+
+    def counting(text, name):
+        parsed[text, name] += 1
+        return parse(text, name)
+
+    monkeypatch.setattr(rosbags.typesys, "get_types_from_msg", counting)
+    for number in range(2):
+        replay(world_bag, QUERY, model=model, out=tmp_path / str(number), topics=["/ground_truth"])
+    assert set(parsed.values()) <= {1}  # no time at all, where another test has read such a recording
 
 
 def test_recorded_ground_truth_is_cut_where_the_part_is(model, world_bag):
