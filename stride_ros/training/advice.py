@@ -11,7 +11,7 @@ from stride_ros.activation.frame_rate import rate_note, rate_that_fits
 from stride_ros.text.wording import counted
 
 if TYPE_CHECKING:
-    from stride_ros.training.sources.recording import Recording
+    from stride_ros.training.sources.recording import Recording, Video
 
 _SLOTS = 3  # an event of fewer slots is short
 _SHARE = 1 / 3  # of the events that may be short without a note
@@ -34,19 +34,25 @@ def notes_on_slots(recordings: Sequence[Recording], fps: float, resolution: floa
     return [note for note in notes if note]
 
 
-def command_for_the_rest(arguments: argparse.Namespace, recordings: Sequence[Recording]) -> str | None:
-    """The command that tries the trained model on what --until left of a recording, or None."""
-    video = recordings[0].video
-    rest = getattr(video, "whole", video.end) - video.end
-    if rest <= 0:
-        return None
-    words = ["stride-ros", "replay", str(arguments.bag or arguments.video), "--start", f"{video.end:g}"]
-    if arguments.image_topic and arguments.bag:
-        words += ["--image-topic", arguments.image_topic]
-    words += ["--model", str(arguments.out)]
-    if arguments.fps != 1:
-        words += ["--rate", f"{arguments.fps:g}"]
-    learned = max(2, min(arguments.max_frames, int(video.end * arguments.fps)) // 2 * 2)
-    if rest * arguments.fps > learned:  # the model has not learned longer contexts
-        words += ["--set", f"max_frames={learned}"]
-    return shlex.join([*words, "--expect", str(arguments.labels)])
+def commands_for_the_rest(arguments: argparse.Namespace, videos: Sequence[Video]) -> list[str]:
+    """The commands that try the trained model on what --until left of the recordings.
+
+    `videos`: those of the bags or videos that were given, in the same order.
+    """
+    longest = max(video.end for video in videos)
+    learned = max(2, min(arguments.max_frames, int(longest * arguments.fps)) // 2 * 2)
+    commands = []
+    for video, path, labels in zip(videos, arguments.bag or arguments.video, arguments.labels, strict=True):
+        rest = getattr(video, "whole", video.end) - video.end
+        if rest <= 0:
+            continue
+        words = ["stride-ros", "replay", str(path), "--start", f"{video.end:g}"]
+        if arguments.image_topic and arguments.bag:
+            words += ["--image-topic", arguments.image_topic]
+        words += ["--model", str(arguments.out)]
+        if arguments.fps != 1:
+            words += ["--rate", f"{arguments.fps:g}"]
+        if rest * arguments.fps > learned:  # the model has not learned longer contexts
+            words += ["--set", f"max_frames={learned}"]
+        commands.append(shlex.join([*words, "--expect", str(labels)]))
+    return commands

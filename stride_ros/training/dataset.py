@@ -16,7 +16,7 @@ from stride_ros.response.config import ResponseConfig
 from stride_ros.response.request import make_request, nanoseconds, stamped
 from stride_ros.terminal import tell_notes
 from stride_ros.training.examples import IGNORED, Example, SentenceExamples, WindowExamples
-from stride_ros.training.samples import Cut, Event, cut_samples, quiet_cut
+from stride_ros.training.samples import CONTEXT_SECONDS, Cut, Event, cut_samples, quiet_cut
 from stride_ros.training.sources.recording import Recording
 
 RESPONSE = ResponseConfig()  # what the responder is shown for an event
@@ -57,7 +57,7 @@ def make_samples(
 ) -> list[Sample]:
     """Cut every recording into samples; `sentences` adds one for each event with a text.
 
-    A query without events gives a part in which nothing happens. Recordings are cut again until there are
+    A query without events gives parts in which nothing happens. Recordings are cut again until there are
     `wanted` samples, so that training on little data does not repeat the same cuts. `window` (s) is the
     length of the activation window.
     """
@@ -77,8 +77,9 @@ def _samples_of(
     video = recording.video
     cuts = cut_samples(recording.events, video.start, video.end, rng, window)
     if not recording.events:
-        quiet = quiet_cut(video.start, video.end, rng)
-        cuts = [quiet] if quiet else []
+        parts = max(1, math.ceil((video.end - video.start) / CONTEXT_SECONDS))  # a cut is not longer
+        found = (quiet_cut(video.start, video.end, rng) for _ in range(parts))
+        cuts = [quiet for quiet in found if quiet]
     told = [event for event in recording.events if event.text] if sentences else []
     return [Sample(recording, cut) for cut in cuts] + [Sample(recording, event=event) for event in told]
 

@@ -3,18 +3,22 @@
 import argparse
 from types import SimpleNamespace
 
-from stride_ros.training.advice import command_for_the_rest, notes_on_slots
+from stride_ros.training.advice import commands_for_the_rest, notes_on_slots
 from stride_ros.training.samples import Event
 from stride_ros.training.sources.recording import Recording
 
 
-def recordings(*lengths, end=26.0, whole=40.0):
-    video = SimpleNamespace(name="v", start=0.0, end=end, whole=whole)
-    return [Recording(video, ("q",), tuple(Event(5.0 * i, 5.0 * i + x) for i, x in enumerate(lengths)))]
+def a_video(end=26.0, whole=40.0):
+    return SimpleNamespace(name="v", start=0.0, end=end, whole=whole)
+
+
+def recordings(*lengths):
+    events = tuple(Event(5.0 * i, 5.0 * i + length) for i, length in enumerate(lengths))
+    return [Recording(a_video(), ("q",), events)]
 
 
 def options(**given):
-    usual = {"bag": None, "video": "v.mp4", "image_topic": None, "out": "m", "labels": "l.yaml"}
+    usual = {"bag": None, "video": ["v.mp4"], "image_topic": None, "out": "m", "labels": ["l.yaml"]}
     return argparse.Namespace(**{**usual, "fps": 1.0, "max_frames": 48, **given})
 
 
@@ -36,14 +40,20 @@ def test_frames_that_leave_slots_empty_are_worth_a_note():
 
 
 def test_the_command_for_the_rest_has_what_the_training_had():
-    told = command_for_the_rest(options(), recordings(2.0))
-    assert told == "stride-ros replay v.mp4 --start 26 --model m --expect l.yaml"
-    given = options(bag="a bag", image_topic="/front", fps=2.0, max_frames=24)
-    told = command_for_the_rest(given, recordings(2.0))
-    assert told is not None
-    assert told.startswith("stride-ros replay 'a bag' --start 26 --image-topic /front --model m --rate 2 ")
-    assert told.endswith("--set max_frames=24 --expect l.yaml")
+    told = commands_for_the_rest(options(), [a_video()])
+    assert told == ["stride-ros replay v.mp4 --start 26 --model m --expect l.yaml"]
+    given = options(bag=["a bag"], image_topic="/front", fps=2.0, max_frames=24)
+    (command,) = commands_for_the_rest(given, [a_video()])
+    assert command.startswith("stride-ros replay 'a bag' --start 26 --image-topic /front --model m --rate 2 ")
+    assert command.endswith("--set max_frames=24 --expect l.yaml")
+
+
+def test_each_recording_with_a_rest_has_a_command():
+    given = options(video=["a.mp4", "b.mp4", "c.mp4"], labels=["a.yaml", "b.yaml", "c.yaml"])
+    first, second = commands_for_the_rest(given, [a_video(), a_video(20.0, 20.0), a_video(whole=100.0)])
+    assert first == "stride-ros replay a.mp4 --start 26 --model m --expect a.yaml"
+    assert second == "stride-ros replay c.mp4 --start 26 --model m --set max_frames=26 --expect c.yaml"
 
 
 def test_there_is_no_command_without_a_rest():
-    assert command_for_the_rest(options(), recordings(2.0, end=40.0)) is None
+    assert commands_for_the_rest(options(), [a_video(end=40.0)]) == []

@@ -10,7 +10,7 @@ import pytest
 from stride_ros.errors import SourceError, StrideError
 from stride_ros.runs.expectations import read_expectations
 from stride_ros.training.sources.annotations import annotation_recordings
-from stride_ros.training.sources.bag import BagVideo
+from stride_ros.training.sources.bag import BagVideo, ImageCache
 from stride_ros.training.sources.labels import labelled_recordings
 from stride_ros.training.sources.recording import Intake
 from stride_ros.training.sources.video import VideoFile
@@ -135,13 +135,46 @@ def test_ground_truth_of_a_replay_serves_as_labels_without_losing_an_event(bag, 
     )
     truth = read_expectations(path)  # every form of item is in the file
     assert (truth.spans[0].tolerance, len(truth.quiet), truth.iou) == (1.5, 2, 0.3)
-    (recording,) = labelled_recordings(BagVideo(bag, TOPIC), path, intake)
-    assert [(event.start, event.end, event.text) for event in recording.events] == [
+    red, green = labelled_recordings(BagVideo(bag, TOPIC), path, intake)
+    assert [(event.start, event.end, event.text) for event in red.events] == [
         (8.0, 14.0, "Red."),
         (20.0, 22.0, ""),
     ]
+    assert (green.queries, green.events) == (("Is it green?",), ())
     assert not intake.messages
-    assert intake.summary() == "2 used"
+    assert intake.summary() == "3 used"
+
+
+def test_a_query_that_never_happens_is_a_recording_without_events(bag, labels, intake):
+    path = labels(f"- {{query: {RED}, none: [0, 10]}}\n- {{query: {RED.lower()}, none: [12, 24]}}\n")
+    (quiet,) = labelled_recordings(BagVideo(bag, TOPIC), path, intake)
+    assert (quiet.queries, quiet.events) == ((RED,), ())
+    assert intake.used == 1
+
+
+def test_a_range_without_events_that_has_one_is_told(bag, labels, intake):
+    path = labels(f"- {{query: {RED}, none: [0, 24]}}\n- {{query: {RED}, start: 8, end: 14}}\n")
+    (recording,) = labelled_recordings(BagVideo(bag, TOPIC), path, intake)
+    assert len(recording.events) == 1
+    assert intake.messages == [
+        f"{path}:1 is left out: an event of its query is in the range; correct one of them."
+    ]
+
+
+@pytest.mark.parametrize("none", ["7", "[3]", "[5, 3]", "[soon, 3]"])
+def test_a_wrong_range_without_events_is_told(bag, labels, intake, none):
+    path = labels(f"- {{query: {RED}, none: {none}}}\n- {{query: {RED}, start: 8, end: 14}}\n")
+    labelled_recordings(BagVideo(bag, TOPIC), path, intake)
+    (told,) = intake.messages
+    assert told.startswith(f"{path}:1 is left out: ")
+
+
+def test_recordings_share_one_cache_of_images(bag):
+    cache = ImageCache(3 * 8 * 12 * 3)
+    one, two = BagVideo(bag, TOPIC, cache=cache), BagVideo(bag, TOPIC, until=12.0, cache=cache)
+    for video in (one, two, one):
+        images, _ = video.read([0.0, 10.0])
+        assert [int(image[0, 0, 0]) for image in images] == [90, 200]
 
 
 def test_a_bag_without_the_topic_names_the_ones_it_has(bag):

@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -260,7 +261,7 @@ def test_train_on_a_video_by_command(tiny_checkpoint, labels, tmp_path, capsys):
     assert main(["train", *data, *run]) == 0
     printed = " ".join(capsys.readouterr().out.split())
     assert "1 used, 1 left out" in printed  # what happens after 16 s is not seen
-    assert "cut around 1 event in 1 pair of a query and a recording" in printed
+    assert "cut around 1 event of 1 query in 1 recording" in printed
     told = f"stride-ros replay {video} --start 16 --model {tmp_path / 'out'} --expect {path}"
     assert told in printed
     assert "{'" not in printed, "a raw dictionary"
@@ -268,6 +269,22 @@ def test_train_on_a_video_by_command(tiny_checkpoint, labels, tmp_path, capsys):
 
     assert main(shlex.split(told)[1:]) in (0, 1)  # a verdict
     assert ActivationModel.load(out).window == 8
+
+
+def test_train_on_several_bags_one_of_which_has_no_event(tiny_checkpoint, bag, labels, tmp_path, capsys):
+    busy = labels(f"- {{query: {QUERY}, start: 8, end: 14}}\n")
+    calm = tmp_path / "calm.yaml"
+    calm.write_text(f"- {{query: {QUERY}, none: [0, 24]}}\n")
+    other = tmp_path / "other"
+    shutil.copytree(bag, other)
+    data = ["--data", "bag", "--bag", str(bag), "--bag", str(other), "--labels", str(busy), str(calm)]
+    run = ["--model", str(tiny_checkpoint), "--steps", "2", "--out", str(tmp_path / "out"), *QUICK]
+    assert main(["train", *data, "--until", "20", *run]) == 0
+    printed = capsys.readouterr().out
+    assert "cut around 1 event of 1 query in 2 recordings; 2 used." in " ".join(printed.split())
+    commands = [line.strip() for line in printed.splitlines() if line.strip().startswith("stride-ros replay")]
+    assert [shlex.split(command)[2] for command in commands] == [str(bag), str(other)]
+    assert [shlex.split(command)[-1] for command in commands] == [str(busy), str(calm)]
 
 
 def test_a_plain_model_gets_the_tokens_and_the_keys(plain_checkpoint, bag, labels, tmp_path):
@@ -381,6 +398,10 @@ def test_an_epoch_draws_every_sample_anew(tiny_checkpoint, tmp_path):
         (["--data", "bag", "--labels", "x.yaml"], "--data bag needs --bag"),
         (["--data", "video", "--labels", "x.yaml"], "--data video needs --video"),
         (["--data", "annotations", "--annotations", "x"], "needs --video-root"),
+        (
+            ["--data", "bag", "--bag", "a", "b", "--labels", "x.yaml"],
+            r"There are 2 bags and 1 labels file; give one\s+labels file for each, in the same order",
+        ),
         (["--data", "world", "--clips", "0"], "is too small"),
         (["--data", "world", "--clips", "1", "--mask-modes", "7"], "Mask modes \\[7\\]"),
         (["--data", "world", "--clips", "1", "--learning-rate", "0"], "nothing would be trained"),

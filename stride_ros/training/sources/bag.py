@@ -16,15 +16,44 @@ from stride_ros.errors import FrameError, SourceError
 CACHE_BYTES = 1 << 30  # bytes of decoded images
 
 
+class ImageCache:
+    """Decoded images of several recordings, the least recently used of which are dropped."""
+
+    def __init__(self, limit: int = CACHE_BYTES) -> None:
+        """`limit`: bytes that all images may have together; the newest one is always kept."""
+        self._limit, self._bytes = limit, 0
+        self._images: OrderedDict[tuple[str, int], NDArray[np.uint8]] = OrderedDict()
+
+    def get(self, key: tuple[str, int]) -> NDArray[np.uint8] | None:
+        """The image with this key (recording, number), or None."""
+        image = self._images.get(key)
+        if image is not None:
+            self._images.move_to_end(key)
+        return image
+
+    def put(self, key: tuple[str, int], image: NDArray[np.uint8]) -> None:
+        """Keep an image that is not there yet."""
+        self._images[key] = image
+        self._bytes += image.nbytes
+        while self._bytes > self._limit and len(self._images) > 1:
+            self._bytes -= self._images.popitem(last=False)[1].nbytes
+
+
 class BagVideo:
     """The images of one topic (see recording.Video); times are in s from its first image, by header stamp.
 
-    `topic` None takes the only image topic. `until` (s) leaves out what follows, of `whole` s. `notes` say
-    what is odd about the bag, `unusable` how many images were left out. SourceError when bag or topic cannot
-    be used.
+    `topic` None takes the only image topic. `until` (s) leaves out what follows, of `whole` s. `cache` may
+    serve several bags. `notes` say what is odd about the bag, `unusable` how many images were left out.
+    SourceError when bag or topic cannot be used.
     """
 
-    def __init__(self, path: Path, topic: str | None = None, until: float | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        topic: str | None = None,
+        until: float | None = None,
+        cache: ImageCache | None = None,
+    ) -> None:
         self.path = path
         times: list[int] = []
         logged: list[int] = []
@@ -41,7 +70,7 @@ class BagVideo:
                 f"No image on {self.topic} in {path} can be used; choose a different topic or bag."
             )
         # Samples of a recording overlap: decoding images again would take most of the training time.
-        self._decoded: OrderedDict[int, NDArray[np.uint8]] = OrderedDict()
+        self._cache = cache if cache is not None else ImageCache()
         order = np.argsort(times, kind="stable")
         self._times = (np.array(times)[order] - min(times)) / 1e9
         self._logged = np.array(logged)[order]
@@ -56,16 +85,15 @@ class BagVideo:
         """
         nearest = np.abs(self._times[:, None] - np.asarray(times)[None, :]).argmin(axis=0)
         indices: list[int] = list(dict.fromkeys(nearest.tolist()))
-        images = {index: self._decoded[index] for index in indices if index in self._decoded}
-        images |= self._decode([index for index in indices if index not in images])
+        cached = {index: self._cache.get((self.name, index)) for index in indices}
+        images = {index: image for index, image in cached.items() if image is not None}
+        decoded = self._decode([index for index in indices if index not in images])
+        for index, image in decoded.items():
+            self._cache.put((self.name, index), image)
+        images |= decoded
         indices = [index for index in indices if index in images]
         if not indices:
             raise next(iter(self._bad.values()))
-        for index in indices:
-            self._decoded[index] = images[index]
-            self._decoded.move_to_end(index)
-        while sum(image.nbytes for image in self._decoded.values()) > CACHE_BYTES and len(self._decoded) > 1:
-            self._decoded.popitem(last=False)
         return [images[index] for index in indices], [float(self._times[index]) for index in indices]
 
     @property

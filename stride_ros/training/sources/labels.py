@@ -1,8 +1,9 @@
 """Read a labels file: the events of one recording, written by hand.
 
 YAML: a list of `- {query: ..., start: ..., end: ..., text: ...}`, times in s from the first image, `text`
-(what to say) optional. The same file may serve `replay --expect`: what only concerns the comparison, a
-`tolerance` and items with `none` or `thresholds`, has no effect here.
+(what to say) optional. A query that has only `- {query: ..., none: [start, end]}` never happens in the
+recording. The same file may serve `replay --expect`: what only concerns the comparison, `tolerance` and
+`thresholds`, has no effect here.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ if TYPE_CHECKING:
     import yaml
 
 FIELDS = ("query", "start", "end", "text")
-# In ground truth: any time without an event counts as inactive, so that a `none` range adds nothing.
 _FIELDS_OF_COMPARISON = ("tolerance",)
-_ITEMS_OF_COMPARISON = ({"query", "none"}, {"thresholds"})
+_ITEM_OF_COMPARISON = {"thresholds"}
+_QUIET_ITEM = {"query", "none"}
 
 
 def labelled_recordings(video: Video, labels: Path, intake: Intake) -> list[Recording]:
@@ -37,13 +38,25 @@ def labelled_recordings(video: Video, labels: Path, intake: Intake) -> list[Reco
     """
     whole = getattr(video, "whole", video.end)
     events: dict[str, list[Event]] = {}
+    quiet: list[tuple[str, float, float, str]] = []  # query, the range in which it is absent, the item
     later = 0
     first: dict[str, str] = {}  # spelling -> the query as it is written first
+
+    def known(query: str, where: str) -> str:
+        asked = first.setdefault(spelling(query), query)
+        if asked != query:  # as two queries, each would teach that the other's events do not count
+            intake.report(f"{where} is taken as another spelling of the query {shown(asked)}.")
+        return asked
+
     for node in read_labels(labels):
         where = f"{labels}:{line_of(node)}"
         try:
             item = plain(node)
-            if isinstance(item, dict) and set(item) in _ITEMS_OF_COMPARISON:
+            if isinstance(item, dict) and set(item) == _ITEM_OF_COMPARISON:
+                continue
+            if isinstance(item, dict) and set(item) == _QUIET_ITEM:
+                query, begin, end = _quiet(item)
+                quiet.append((known(query, where), begin, end, where))
                 continue
             query, event = _label(item)
         except ConfigError as error:
@@ -58,12 +71,16 @@ def labelled_recordings(video: Video, labels: Path, intake: Intake) -> list[Reco
             continue
         if video.end < whole and event.end > video.end:
             event = replace(event, end=video.end)
-        asked = first.setdefault(spelling(query), query)
-        if asked != query:  # as two queries, each would teach that the other's events do not count
-            intake.report(f"{where} is taken as another spelling of the query {shown(asked)}.")
-        events.setdefault(asked, []).append(event)
+        events.setdefault(known(query, where), []).append(event)
         intake.used += 1
-    if not events:
+    absent = []
+    for query, begin, end, where in quiet:
+        if any(event.start < end and event.end > begin for event in events.get(query, ())):
+            intake.skip("an event of its query is in the range; correct one of them", where)
+        elif query not in events and query not in absent:
+            absent.append(query)
+            intake.used += 1
+    if not events and not absent:
         remedy = "see the messages above and correct it"
         if later:
             remedy = f"{counted(later, 'event')} of it {plural(later, 'begins', 'begin')} after the first"
@@ -72,7 +89,7 @@ def labelled_recordings(video: Video, labels: Path, intake: Intake) -> list[Reco
     return [
         Recording(video, (query,), tuple(sorted(found, key=lambda event: event.start)))
         for query, found in events.items()
-    ]
+    ] + [Recording(video, (query,), ()) for query in absent]
 
 
 def read_labels(path: Path) -> list[yaml.Node]:
@@ -88,6 +105,14 @@ def read_labels(path: Path) -> list[yaml.Node]:
             f"{path} is not a list of labels; write items like `- {{query: ..., start: 1, end: 2}}`."
         )
     return list(root.value)
+
+
+def _quiet(item: dict[str, Any]) -> tuple[str, float, float]:
+    """The query and the range (s) of an item that says that nothing happens."""
+    stretch = item["none"]
+    if not isinstance(stretch, list) or len(stretch) != 2:
+        raise ConfigError("none is not a list of two times, [start, end]")
+    return text_of(item["query"], "query"), *check_event(*stretch)
 
 
 def _label(item: Any) -> tuple[str, Event]:
