@@ -101,7 +101,7 @@ def test_the_work_is_spread_over_the_nodes_of_a_cluster(
 def test_more_gpus_than_there_are_is_one_sentence(drives, mine, tmp_path):
     code, printed = mine(drives, "--out", tmp_path / "out", "--gpus-per-worker", 64, ray=EMBEDDED)
     assert code == 2
-    assert "asks for 64 GPUs" in printed
+    assert "needs 64 GPUs" in printed
     assert not ray.is_initialized()
 
 
