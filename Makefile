@@ -31,6 +31,7 @@ lint: setup
 setup:
 	@python=$$(sh tools/find_python.sh $(or $(PYTHON),$(CHOSEN) python3)) \
 		&& "$$python" tools/bootstrap.py $(if $(PYTHON),--chosen)
+	$(if $(filter setup,$(MAKECMDGOALS)),@echo "Ready for make demo and $(VENV)/bin/stride-ros --help.")
 
 # The newest versions that the ranges allow, for CI. To raise one only: make lock ARGS="-P torch==2.13.0"
 lock: setup
