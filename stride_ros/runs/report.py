@@ -132,7 +132,7 @@ def _truth(run: Run) -> str:
 
 
 def _matches(run: Run, verdict: Verdict, counts: OnsetCounts) -> str:
-    names = ["", "ground truth", "what happens", "decided", "overlap (IoU)", "onset after start"]
+    names = ["", "ground truth", "what happens", "decided", "overlap (IoU)", "onset"]
     names += ["said"] if run.answers else []
     rows = []
     for line in verdict.lines:
@@ -145,7 +145,7 @@ def _matches(run: Run, verdict: Verdict, counts: OnsetCounts) -> str:
             _interval(truth) if truth else "",
             truth.text if isinstance(truth, ExpectedSpan) else "nothing" if truth else "",
             f"{_interval(span)} (span {span.id}{gone})" if span else "",
-            f"{line.iou:.2f}" if line.delay is not None else "",
+            f"{line.iou:.2f}" if span and isinstance(truth, ExpectedSpan) else "",
             line.onset,
             span.said.text if span and span.said else "",
         ]
