@@ -1,5 +1,6 @@
 """Expectations: the file's format, its errors by item, and the verdict."""
 
+import json
 import re
 from itertools import pairwise
 from pathlib import Path
@@ -20,6 +21,7 @@ from stride_ros.runs.onsets import ONSET_TOLERANCE
 from stride_ros.runs.record import OFFSET, RETRACTED, QueryRun, Run, Said, Span
 from stride_ros.runs.verdict import together
 
+DOCS = Path(__file__).parents[2] / "docs"
 PERSON, LIGHT = "Tell me when a person is in view.", "Tell me when the light is off."
 
 
@@ -73,6 +75,62 @@ def test_a_wrong_file_is_refused_by_item(tmp_path, text, said):
         read(tmp_path, text)
     assert isinstance(caught.value, StrideError)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("items", "lines"),
+    [
+        (["none: [0, 39.9]", "start: 5, end: 6"], (1, 2)),
+        (["start: 5, end: 6", "none: [5.9, 39.9]"], (2, 1)),
+        (["none: [0, 30]", "start: 50, end: 60", "none: [2, 3]", "start: 29, end: 50"], (1, 4)),
+        (["start: 0, end: 50", "start: 3, end: 4", "none: [40, 41]"], (3, 1)),
+        (["none: [0, 10]", "start: 5, end: 5, tolerance: 2"], (1, 2)),
+    ],
+)
+def test_a_none_interval_over_an_event_is_refused_with_both_lines(tmp_path, items, lines):
+    with pytest.raises(ConfigError) as caught:
+        read(tmp_path, "".join(f"- {{query: a, {item}}}\n" for item in items))
+    none, event = lines
+    assert str(caught.value) == (
+        f"The none interval in {tmp_path / 'spans.yaml'}, line {none}, overlaps the event of the same query in "
+        f"line {event}, which is to be found; remove it, or limit it to times without events."
+    )
+
+
+def test_a_none_interval_may_touch_an_event_or_overlap_that_of_another_query(tmp_path):
+    items = "- {query: a, start: 5, end: 6}\n- {query: a, none: [0, 5]}\n- {query: a, none: [6, 9]}\n"
+    assert read(tmp_path, items + "- {query: b, none: [0, 60]}\n").queries == ["a", "b"]
+
+
+def test_what_was_written_without_spans_says_that_an_event_takes_the_place_of_none(tmp_path):
+    file = tmp_path / "spans.yaml"
+    write_expectations(run_with((5, 6)), file)
+    assert "`none`" not in file.read_text()
+    write_expectations(run_with(), file)
+    assert "when you add an event of its query, remove it" in file.read_text()
+    corrected = file.read_text() + f"- {{query: {PERSON}, start: 5, end: 6}}\n"
+    with pytest.raises(ConfigError, match=r"none interval .* line 3, .* line 5, .*; remove it, or limit it"):
+        read(tmp_path, corrected)
+    removed = "".join(line for line in corrected.splitlines(True) if "none:" not in line)
+    assert read(tmp_path, removed).spans == [ExpectedSpan(PERSON, 5.0, 6.0)]
+
+
+def test_the_published_defaults_of_thresholds_are_those_of_the_code(tmp_path):
+    schema = json.loads((DOCS / "schemas" / "expectations.schema.json").read_text())
+    (thresholds,) = [
+        item["properties"]["thresholds"]
+        for item in schema["items"]["oneOf"]
+        if "thresholds" in item["properties"]
+    ]
+    usual = {name: value["default"] for name, value in thresholds["properties"].items()}
+    assert usual == {name: getattr(Expectations(), name) for name in ("recall", "precision", "iou")}
+    page = (DOCS / "replay.md").read_text()
+    said = ", ".join(f"`{name}: {value}`" for name, value in usual.items())
+    assert f"defaults are {said}." in " ".join(page.split())
+    write_expectations(run_with((6, 20)), tmp_path / "spans.yaml")
+    line = "- thresholds: {" + said.replace("`", "") + "}"
+    assert line in (tmp_path / "spans.yaml").read_text()
+    assert line in page
 
 
 def test_a_missing_file_is_named(tmp_path):
@@ -247,7 +305,7 @@ def test_counts_of_several_starts_say_how_many_events_they_are():
 
 
 def test_the_table_of_the_documentation_is_what_is_printed():
-    page = (Path(__file__).parents[2] / "docs" / "replay.md").read_text()
+    page = (DOCS / "replay.md").read_text()
     shown = re.search(r"--expect lobby.spans.yaml\n(.*?)\n```", page, re.S).group(1)
     spans = [
         Span(1, 6, 7, 6.9, 0.9, OFFSET),
