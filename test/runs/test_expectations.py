@@ -92,8 +92,8 @@ def test_a_none_interval_over_an_event_is_refused_with_both_lines(tmp_path, item
         read(tmp_path, "".join(f"- {{query: a, {item}}}\n" for item in items))
     none, event = lines
     assert str(caught.value) == (
-        f"The none interval in {tmp_path / 'spans.yaml'}, line {none}, overlaps the event of the same query in "
-        f"line {event}, which is to be found; remove it, or limit it to times without events."
+        f"The none interval in {tmp_path / 'spans.yaml'}, line {none}, overlaps the event of the same query "
+        f"in line {event}, which is to be found; remove it, or limit it to times without events."
     )
 
 
