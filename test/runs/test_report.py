@@ -369,6 +369,28 @@ def test_the_page_fits_screens_of_any_width(run, open_page, width, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("width", [400, 1200])
+@pytest.mark.parametrize("count", [1, 5, 12, 60])
+def test_the_pictures_of_the_strip_are_large_enough_to_be_read(run, open_page, width, count, tmp_path):
+    run.strip = [(i / 3, run.strip[0][1]) for i in range(count)]
+    write_report(run, tmp_path)
+    page = open_page(tmp_path / "report.html", width)
+    boxes = page.evaluate(
+        "[...document.querySelectorAll('.strip img')].map(e => e.getBoundingClientRect())"
+        ".map(r => [r.left, r.right, r.top])"
+    )
+    assert len(boxes) == count
+    assert min(right - left for left, right, _ in boxes) >= (84 if width == 400 or count == 12 else 126)
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    rows = len({top for _, _, top in boxes})
+    assert (rows == 1) is (count <= (4 if width == 400 else 12))
+    rights = [right for _, right, _ in boxes]
+    assert max(rights) >= 0.9 * page.evaluate(
+        "document.querySelector('.strip').getBoundingClientRect().right"
+    )
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [400, 500, 1200])
 def test_no_onset_crosses_the_number_of_a_span(run, open_page, width, tmp_path):
     onsets = (0.0, 0.2, 0.5, 0.9, 1.6)
