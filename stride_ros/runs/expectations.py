@@ -119,7 +119,7 @@ def _refuse_contradictions(items: Sequence[tuple[ExpectedSpan | Quiet, int]], pa
             none, event = (line, of_other) if quiet else (of_other, line)
             raise ConfigError(
                 f"The none interval in {path}, line {none}, overlaps the event of the same query in line "
-                f"{event}, which is to be found; remove it, or limit it to times without events."
+                f"{event}; remove the interval, or limit it to times without events."
             )
         before = longest.get((item.query, quiet))
         if before is None or item.end > before[0].end:

@@ -87,9 +87,9 @@ def run(arguments: argparse.Namespace) -> int:
             raw=arguments.raw,
             report=progress.update,
         )
-    kind = "raw image" if arguments.raw else "JPEG image"
+    kind = "" if arguments.raw else " as JPEG"
     left_out = _left_out(arguments.fps, source.own_rate)
-    say(f"Wrote {escaped(str(arguments.bag))}: {counted(count, kind)}, {end:.1f} s{left_out}.")
+    say(f"Wrote {escaped(str(arguments.bag))}: {counted(count, 'image')}{kind}, {end:.1f} s{left_out}.")
     tell_notes(source.notes)
     return 0
 

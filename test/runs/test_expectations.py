@@ -93,7 +93,7 @@ def test_a_none_interval_over_an_event_is_refused_with_both_lines(tmp_path, item
     none, event = lines
     assert str(caught.value) == (
         f"The none interval in {tmp_path / 'spans.yaml'}, line {none}, overlaps the event of the same query "
-        f"in line {event}, which is to be found; remove it, or limit it to times without events."
+        f"in line {event}; remove the interval, or limit it to times without events."
     )
 
 
@@ -109,7 +109,9 @@ def test_what_was_written_without_spans_says_that_an_event_takes_the_place_of_no
     write_expectations(run_with(), file)
     assert "when you add an event of its query, remove it" in file.read_text()
     corrected = file.read_text() + f"- {{query: {PERSON}, start: 5, end: 6}}\n"
-    with pytest.raises(ConfigError, match=r"none interval .* line 3, .* line 5, .*; remove it, or limit it"):
+    with pytest.raises(
+        ConfigError, match=r"none interval .* line 3, .* line 5; remove the interval, or limit it"
+    ):
         read(tmp_path, corrected)
     removed = "".join(line for line in corrected.splitlines(True) if "none:" not in line)
     assert read(tmp_path, removed).spans == [ExpectedSpan(PERSON, 5.0, 6.0)]

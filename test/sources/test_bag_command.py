@@ -22,8 +22,8 @@ def video(tmp_path_factory):
 def test_a_bag_shows_what_the_video_shows_at_the_same_times(video, tmp_path, capsys, options, topic):
     bag = tmp_path / "bag"
     assert main(["bag", str(video), str(bag), "--fps", "2", "--topic", "/cam/image", *options]) == 0
-    kind = "raw" if options else "JPEG"
-    said = f"Wrote {bag}: 13 {kind} images, 6.0 s; at most 2 a second of 10 (change it with --fps)."
+    kind = "" if options else " as JPEG"
+    said = f"Wrote {bag}: 13 images{kind}, 6.0 s; at most 2 a second of 10 (change it with --fps)."
     assert said in capsys.readouterr().out
     with BagReader(bag) as reader:
         assert list(reader.topics) == [topic]
