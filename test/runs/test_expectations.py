@@ -223,6 +223,13 @@ def test_the_delay_of_the_counts_is_that_of_a_row_even_if_another_span_is_the_ev
     assert str(verdict.onsets[0]).startswith("onset within 2 s of the start: 1 of 1, median delay +0.7 s;")
 
 
+def test_a_row_has_the_event_that_its_onset_counts_for():
+    verdict = judged([(10, 10.5), (12, 20)], (10, 13, 11.2, RETRACTED), (11, 13, 11.5, RETRACTED))
+    shown = [line.onset for line in verdict.lines if line.span is not None]
+    assert shown == ["+1.2 s", "-0.5 s"], "the second event is nearer to the first onset, but has one already"
+    assert sorted(verdict.onsets[0].delays) == pytest.approx([-0.5, 1.2])
+
+
 def test_a_false_alarm_shows_when_it_was_and_by_how_much_it_missed_the_event_it_overlaps():
     verdict = judged(
         [(31.3, 32.1)], (31.0, 32.0, 32.0), (31.5, 32.5, 34.5), (50, 52, 51), (50, 52, 53, RETRACTED)

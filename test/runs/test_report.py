@@ -222,10 +222,17 @@ def table_of(html):
 def test_page_table_and_json_say_the_same(run):
     spans = [ExpectedSpan(QUERY, 2.5, 9.5, tolerance=2.0), ExpectedSpan(QUERY, 15.0, 18.0)]
     add_to(run, Expectations(spans, precision=0.5))
-    verdicts, texts = table_of(report_html(run))
+    html = report_html(run)
+    verdicts, texts = table_of(html)
     verdict, written = run.verdict, json.loads(run.to_json(latencies=False))["verdict"]
     assert verdicts == [line.verdict for line in verdict.lines] == ["found", "false alarm", "missed"]
     assert [line["verdict"] for line in written["lines"]] == verdicts
+    onsets = re.findall(r'data-name="onset" dir="auto">(.*?)</td>', html)
+    assert onsets == [line.onset for line in verdict.lines] == ["+3.5 s late", "at 0:12.0", ""]
+    assert [line["delay"] for line in written["lines"]] == [3.5, None, None]
+    assert [line["onset"] for line in written["lines"]] == [6.0, 12.0, None]
+    rows = verdict.rows()[1:4]
+    assert all(f"  {onset} " in row for onset, row in zip(onsets, rows, strict=True))
     assert written["failures"] == ["recall 0.50 is below 1.00"]
     assert f"{verdict.scores}. {verdict.outcome}" in texts
     (counts,) = verdict.onsets
