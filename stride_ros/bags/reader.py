@@ -97,6 +97,11 @@ class BagReader:
         """Time of the last image (s) since the first one, by log time."""
         return self._timeline.seconds
 
+    @property
+    def rate(self) -> float:
+        """Images per second, as usual in the recording."""
+        return self._timeline.rate
+
     def until(self, newest: float) -> float:
         """When the recording is over, if its newest image is at `newest`; s from the first image."""
         return self._timeline.until(newest)

@@ -40,6 +40,11 @@ class Timeline:
         """Time of the last image (s) since the first one."""
         return float(self._times[-1]) / 1e9
 
+    @property
+    def rate(self) -> float:
+        """Images per second, as usual."""
+        return 1e9 / max(self._usual, 1.0)
+
     def until(self, newest: float) -> float:
         """When the image at `newest` (s) is over, if it stays as long as one usually does, at most 1 s."""
         return newest + min(self._usual / 1e9, 1.0)

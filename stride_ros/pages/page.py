@@ -48,7 +48,9 @@ svg .id { fill: #fff; font-weight: 600; }
   margin: 10px 0 0; }
 .legend span { white-space: nowrap; }
 .legend svg { margin-right: 7px; vertical-align: -2px; overflow: visible; }
-.strip { display: grid; grid-template-columns: repeat(var(--pictures), 1fr); gap: 3px; margin: 12px 0 0; }
+.strip { --least: 84px; display: grid; gap: 3px; margin: 12px 0 0;
+  grid-template-columns: repeat(auto-fill, minmax(max(var(--least), 100% / var(--pictures) - 3px), 1fr)); }
+.strip.rows { --least: 126px; row-gap: 8px; }
 .strip figure { margin: 0; } .strip img { width: 100%; border-radius: 4px; display: block; }
 .strip figcaption { color: var(--soft); font-size: 12px; text-align: center; }
 .spans { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(320px, 100%), 1fr)); gap: 14px; }
@@ -82,7 +84,7 @@ footer { color: var(--soft); font-size: 13px; margin-top: 36px; }
   .tiles { grid-template-columns: repeat(2, 1fr); gap: 8px; }
   .timeline { padding-right: 14px; }
   .wide { display: none; }
-  .strip { grid-template-columns: repeat(4, 1fr); }
+  .strip, .strip.rows { --least: 84px; }
   .matches table, .matches tbody, .matches tr, .matches td { display: block; width: 100%; }
   .matches th { display: none; }
   .matches td { border: 0; padding: 1px 0; } .matches td:empty { display: none; }
@@ -105,7 +107,7 @@ footer { color: var(--soft); font-size: 13px; margin-top: 36px; }
 @media print {
   * { -webkit-print-color-adjust: exact; print-color-adjust: exact; }
   body { background: none; } main { max-width: none; padding: 0; }
-  .chart, .spans .card, .tiles .card, .strip, tr { break-inside: avoid; }
+  .chart, .spans .card, .tiles .card, figure, tr { break-inside: avoid; }
   h2 { break-after: avoid; }
 }
 """

@@ -101,8 +101,8 @@ def run(arguments: argparse.Namespace) -> int:
         )
     from stride_ros.parameters.tuning import read_tuning
 
-    _check_phases(arguments)
     tuning = read_tuning(arguments.params_file, arguments.set, arguments.node)
+    _check_phases(arguments, chosen_rate(arguments, tuning))
     if not arguments.expect:
         arguments.query = list(chosen_queries(arguments, tuning))
     if arguments.phases > 1:
@@ -152,7 +152,7 @@ def _replay(
     return result, time.monotonic() - begun[0]
 
 
-def _check_phases(arguments: argparse.Namespace) -> None:
+def _check_phases(arguments: argparse.Namespace, rate: float) -> None:
     if arguments.phases < 1:
         raise ConfigError("--phases must be at least 1; correct the value.")
     if arguments.phases == 1:
@@ -162,13 +162,17 @@ def _check_phases(arguments: argparse.Namespace) -> None:
     for name in ("out", "json", "events", "report", "write_expect"):
         if getattr(arguments, name) is not None:
             option = f"--{name.replace('_', '-')}"
-            raise ConfigError(f"{option} is for one replay; leave out {option}, or --phases and set --start.")
+            second = arguments.start + 1 / (arguments.phases * rate)
+            raise ConfigError(
+                f"{option} is for one replay; to write that of one phase, replace --phases "
+                f"{arguments.phases} with its start, such as --start {second:g}."
+            )
 
 
 def _replay_phases(arguments: argparse.Namespace, tuning: Tuning) -> int:
     """Replay from several offsets, and print the verdict of each and the counts of all together."""
     from stride_ros.activation.model import ActivationModel
-    from stride_ros.runs.verdict import TABLE_HANG, count_rows, together
+    from stride_ros.runs.verdict import count_rows, together
 
     rate = chosen_rate(arguments, tuning)
     model, threads = chosen_model(arguments, tuning), chosen_threads(arguments, tuning)
@@ -183,18 +187,18 @@ def _replay_phases(arguments: argparse.Namespace, tuning: Tuning) -> int:
         assert verdict is not None  # there is ground truth
         verdicts.append(verdict)
         rows = "\n".join(verdict.rows())
-        say(f"From {start:.2f} s on:\n{rows}", hang=TABLE_HANG)
+        say(f"From {start:.2f} s on:\n{rows}", hang=verdict.hang)
         say(f"{verdict.outcome}\n", "green" if verdict.ok else "red", "bold")
     tell_notes(notes)
     met = sum(verdict.ok for verdict in verdicts)
     say(f"All {counted(len(verdicts), 'replay')} together:", "bold")
     say("\n".join(count_rows(together(counts for each in verdicts for counts in each.onsets))), hang=2)
-    say(f"Met in {met} of {len(verdicts)}.", "green" if met == len(verdicts) else "red", "bold")
+    outcome = f"The ground truth was met in {met} of {counted(len(verdicts), 'replay')}."
+    say(outcome, "green" if met == len(verdicts) else "red", "bold")
     return 0 if met == len(verdicts) else 1
 
 
 def _tell(result: Replay, seconds: float) -> None:
-    from stride_ros.runs.verdict import TABLE_HANG
     from stride_ros.text.wording import length_label, time_label
 
     style = Style(sys.stdout)
@@ -211,7 +215,7 @@ def _tell(result: Replay, seconds: float) -> None:
     tell_notes(result.run.notes)
     if (verdict := result.verdict) is not None:
         rows = "\n".join(verdict.rows())
-        say(f"\n{rows}", hang=TABLE_HANG)
+        say(f"\n{rows}", hang=verdict.hang)
         say(verdict.outcome, "green" if verdict.ok else "red", "bold")
 
 

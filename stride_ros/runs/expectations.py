@@ -9,9 +9,9 @@ The file is a list of items:
 
 An event of the ground truth is found if a span overlaps it with at least `iou`. With a `tolerance`, `iou`
 does not count: it is found if start and end of a span are each within that many seconds. `recall` is the
-fraction of events found, `precision` the fraction of spans that are events; spans in a `none` range always
-fail. A `text` is kept for the report, so that the labels of `stride-ros world --labels` can be used
-unchanged.
+fraction of events found, `precision` the fraction of spans that are events; spans in a `none` interval always
+fail, so it may not overlap an event of its query. A `text` is kept for the report, so that the labels of
+`stride-ros world --labels` can be used unchanged.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class ExpectedSpan:
 
 @dataclass(frozen=True)
 class Quiet:
-    """A range from `start` to `end` (s) in which nothing may be found for the query."""
+    """An interval from `start` to `end` (s) in which nothing may be found for the query."""
 
     query: str
     start: float
@@ -95,22 +95,44 @@ def read_expectations(path: str | Path) -> Expectations:
             f"{path} is not a list of spans; write items like - {{query: ..., start: 1, end: 5}}."
         )
     expectations = Expectations()
+    lines: list[tuple[ExpectedSpan | Quiet, int]] = []
     for number, item in enumerate(root.value if root is not None else (), 1):
         try:
-            _add(expectations, plain(item))
+            added = _add(expectations, plain(item))
         except ConfigError as error:
             raise ConfigError(f"Item {number} of {path}, line {line_of(item)}: {error}") from None
+        if added is not None:
+            lines.append((added, line_of(item)))
+    _refuse_contradictions(lines, path)
     if not expectations.queries:
         raise ConfigError(f"{path} expects nothing; write items like - {{query: ..., start: 1, end: 5}}.")
     return expectations
 
 
-def _add(expectations: Expectations, item: Any) -> None:
+def _refuse_contradictions(items: Sequence[tuple[ExpectedSpan | Quiet, int]], path: str | Path) -> None:
+    """Raise ConfigError if a `none` interval overlaps an event of its query; `items` have their lines."""
+    longest: dict[tuple[str, bool], tuple[ExpectedSpan | Quiet, int]] = {}  # of those that began so far
+    for item, line in sorted(items, key=lambda each: each[0].start):
+        quiet = isinstance(item, Quiet)
+        other, of_other = longest.get((item.query, not quiet), (None, 0))
+        if other is not None and item.start < other.end and item.end > other.start:
+            none, event = (line, of_other) if quiet else (of_other, line)
+            raise ConfigError(
+                f"The none interval in {path}, line {none}, overlaps the event of the same query in line "
+                f"{event}; remove the interval, or limit it to times without events."
+            )
+        before = longest.get((item.query, quiet))
+        if before is None or item.end > before[0].end:
+            longest[item.query, quiet] = (item, line)
+
+
+def _add(expectations: Expectations, item: Any) -> ExpectedSpan | Quiet | None:
+    """Add an item of a file, and return it if it is about a query."""
     if not isinstance(item, dict):
         raise ConfigError("it is not a mapping; write it like {query: ..., start: 1, end: 5}.")
     if set(item) == {"thresholds"}:
         _set_thresholds(expectations, item["thresholds"])
-        return
+        return None
     query = item.get("query")
     if query is None or query == "":
         raise ConfigError("it has no query; add the text of the query.")
@@ -120,15 +142,18 @@ def _add(expectations: Expectations, item: Any) -> None:
         stretch = item["none"]
         if not isinstance(stretch, list) or len(stretch) != 2:
             raise ConfigError("none must be [from, to] in seconds.")
-        expectations.quiet.append(Quiet(query, *_interval_of(stretch[0], stretch[1])))
-        return
+        quiet = Quiet(query, *_interval_of(stretch[0], stretch[1]))
+        expectations.quiet.append(quiet)
+        return quiet
     _refuse_others(item, _SPAN_KEYS)
     start, end = _interval_of(item.get("start"), item.get("end"))
     tolerance = item.get("tolerance")
     if tolerance is not None and not (is_number(tolerance) and tolerance >= 0):
         raise ConfigError("tolerance must be a number of seconds of at least 0.")
     text = "" if item.get("text") is None else text_of(item["text"], "its text", empty=True)
-    expectations.spans.append(ExpectedSpan(query, start, end, tolerance, text))
+    event = ExpectedSpan(query, start, end, tolerance, text)
+    expectations.spans.append(event)
+    return event
 
 
 def _set_thresholds(expectations: Expectations, values: Any) -> None:
@@ -159,17 +184,23 @@ def _interval_of(start: Any, end: Any) -> tuple[float, float]:
 
 
 def write_expectations(run: Run, path: str | Path) -> None:
-    """Write the run's spans as ground truth, to be edited; a query without spans becomes a `none` range."""
+    """Write the run's spans as ground truth, to be edited; for a query without spans, a `none` interval."""
     lines = ["# What the model found: correct it to what really happened, then use `replay --expect`.\n"]
-    for query in run.queries:
+    kept = [[span for span in query.spans if span.state != RETRACTED] for query in run.queries]
+    if not all(kept):
+        lines.append(
+            "# A `none` line says that nothing happens: when you add an event of its query, remove it.\n"
+        )
+    for query, spans in zip(run.queries, kept, strict=True):
         quoted = _quoted(query.query)
-        spans = [span for span in query.spans if span.state != RETRACTED]
         for span in spans:
             text = f", text: {_quoted(span.said.text)}" if span.said is not None and span.said.text else ""
             lines.append(f"- {{query: {quoted}, start: {span.start:.1f}, end: {span.end:.1f}{text}}}\n")
         if not spans:
             lines.append(f"- {{query: {quoted}, none: [{run.begin:.1f}, {run.begin + run.seconds:.1f}]}}\n")
-    lines.append("- thresholds: {recall: 1.0, precision: 1.0, iou: 0.5}\n")
+    usual = Expectations()
+    values = f"recall: {usual.recall}, precision: {usual.precision}, iou: {usual.iou}"
+    lines.append(f"- thresholds: {{{values}}}\n")
     write_whole(path, "".join(lines))
 
 

@@ -74,20 +74,56 @@ def _lines(
     rest = [item for item in events if all(item is not event for event, _ in found)]
     others = [span for span in spans if all(span is not other for _, other in found)]
     inexact = _pairs(rest, others, _nearness)
-    lines = [Line("found", query.query, item, span, _iou(item, span)) for item, span in found]
-    lines += [Line("inexact", query.query, item, span, _iou(item, span)) for item, span in inexact]
+    lines = []
+    for verdict, pairs in (("found", found), ("inexact", inexact)):
+        for item, span in pairs:
+            alarm = not near_event(span.onset, _times(events))
+            lines.append(Line(verdict, query.query, item, span, _iou(item, span), item, alarm))
     missed = [item for item in rest if all(item is not event for event, _ in inexact)]
     lines += [Line("missed", query.query, item, None) for item in missed]
     taken = [span for _, span in (*found, *inexact)]
-    times = [(item.start, item.end) for item in events]
-    for span in query.spans:
-        near = near_event(span.onset, times)
-        if span.state != RETRACTED and (loud := _touched(span, quiet)) is not None:
-            lines.append(Line("not quiet", query.query, loud, span))
-        elif all(span is not other for other in taken) and (events or _touched(span, quiet)):
-            late = "retracted" if span.state == RETRACTED else "repeated"
-            lines.append(Line(late if near else "false alarm", query.query, None, span))
+    return lines + _others(query, taken, events, quiet)
+
+
+def _others(
+    query: QueryRun, taken: Sequence[Span], events: Sequence[ExpectedSpan], quiet: Sequence[Quiet]
+) -> list[Line]:
+    """The lines of spans that are not `taken` as the span of an event, and of those that are not quiet."""
+    lines = []
+    matched = {j: events[i] for i, j in _matched(events, query.spans)}
+    for j, span in enumerate(query.spans):
+        near = near_event(span.onset, _times(events))
+        further = all(span is not other for other in taken)
+        touched = _touched(span, quiet)
+        loud = span.state != RETRACTED and touched is not None
+        if loud:
+            alarm = further and not near
+            lines.append(Line("not quiet", query.query, touched, span, false_alarm=alarm))
+        if further and (near or (not loud and (events or touched is not None))):
+            kind = "retracted" if span.state == RETRACTED else "repeated"
+            event = matched.get(j) or _event_of(span, events)
+            verdict = kind if near else "false alarm"
+            lines.append(Line(verdict, query.query, None, span, event=event, false_alarm=not near))
     return lines
+
+
+def _event_of(span: Span, events: Sequence[ExpectedSpan]) -> ExpectedSpan | None:
+    """The event that an onset is at, or, if it is at none, the event that its span overlaps."""
+    near = [item for item in events if near_event(span.onset, _times([item]))]
+    if near:
+        return min(near, key=lambda item: abs(span.onset - item.start))
+    return max(
+        (item for item in events if _iou(item, span) > 0), key=lambda item: _iou(item, span), default=None
+    )
+
+
+def _matched(events: Sequence[ExpectedSpan], spans: Sequence[Span]) -> list[tuple[int, int]]:
+    """Pairs (event, span) of which the onset is in time."""
+    return match_onsets(_times(events), [span.onset for span in spans])
+
+
+def _times(events: Sequence[ExpectedSpan]) -> list[tuple[float, float]]:
+    return [(item.start, item.end) for item in events]
 
 
 def _pairs(
@@ -109,19 +145,18 @@ def _touched(span: Span, quiet: Sequence[Quiet]) -> Quiet | None:
 
 
 def _counts(run: Run, query: QueryRun, events: Sequence[ExpectedSpan], quiet: Sequence[Quiet]) -> OnsetCounts:
-    truth = [(item.start, item.end) for item in events]
+    truth = _times(events)
     spans, seconds = query.spans, run.seconds
     if not events:  # nothing is known about the rest of the recording
         spans = [span for span in spans if _touched(span, quiet) is not None]
         seconds = _covered(quiet, run.begin, run.begin + run.seconds)
-    onsets = [span.onset for span in spans]
     return OnsetCounts(
         query.query,
         len(events),
-        tuple(onsets[j] - truth[i][0] for i, j in match_onsets(truth, onsets)),
-        len(onsets),
+        tuple(spans[j].onset - events[i].start for i, j in _matched(events, spans)),
+        len(spans),
         sum(span.state == RETRACTED for span in spans),
-        sum(not near_event(onset, truth) for onset in onsets),
+        sum(not near_event(span.onset, truth) for span in spans),
         seconds,
     )
 
@@ -139,6 +174,13 @@ def _iou(item: ExpectedSpan, span: Span) -> float:
     return overlap(item.start, item.end, span.start, span.end)
 
 
-def _start(line: Line) -> tuple[float, str]:
-    item = line.expected if isinstance(line.expected, ExpectedSpan) else line.span
-    return (item.start if item is not None else 0.0), line.query
+def _start(line: Line) -> tuple[float, str, bool, float]:
+    """Sort by events; further spans of an event follow it."""
+    own = line.expected if isinstance(line.expected, ExpectedSpan) else None
+    item = own or line.event or line.span
+    return (
+        item.start if item is not None else 0.0,
+        line.query,
+        own is None,
+        line.span.onset if line.span is not None else 0.0,
+    )

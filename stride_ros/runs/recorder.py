@@ -9,7 +9,9 @@ import numpy as np
 
 from stride_ros.runs.record import OFFSET, RETRACTED, QueryRun, Run, Said, Span, thumbnail
 
-STRIP = 12  # pictures along the timeline
+ROW = 12  # pictures along the timeline of a long stream
+EVERY = 60  # pictures of a short stream, to read the times of events from
+SHORT = 20.0  # s
 _RECENT = 32  # frames kept for onsets that are still to come
 
 _STATES = {2: OFFSET, 3: RETRACTED}  # of ActivationSpan
@@ -56,7 +58,7 @@ class RunRecorder:
             span.thumbnail = thumbnail(image)
         if self._frames % self._strip_step == 0:
             self._strip.append((self.seconds(stamp), thumbnail(image, 160)))
-            if len(self._strip) >= 4 * STRIP:  # thin out, since the stream's length is unknown
+            if len(self._strip) > EVERY:  # thin out, since the stream's length is unknown
                 self._strip = self._strip[::2]
                 self._strip_step *= 2
         self._frames += 1
@@ -120,8 +122,7 @@ class RunRecorder:
         """The record so far; `seconds`: the length of what was watched, where it goes on after that."""
         length = max(self.duration(), seconds)
         run = Run(name, length, list(self.queries.values()), begin=self.begin)
-        chosen = np.linspace(0, len(self._strip) - 1, min(STRIP, len(self._strip))).round().astype(int)
-        run.strip = [self._strip[i] for i in chosen]
+        run.strip = self._strip[:: 1 if self.duration() <= SHORT else -(-len(self._strip) // ROW)]
         return run
 
     def _begin(self, stamp: int) -> None:

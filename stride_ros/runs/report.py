@@ -14,6 +14,7 @@ from stride_ros.pages.page import page, shown
 from stride_ros.runs.expectations import ExpectedSpan, Quiet
 from stride_ros.runs.judging import judge_recorded
 from stride_ros.runs.record import OFFSET, OPEN, RETRACTED, QueryRun, Run, Span
+from stride_ros.runs.recorder import ROW
 from stride_ros.runs.timeline import legend_html, timeline_svg
 from stride_ros.runs.timeline_png import write_timeline_png
 from stride_ros.runs.verdict import OnsetCounts, Verdict
@@ -80,7 +81,8 @@ def _charts(run: Run) -> Iterator[str]:
         chart = timeline_svg(run, query) + legend_html(run, query)
         yield f'<div class="card chart">{_query(query)}{chart}</div>'
     if run.strip:
-        yield f'<div class="strip" style="--pictures:{len(run.strip)}">'
+        kind = "strip rows" if len(run.strip) > ROW else "strip"
+        yield f'<div class="{kind}" style="--pictures:{len(run.strip)}">'
         for time, picture in run.strip:
             label = time_label(time)
             image = picture_html(picture, f"frame at {label}")
@@ -132,7 +134,7 @@ def _truth(run: Run) -> str:
 
 
 def _matches(run: Run, verdict: Verdict, counts: OnsetCounts) -> str:
-    names = ["", "ground truth", "what happens", "decided", "overlap (IoU)", "onset after start"]
+    names = ["", "ground truth", "what happens", "decided", "overlap (IoU)", "onset"]
     names += ["said"] if run.answers else []
     rows = []
     for line in verdict.lines:
@@ -145,7 +147,7 @@ def _matches(run: Run, verdict: Verdict, counts: OnsetCounts) -> str:
             _interval(truth) if truth else "",
             truth.text if isinstance(truth, ExpectedSpan) else "nothing" if truth else "",
             f"{_interval(span)} (span {span.id}{gone})" if span else "",
-            f"{line.iou:.2f}" if line.delay is not None else "",
+            f"{line.iou:.2f}" if span and isinstance(truth, ExpectedSpan) else "",
             line.onset,
             span.said.text if span and span.said else "",
         ]

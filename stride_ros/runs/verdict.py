@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from stride_ros.runs.onsets import ONSET_TOLERANCE, near_event
+from stride_ros.runs.onsets import ONSET_TOLERANCE
 from stride_ros.terminal import one_line
 from stride_ros.text.wording import counted, time_label
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from stride_ros.runs.expectations import ExpectedSpan, Quiet
     from stride_ros.runs.record import Span
 
-TABLE_HANG = 67  # column of the query in `Verdict.rows`
+_ONSET_WIDTH = 13  # least columns of the onset in `Verdict.rows`
 _RETRACTED = "retracted"
 _UNDEFINED = "–"  # noqa: RUF001 - an en dash for a number that is not defined
 _GRADES = {"found": "good", "inexact": "fair", "repeated": "fair", _RETRACTED: "fair"}
@@ -23,12 +23,14 @@ _GRADES = {"found": "good", "inexact": "fair", "repeated": "fair", _RETRACTED: "
 
 @dataclass(frozen=True)
 class Line:
-    """One event of the ground truth, or one span that belongs to none.
+    """One event of the ground truth, or one span that is not the span of an event.
 
     `verdict`: "found"; "inexact", a span belongs to the event, but its start or end is too far off;
     "missed"; "repeated", a further span of an event; "retracted", a retracted span at an event; "false
-    alarm", a span at no event, retracted or not; "not quiet", a span where nothing may be found. `iou`: the
-    overlap of event and span, 0 to 1.
+    alarm", a span with its onset at no event, retracted or not; "not quiet", a span where nothing may be
+    found. `iou`: the overlap of event and span, 0 to 1. `event`: the event that the span's onset is compared
+    with, if there is one; `false_alarm`: whether the onset is counted as a false alarm, which that of a found
+    event can be too.
     """
 
     verdict: str
@@ -36,6 +38,8 @@ class Line:
     expected: ExpectedSpan | Quiet | None
     span: Span | None
     iou: float = 0.0
+    event: ExpectedSpan | None = None
+    false_alarm: bool = False
 
     @property
     def good(self) -> bool:
@@ -44,7 +48,7 @@ class Line:
     @property
     def grade(self) -> str:
         """One of good, fair and bad."""
-        return _GRADES.get(self.verdict, "bad")
+        return "fair" if self.good and self.false_alarm else _GRADES.get(self.verdict, "bad")
 
     @property
     def retracted(self) -> bool:
@@ -53,30 +57,38 @@ class Line:
 
     @property
     def delay(self) -> float | None:
-        """Seconds from the start of a found or inexact event to the onset of its span."""
-        if self.verdict not in ("found", "inexact") or self.expected is None or self.span is None:
-            return None
-        return self.span.onset - self.expected.start
+        """Seconds from the start of `event` to the onset of the span."""
+        return None if self.event is None or self.span is None else self.span.onset - self.event.start
 
     @property
     def onset(self) -> str:
-        """The delay in words; "early" and "late" mark an onset that is not near its event."""
-        if self.delay is None or self.expected is None or self.span is None:
+        """The delay in words, or the time of an onset that is compared with no event.
+
+        "early" and "late" mark an onset that is not within ONSET_TOLERANCE of the event's start, "too early"
+        and "too late" one that is a false alarm because of that.
+        """
+        if self.span is None:
             return ""
-        outside = not near_event(self.span.onset, [(self.expected.start, self.expected.end)])
-        mark = (" early" if self.delay < 0 else " late") if outside else ""
-        return f"{self.delay:+.1f} s{mark}"
+        if self.delay is None:
+            return f"at {time_label(self.span.onset)}"
+        side = "early" if self.delay < 0 else "late"
+        if self.false_alarm:
+            return f"{self.delay:+.1f} s too {side}"
+        return f"{self.delay:+.1f} s{f' {side}' if abs(self.delay) > ONSET_TOLERANCE else ''}"
 
     def to_json(self) -> dict[str, Any]:
         """The line as JSON; null where there is no event or no span."""
-        item, delay = self.expected, self.delay
+        item, delay, event = self.expected, self.delay, self.event
         return {
             "verdict": self.verdict,
             "query": self.query,
             "expected": None if item is None else [round(item.start, 4), round(item.end, 4)],
             "span": None if self.span is None else self.span.id,
             "iou": round(self.iou, 4),
+            "onset": None if self.span is None else round(self.span.onset, 4),
+            "event": None if event is None else [round(event.start, 4), round(event.end, 4)],
             "delay": None if delay is None else round(delay, 4),
+            "false_alarm": self.false_alarm,
         }
 
 
@@ -86,7 +98,8 @@ class OnsetCounts:
 
     `events`: number of events; `in_time`: how many of them have an onset up to ONSET_TOLERANCE seconds from
     their start, with these `delays` (s); `onsets`: number of onsets, `retracted` of them for spans that were
-    retracted; `false_alarms`: onsets at no event; `seconds`: how long the query was watched.
+    retracted; `false_alarms`: onsets at no event; `seconds`: how long the query was watched; `replays`: the
+    events of each replay, if these are the counts of several.
     """
 
     query: str
@@ -96,6 +109,7 @@ class OnsetCounts:
     retracted: int
     false_alarms: int
     seconds: float
+    replays: tuple[int, ...] = ()
 
     @property
     def in_time(self) -> int:
@@ -113,16 +127,24 @@ class OnsetCounts:
     def __str__(self) -> str:
         parts = []
         if self.events:
-            span = f"onset within {ONSET_TOLERANCE:g} s of the start"
-            parts.append(f"{span}: {self.in_time} of {self.events}")
+            near = f"onset within {ONSET_TOLERANCE:g} s of the start: {self.in_time} of {self.events}"
+            delay = "" if self.delay is None else f", median delay {self.delay:+.1f} s"
+            parts.append(f"{near}{self._starts}{delay}")
         retracted = f", {self.retracted} of them retracted" if self.retracted else ""
         parts.append(f"{counted(self.onsets, 'onset')}{retracted}")
         rate = self.false_alarms_per_minute
         per_minute = "" if rate is None or not self.false_alarms else f", {rate:.1f} a minute"
         parts.append(f"{counted(self.false_alarms, 'false alarm')}{per_minute}")
-        if self.delay is not None:
-            parts.append(f"median delay {self.delay:+.1f} s")
         return "; ".join(parts)
+
+    @property
+    def _starts(self) -> str:
+        """How often each event was counted, if more than once."""
+        if not self.replays:
+            return ""
+        most = max(self.replays)
+        some = "" if min(self.replays) == most else "up to "  # a late start may be after an event
+        return f" ({some}{counted(most, 'event')} at {len(self.replays)} starts)"
 
     def to_json(self) -> dict[str, Any]:
         """The counts as JSON."""
@@ -155,6 +177,7 @@ def together(counts: Iterable[OnsetCounts]) -> list[OnsetCounts]:
                 before.retracted + each.retracted,
                 before.false_alarms + each.false_alarms,
                 before.seconds + each.seconds,
+                (*(before.replays or (before.events,)), each.events),
             )
         )
     return list(summed.values())
@@ -196,14 +219,23 @@ class Verdict:
         """Recall and precision."""
         return f"recall {_score(self.recall)}, precision {_score(self.precision)}"
 
+    @property
+    def hang(self) -> int:
+        """Column of the query in `rows`, which further lines of it are indented by."""
+        return 54 + self._onset_width
+
+    @property
+    def _onset_width(self) -> int:
+        return max([_ONSET_WIDTH, *(len(_onset_cell(line)) for line in self.lines)])
+
     def rows(self) -> list[str]:
-        """The comparison, one line per event and per span without one, then the numbers."""
-        rows = [f"{'':11}  {'ground truth':>17}  {'found':>17}  {'onset':>13}   query"]
+        """The comparison, one line per event and per further span, then the numbers."""
+        width = self._onset_width
+        rows = [f"{'':11}  {'ground truth':>17}  {'found':>17}  {'onset':{width}}   query"]
         for line in self.lines:
             expected = _interval(line.expected) if line.expected is not None else ""
             found = _interval(line.span) if line.span is not None else ""
-            onset = "(retracted)" if line.retracted else line.onset
-            cells = f"{line.verdict:11}  {expected:>17}  {found:>17}  {onset:>13}"
+            cells = f"{line.verdict:11}  {expected:>17}  {found:>17}  {_onset_cell(line):{width}}"
             rows.append(f"{cells}   {one_line(line.query)}")
         return [*rows, *count_rows(self.onsets), self.scores]
 
@@ -225,6 +257,11 @@ class Verdict:
 
 def _score(value: float | None) -> str:
     return _UNDEFINED if value is None else f"{value:.2f}"
+
+
+def _onset_cell(line: Line) -> str:
+    """The onset, and that the span was retracted if the verdict does not say so."""
+    return f"{line.onset} (retracted)" if line.retracted and line.verdict != _RETRACTED else line.onset
 
 
 def _interval(item: ExpectedSpan | Quiet | Span) -> str:

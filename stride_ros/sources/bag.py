@@ -39,6 +39,7 @@ class BagSource:
         # it.
         self._opened: BagReader | None = self._open()
         self._unused = weakref.finalize(self, self._opened.close)
+        self.own_rate = self._opened.rate
 
     def frames(self) -> Iterator[SourceFrame]:
         notes, shown = StreamNotes(), False

@@ -87,9 +87,18 @@ def run(arguments: argparse.Namespace) -> int:
             raw=arguments.raw,
             report=progress.update,
         )
-    say(f"Wrote {escaped(str(arguments.bag))}: {counted(count, 'image')}, {end:.1f} s.")
+    kind = "" if arguments.raw else " as JPEG"
+    left_out = _left_out(arguments.fps, source.own_rate)
+    say(f"Wrote {escaped(str(arguments.bag))}: {counted(count, 'image')}{kind}, {end:.1f} s{left_out}.")
     tell_notes(source.notes)
     return 0
+
+
+def _left_out(rate: float, own: float | None) -> str:
+    """What to say if a source has clearly more than `rate` pictures a second."""
+    if own is None or own < 1.05 * rate:
+        return ""
+    return f"; at most {rate:g} a second of {round(own, 1):g} (change it with --fps)"
 
 
 def write_source(

@@ -18,6 +18,7 @@ class CameraSource:
     """A V4L2 camera, at its own rate."""
 
     live = True
+    own_rate: float | None = None
     events: tuple[WorldEvent, ...] = ()
 
     def __init__(self, device: str, rate: float, seconds: float, size: tuple[int, int]) -> None:

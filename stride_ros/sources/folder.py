@@ -52,6 +52,7 @@ class FolderSource:
     """
 
     live = False
+    own_rate: float | None = None
     events: tuple[WorldEvent, ...] = ()
 
     def __init__(self, path: Path, rate: float, seconds: float, size: tuple[int, int]) -> None:

@@ -39,6 +39,10 @@ class FrameSource(Protocol):
         """Exact ground truth, by start time; empty if unknown."""
 
     @property
+    def own_rate(self) -> float | None:
+        """Pictures per second that the source has itself; None if it is unknown, or as asked for."""
+
+    @property
     def notes(self) -> Sequence[str]:
         """What was left out or odd, one sentence each; complete once the frames have been read."""
 

@@ -28,6 +28,7 @@ class VideoSource:
             self.name
         )  # a file that cannot be read fails now instead of later in a thread
         self.notes = self._reader.notes
+        self.own_rate = self._reader.rate
 
     def frames(self) -> Iterator[SourceFrame]:
         log = ReadingLog(self.name)

@@ -11,6 +11,7 @@ class WorldSource:
     """The synthetic table top with ground truth."""
 
     live = False
+    own_rate: float | None = None
     notes: Sequence[str] = ()
 
     def __init__(self, seed: int, seconds: float, rate: float, size: tuple[int, int]) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from stride_ros.cli import main
+from stride_ros.text.wording import counted
 from stride_ros.training.checkpoint import create_checkpoint
 
 pytestmark = pytest.mark.slow
@@ -154,11 +155,12 @@ def test_phases_are_judged_one_by_one_and_together(first, world_bag, checkpoint,
     assert again(world_bag, checkpoint, "--expect", first / "spans.yaml", "--phases", 2) in (0, 1)
     printed = capsys.readouterr().out
     assert re.findall(r"^From (.*) s on:", printed, re.M) == ["0.00", "0.50"]
-    each = re.findall(r"^onset within 2 s of the start: (\d+) of (\d+); (\d+) onset", printed, re.M)
+    each = re.findall(r"^onset within 2 s of the start: (\d+) of (\d+)\b[^;]*; (\d+) onset", printed, re.M)
     *parts, total = [tuple(map(int, numbers)) for numbers in each]
     assert len(parts) == 2
     assert total == tuple(map(sum, zip(*parts, strict=True)))
-    assert re.search(r"^Met in [12] of 2\.$", printed, re.M)
+    assert f" of {total[1]} ({counted(total[1] // 2, 'event')} at 2 starts)" in printed
+    assert re.search(r"^The ground truth was met in [12] of 2 replays\.$", printed, re.M)
 
 
 @pytest.mark.parametrize(
@@ -167,6 +169,14 @@ def test_phases_are_judged_one_by_one_and_together(first, world_bag, checkpoint,
         (("--phases", 0), "--phases must be at least 1"),
         (("--query", QUERY, "--phases", 2), "add --expect"),
         (("--expect", "x.yaml", "--json", "x.json", "--phases", 2), "--json is for one replay"),
+        (
+            ("--expect", "x.yaml", "--report", "x", "--phases", 4),
+            "replace --phases 4 with its start, such as --start 0.25.",
+        ),
+        (
+            ("--expect", "x.yaml", "--out", "x", "--phases", 2, "--start", 3, "--rate", 2),
+            "such as --start 3.25.",
+        ),
     ],
 )
 def test_phases_that_make_no_sense_are_refused(world_bag, checkpoint, capsys, arguments, told):

@@ -222,10 +222,17 @@ def table_of(html):
 def test_page_table_and_json_say_the_same(run):
     spans = [ExpectedSpan(QUERY, 2.5, 9.5, tolerance=2.0), ExpectedSpan(QUERY, 15.0, 18.0)]
     add_to(run, Expectations(spans, precision=0.5))
-    verdicts, texts = table_of(report_html(run))
+    html = report_html(run)
+    verdicts, texts = table_of(html)
     verdict, written = run.verdict, json.loads(run.to_json(latencies=False))["verdict"]
     assert verdicts == [line.verdict for line in verdict.lines] == ["found", "false alarm", "missed"]
     assert [line["verdict"] for line in written["lines"]] == verdicts
+    onsets = re.findall(r'data-name="onset" dir="auto">(.*?)</td>', html)
+    assert onsets == [line.onset for line in verdict.lines] == ["+3.5 s late", "at 0:12.0", ""]
+    assert [line["delay"] for line in written["lines"]] == [3.5, None, None]
+    assert [line["onset"] for line in written["lines"]] == [6.0, 12.0, None]
+    rows = verdict.rows()[1:4]
+    assert all(f"  {onset} " in row for onset, row in zip(onsets, rows, strict=True))
     assert written["failures"] == ["recall 0.50 is below 1.00"]
     assert f"{verdict.scores}. {verdict.outcome}" in texts
     (counts,) = verdict.onsets
@@ -366,6 +373,28 @@ def test_the_page_fits_screens_of_any_width(run, open_page, width, tmp_path):
     ticks = f"{text.replace('svg text', 'h2 + .chart .tick')}.filter(r => r.width)"
     apart = f"{ticks}.every((r, i, all) => !i || r.left > all[i - 1].right)"
     assert evaluate(f"{ticks}.length >= 2 && {apart}") is True
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [400, 1200])
+@pytest.mark.parametrize("count", [1, 5, 12, 60])
+def test_the_pictures_of_the_strip_are_large_enough_to_be_read(run, open_page, width, count, tmp_path):
+    run.strip = [(i / 3, run.strip[0][1]) for i in range(count)]
+    write_report(run, tmp_path)
+    page = open_page(tmp_path / "report.html", width)
+    boxes = page.evaluate(
+        "[...document.querySelectorAll('.strip img')].map(e => e.getBoundingClientRect())"
+        ".map(r => [r.left, r.right, r.top])"
+    )
+    assert len(boxes) == count
+    assert min(right - left for left, right, _ in boxes) >= (84 if width == 400 or count == 12 else 126)
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    rows = len({top for _, _, top in boxes})
+    assert (rows == 1) is (count <= (4 if width == 400 else 12))
+    rights = [right for _, right, _ in boxes]
+    assert max(rights) >= 0.9 * page.evaluate(
+        "document.querySelector('.strip').getBoundingClientRect().right"
+    )
 
 
 @pytest.mark.slow

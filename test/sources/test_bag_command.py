@@ -22,7 +22,9 @@ def video(tmp_path_factory):
 def test_a_bag_shows_what_the_video_shows_at_the_same_times(video, tmp_path, capsys, options, topic):
     bag = tmp_path / "bag"
     assert main(["bag", str(video), str(bag), "--fps", "2", "--topic", "/cam/image", *options]) == 0
-    assert f"Wrote {bag}: 13 images, 6.0 s." in capsys.readouterr().out
+    kind = "" if options else " as JPEG"
+    said = f"Wrote {bag}: 13 images{kind}, 6.0 s; at most 2 a second of 10 (change it with --fps)."
+    assert said in capsys.readouterr().out
     with BagReader(bag) as reader:
         assert list(reader.topics) == [topic]
     shown = list(open_source(str(video), rate=2.0).frames())
@@ -30,6 +32,18 @@ def test_a_bag_shows_what_the_video_shows_at_the_same_times(video, tmp_path, cap
     assert [frame.time for frame in written] == pytest.approx([frame.time for frame in shown], abs=1e-6)
     for a, b in zip(written, shown, strict=True):
         assert np.abs(a.image.astype(int) - b.image).mean() < (0.01 if options else 4)
+
+
+def test_images_are_said_to_be_left_out_only_if_they_are(video, tmp_path, capsys):
+    def said(source, *options):
+        target = tmp_path / str(len(list(tmp_path.iterdir())))
+        assert main(["bag", str(source), str(target), *options]) == 0
+        return target, capsys.readouterr().out
+
+    bag, out = said(video)
+    assert "at most" not in out
+    assert "at most" not in said(bag)[1]
+    assert "at most 4 a second of 10 (change it with --fps)" in said(bag, "--fps", "4")[1]
 
 
 def test_a_folder_of_images_becomes_a_bag_of_the_asked_length(tmp_path):

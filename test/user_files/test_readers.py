@@ -236,7 +236,7 @@ def test_what_is_read_can_be_judged_and_reported(tmp_path, run):
     from stride_ros.runs.report import report_html
 
     (tmp_path / "x.yaml").write_text(
-        f"- {{query: {CUP}, start: -1e12, end: 1e12}}\n- {{query: {CUP}, none: [1e11, 1e12]}}\n"
+        f"- {{query: {CUP}, start: -1e12, end: 1e11}}\n- {{query: {CUP}, none: [1e11, 1e12]}}\n"
     )
     wanted = read_expectations(tmp_path / "x.yaml")
     run.name = "a bag"
