@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stride_ros.errors import ConfigError
+from stride_ros.events.rows import storable
 from stride_ros.terminal import Style, one_line, say, tell_notes
+from stride_ros.text.foreign import visible
 from stride_ros.text.wording import counted, counted_found, escaped
 from stride_ros.user_files.paths import path_argument
 
@@ -17,6 +21,7 @@ if TYPE_CHECKING:
     from stride_ros.events.search import EventReader, Found, Search
 
 _LIMIT = 20
+_NAMED = 5  # known names in a note about an unknown one
 
 
 def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
@@ -87,18 +92,23 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigError("--limit must be 0 (all) or more; correct the value.")
     files = (arguments.report, arguments.csv, arguments.parquet, arguments.mcap, arguments.runs)
     limit = arguments.limit if arguments.limit is not None else _LIMIT if not any(files) else 0
+    since = given_time(arguments.since) if arguments.since is not None else None
+    until = given_time(arguments.until, end_of_day=True) if arguments.until is not None else None
+    if since is not None and until is not None and since > until:
+        raise ConfigError(f"--since {arguments.since} is after --until {arguments.until}; swap them.")
     search = Search(
         arguments.text,
         cameras=arguments.camera,
         watches=arguments.watch,
         origins=arguments.recording,
-        since_ns=given_time(arguments.since) if arguments.since is not None else None,
-        until_ns=given_time(arguments.until, end_of_day=True) if arguments.until is not None else None,
+        since_ns=since,
+        until_ns=until,
         min_confidence=arguments.min_confidence,
         limit=limit or None,
         retracted=arguments.retracted,
     )
     with EventReader(arguments.events) as reader:
+        search = replace(search, origins=_recordings(reader, search.origins))
         found = reader.find(search)
         if arguments.json:
             from stride_ros.events.export import to_json
@@ -106,9 +116,34 @@ def run(arguments: argparse.Namespace) -> int:
             sys.stdout.write(to_json(found))
         else:
             _tell(found, _counted(found, reader, search), arguments)
+        tell_notes(_unknown(reader, search))
         if any(files):
             _write(found, reader, search, arguments)
     return 0
+
+
+def _recordings(reader: EventReader, given: Sequence[str]) -> list[str]:
+    """The recordings as the log names them, where they are given as another path to the same place."""
+    if not given:
+        return []
+    known = reader.origins()
+    places = {os.path.abspath(name): name for name in known}
+    return [name if name in known else places.get(os.path.abspath(name), name) for name in given]
+
+
+def _unknown(reader: EventReader, search: Search) -> Iterator[str]:
+    """A note for each name that the log does not have, with those that it has."""
+    for kind, names, all_names in (
+        ("camera", search.cameras, reader.cameras),
+        ("watch", search.watches, reader.watches),
+        ("recording", search.origins, reader.origins),
+    ):
+        for name in dict.fromkeys(names):
+            known = all_names()
+            if storable(name) not in known:
+                have = ", ".join(each or "(none)" for each in known[:_NAMED]) or "none"
+                more = f" and {len(known) - _NAMED} more" if len(known) > _NAMED else ""
+                yield f"The log has no event of the {kind} {visible(name)}; it has: {visible(have)}{more}."
 
 
 def _counted(found: Found, reader: EventReader, search: Search) -> str:

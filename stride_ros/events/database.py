@@ -12,7 +12,6 @@ from stride_ros.user_files.paths import given_path
 
 APPLICATION = 0x53544556  # "STEV" in the header of the file
 VERSION = 1  # version of the tables; programs refuse files with a newer one
-_MAGIC = b"SQLite format 3\0"
 # File systems without memory shared between clients, which the write-ahead log needs.
 _NETWORK = ("nfs", "cifs", "smb", "fuse.sshfs", "9p", "afs", "ceph", "glusterfs", "lustre", "ncpfs")
 MOUNTS = Path("/proc/self/mounts")
@@ -69,6 +68,17 @@ class EventLogError(StrideError):
     """An event log cannot be opened, read or written."""
 
 
+def real_place(path: Path) -> Path:
+    """The path of the file itself: the files beside a log, and its lock, are found by its name.
+
+    EventLogError for a link that leads nowhere.
+    """
+    try:
+        return path.resolve() if path.is_symlink() or path.parent.exists() else path
+    except (OSError, RuntimeError) as error:
+        raise EventLogError(f"{path} is a link that leads to itself; remove it.") from error
+
+
 def check_place(path: Path) -> None:
     """Refuse a place where a log cannot be, or a file that is not a log, before anything is written."""
     _refuse_network(path)
@@ -78,6 +88,10 @@ def check_place(path: Path) -> None:
         )
     if path.exists():
         _check_header(path)
+        if path.stat().st_nlink > 1:  # a program that knows the other name would not see what this one writes
+            raise EventLogError(
+                f"{path} has another name too (a hard link); remove that name, or write to another file."
+            )
 
 
 def open_for_writing(path: Path, synchronous: str) -> sqlite3.Connection:
@@ -110,6 +124,7 @@ def open_for_reading(path: str | Path) -> tuple[sqlite3.Connection, bool]:
             f"{path} does not exist; write one with the event_log node, `stride-ros mine` or `stride-ros "
             "replay --events`."
         )
+    path = real_place(path)
     _check_header(path)
     # Without a write-ahead log nothing writes it: then no files are left beside it, and its folder may be
     # read-only.
@@ -181,15 +196,23 @@ def _is_new(connection: sqlite3.Connection, path: Path) -> bool:
 
 
 def _check_header(path: Path) -> None:
-    """Refuse another program's file before SQLite touches it."""
+    """Refuse another program's file before it is opened for use."""
     if not path.is_file():
         kind = "a folder" if path.is_dir() else "not a regular file"
         raise EventLogError(f"{path} is {kind}; give the file of an event log.")
-    with told(path, "read"), closing(path.open("rb")) as file:
-        head = file.read(100)
-    if head and not head.startswith(_MAGIC):
-        raise _foreign(path)
-    if len(head) == 100 and int.from_bytes(head[68:72], "big") != APPLICATION:
+    # By SQLite: if this process has the log open, closing any other handle of the file would drop its locks,
+    # and the next program that closes the log would remove the write-ahead log under the writer.
+    with told(path, "read"):
+        try:
+            uri = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
+            with closing(sqlite3.connect(uri, uri=True)) as connection:
+                empty = connection.execute("PRAGMA page_count").fetchone()[0] == 0
+                application = connection.execute("PRAGMA application_id").fetchone()[0]
+        except sqlite3.DatabaseError as error:
+            if "not a database" in str(error):
+                raise _foreign(path) from error
+            raise
+    if application != APPLICATION and not (empty and path.stat().st_size == 0):
         raise _foreign(path)
 
 

@@ -13,13 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from stride_ros.errors import ConfigError
-from stride_ros.events.database import check_place, open_for_writing, told
+from stride_ros.events.database import check_place, open_for_writing, real_place, told
 from stride_ros.events.index import Indexed, write_index
 from stride_ros.events.lock import WriterLock
 from stride_ros.events.record import OPEN, RETRACTED, Event, Pose
 from stride_ros.events.retention import MIN_BYTES, Retention
-from stride_ros.events.rows import COLUMNS, ID_SLACK, details_of, event_of, signed
-from stride_ros.text.foreign import mended
+from stride_ros.events.rows import COLUMNS, ID_SLACK, details_of, event_of, signed, storable
 from stride_ros.user_files.paths import given_path
 
 _CLOCK_SET = 1_600_000_000  # s since 1970; a clock that shows an earlier time was not set
@@ -54,7 +53,7 @@ class EventLog:
             raise ConfigError(f"keep_days cannot be {keep_days}; use a number of days above 0.")
         if keep_bytes is not None and keep_bytes < MIN_BYTES:
             raise ConfigError(f"keep_bytes cannot be {keep_bytes}; use {MIN_BYTES} (16 MB) or more.")
-        self.path = given_path(path)
+        self.path = real_place(given_path(path))
         check_place(self.path)
         self._lock = WriterLock(self.path)
         try:
@@ -151,7 +150,7 @@ class EventLog:
         """The events of a robot whose end was not seen."""
         query = f"SELECT {COLUMNS} FROM found WHERE state = ? AND origin = ? AND end_ns IS NULL"
         with told(self.path, "read"):
-            return tuple(map(event_of, self._execute(query, OPEN, mended(origin))))
+            return tuple(map(event_of, self._execute(query, OPEN, origin)))
 
     def commit(self) -> None:
         """Make what was written durable, and remove what is too old or exceeds the size."""
@@ -224,14 +223,15 @@ class EventLog:
             self.commit()
 
     def _execute(self, query: str, *values: object) -> sqlite3.Cursor:
-        return self._connection.execute(query, values)
+        kept = (storable(value) if isinstance(value, str) else value for value in values)
+        return self._connection.execute(query, tuple(kept))
 
     def _row(self, key: str) -> tuple[int, Event] | None:
-        row = self._execute(f"SELECT id, {COLUMNS} FROM found WHERE key = ?", mended(key)).fetchone()
+        row = self._execute(f"SELECT id, {COLUMNS} FROM found WHERE key = ?", key).fetchone()
         return (row[0], event_of(row[1:])) if row is not None else None
 
     def _name(self, name: str) -> int:
-        name = mended(name)
+        name = storable(name)
         if name not in self._names:
             self._execute("INSERT OR IGNORE INTO names (name) VALUES (?)", name)
             self._names[name] = self._execute("SELECT id FROM names WHERE name = ?", name).fetchone()[0]
@@ -250,10 +250,10 @@ class EventLog:
             "INSERT INTO contents (id, key, seq, written, span_id, sentence, details)"
             " VALUES (?, ?, (SELECT coalesce(max(seq), 0) + 1 FROM contents), ?, ?, ?, ?)",
             row,
-            mended(event.key),
+            event.key,
             now if now > _CLOCK_SET else 0,
             signed(event.span_id),
-            mended(event.sentence),
+            event.sentence,
             details_of(event),
         )
         self._index(row, event)
@@ -277,7 +277,7 @@ class EventLog:
             "UPDATE contents SET id = ?, span_id = ?, sentence = ?, details = ? WHERE id = ?",
             new,
             signed(event.span_id),
-            mended(event.sentence),
+            event.sentence,
             details_of(event),
             row,
         )
@@ -292,9 +292,8 @@ class EventLog:
 
     def _index(self, row: int, event: Event, *, delete: bool = False) -> None:
         numbers = [self._name(name) for name in (event.camera, event.watch, event.origin)]
-        write_index(
-            self._connection, Indexed(row, event.query, event.sentence, event.state, *numbers), delete
-        )
+        texts = storable(event.query), storable(event.sentence)
+        write_index(self._connection, Indexed(row, *texts, event.state, *numbers), delete)
 
     def _free_id(self, start: int) -> int:
         """The start, or the next number above it that is free."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import fields
 from typing import Any
 
 from stride_ros.events.record import Event, Pose
+from stride_ros.text.foreign import mended
 
 # Fields of an event that have no column.
 _DETAILS = (
@@ -23,6 +25,8 @@ _DETAILS = (
     "shown_ns",
     "pose",
 )
+# How Python holds a byte of a file's name that is not UTF-8; after a high surrogate it is half of a letter.
+_BYTE = re.compile("(?<![\ud800-\udbff])[\udc80-\udcff]")
 _USUAL = {field.name: field.default for field in fields(Event) if field.name in _DETAILS}
 # Events that begin at the same time get the next free ids, within a range of this size.
 ID_SLACK = 1_000_000
@@ -42,13 +46,19 @@ _OWN = (
 COLUMNS = ", ".join((*_OWN, "picture", "details"))
 
 
+def storable(text: str) -> str:
+    """A text as the log holds it: bytes of a name that are not UTF-8 become \\xNN, lone surrogates U+FFFD."""
+    return mended(_BYTE.sub(lambda letter: f"\\x{ord(letter[0]) - 0xDC00:02x}", text))
+
+
 def details_of(event: Event) -> str:
     """The fields without a column, as JSON."""
     given = {name: getattr(event, name) for name in _DETAILS if getattr(event, name) != _USUAL[name]}
     if event.pose is not None:
         pose = event.pose
         given["pose"] = [pose.frame, *pose.position, *pose.orientation, pose.stamp_ns]
-    return json.dumps(given, ensure_ascii=False)
+    kept = {name: storable(value) if isinstance(value, str) else value for name, value in given.items()}
+    return json.dumps(kept, ensure_ascii=False)
 
 
 def event_of(row: tuple[Any, ...]) -> Event:

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from stride_ros.errors import ConfigError
-from stride_ros.events.database import EventLogError, has_log, open_for_reading, told
+from stride_ros.events.database import EventLogError, has_log, open_for_reading, real_place, told
 from stride_ros.events.index import mark
 from stride_ros.events.record import RETRACTED, Event
-from stride_ros.events.rows import COLUMNS, ID_SLACK, event_of
+from stride_ros.events.rows import COLUMNS, ID_SLACK, event_of, storable
 from stride_ros.events.times import local_time
 from stride_ros.events.words import Term, expression, terms
 
@@ -73,12 +73,12 @@ class EventReader:
     """Reads a log, even while it is being written. Raises EventLogError. For one thread at a time."""
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+        self.path = real_place(Path(path))
         self._connection, self._still = open_for_reading(path)
 
     def find(self, search: Search) -> Found:
         """Return the newest matching events. ConfigError for a text without a word."""
-        wanted = terms(search.text)
+        wanted = terms(storable(search.text))
 
         def ask(connection: sqlite3.Connection) -> Found:
             connection.execute("BEGIN")  # so that the count and the events are consistent
@@ -106,10 +106,21 @@ class EventReader:
 
     def origins(self) -> tuple[str, ...]:
         """The recordings and robots, sorted by name."""
-        query = (
-            "SELECT name FROM names n WHERE EXISTS (SELECT 1 FROM events WHERE origin = n.id)"
-            " OR EXISTS (SELECT 1 FROM runs WHERE origin = n.id) ORDER BY name"
+        return self._names(
+            "EXISTS (SELECT 1 FROM events WHERE origin = n.id)"
+            " OR EXISTS (SELECT 1 FROM runs WHERE origin = n.id)"
         )
+
+    def cameras(self) -> tuple[str, ...]:
+        """The names of cameras, sorted."""
+        return self._names("EXISTS (SELECT 1 FROM events WHERE camera = n.id)")
+
+    def watches(self) -> tuple[str, ...]:
+        """The ids of watches, sorted."""
+        return self._names("EXISTS (SELECT 1 FROM events WHERE watch = n.id)")
+
+    def _names(self, condition: str) -> tuple[str, ...]:
+        query = f"SELECT name FROM names n WHERE {condition} ORDER BY name"
         return tuple(name for (name,) in self._read(lambda connection: connection.execute(query).fetchall()))
 
     def close(self) -> None:
@@ -124,7 +135,7 @@ class EventReader:
 
     def _one(self, query: str, *values: object) -> tuple[Any, ...] | None:
         row: tuple[Any, ...] | None = self._read(
-            lambda connection: connection.execute(query, values).fetchone()
+            lambda connection: connection.execute(query, tuple(map(_kept, values))).fetchone()
         )
         return row
 
@@ -146,6 +157,10 @@ class EventReader:
                 raise failure
             return result
         raise EventLogError(f"{self.path} cannot be read, since it is constantly being rewritten; try again.")
+
+
+def _kept(value: object) -> object:
+    return storable(value) if isinstance(value, str) else value
 
 
 @dataclass(frozen=True)
@@ -173,7 +188,7 @@ def _find(connection: sqlite3.Connection, search: Search, wanted: list[Term]) ->
         table, where, row = "events e INDEXED BY events_facets", f"1{conditions.others}", "e.id"
         values = conditions.values
     total: int = connection.execute(f"SELECT count(*) FROM {table} WHERE {where}", values).fetchone()[0]
-    limit = -1 if search.limit is None else search.limit
+    limit = -1 if search.limit is None else min(search.limit, _LARGEST)
     newest = f"SELECT {row} AS i FROM {table} WHERE {where} ORDER BY {row} DESC LIMIT ?"
     rows = connection.execute(
         f"SELECT {COLUMNS} FROM ({newest}) CROSS JOIN found ON found.id = i", (*values, limit)
@@ -192,7 +207,7 @@ def _conditions(connection: sqlite3.Connection, search: Search, wanted: list[Ter
         numbers = [
             row[0]
             for name in dict.fromkeys(names)
-            for row in connection.execute("SELECT id FROM names WHERE name = ?", (name,))
+            for row in connection.execute("SELECT id FROM names WHERE name = ?", (storable(name),))
         ]
         if not numbers:
             return None

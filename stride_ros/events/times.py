@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from datetime import datetime, timedelta, timezone
+from datetime import date, datetime, timedelta, timezone
 
 from stride_ros.errors import ConfigError
 from stride_ros.text.wording import time_label
@@ -12,7 +12,7 @@ from stride_ros.text.wording import time_label
 SECOND = 10**9  # ns
 _AGO = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+_DATE = re.compile(r"\d{4}-?\d{2}-?\d{2}")
 _ZONE = re.compile(r" *(?:UTC|Z|([+-]\d\d:\d\d))$")
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
@@ -23,18 +23,26 @@ def given_time(text: str, *, end_of_day: bool = False) -> int:
     Without an offset, UTC or Z it is of this machine's time zone; what `local_time` prints is taken as well.
     A date alone is its first moment, or its last one at the `end_of_day`. ConfigError.
     """
-    text = text.strip()
+    given = text = text.strip()
     if ago := _AGO.fullmatch(text):
         return time.time_ns() - round(float(ago[1]) * _UNITS[ago[2]] * SECOND)
     try:
+        zone = _ZONE.search(text)
+        day = text[: zone.start()] if zone else text
+        if _DATE.fullmatch(day):  # Python reads fewer forms, and none with a zone
+            digits = day.replace("-", "")
+            text = f"{digits[:4]}-{digits[4:6]}-{digits[6:]}T00:00:00{zone[0] if zone else ''}"
+        else:
+            end_of_day = False
         moment = datetime.fromisoformat(_ZONE.sub(lambda zone: zone[1] or "+00:00", text))
-        if end_of_day and _DATE.fullmatch(text):
-            moment += timedelta(days=1)
-            return _nanoseconds(moment) - 1
-        return _nanoseconds(moment)
+        if not end_of_day:
+            return _nanoseconds(moment)
+        if moment.date() == date.max:
+            return _nanoseconds(moment) + _UNITS["d"] * SECOND - 1
+        return _nanoseconds(moment + timedelta(days=1)) - 1
     except (ValueError, OverflowError) as error:
         raise ConfigError(
-            f"{text!r} is not a time; write a date (2026-11-01), a time (2026-11-01T14:30), or how long ago "
+            f"{given!r} is not a time; write a date (2026-11-01), a time (2026-11-01T14:30), or how long ago "
             "it is (90s, 15m, 2h, 7d)."
         ) from error
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import subprocess
 import sys
 import time
@@ -281,3 +282,40 @@ def test_stamps_that_are_no_dates_are_shown_all_the_same():
     assert local_time(-(2**63)) == "1677-09-21 00:12:43 UTC"
     assert iso_time(-5) == "1969-12-31T23:59:59.999999Z"
     assert iso_time(None) is None
+
+
+@pytest.mark.parametrize("text", ["2026-11-01", "20261101", "2026-11-01Z", "2026-11-01 UTC"])
+def test_a_date_in_any_form_includes_the_whole_day(text, monkeypatch):
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    assert given_time(text, end_of_day=True) - given_time(text) == DAY - 1
+
+
+def test_the_last_day_has_an_end(monkeypatch):
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    assert given_time("9999-12-31", end_of_day=True) - given_time("9999-12-31") == DAY - 1
+
+
+def test_a_range_that_ends_before_it_begins_is_one_sentence(find):
+    told = find("--since", "2026-11-02", "--until", "2026-11-01", code=2)
+    assert "--since 2026-11-02 is after --until 2026-11-01; swap them." in told
+
+
+def test_a_recording_is_found_by_any_path_to_it(find):
+    exact = numbers(find, "--recording", "bags/a")
+    assert exact
+    assert numbers(find, "--recording", "./bags/a/") == exact
+    assert numbers(find, "--recording", os.path.abspath("bags/a")) == exact
+
+
+@pytest.mark.parametrize("option", ["--recording", "--camera", "--watch"])
+def test_a_name_that_the_log_does_not_have_is_told_with_those_it_has(file, capsys, option):
+    assert main(["find", option, "nothing", "--events", str(file)]) == 0
+    out, err = capsys.readouterr()
+    assert "No events." in out
+    assert f"The log has no event of the {option[2:]} nothing; it has: " in " ".join(err.split())
+
+
+def test_any_limit_may_be_given(find):
+    assert numbers(find, "--limit", str(1 << 70)) == numbers(find)

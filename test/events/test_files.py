@@ -182,3 +182,80 @@ def test_a_network_file_system_is_refused(path, monkeypatch, tmp_path):
     with pytest.raises(EventLogError, match=r"network file system \(nfs4\)"):
         EventLog(path)
     assert not path.exists()
+
+
+WRITER = """
+import os, sys
+sys.path.insert(0, {tests!r})
+from events.conftest import make
+from stride_ros.events.log import EventLog
+from stride_ros.events.search import EventReader, Search
+
+log = EventLog({path!r})
+for first in (0, 10):
+    for number in range(first, first + 10):
+        log.put(make(number))
+    log.commit()
+    with EventReader({path!r}) as reader:
+        print(reader.find(Search()).total, flush=True)
+    sys.stdin.readline()
+"""
+
+
+def test_another_program_that_looks_at_a_log_takes_nothing_from_a_writer_that_dies(path):
+    """The writer also reads its log, as the event_log node and mine do."""
+    tests = str(Path(__file__).parents[1])
+    program = WRITER.format(tests=tests, path=str(path))
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as writer:
+        assert writer.stdin is not None
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == "10\n"
+        with closing(sqlite3.connect(path)) as other:
+            assert other.execute("SELECT count(*) FROM found").fetchone() == (10,)
+        writer.stdin.write("\n")
+        writer.stdin.flush()
+        assert writer.stdout.readline() == "20\n"
+        writer.kill()
+    with EventReader(path) as reader:
+        assert reader.find(Search()).total == 20
+
+
+def test_a_link_to_a_log_that_is_being_written_is_the_same_log(path, tmp_path):
+    link = tmp_path / "link.db"
+    link.symlink_to(path)
+    with EventLog(path) as log:
+        log.put(make(1))
+        log.commit()
+        with pytest.raises(EventLogError, match="is being written by another program"):
+            EventLog(link)
+        with EventReader(link) as reader:
+            assert reader.find(Search()).total == 1
+
+
+def test_a_log_with_another_name_is_not_written(path, tmp_path):
+    EventLog(path).close()
+    os.link(path, tmp_path / "other.db")
+    with pytest.raises(EventLogError, match="has another name too"):
+        EventLog(path)
+    os.unlink(tmp_path / "other.db")
+    EventLog(path).close()
+
+
+def test_names_that_are_not_utf_8_are_kept_apart(path):
+    names = [os.fsdecode(b"drive-\xff"), os.fsdecode(b"drive-\xfe")]
+    with EventLog(path) as log:
+        for number, name in enumerate(names):
+            event = make(number, origin=name)
+            log.remove(name)
+            log.run(name, "{}")
+            log.put(event)
+            log.picture(event.key, b"jpeg")
+    with EventReader(path) as reader:
+        assert reader.origins() == (r"drive-\xfe", r"drive-\xff")
+        for number, name in enumerate(names):
+            (event,) = reader.find(Search(origins=[name])).events
+            assert event.span_id == number
+            assert reader.picture(event.key) == b"jpeg"
+            assert reader.run(name) == "{}"
