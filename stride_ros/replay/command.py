@@ -19,6 +19,7 @@ from stride_ros.replay.decision_options import (
 )
 from stride_ros.terminal import Progress, Style, one_line, say, tell_notes
 from stride_ros.text.wording import counted, escaped
+from stride_ros.user_files.output import refuse_same_files
 from stride_ros.user_files.paths import path_argument
 
 if TYPE_CHECKING:
@@ -99,6 +100,7 @@ def run(arguments: argparse.Namespace) -> int:
             f"{arguments.write_expect} already exists and may be corrected by hand; remove it or choose "
             "another name."
         )
+    _check_outputs(arguments)
     from stride_ros.parameters.tuning import read_tuning
 
     tuning = read_tuning(arguments.params_file, arguments.set, arguments.node)
@@ -111,6 +113,19 @@ def run(arguments: argparse.Namespace) -> int:
     _tell(result, seconds)
     _write(result, arguments)
     return 0 if result.ok else 1
+
+
+def _check_outputs(arguments: argparse.Namespace) -> None:
+    names = ("out", "json", "events", "report", "write_expect")
+    outputs = {f"--{name.replace('_', '-')}": getattr(arguments, name) for name in names}
+    refuse_same_files(
+        outputs,
+        {
+            "the recording": arguments.bag,
+            "--expect": arguments.expect,
+            "--params-file": arguments.params_file,
+        },
+    )
 
 
 def _replay(

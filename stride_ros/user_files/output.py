@@ -8,16 +8,59 @@ import re
 import secrets
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import combinations
 from pathlib import Path
 
-from stride_ros.errors import SourceError
+from stride_ros.errors import ConfigError, SourceError
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _SPECIAL = ("/dev/", "/proc/")  # names of devices and of what is open already, which must not be replaced
 _BESIDE = re.compile(r"\..{0,50}\.[0-9a-f]{16}(\.[^.]*)?")  # see `unfinished_name`
+_BAG_FILES = (".mcap", ".db3", ".yaml")  # suffixes of what a rosbag2 folder consists of
 _OPEN = re.compile(r"/dev/std(out|err)|(?:/dev/fd|/proc/self/fd)/(\d+)")
+
+
+def refuse_same_files(outputs: Mapping[str, Path | None], inputs: Mapping[str, Path | None]) -> None:
+    """Raise ConfigError if a command would write two outputs to one file, or an output onto an input.
+
+    Keys are options as the user knows them (`--json`), or words such as "the recording"; None is an option
+    that was not given. Pipes and devices may be named repeatedly.
+    """
+    written = [(name, path) for name, path in outputs.items() if path is not None and _is_replaced(path)]
+    for (one, path), (other, second) in combinations(written, 2):
+        if _is_same(path, second):
+            raise ConfigError(f"{one} and {other} both name {path}; use different files.")
+    for name, path in written:
+        for source, read in inputs.items():
+            if read is None:
+                continue
+            if (same := _is_same(path, read)) or _is_part(path, read):
+                relation = "is" if same else "belongs to"
+                what = f"{source} reads" if source.startswith("-") else f"{relation} {source}"
+                raise ConfigError(f"{name} names {path}, which {what}; write to another file.")
+
+
+def _is_replaced(path: Path) -> bool:
+    """Whether writing to this path replaces what was there, unlike a pipe or device."""
+    ordinary = not os.path.exists(path) or os.path.isfile(path) or os.path.isdir(path)
+    return ordinary and not str(path).startswith(_SPECIAL)
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    try:
+        return os.path.samefile(one, other)
+    except OSError:  # one of them does not exist yet
+        return os.path.realpath(one) == os.path.realpath(other)
+
+
+def _is_part(path: Path, folder: Path) -> bool:
+    """Whether this is a file that a recorded bag consists of."""
+    if not os.path.isfile(path) or not os.path.isfile(folder / "metadata.yaml"):
+        return False
+    target = Path(os.path.realpath(path))
+    return target.suffix in _BAG_FILES and _is_same(target.parent, folder)
 
 
 def write_whole(path: str | Path, data: str | bytes) -> None:

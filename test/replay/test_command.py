@@ -248,3 +248,29 @@ def test_expectations_about_other_queries_are_an_error_and_no_pass(world_bag, ch
     arguments = ("--query", QUERY, "--expect", tmp_path / "spans.yaml")
     assert again(world_bag, checkpoint, *arguments) == 2
     assert "Tell me when the light is off." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (
+            ["--events", "a.db", "--json", "./a.db"],
+            "--json and --events both name a.db; use different files.",
+        ),
+        (["--report", "r", "--out", "r"], "--out and --report both name r;"),
+        (["--write-expect", "s.yaml", "--json", "s.yaml"], "--json and --write-expect both name s.yaml;"),
+        (["--json", "{bag}/metadata.yaml"], "which belongs to the recording;"),
+        (["--report", "{bag}"], "which is the recording; write to another file."),
+        (["--json", "p.yaml", "--params-file", "p.yaml"], "--json names p.yaml, which --params-file reads;"),
+        (["--json", "p.yaml", "--expect", "p.yaml"], "--json names p.yaml, which --expect reads;"),
+    ],
+)
+def test_an_output_that_is_another_or_an_input_is_refused_before_anything_is_written(
+    arguments, told, world_bag, checkpoint, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "p.yaml").touch()
+    arguments = [argument.format(bag=world_bag) for argument in arguments]
+    assert again(world_bag, checkpoint, "--query", QUERY, *arguments) == 2
+    assert told in " ".join(capsys.readouterr().err.split())
+    assert os.listdir(tmp_path) == ["p.yaml"]

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from stride_ros.errors import SourceError
-from stride_ros.user_files.output import make_folder, whole_file, write_whole
+from stride_ros.errors import ConfigError, SourceError
+from stride_ros.user_files.output import make_folder, refuse_same_files, whole_file, write_whole
 
 
 def test_a_text_is_written_and_nothing_else_is_left(tmp_path):
@@ -170,3 +170,43 @@ def test_output_without_room_is_one_sentence():
     assert "there is no space left for the output" in done.stderr
     assert "Traceback" not in done.stderr
     assert "Exception ignored" not in done.stderr
+
+
+def test_two_outputs_in_one_file_are_refused_however_they_are_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "there").touch()
+    (tmp_path / "link").symlink_to("there")
+    (tmp_path / "dangling").symlink_to("new")
+    os.link("there", "hard")
+    for second in ("there", "./there", tmp_path / "there", "link", "hard"):
+        with pytest.raises(ConfigError, match="^--json and --events both name there; use different files.$"):
+            refuse_same_files({"--json": Path("there"), "--csv": None, "--events": Path(second)}, {})
+    with pytest.raises(ConfigError, match="both name new"):
+        refuse_same_files({"--json": Path("new"), "--events": Path("dangling")}, {})
+    refuse_same_files({"--json": Path("there"), "--events": Path("new")}, {"--expect": Path("other")})
+
+
+def test_an_output_that_is_an_input_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "events.db").touch()
+    with pytest.raises(ConfigError) as refused:
+        refuse_same_files({"--csv": Path("events.db")}, {"--set": None, "--events": tmp_path / "events.db"})
+    assert str(refused.value) == "--csv names events.db, which --events reads; write to another file."
+    with pytest.raises(ConfigError, match="--json names events.db, which is the recording; write"):
+        refuse_same_files({"--json": Path("events.db")}, {"the recording": Path("events.db")})
+
+
+def test_what_a_bag_consists_of_is_an_input_and_what_lies_beside_it_is_none(tmp_path):
+    for name in ("metadata.yaml", "bag_0.mcap", "run.json"):
+        (tmp_path / name).touch()
+    for name in ("metadata.yaml", "bag_0.mcap"):
+        with pytest.raises(ConfigError, match=f"{name}, which belongs to the recording;"):
+            refuse_same_files({"--json": tmp_path / name}, {"the recording": tmp_path})
+    refuse_same_files({"--json": tmp_path / "run.json"}, {"the recording": tmp_path})
+
+
+@pytest.mark.parametrize("device", ["/dev/null", "/dev/stdout", "pipe"])
+def test_pipes_and_devices_may_be_named_repeatedly(device, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("pipe")
+    refuse_same_files({"--json": Path(device), "--csv": Path(device)}, {"--events": Path(device)})
