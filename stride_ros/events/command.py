@@ -15,6 +15,7 @@ from stride_ros.events.rows import storable
 from stride_ros.terminal import Style, one_line, say, tell_notes
 from stride_ros.text.foreign import visible
 from stride_ros.text.wording import counted, counted_found, escaped
+from stride_ros.user_files.output import refuse_same_files
 from stride_ros.user_files.paths import path_argument
 
 if TYPE_CHECKING:
@@ -90,7 +91,10 @@ def run(arguments: argparse.Namespace) -> int:
 
     if arguments.limit is not None and arguments.limit < 0:
         raise ConfigError("--limit must be 0 (all) or more; correct the value.")
-    files = (arguments.report, arguments.csv, arguments.parquet, arguments.mcap, arguments.runs)
+    names = ("report", "csv", "parquet", "mcap", "runs")
+    files = [getattr(arguments, name) for name in names]
+    outputs = {f"--{name}": file for name, file in zip(names, files, strict=True)}
+    refuse_same_files(outputs, {"--events": arguments.events})
     limit = arguments.limit if arguments.limit is not None else _LIMIT if not any(files) else 0
     since = given_time(arguments.since) if arguments.since is not None else None
     until = given_time(arguments.until, end_of_day=True) if arguments.until is not None else None

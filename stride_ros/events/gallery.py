@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from hashlib import blake2b
 from pathlib import Path
 
+from stride_ros.errors import SourceError
 from stride_ros.events.gallery_script import SCRIPT, STYLE
 from stride_ros.events.record import OPEN, RETRACTED, Event
 from stride_ros.events.times import local_time
@@ -34,6 +35,7 @@ _LONGEST = 400  # characters of a text on a tile
 _MOST_ERRORS = 1000
 _DATED = 10**18  # ns since 1970, in 2001; earlier stamps count from another start than 1970
 _NAME = re.compile(r"[0-9a-f]{24}\.jpg")
+_OURS = "Made by stride_ros."  # in each page
 _STATES = {OPEN: "not seen to end", RETRACTED: "retracted as a false alarm"}
 
 
@@ -56,10 +58,11 @@ def write_gallery(
     `picture`: returns the JPEG of an event. `title`, `lead`: the heading and the text below it. `errors`:
     what could not be read, and why. `command`: returns the command that replays an event. The page has up to
     about 10 MB; it leaves out events beyond that, and says so. Raises SourceError if something cannot be
-    written.
+    written, or if the folder has a page that is not of this kind.
     """
     folder = Path(folder)
-    pictures = folder / PICTURES
+    index, pictures = folder / INDEX, folder / PICTURES
+    _refuse_foreign(index)
     make_folder(pictures)
     kept: set[str] = set()
 
@@ -72,10 +75,18 @@ def write_gallery(
         _write_picture(pictures / name, jpeg)
         return name.removesuffix(".jpg")
 
-    index = folder / INDEX
     write_whole(index, _html(events, named, title, lead, errors, command))
     _remove_others(pictures, kept)
     return index
+
+
+def _refuse_foreign(index: Path) -> None:
+    """Raise SourceError if the page is somebody else's."""
+    try:
+        if index.is_file() and _OURS.encode() not in index.read_bytes():
+            raise SourceError(f"{index} is not a page of events; choose another folder.")
+    except OSError as error:
+        raise unwritable(index, error) from error
 
 
 def _html(
@@ -125,8 +136,7 @@ def _html(
         *_errors(errors),
         _bar(queries.list, origins.list),
         '<section id="tiles" class="spans"></section><div id="end"></div>',
-        "<footer>Times of recordings are minutes and seconds from the first frame. Made by stride_ros."
-        "</footer>",
+        f"<footer>Times of recordings are minutes and seconds from the first frame. {_OURS}</footer>",
         f'<script type="application/json" id="data">{{{names},"events":[\n{listed}\n]}}</script>',
         f"<script>{SCRIPT}</script>",
     ]

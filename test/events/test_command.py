@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from datetime import datetime, timezone
+from pathlib import Path
 
 import pytest
 
@@ -319,3 +320,13 @@ def test_a_name_that_the_log_does_not_have_is_told_with_those_it_has(file, capsy
 
 def test_any_limit_may_be_given(find):
     assert numbers(find, "--limit", str(1 << 70)) == numbers(find)
+
+
+def test_a_result_is_not_written_over_the_log_or_another_result(find, file, tmp_path):
+    before = file.read_bytes()
+    for option in ("--csv", "--mcap"):
+        assert f"{option} names {file}, which --events reads" in find(option, str(file), code=2)
+    both = str(tmp_path / "both")
+    assert "--csv and --mcap both name" in find("--csv", both, "--mcap", both, code=2)
+    assert file.read_bytes() == before
+    assert not Path(both).exists()

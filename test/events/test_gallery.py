@@ -227,3 +227,13 @@ def test_an_error_with_a_long_reason_leaves_the_name_in_one_piece(open_page, tmp
     cell = "document.querySelector('.errors td')"
     lines = f"(() => {{ const r = document.createRange(); r.selectNodeContents({cell}); return "
     assert page.evaluate(f"{lines}r.getClientRects().length; }})()") == 1
+
+
+def test_a_page_of_somebody_else_is_not_replaced(tmp_path):
+    write_gallery(tmp_path, [], lambda event: None, title="A", lead="B")
+    write_gallery(tmp_path, [], lambda event: None, title="C", lead="D")  # its own page may be
+    index = tmp_path / "index.html"
+    index.write_text("<h1>Precious</h1>")
+    with pytest.raises(SourceError, match="is not a page of events; choose another folder"):
+        write_gallery(tmp_path, [], lambda event: None, title="E", lead="F")
+    assert index.read_text() == "<h1>Precious</h1>"
