@@ -179,7 +179,7 @@ def test_two_outputs_in_one_file_are_refused_however_they_are_written(tmp_path, 
     (tmp_path / "dangling").symlink_to("new")
     os.link("there", "hard")
     for second in ("there", "./there", tmp_path / "there", "link", "hard"):
-        with pytest.raises(ConfigError, match=r"^--json and --events both name there; use different files\.$"):
+        with pytest.raises(ConfigError, match=r"^--json and --events both name there; use"):
             refuse_same_files({"--json": Path("there"), "--csv": None, "--events": Path(second)}, {})
     with pytest.raises(ConfigError, match="both name new"):
         refuse_same_files({"--json": Path("new"), "--events": Path("dangling")}, {})
