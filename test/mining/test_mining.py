@@ -1,6 +1,7 @@
 """Mining: each recording as `replay` has it, once, and what cannot be used is said."""
 
 import json
+import os
 import shutil
 
 import pytest
@@ -245,3 +246,25 @@ def test_a_rate_that_does_not_fit_the_slots_is_reported_once(drives, mine, tmp_p
     )
     assert code == 0, printed
     assert " ".join(printed.split()).count("only 50% of them have one; use --rate 1") == 1
+
+
+@pytest.mark.parametrize("name", ["index.html", "runs/precious-0123456789abcdef.json"])
+def test_a_folder_of_something_else_is_refused_before_anything_is_written(name, drives, mine, tmp_path):
+    file = tmp_path / "out" / name
+    file.parent.mkdir(parents=True)
+    file.write_text("mine")
+    code, printed = mine(drives, "--out", tmp_path / "out")
+    assert code == 2
+    assert "choose a new folder with --out" in printed
+    assert [path for path in (tmp_path / "out").rglob("*") if path.is_file()] == [file]
+    assert file.read_text() == "mine"
+
+
+def test_a_pipe_is_an_error_and_a_damaged_run_file_is_written_again(drives, mine, results, tmp_path):
+    os.mkfifo(drives / "monday" / "pipe.mcap")
+    out = tmp_path / "out"
+    assert "pipe.mcap is not a regular file" in mine(drives / "monday", "--out", out)[1]
+    before = results(out)
+    next((out / "runs").glob("drive_0-*.json")).write_text("garbage")
+    assert "1 mined, 3 done before" in mine(drives / "monday", "--out", out)[1]
+    assert results(out) == before
