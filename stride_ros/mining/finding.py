@@ -39,7 +39,7 @@ def find_recordings(paths: Sequence[str | Path], out: Path) -> list[Recording]:
     A folder is searched recursively for bags and videos; a pattern such as "drives/*.mcap" stands for its
     matches; a .txt file has one path per line. An unreadable item of a list or folder is a recording with a
     problem. Raises SourceError for a path that does not exist, for a folder without recordings, and if `out`,
-    the folder for the results, is inside a folder that is searched; ConfigError for a list that is no text.
+    the folder for the results, is inside a folder that is searched; ConfigError for a list that is not text.
     """
     found: dict[str, Recording] = {}
     for path in _expanded(paths):

@@ -163,11 +163,12 @@ def _await_end(pids):
         time.sleep(0.01)
 
 
-def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(
-    started, drives, mine, results, undisturbed, tmp_path
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_keeps_what_is_done_and_the_same_command_goes_on(
+    number, started, drives, mine, results, undisturbed, tmp_path
 ):
     children = _children(started.pid)
-    started.send_signal(signal.SIGINT)
+    started.send_signal(number)
     started.send_signal(signal.SIGCONT)
     printed, told = started.communicate(timeout=60)
     assert started.returncode == 130
