@@ -289,7 +289,7 @@ def test_a_missing_model_or_query_is_told_before_the_folder_is_created(drives, m
 
 def test_what_is_missing_from_a_recording_is_told(drives, mine, tmp_path):
     metadata = drives / "monday" / "drive_0" / "metadata.yaml"
-    metadata.unlink()
+    metadata.write_text("a: 1\n")
     for _ in range(2):
         printed = " ".join(mine(drives / "monday", "--out", tmp_path / "out")[1].split())
-        assert "drive_0: metadata.yaml is missing" in printed
+        assert "drive_0: metadata.yaml is not the metadata of a recording" in printed
