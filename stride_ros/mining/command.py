@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from stride_ros.mining.settings import Settings
 
 _STREAMS, _STREAMS_OF_SMALL, _STREAMS_ON_GPU = 4, 8, 16  # recordings that a worker mines together
-_MOST_TOLD = 10  # recordings that cannot be used
+_MOST_TOLD = 10  # recordings that cannot be used, and those that are damaged
 
 
 def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
@@ -88,6 +89,13 @@ def _whole(text: str) -> int:
 
 def run(arguments: argparse.Namespace) -> int:
     """Mine the recordings; returns 0 even if some cannot be used, except with --strict."""
+    from stride_ros.mining.stopping import stoppable
+
+    with stoppable():
+        return _run(arguments)
+
+
+def _run(arguments: argparse.Namespace) -> int:
     if arguments.no_ray and arguments.ray is not None:
         raise ConfigError("--ray and --no-ray contradict each other; leave one out.")
     if arguments.gpus_per_worker is not None and not arguments.gpus_per_worker >= 0:
@@ -96,13 +104,16 @@ def run(arguments: argparse.Namespace) -> int:
     from stride_ros.mining.driver import Driver
     from stride_ros.mining.finding import find_recordings
     from stride_ros.mining.output import Output
+    from stride_ros.qwen3_vl import checkpoint
 
     settings = _settings(arguments)
+    weights = checkpoint.find(settings.model)  # which may be missing: before the folder is created
+    checkpoint.read_config(weights)
     recordings = find_recordings(arguments.paths, arguments.out)
     with Output(arguments.out) as output, Progress("Mining", len(recordings), "recording") as progress:
         progress.announce("Looking for recordings ...")
         contents = Contents(output.journal.seen)
-        settings, small = _with_weights(settings, contents)
+        settings, small = _with_weights(settings, weights, contents)
         on_gpu = settings.device != "cpu" and (
             settings.device != "auto" or arguments.ray is not None or _has_gpu()
         )
@@ -140,7 +151,7 @@ def run(arguments: argparse.Namespace) -> int:
         progress.announce("Writing index.html ...")
         output.gallery(settings, recordings)
         progress.clear()
-        _tell(driver, output, arguments.out)
+        _tell(driver, output, arguments.out, recordings)
     return 1 if arguments.strict and driver.problems else 0
 
 
@@ -151,6 +162,10 @@ def _settings(arguments: argparse.Namespace) -> Settings:
 
     tuning = read_tuning(arguments.params_file, arguments.set, arguments.node)
     queries = chosen_queries(arguments, tuning)
+    if not queries:
+        raise ConfigError(
+            "There is nothing to watch for; say it with --query, or name a --params-file that does."
+        )
     requests_for(queries)
     return Settings(
         queries=queries,
@@ -166,11 +181,8 @@ def _settings(arguments: argparse.Namespace) -> Settings:
     )
 
 
-def _with_weights(settings: Settings, contents: Any) -> tuple[Settings, bool]:
+def _with_weights(settings: Settings, folder: Path, contents: Any) -> tuple[Settings, bool]:
     """The settings with the digest of the model's files, and whether the model is small."""
-    from stride_ros.qwen3_vl import checkpoint
-
-    folder = checkpoint.find(settings.model)
     files = sorted(path for path in folder.iterdir() if path.suffix in (".json", ".safetensors", ".jinja"))
     size = sum(path.stat().st_size for path in files)
     return replace(settings, weights=contents.of(files)), size < 2 * SMALL_MODEL
@@ -207,9 +219,15 @@ def _note(tally: Tally) -> str:
     return ", ".join(parts)
 
 
-def _tell(driver: Driver, output: Output, out: Path) -> None:
+def _tell(driver: Driver, output: Output, out: Path, recordings: Sequence[Recording]) -> None:
+    from stride_ros.mining.output import RUNS
+
     tally = driver.tally
-    tell_notes(_problem(*pair) for pair in driver.problems[:_MOST_TOLD])
+    notes = [_named(*pair) for pair in output.notes(recordings)]
+    tell_notes(notes[:_MOST_TOLD])
+    if len(notes) > _MOST_TOLD:
+        tell_notes([f"{len(notes) - _MOST_TOLD} more recordings have notes; see {out / RUNS}."])
+    tell_notes(_named(str(recording.path), text) for recording, text in driver.problems[:_MOST_TOLD])
     if len(driver.problems) > _MOST_TOLD:
         tell_notes([f"{len(driver.problems) - _MOST_TOLD} more are listed in index.html."])
     tell_notes(output.model_notes)
@@ -224,8 +242,12 @@ def _tell(driver: Driver, output: Output, out: Path) -> None:
     if tally.known:
         parts.append(f"{tally.known} done before")
     if tally.failed:
-        them = plural(tally.failed, "it", "them")
-        parts.append(f"{tally.failed} could not be used (use --retry to try {them} again)")
+        parts.append(f"{tally.failed} could not be used")
+    if tally.untried:
+        which = (
+            f"{tally.untried} of them" if tally.untried < tally.failed else plural(tally.failed, "it", "them")
+        )
+        parts[-1] += f" (use --retry to try {which} again)"
     say(f"{', '.join(parts)}.")
     if tally.mined and tally.seconds:
         speed = f"{tally.speed:.{1 if tally.speed < 10 else 0}f} times real time (after loading)"
@@ -233,6 +255,5 @@ def _tell(driver: Driver, output: Output, out: Path) -> None:
     say(f"{output.summary}: {escaped(str(out / 'index.html'))}")
 
 
-def _problem(recording: Recording, problem: str) -> str:
-    path = str(recording.path)
-    return problem if path in problem else f"{path}: {problem}"
+def _named(path: str, sentences: str) -> str:
+    return sentences if path in sentences else f"{path}: {sentences}"

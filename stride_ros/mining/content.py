@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 import threading
 from collections.abc import Iterable
 from pathlib import Path
@@ -45,7 +46,7 @@ class Contents:
             raise SourceError(f"{path} cannot be read ({error.strerror}); check the file.") from error
 
     def of(self, files: Iterable[Path]) -> str:
-        """The digest of these files in their order. Raises OSError."""
+        """The digest of these files in their order. Raises OSError, and SourceError for a pipe or device."""
         whole = hashlib.sha256()
         for file in files:
             whole.update(self._of_file(file).encode())
@@ -54,6 +55,8 @@ class Contents:
     def _of_file(self, file: Path) -> str:
         place = os.path.abspath(file)
         status = os.stat(file)
+        if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for a writer, perhaps for ever
+            raise SourceError(f"{file} is not a regular file; remove it.")
         state = (status.st_size, status.st_mtime_ns, status.st_ino)
         known = self._seen.get(place)
         if known is not None and tuple(known[:3]) == state:

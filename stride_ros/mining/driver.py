@@ -27,6 +27,7 @@ _READERS = 2  # threads that read the content of files
 class Tally:
     """The progress. Of `total` recordings, `known` were done before, and `mined` and `failed` now.
 
+    `untried`: those that failed before and have not changed, and so were not tried again.
     `running`: sum of the completed fractions of running recordings. `seconds`: seconds of video mined, in
     `spent` s since the first worker was ready.
     """
@@ -35,6 +36,7 @@ class Tally:
     known: int = 0
     mined: int = 0
     failed: int = 0
+    untried: int = 0
     running: float = 0.0
     seconds: float = 0.0
     spent: float = 0.0
@@ -151,6 +153,7 @@ class Driver:
                 self.tally.known += 1
             elif not self._retry and (problem := self._output.problem(recording.place, key)):
                 self._fail(recording, problem, key)
+                self.tally.untried += 1
             elif key in self._same:
                 self._same[key].append(recording)
             elif (entry := self._output.same(key)) is not None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterable
 from contextlib import ExitStack, suppress
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 from stride_ros.activation.frame_rate import NOTE_BEGINS as RATE_NOTE
-from stride_ros.events.gallery import write_gallery
+from stride_ros.errors import SourceError
+from stride_ros.events.gallery import INDEX, PICTURES, write_gallery
 from stride_ros.events.log import EventLog
 from stride_ros.events.record import Event, event_key
 from stride_ros.events.recording import PicturedEvent, write_recording
@@ -18,7 +21,7 @@ from stride_ros.events.search import EventReader, Search
 from stride_ros.events.stretch import replay_commands
 from stride_ros.mining.finding import Recording
 from stride_ros.mining.jobs import Result
-from stride_ros.mining.journal import Entry, Journal
+from stride_ros.mining.journal import Entry, Journal, refuse_foreign
 from stride_ros.mining.settings import Settings
 from stride_ros.qwen3_vl.checkpoint import BEYOND_EMBEDDED
 from stride_ros.terminal import one_line
@@ -27,7 +30,7 @@ from stride_ros.text.wording import counted, counted_found, length_label
 from stride_ros.user_files.output import make_folder, remove_unfinished, unwritable, write_whole
 
 EVENTS, RUNS, JOURNAL = "events.db", "runs", "mining.jsonl"
-_RUN = re.compile(r"-[0-9a-f]{16}\.json$")  # of the names that `_write` gives
+_LONGEST_NAME = 150  # bytes of a recording's name in the name of a file, which may have 255
 
 
 class Output:
@@ -40,13 +43,18 @@ class Output:
         self.folder = folder
         self.replaced = 0  # recordings whose results of other queries or settings were replaced
         self.model_notes: dict[str, None] = {}  # how the model was used beyond what it was trained for
+        continued = _claim(folder)
         make_folder(folder / RUNS)
         self._stack = ExitStack()
         try:
             self._log = self._stack.enter_context(EventLog(folder / EVENTS))  # this locks it
             self.journal = Journal(folder / JOURNAL)
             self._stack.callback(self.journal.close)
-            self._remove_leftovers()
+            for written in (folder, folder / RUNS) if continued else ():
+                remove_unfinished(written)
+            known = self.journal.entries.values()
+            self._files = {entry.file.casefold(): entry.place for entry in known if entry.file}
+            self._origins = {entry.origin: entry.place for entry in known}
             self._reader = self._stack.enter_context(EventReader(folder / EVENTS))
             self._logged = set(self._reader.origins())
         except BaseException:
@@ -62,7 +70,12 @@ class Output:
     def origin(self, recording: Recording) -> str:
         """The recording's name in the log: its path as first given."""
         known = self.journal.entries.get(recording.place)
-        return known.origin if known is not None else str(recording.path)
+        if known is not None:
+            return known.origin
+        origin = _text(str(recording.path))
+        # The same relative path means another recording in another current directory.
+        other = self._origins.get(origin, recording.place) != recording.place
+        return _text(recording.place) if other else origin
 
     def has(self, place: str, key: str) -> bool:
         """Whether all results for this content and these settings exist."""
@@ -79,7 +92,7 @@ class Output:
         before = self.journal.entries.get(recording.place)
         self.replaced += before is not None and not before.problem and before.key != key
         for note in json.loads(result.document)["notes"]:
-            if note == BEYOND_EMBEDDED or note.startswith(RATE_NOTE):
+            if _is_about_model(note):
                 self.model_notes[note] = None
         self._write(recording, key, result.document, result.events, result.seconds)
 
@@ -112,6 +125,13 @@ class Output:
         self._log.commit()
         self._logged.discard(origin)
         self._journal(Entry(recording.place, origin, key, problem=problem))
+
+    def notes(self, wanted: Iterable[Recording]) -> list[tuple[str, str]]:
+        """What was odd about these recordings, such as damage, by name, for those that have any."""
+        listed = [self.journal.entries.get(recording.place) for recording in wanted]
+        return [
+            (entry.origin, " ".join(entry.notes)) for entry in listed if entry is not None and entry.notes
+        ]
 
     def gallery(self, settings: Settings, wanted: Iterable[Recording]) -> Path:
         """Write index.html. `wanted`: the recordings of this run, whose errors it lists."""
@@ -146,7 +166,15 @@ class Output:
         return counted_found(found, retracted, "event")
 
     def _is_whole(self, entry: Entry) -> bool:
-        return not entry.problem and entry.origin in self._logged and (self.folder / entry.file).is_file()
+        """Whether the file of a run has what the log has."""
+        if entry.problem or entry.origin not in self._logged:
+            return False
+        document = self._reader.run(entry.origin)
+        try:
+            written = (self.folder / entry.file).read_bytes()
+        except OSError:
+            return False
+        return document is not None and written == document.encode("utf-8", "backslashreplace")
 
     def _events(self, origin: str) -> tuple[Event, ...]:
         return self._reader.find(Search(origins=[origin], limit=None, retracted=True)).events
@@ -155,34 +183,74 @@ class Output:
         self, recording: Recording, key: str, document: str, events: Iterable[PicturedEvent], seconds: float
     ) -> None:
         origin = self.origin(recording)
-        file = f"{RUNS}/{_file_name(recording.path.name)}-{key[:16]}.json"
+        file = self._file(recording, key)
+        self.journal.begin(file)
         write_whole(self.folder / file, document)
         write_recording(self._log, origin, document, events)
         self._logged.add(origin)
-        self._journal(Entry(recording.place, origin, key, file, seconds))
+        told = json.loads(document)["notes"]
+        notes = tuple(note for note in told if not _is_about_model(note))
+        self._journal(Entry(recording.place, origin, key, file, seconds, notes=notes))
 
-    def _remove_leftovers(self) -> None:
-        """Remove what a run that was killed has written and not finished."""
-        for folder in (self.folder, self.folder / RUNS):
-            remove_unfinished(folder)
-        known = {entry.file for entry in self.journal.entries.values()}
-        try:
-            for path in (self.folder / RUNS).iterdir():
-                if _RUN.search(path.name) and f"{RUNS}/{path.name}" not in known:
-                    path.unlink(missing_ok=True)
-        except OSError as error:
-            raise unwritable(self.folder / RUNS, error) from error
+    def _file(self, recording: Recording, key: str) -> str:
+        """The name for the file of a run, which no other recording has.
+
+        That of a copy of a recording may be the same, and then it gets a digest of its location.
+        """
+        begin = f"{RUNS}/{_file_name(recording.path.name)}-{key[:16]}"
+        file = f"{begin}.json"
+        if self._files.get(file.casefold(), recording.place) != recording.place:
+            file = f"{begin}-{sha256(os.fsencode(recording.place)).hexdigest()[:16]}.json"
+        return file
 
     def _journal(self, entry: Entry) -> None:
         before = self.journal.entries.get(entry.place)
         self.journal.write(entry)
+        self._origins[entry.origin] = entry.place
+        if entry.file:
+            self._files[entry.file.casefold()] = entry.place
         if before is None or not before.file or before.file == entry.file:
             return
-        if not any(other.file == before.file for other in self.journal.entries.values()):
+        if self._files.get(before.file.casefold()) == entry.place:
+            del self._files[before.file.casefold()]
             with suppress(OSError):
-                (self.folder / before.file).unlink()
+                self.journal.remove(before.file)
+
+
+def _claim(folder: Path) -> bool:
+    """Begin a folder of results; whether it is one already. SourceError if it has files of something else.
+
+    The journal comes first, so that a folder whose first run is killed is known again.
+    """
+    journal = folder / JOURNAL
+    if journal.exists():
+        refuse_foreign(journal)
+        return True
+    others = [name for name in (INDEX, RUNS, EVENTS, PICTURES) if os.path.lexists(folder / name)]
+    if others:
+        raise SourceError(
+            f"{folder} already has {' and '.join(others)}, but no {JOURNAL} of `stride-ros mine`; choose a"
+            " new folder with --out."
+        )
+    make_folder(folder)
+    try:
+        journal.touch()
+    except OSError as error:
+        raise unwritable(journal, error) from error
+    return False
+
+
+def _is_about_model(note: str) -> bool:
+    """Whether a note is the same for all recordings."""
+    return note == BEYOND_EMBEDDED or note.startswith(RATE_NOTE)
+
+
+def _text(path: str) -> str:
+    r"""A path as text that can be stored: bytes of it that are not UTF-8 as \xNN."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def _file_name(name: str) -> str:
     """A recording's name in a form that every file system accepts in file names."""
-    return re.sub(r"[^\w.-]", "_", name)[:80] or "recording"
+    safe = re.sub(r"[^\w.-]", "_", name)[:80]
+    return safe.encode()[:_LONGEST_NAME].decode("utf-8", "ignore") or "recording"

@@ -14,6 +14,7 @@ from typing import Protocol
 from stride_ros.errors import StrideError
 from stride_ros.mining.jobs import Death, Job, Report
 from stride_ros.mining.settings import Settings
+from stride_ros.mining.stopping import STOPPING
 from stride_ros.mining.worker import Worker
 
 Answer = Report | Death
@@ -38,7 +39,7 @@ class Pool(Protocol):
 
 
 class ProcessPool:
-    """See `Pool`. Ctrl-C reaches only the driver, which ends the workers."""
+    """See `Pool`. Ctrl-C and signals that mean the same reach only the driver, which ends the workers."""
 
     def __init__(self, settings: Settings, size: int) -> None:
         self.size = size
@@ -53,8 +54,8 @@ class ProcessPool:
         process = self._context.Process(
             target=_serve, args=(theirs, self._settings), name=f"stride-mining-{number}", daemon=True
         )
-        # A process keeps the signal mask it starts with, so Ctrl-C cannot reach the worker at any moment.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        # A process keeps the signal mask it starts with, so they cannot reach the worker at any moment.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, *STOPPING})
         try:
             process.start()
         finally:

@@ -11,6 +11,7 @@ from stride_ros.errors import ConfigError, StrideError
 from stride_ros.mining.jobs import Job, Report
 from stride_ros.mining.pool import Answer, failed
 from stride_ros.mining.settings import Settings
+from stride_ros.mining.stopping import handle_signals
 from stride_ros.mining.worker import Worker
 
 _OBJECTS = 256 << 20  # bytes of shared memory on this machine; the messages are small
@@ -137,4 +138,5 @@ def _start(address: str | None, size: int | None) -> Any:
             f"Ray cannot be reached {where} ({reason}); check that `ray status` works there, or mine without "
             "Ray, with --no-ray."
         ) from error
+    handle_signals()  # Ray's own handler would end the process at any moment
     return ray

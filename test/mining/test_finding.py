@@ -96,3 +96,21 @@ def test_results_are_not_written_where_recordings_are_looked_for(tree, out):
     (tree / "linked").symlink_to(tree / "drives" / "many")
     with pytest.raises(SourceError, match="choose a folder outside it"):
         find_recordings(["drives"], Path(out))
+
+
+def test_metadata_of_nothing_does_not_hide_what_is_below(tree):
+    (tree / "drives" / "metadata.yaml").write_text("")
+    assert len(found("drives")) == 7
+    (tree / "drives" / "one" / "inner").mkdir()
+    (tree / "drives" / "one" / "inner" / "x.mcap").write_text("")
+    assert "drives/one/inner/x.mcap" in found("drives")
+
+
+def test_a_list_may_begin_with_a_byte_order_mark_and_its_folders_are_checked(tree):
+    (tree / "empty").mkdir()
+    (tree / "list.txt").write_text("\ufeffdrives/one\nempty\n")
+    first, second = find_recordings(["list.txt"], Path("out"))
+    assert (str(first.path), first.problem) == ("drives/one", "")
+    assert second.problem == "The folder empty contains no recordings; correct the list list.txt."
+    with pytest.raises(SourceError, match="choose a folder outside it"):
+        find_recordings(["list.txt"], Path("drives/one/out"))

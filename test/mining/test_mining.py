@@ -1,6 +1,7 @@
 """Mining: each recording as `replay` has it, once, and what cannot be used is said."""
 
 import json
+import os
 import shutil
 
 import pytest
@@ -245,3 +246,50 @@ def test_a_rate_that_does_not_fit_the_slots_is_reported_once(drives, mine, tmp_p
     )
     assert code == 0, printed
     assert " ".join(printed.split()).count("only 50% of them have one; use --rate 1") == 1
+
+
+@pytest.mark.parametrize("name", ["index.html", "runs/precious-0123456789abcdef.json"])
+def test_a_folder_of_something_else_is_refused_before_anything_is_written(name, drives, mine, tmp_path):
+    file = tmp_path / "out" / name
+    file.parent.mkdir(parents=True)
+    file.write_text("mine")
+    code, printed = mine(drives, "--out", tmp_path / "out")
+    assert code == 2
+    assert "choose a new folder with --out" in printed
+    assert [path for path in (tmp_path / "out").rglob("*") if path.is_file()] == [file]
+    assert file.read_text() == "mine"
+
+
+def test_a_pipe_is_an_error_and_a_damaged_run_file_is_written_again(drives, mine, results, tmp_path):
+    os.mkfifo(drives / "monday" / "pipe.mcap")
+    out = tmp_path / "out"
+    assert "pipe.mcap is not a regular file" in mine(drives / "monday", "--out", out)[1]
+    before = results(out)
+    next((out / "runs").glob("drive_0-*.json")).write_text("garbage")
+    assert "1 mined, 3 done before" in mine(drives / "monday", "--out", out)[1]
+    assert results(out) == before
+
+
+def test_copies_have_a_run_file_each_whatever_their_names(drives, mine, workers, tmp_path):
+    folder = tmp_path / "copies"
+    for name in ("a b", "s1/a_b", "s1/a%b", os.fsdecode(b"s1/a\xe4b")):
+        shutil.copytree(drives / "monday" / "drive_0", folder / name)
+    code, printed = mine(folder, "--out", tmp_path / "out")
+    assert code == 0, printed
+    assert len(list((tmp_path / "out" / "runs").iterdir())) == 4
+    workers.given.clear()
+    assert "0 mined, 4 done before" in mine(folder, "--out", tmp_path / "out")[1]
+
+
+def test_a_missing_model_or_query_is_told_before_the_folder_is_created(drives, mine, tmp_path):
+    assert "--query" in mine(drives, "--out", tmp_path / "out", queries=())[1]
+    assert "checkpoint" in mine(drives, "--out", tmp_path / "out", "--model", "nope")[1]
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_is_missing_from_a_recording_is_told(drives, mine, tmp_path):
+    metadata = drives / "monday" / "drive_0" / "metadata.yaml"
+    metadata.write_text("a: 1\n")
+    for _ in range(2):
+        printed = " ".join(mine(drives / "monday", "--out", tmp_path / "out")[1].split())
+        assert "drive_0: metadata.yaml is not the metadata of a recording" in printed

@@ -163,11 +163,12 @@ def _await_end(pids):
         time.sleep(0.01)
 
 
-def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(
-    started, drives, mine, results, undisturbed, tmp_path
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_keeps_what_is_done_and_the_same_command_goes_on(
+    number, started, drives, mine, results, undisturbed, tmp_path
 ):
     children = _children(started.pid)
-    started.send_signal(signal.SIGINT)
+    started.send_signal(number)
     started.send_signal(signal.SIGCONT)
     printed, told = started.communicate(timeout=60)
     assert started.returncode == 130
@@ -201,16 +202,19 @@ def test_what_a_killed_run_has_left_is_removed_and_what_others_have_put_there_st
     out = tmp_path / "undisturbed"
     left = [
         "runs/.drive_1-85a4679f373dff8b.0123456789abcdef.json",
-        "runs/drive_9-0123456789abcdef.json",  # written, and not in the journal
+        "runs/drive_9-0123456789abcdef.json",  # begun in the journal, and without an entry
         "pictures/.85a4679f373dff8b85a4679f.0123456789abcdef.jpg",
         ".index.0123456789abcdef.html",
     ]
-    others = ["runs/notes.json", ".hidden", "pictures/cover.jpg"]
+    others = ["runs/notes.json", "runs/precious-0123456789abcdef.json", ".hidden", "pictures/cover.jpg"]
     for name in left + others:
         (out / name).write_text("cut o")
+    with (out / "mining.jsonl").open("a") as journal:
+        journal.write('{"begun":"runs/drive_9-0123456789abcdef.json"}\n')
     assert mine(drives, "--out", out)[0] == 0
     assert [name for name in left + others if (out / name).exists()] == others
-    (out / "runs" / "notes.json").unlink()
+    for name in others[:2]:
+        (out / name).unlink()
     assert results(out) == undisturbed
 
 
