@@ -87,6 +87,27 @@ def test_a_closed_pipe_is_no_error():
     assert process.stderr.read() == ""
 
 
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["world", "--video", "a", "--labels", "a"], "--video and --labels both name a;"),
+        (["evaluate", "--model", "m", "--json", "a", "--report", "a"], "--json and --report both name a;"),
+        (["benchmark", "--json", "a", "--picture", "a"], "--json and --picture both name a;"),
+        (["doctor", "--json", "old", "--params-file", "old"], "which --params-file reads;"),
+        (["score", "et-bench", "old", "--json", "old"], "--json names old, which is PREDICTIONS;"),
+        (["respond", "old", "--to", "1", "--query", "a", "--model", "m", "--json", "old"], "is the video;"),
+        (["bag", "old", "./old"], "BAG names old, which is the source;"),
+    ],
+)
+def test_no_output_replaces_another_or_an_input(arguments, told, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "old").write_text("kept")
+    assert main(arguments) == 2
+    assert told in " ".join(capsys.readouterr().err.split())
+    assert os.listdir() == ["old"]
+    assert (tmp_path / "old").read_text() == "kept"
+
+
 WORLD = "{python} -m stride_ros world --seconds 5 --video clip.mp4"
 
 
