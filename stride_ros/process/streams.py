@@ -43,7 +43,7 @@ def _open_null(number: int) -> None:
 
 
 def _is_own(stream: object) -> bool:
-    """Whether this is the stderr that Python has opened, not that of a test or of an embedding program."""
+    """Whether this is the stderr that Python has opened; a test or an embedding program may have its own."""
     if type(stream) is not io.TextIOWrapper:
         return False
     raw = getattr(stream.buffer, "raw", stream.buffer)  # there is no buffer with PYTHONUNBUFFERED
