@@ -1,4 +1,4 @@
-"""The standard streams of a process: open even where none were given, and losing stderr does not end a run."""
+"""The standard streams of a process: open even if none were given; losing stderr does not end a run."""
 
 from __future__ import annotations
 
