@@ -34,5 +34,5 @@ setup(
     + [("share/stride_ros", ["requirements.txt"])],
     install_requires=requirements("requirements.txt"),
     extras_require={"fleet": requirements("requirements-fleet.txt")},
-    entry_points={"console_scripts": ["stride-ros = stride_ros.cli:main"]},
+    entry_points={"console_scripts": ["stride-ros = stride_ros.__main__:main"]},
 )

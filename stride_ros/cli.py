@@ -22,6 +22,7 @@ from types import ModuleType
 from typing import NoReturn
 
 from stride_ros.errors import ConfigError, StrideError
+from stride_ros.process.streams import prepare_streams
 from stride_ros.process.threads import prepare_process
 from stride_ros.terminal import say, wrapped
 from stride_ros.text.wording import escaped
@@ -98,6 +99,7 @@ def _fitted(text: str) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return 0, 1 for a failed expectation, 2 for bad input (one sentence on stderr)."""
+    prepare_streams()
     prepare_process()
     atexit.register(gc.freeze)  # otherwise the interpreter traverses all modules once more at exit
     for stream in (sys.stdout, sys.stderr):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import sys
 import time
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import TextIO
 
@@ -15,6 +16,9 @@ from stride_ros.text.wording import escaped, plural
 
 _CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "blue": "34", "cyan": "36"}
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+# What `Style` writes for an escape code until `say` prints it: colours in names and files are not ours.
+_MARK = secrets.token_hex(8)
+_MARKED = re.compile(f"\x1b{_MARK}(\\[[0-9;]*m)")
 _USUAL_COLUMNS = 80
 _BAR = 24  # columns of a full progress bar
 
@@ -90,18 +94,23 @@ def _pieces(text: str, longest: int = 0) -> Iterator[str]:
 def say(text: str, *styles: str, stream: TextIO | None = None, hang: int = 0) -> None:
     """Print a text, wrapped and in the named styles if the stream (stdout) is a terminal.
 
-    Characters that would control the terminal are shown as escapes; colours of `Style` may be used.
+    Characters that would control the terminal are shown as escapes, except for line breaks and what `Style`
+    has coloured.
     """
     stream = stream or sys.stdout
     width = columns(stream)
-    safe = "".join(part if _COLOUR.fullmatch(part) else printable(part) for part in _split(text))
+    parts = _MARKED.split(text)  # every second one is a code
+    safe = "".join(f"\x1b{part}" if i % 2 else printable(part) for i, part in enumerate(parts))
     lines = safe.split("\n") if width is None else wrapped(safe, max(width, 20), hang)
-    style = Style(stream)
-    print("\n".join(style(line, *styles) if line else line for line in lines), file=stream, flush=True)
+    if styles and Style(stream).enabled:
+        begin, end = _codes(styles)
+        lines = [f"\x1b{begin}{line}\x1b{end}" if line else line for line in lines]
+    print("\n".join(lines), file=stream, flush=True)
 
 
-def _split(text: str) -> list[str]:
-    return re.split(f"({_COLOUR.pattern})", text)
+def _codes(styles: Sequence[str]) -> tuple[str, str]:
+    """What begins and ends these styles, after the escape character."""
+    return f"[{';'.join(_CODES[name] for name in styles)}m", "[0m"
 
 
 def printable(text: str) -> str:
@@ -115,16 +124,18 @@ def one_line(text: str) -> str:
 
 
 class Style:
-    """Colours text for a stream; plain if the stream is not a terminal or NO_COLOR is set."""
+    """Colours a part of what `say` prints; plain if the stream is not a terminal or NO_COLOR is set."""
 
     def __init__(self, stream: TextIO) -> None:
         self.enabled = _steers(stream) and "NO_COLOR" not in os.environ
 
     def __call__(self, text: str, *names: str) -> str:
-        """Return `text` in the named styles (bold, dim, red, green, yellow, blue, cyan)."""
+        """Return `text`, on one line, in the named styles (bold, dim, red, green, yellow, blue, cyan)."""
+        text = escaped(text)
         if not self.enabled or not names:
             return text
-        return f"\x1b[{';'.join(_CODES[name] for name in names)}m{text}\x1b[0m"
+        begin, end = _codes(names)
+        return f"\x1b{_MARK}{begin}{text}\x1b{_MARK}{end}"
 
 
 def _steers(stream: TextIO) -> bool:
@@ -219,4 +230,4 @@ class Progress:
 def tell_notes(notes: Iterable[str]) -> None:
     """Print what was odd about an input on stderr, one line each."""
     for note in notes:
-        say(f"Note: {note}", "yellow", stream=sys.stderr, hang=6)
+        say(f"Note: {escaped(note)}", "yellow", stream=sys.stderr, hang=6)

@@ -87,6 +87,78 @@ def test_a_closed_pipe_is_no_error():
     assert process.stderr.read() == ""
 
 
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["world", "--video", "a", "--labels", "a"], "--video and --labels both name a;"),
+        (["evaluate", "--model", "m", "--json", "a", "--report", "a"], "--json and --report both name a;"),
+        (["benchmark", "--json", "a", "--picture", "a"], "--json and --picture both name a;"),
+        (["doctor", "--json", "old", "--params-file", "old"], "which --params-file reads;"),
+        (["score", "et-bench", "old", "--json", "old"], "--json names old, which is PREDICTIONS;"),
+        (["respond", "old", "--to", "1", "--query", "a", "--model", "m", "--json", "old"], "is the video;"),
+        (["bag", "old", "./old"], "BAG names old, which is the source;"),
+    ],
+)
+def test_no_output_replaces_another_or_an_input(arguments, told, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "old").write_text("kept")
+    assert main(arguments) == 2
+    assert told in " ".join(capsys.readouterr().err.split())
+    assert os.listdir() == ["old"]
+    assert (tmp_path / "old").read_text() == "kept"
+
+
+WORLD = "{python} -m stride_ros world --seconds 5 --video clip.mp4"
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-", "2>/dev/full"])
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize(("arguments", "code"), [("", 0), ("--seconds -3", 2), ("--no-such", 2)])
+def test_a_command_does_its_work_without_standard_streams(closed, unbuffered, arguments, code, tmp_path):
+    command = f"{WORLD.format(python=sys.executable)} {arguments} {closed}"
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "PYTHONUNBUFFERED": unbuffered}
+    done = subprocess.run(command, shell=True, cwd=tmp_path, env=environment, capture_output=True, timeout=60)
+    assert done.returncode == code, done.stderr
+    assert (tmp_path / "clip.mp4").exists() is (code == 0)
+    assert b"Traceback" not in done.stderr
+
+
+def test_output_that_cannot_be_written_is_an_error(tmp_path):
+    command = f"{WORLD.format(python=sys.executable)} >/dev/full"
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(command, shell=True, cwd=tmp_path, env=environment, capture_output=True, timeout=60)
+    assert done.returncode == 2
+    assert b"no space left" in b" ".join(done.stderr.split())
+
+
+def test_files_do_not_get_the_numbers_of_closed_streams(tmp_path):
+    code = (
+        "from stride_ros.process.streams import prepare_streams; prepare_streams();"
+        "import os; file = open('a', 'w'); print(file.fileno(), file=file); os.write(2, b'x')"
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    command = f'{sys.executable} -c "{code}" <&- >&- 2>&-'
+    subprocess.run(command, shell=True, cwd=tmp_path, env=environment, check=True, timeout=60)
+    assert int((tmp_path / "a").read_text()) > 2
+
+
+@pytest.mark.parametrize("module", ["stride_ros.cli", "stride_ros.terminal", "stride_ros.mining.command"])
+@pytest.mark.parametrize("start", ["run_path('scripts/stride-ros'", "run_module('stride_ros'"])
+def test_an_interrupt_during_the_imports_is_one_word(module, start):
+    code = f"""
+import runpy, sys
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == {module!r}:
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Finder())
+sys.argv = ["stride-ros", "world"]
+runpy.{start}, run_name="__main__")
+"""
+    done = run_python(code)
+    assert (done.returncode, done.stderr) == (130, "stride-ros: stopped.\n")
+
+
 def test_without_ros_the_demo_names_the_remedy():
     code = BLOCKED.format(names=["rclpy"])
     done = run_python(code + "from stride_ros.cli import main\nraise SystemExit(main(['demo']))")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from stride_ros.terminal import Progress, columns, display_width, say, wrapped
+from stride_ros.terminal import Progress, Style, columns, display_width, say, tell_notes, wrapped
 from stride_ros.text.wording import counted, plural
 
 pytestmark = pytest.mark.slow
@@ -100,6 +100,17 @@ def test_what_would_steer_the_terminal_is_shown_as_escapes(terminal, capsys):
     assert terminal.text == "a\\x1b]0;title\\x07b\\rc\\x1b[2J\n"
     say("plain " * 40)
     assert capsys.readouterr().out.count("\n") == 1  # a pipe gets whole lines
+
+
+def test_only_our_own_colours_reach_the_terminal(terminal):
+    named = Style(terminal)("b\x1b[32m\nc", "bold")
+    say(f"a\x1b[31m {named} \x1b[0m", "red", stream=terminal)
+    assert terminal.text == "\x1b[31ma\\x1b[31m \x1b[1mb\\x1b[32m\\nc\x1b[0m \\x1b[0m\x1b[0m\n"
+
+
+def test_a_note_stays_one_line_whatever_it_names(capsys):
+    tell_notes(["a\nb\tc\x1b[31md"])
+    assert capsys.readouterr().err == "Note: a\\nb\\tc\\x1b[31md\n"
 
 
 def test_a_terminal_without_a_size_has_80_columns(monkeypatch):

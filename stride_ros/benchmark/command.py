@@ -11,7 +11,7 @@ from stride_ros.errors import ConfigError
 from stride_ros.process.threads import add_threads_option, use_threads
 from stride_ros.terminal import say
 from stride_ros.text.wording import counted, plural
-from stride_ros.user_files.output import write_whole
+from stride_ros.user_files.output import refuse_same_files, write_whole
 from stride_ros.user_files.paths import path_argument
 
 if TYPE_CHECKING:
@@ -91,6 +91,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure, print a table, and write the requested files."""
+    refuse_same_files({"--json": arguments.json, "--picture": arguments.picture}, {})
     if arguments.responder:
         if arguments.cameras is not None:
             raise ConfigError("--cameras times the activation stage; leave out --responder.")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from stride_ros.errors import ConfigError
 from stride_ros.terminal import Style, say, tell_notes
 from stride_ros.text.wording import counted
-from stride_ros.user_files.output import write_whole
+from stride_ros.user_files.output import refuse_same_files, write_whole
 from stride_ros.user_files.paths import path_argument
 
 if TYPE_CHECKING:
@@ -70,6 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
     from stride_ros.doctor import machine
     from stride_ros.doctor.fit import fitting
 
+    refuse_same_files({"--json": arguments.json}, {"--params-file": arguments.params_file})
     device, total, free = _memory(arguments)
     plan = _plan(arguments, device)
     limit = total if arguments.memory else free

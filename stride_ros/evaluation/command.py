@@ -14,7 +14,7 @@ from stride_ros.process.threads import add_threads_option
 from stride_ros.qwen3_vl.checkpoint import EMBEDDED
 from stride_ros.terminal import say
 from stride_ros.text.wording import counted, escaped, plural
-from stride_ros.user_files.output import write_whole
+from stride_ros.user_files.output import refuse_same_files, write_whole
 from stride_ros.user_files.paths import path_argument
 
 if TYPE_CHECKING:
@@ -81,6 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
     for file in (arguments.json, arguments.report):
         if file is not None and not file.absolute().parent.is_dir():
             raise SourceError(f"Folder {file.absolute().parent} does not exist; create it first.")
+    refuse_same_files({"--json": arguments.json, "--report": arguments.report}, {})
     rivals = [_rival(text) for text in arguments.rival]
     tuning = _tuning(arguments)
     from stride_ros.activation.model import ActivationModel

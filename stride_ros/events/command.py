@@ -174,7 +174,7 @@ def _tell(found: Found, total: str, arguments: argparse.Namespace) -> None:
             place += f" at {at} - {in_recording(event.known_end_ns, event.first_ns)}"
         elif event.end_ns is not None:
             place += f" until {local_time(event.end_ns)}"
-        camera = f"camera {event.camera}" if event.camera else ""
+        camera = f"camera {escaped(event.camera)}" if event.camera else ""
         query = one_line(event.query) if event.sentence else ""
         picture = "with a picture" if event.has_picture else ""
         say(" " * hang + "; ".join(part for part in (place, camera, query, picture) if part), hang=hang)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from stride_ros.nodes.runner import run
+from stride_ros.process.streams import prepare_streams
 
 if TYPE_CHECKING:
     from rclpy.node import Node
@@ -30,6 +31,7 @@ NODES = {
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the chosen nodes until they are stopped; returns the exit code."""
+    prepare_streams()
     own, ros = _split(list(sys.argv[1:] if args is None else args))
     parser = argparse.ArgumentParser(prog="compose", description=__doc__.splitlines()[0])
     parser.add_argument(

@@ -13,10 +13,12 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from stride_ros.errors import StrideError
 from stride_ros.nodes.ros_start import start_ros
+from stride_ros.process.streams import prepare_streams
 from stride_ros.process.threads import prepare_process
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ def run(*nodes: str | Callable[[], Node], args: Sequence[str] | None = None) -> 
     start by itself, 2 when a parameter, a source or the environment of ROS is wrong.
     """
     stopper = _Stopper()
+    prepare_streams()
     prepare_process()
     gc.disable()  # until the models are loaded: imported and loaded objects stay
     import rclpy
@@ -174,8 +177,9 @@ class _Stopper:
 
 
 def _leave_now(code: int) -> None:
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):  # its disk may be full, or its reader gone
+            stream.flush()
     os._exit(code)
 
 

@@ -6,13 +6,14 @@ import argparse
 import json
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stride_ros.errors import ConfigError, SourceError
 from stride_ros.process.threads import add_threads_option
 from stride_ros.terminal import printable, say
 from stride_ros.text.wording import counted, escaped
-from stride_ros.user_files.output import write_whole
+from stride_ros.user_files.output import refuse_same_files, write_whole
 from stride_ros.user_files.paths import path_argument
 
 if TYPE_CHECKING:
@@ -197,5 +198,6 @@ def _check(arguments: argparse.Namespace) -> None:
         raise ConfigError("--pre-seconds must be at least 0 and --rate above 0; correct the value.")
     if arguments.max_frames < 1 or arguments.max_new_tokens < 1:
         raise ConfigError("--max-frames and --max-new-tokens must be at least 1; correct the value.")
+    refuse_same_files({"--json": arguments.json}, {"the video": Path(arguments.video)})
     if arguments.json and not arguments.json.absolute().parent.is_dir():
         raise ConfigError(f"Folder {arguments.json.absolute().parent} does not exist: create it first.")

@@ -12,6 +12,7 @@ from stride_ros.sources.frames import PACE
 from stride_ros.terminal import say
 from stride_ros.text import topics
 from stride_ros.text.wording import counted, escaped
+from stride_ros.user_files.output import refuse_same_files
 from stride_ros.user_files.paths import path_argument
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigError("--fps must be above 0 and --seconds at least 0; correct the value.")
     if re.fullmatch(r"\d+|/dev/.*", arguments.source) and not arguments.seconds:
         raise ConfigError("A camera has no end; give --seconds.")
+    refuse_same_files({"BAG": arguments.bag}, {"the source": Path(arguments.source)})
     source = open_source(
         arguments.source,
         rate=arguments.fps,

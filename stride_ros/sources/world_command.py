@@ -10,6 +10,7 @@ from stride_ros.errors import SourceError
 from stride_ros.sources.bag_command import add_bag_options
 from stride_ros.terminal import say
 from stride_ros.text.wording import counted, escaped
+from stride_ros.user_files.output import refuse_same_files
 from stride_ros.user_files.paths import path_argument
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
     target = arguments.bag or arguments.video
     if target is not None and not target.absolute().parent.is_dir():
         raise SourceError(f"Folder {target.absolute().parent} does not exist; create it first.")
+    refuse_same_files({"--bag": arguments.bag, "--video": arguments.video, "--labels": arguments.labels}, {})
     with Progress("Writing", world.seconds) as progress:
         if arguments.bag is not None:
             write_bag(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from stride_ros.errors import SourceError
 from stride_ros.terminal import say
+from stride_ros.user_files.output import refuse_same_files
 from stride_ros.user_files.paths import path_argument
 
 if TYPE_CHECKING:
@@ -51,6 +52,9 @@ def run(arguments: argparse.Namespace) -> int:
     file = arguments.json
     if file is not None and not file.absolute().parent.is_dir():
         raise SourceError(f"Folder {file.absolute().parent} does not exist; create it first.")
+    refuse_same_files(
+        {"--json": file}, {"PREDICTIONS": arguments.predictions, "--annotations": arguments.annotations}
+    )
     module = import_module(f"{_PACKAGE}.{BENCHMARKS[arguments.benchmark][0]}")
     options = {"model": arguments.model} if "model" in arguments else {}
     result: Score = module.score(arguments.predictions, arguments.annotations, **options)
