@@ -49,13 +49,13 @@ def deserialise(channel: Channel, data: bytes) -> Any:
     own = _own_types(channel.msgtype, channel.schema_encoding, channel.schema)
     if own is not None:
         try:
-            return _by(own, channel, data)
+            return _read_with(own, channel, data)
         except Exception:  # a damaged definition may still be parsed
             pass
-    return _by(common_types(channel.encoding == "ros1"), channel, data)
+    return _read_with(common_types(channel.encoding == "ros1"), channel, data)
 
 
-def _by(store: Typestore, channel: Channel, data: bytes) -> Any:
+def _read_with(store: Typestore, channel: Channel, data: bytes) -> Any:
     return (store.deserialize_ros1 if channel.encoding == "ros1" else store.deserialize_cdr)(
         data, channel.msgtype
     )

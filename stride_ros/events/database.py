@@ -71,7 +71,7 @@ class EventLogError(StrideError):
 def real_place(path: Path) -> Path:
     """The path of the file itself: the files beside a log, and its lock, are found by its name.
 
-    EventLogError for a link that leads nowhere.
+    EventLogError for a link that leads to itself.
     """
     try:
         return path.resolve() if path.is_symlink() or path.parent.exists() else path

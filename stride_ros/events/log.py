@@ -18,7 +18,7 @@ from stride_ros.events.index import Indexed, write_index
 from stride_ros.events.lock import WriterLock
 from stride_ros.events.record import OPEN, RETRACTED, Event, Pose
 from stride_ros.events.retention import MIN_BYTES, Retention
-from stride_ros.events.rows import COLUMNS, ID_SLACK, details_of, event_of, signed, storable
+from stride_ros.events.rows import COLUMNS, ID_SLACK, details_of, event_of, signed, storable, stored
 from stride_ros.user_files.paths import given_path
 
 _CLOCK_SET = 1_600_000_000  # s since 1970; a clock that shows an earlier time was not set
@@ -223,8 +223,7 @@ class EventLog:
             self.commit()
 
     def _execute(self, query: str, *values: object) -> sqlite3.Cursor:
-        kept = (storable(value) if isinstance(value, str) else value for value in values)
-        return self._connection.execute(query, tuple(kept))
+        return self._connection.execute(query, tuple(map(stored, values)))
 
     def _row(self, key: str) -> tuple[int, Event] | None:
         row = self._execute(f"SELECT id, {COLUMNS} FROM found WHERE key = ?", key).fetchone()

@@ -51,14 +51,18 @@ def storable(text: str) -> str:
     return mended(_BYTE.sub(lambda letter: f"\\x{ord(letter[0]) - 0xDC00:02x}", text))
 
 
+def stored(value: Any) -> Any:
+    """`storable` for a text; other values as they are."""
+    return storable(value) if isinstance(value, str) else value
+
+
 def details_of(event: Event) -> str:
     """The fields without a column, as JSON."""
     given = {name: getattr(event, name) for name in _DETAILS if getattr(event, name) != _USUAL[name]}
     if event.pose is not None:
         pose = event.pose
-        given["pose"] = [pose.frame, *pose.position, *pose.orientation, pose.stamp_ns]
-    kept = {name: storable(value) if isinstance(value, str) else value for name, value in given.items()}
-    return json.dumps(kept, ensure_ascii=False)
+        given["pose"] = [storable(pose.frame), *pose.position, *pose.orientation, pose.stamp_ns]
+    return json.dumps({name: stored(value) for name, value in given.items()}, ensure_ascii=False)
 
 
 def event_of(row: tuple[Any, ...]) -> Event:

@@ -13,7 +13,7 @@ from stride_ros.errors import ConfigError
 from stride_ros.events.database import EventLogError, has_log, open_for_reading, real_place, told
 from stride_ros.events.index import mark
 from stride_ros.events.record import RETRACTED, Event
-from stride_ros.events.rows import COLUMNS, ID_SLACK, event_of, storable
+from stride_ros.events.rows import COLUMNS, ID_SLACK, event_of, storable, stored
 from stride_ros.events.times import local_time
 from stride_ros.events.words import Term, expression, terms
 
@@ -113,11 +113,11 @@ class EventReader:
 
     def cameras(self) -> tuple[str, ...]:
         """The names of cameras, sorted."""
-        return self._names("EXISTS (SELECT 1 FROM events WHERE camera = n.id)")
+        return self._names("id IN (SELECT camera FROM events)")
 
     def watches(self) -> tuple[str, ...]:
         """The ids of watches, sorted."""
-        return self._names("EXISTS (SELECT 1 FROM events WHERE watch = n.id)")
+        return self._names("id IN (SELECT watch FROM events)")
 
     def _names(self, condition: str) -> tuple[str, ...]:
         query = f"SELECT name FROM names n WHERE {condition} ORDER BY name"
@@ -135,7 +135,7 @@ class EventReader:
 
     def _one(self, query: str, *values: object) -> tuple[Any, ...] | None:
         row: tuple[Any, ...] | None = self._read(
-            lambda connection: connection.execute(query, tuple(map(_kept, values))).fetchone()
+            lambda connection: connection.execute(query, tuple(map(stored, values))).fetchone()
         )
         return row
 
@@ -157,10 +157,6 @@ class EventReader:
                 raise failure
             return result
         raise EventLogError(f"{self.path} cannot be read, since it is constantly being rewritten; try again.")
-
-
-def _kept(value: object) -> object:
-    return storable(value) if isinstance(value, str) else value
 
 
 @dataclass(frozen=True)
