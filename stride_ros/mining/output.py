@@ -17,6 +17,7 @@ from stride_ros.events.gallery import INDEX, PICTURES, write_gallery
 from stride_ros.events.log import EventLog
 from stride_ros.events.record import Event, event_key
 from stride_ros.events.recording import PicturedEvent, write_recording
+from stride_ros.events.rows import storable
 from stride_ros.events.search import EventReader, Search
 from stride_ros.events.stretch import replay_commands
 from stride_ros.mining.finding import Recording
@@ -72,10 +73,10 @@ class Output:
         known = self.journal.entries.get(recording.place)
         if known is not None:
             return known.origin
-        origin = _text(str(recording.path))
+        origin = storable(str(recording.path))
         # The same relative path means another recording in another current directory.
         other = self._origins.get(origin, recording.place) != recording.place
-        return _text(recording.place) if other else origin
+        return storable(recording.place) if other else origin
 
     def has(self, place: str, key: str) -> bool:
         """Whether all results for this content and these settings exist."""
@@ -243,11 +244,6 @@ def _claim(folder: Path) -> bool:
 def _is_about_model(note: str) -> bool:
     """Whether a note is the same for all recordings."""
     return note == BEYOND_EMBEDDED or note.startswith(RATE_NOTE)
-
-
-def _text(path: str) -> str:
-    r"""A path as text that can be stored: bytes of it that are not UTF-8 as \xNN."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def _file_name(name: str) -> str:
