@@ -14,6 +14,7 @@ runs and page. Exit code 1 when something is wrong.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import random
@@ -144,7 +145,10 @@ def descendants(pid: int) -> Iterator[int]:
 
 def workers(pid: int) -> list[int]:
     """The workers of a driver: Ray's or plain processes; on a cluster those of this machine."""
-    names = {path: (path / "cmdline").read_bytes() for path in Path("/proc").glob("[0-9]*")}
+    names = {}
+    for path in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            names[path] = (path / "cmdline").read_bytes()
     actors = [int(path.name) for path, words in names.items() if b"ray::Actor" in words]
     plain = [child for child in descendants(pid) if b"spawn_main" in names.get(Path(f"/proc/{child}"), b"")]
     return actors or plain
@@ -177,7 +181,10 @@ def disturbed(mining: Mining, out: Path, count: int) -> None:
     print(f"driver killed after {len(entries(out))} of {count}")
     process = mining.start(out)
     wait_for(process, out, count * 3 // 5)
-    victim = workers(process.pid)[0]
+    victims = workers(process.pid)
+    if not victims:
+        raise SystemExit("mine ended before a worker could be killed; use more or longer recordings.")
+    victim = victims[0]
     os.kill(victim, signal.SIGKILL)
     print(f"worker {victim} killed after {len(entries(out))} of {count}")
     print(process.communicate()[0].strip())

@@ -11,7 +11,7 @@ from stride_ros.activation.spans import SpanState
 from stride_ros.activation.stamped_stream import Decision, StampedEvent
 from stride_ros.events.record import OFFSET, OPEN, RETRACTED, Event, event_key
 from stride_ros.events.recording import PicturedEvent
-from stride_ros.runs.record import STATUSES
+from stride_ros.runs.record import STATUSES, shortened
 
 if TYPE_CHECKING:
     from stride_ros.response.commentary import Commentary
@@ -78,7 +78,8 @@ class EventSink(DecisionSink[Frame]):
             origin=self._origin,
             start_ns=stamped.start_ns,
             end_ns=None if state == OPEN else stamped.end_ns,
-            confidence=float(event.confidence),
+            # As in the run: products in batches differ in the ninth digit with what is mined together.
+            confidence=shortened(event.confidence),
             state=state,
             sentence=said.text if said is not None else "",
             onset_ns=stamped.onset_ns,

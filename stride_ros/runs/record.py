@@ -166,7 +166,7 @@ class Run:
         """The run as JSON; without measured `latencies` the same decisions give the same bytes."""
         document: dict[str, Any] = {
             "schema": SCHEMA,
-            "source": {"name": self.name, "seconds": _short(self.seconds), **self.source},
+            "source": {"name": self.name, "seconds": shortened(self.seconds), **self.source},
             "settings": dict(self.settings),
             "notes": self.notes,
             "queries": [_query_to_json(query) for query in self.queries],
@@ -177,9 +177,9 @@ class Run:
             spans = [span for _, span in self.spans()]
             said = [span.said.latency for span in spans if span.said is not None]
             document["latencies"] = {
-                "decision": [_short(t) for query in self.queries for t in query.decision_seconds],
-                "onset": [_short(span.latency) for span in spans if span.latency is not None],
-                "commentary": [_short(latency) for latency in said if latency is not None],
+                "decision": [shortened(t) for query in self.queries for t in query.decision_seconds],
+                "onset": [shortened(span.latency) for span in spans if span.latency is not None],
+                "commentary": [shortened(latency) for latency in said if latency is not None],
             }
         return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
 
@@ -194,11 +194,11 @@ def _query_to_json(query: QueryRun) -> dict[str, Any]:
         "spans": [
             {
                 "id": span.id,
-                "start": _short(span.start),
-                "end": _short(span.end),
+                "start": shortened(span.start),
+                "end": shortened(span.end),
                 "state": span.state,
-                "onset": _short(span.onset),
-                "confidence": _short(span.confidence),
+                "onset": shortened(span.onset),
+                "confidence": shortened(span.confidence),
                 "commentary": None
                 if span.said is None
                 else {
@@ -211,14 +211,15 @@ def _query_to_json(query: QueryRun) -> dict[str, Any]:
             for span in query.spans
         ],
         "expected": [
-            {"start": _short(item.start), "end": _short(item.end), "text": item.text}
+            {"start": shortened(item.start), "end": shortened(item.end), "text": item.text}
             for item in query.expected
         ],
-        "activity": [[_short(value) for value in stretch] for stretch in query.activity()],
+        "activity": [[shortened(value) for value in stretch] for stretch in query.activity()],
     }
 
 
-def _short(value: float) -> float:
+def shortened(value: float) -> float:
+    """A number with the digits that a record keeps."""
     return round(float(value), 4)
 
 
