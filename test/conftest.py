@@ -247,10 +247,15 @@ class _Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def hears_ctrl_c() -> Iterator[None]:
-    """What a test starts hears Ctrl-C, which a test in the background of a shell ignores and passes on."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    """What a test starts hears Ctrl-C and a terminal that closes.
+
+    A test in the background of a shell, or under nohup, ignores them and passes that on.
+    """
+    interrupt = signal.signal(signal.SIGINT, signal.default_int_handler)
+    hang_up = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     yield
-    signal.signal(signal.SIGINT, before)
+    signal.signal(signal.SIGINT, interrupt)
+    signal.signal(signal.SIGHUP, hang_up)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import re
 import secrets
 import stat
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import combinations
 from pathlib import Path
@@ -22,24 +22,30 @@ _BAG_FILES = (".mcap", ".db3", ".yaml")  # suffixes of what a rosbag2 folder con
 _OPEN = re.compile(r"/dev/std(out|err)|(?:/dev/fd|/proc/self/fd)/(\d+)")
 
 
-def refuse_same_files(outputs: Mapping[str, Path | None], inputs: Mapping[str, Path | None]) -> None:
+def refuse_same_files(
+    outputs: Mapping[str, Path | None], inputs: Mapping[str, Path | Sequence[Path] | None]
+) -> None:
     """Raise ConfigError if a command would write two outputs to one file, or an output onto an input.
 
     Keys are options as the user knows them (`--json`), or words such as "the recording"; None is an option
-    that was not given. Pipes and devices may be named repeatedly.
+    that was not given, and an input may be several files. Pipes and devices may be named repeatedly.
     """
     written = [(name, path) for name, path in outputs.items() if path is not None and _is_replaced(path)]
     for (one, path), (other, second) in combinations(written, 2):
         if _is_same(path, second):
             raise ConfigError(f"{one} and {other} both name {path}; use different files.")
     for name, path in written:
-        for source, read in inputs.items():
-            if read is None:
-                continue
+        for source, read in _pairs(inputs):
             if (same := _is_same(path, read)) or _is_part(path, read):
                 relation = "is" if same else "belongs to"
                 what = f"{source} reads" if source.startswith("-") else f"{relation} {source}"
                 raise ConfigError(f"{name} names {path}, which {what}; write to another file.")
+
+
+def _pairs(inputs: Mapping[str, Path | Sequence[Path] | None]) -> Iterator[tuple[str, Path]]:
+    for name, given in inputs.items():
+        for path in [given] if isinstance(given, Path) else given or ():
+            yield name, path
 
 
 def _is_replaced(path: Path) -> bool:

@@ -58,7 +58,8 @@ def test_a_folder_of_images_becomes_a_bag_of_the_asked_length(tmp_path):
     [
         (["nothere.mp4", "bag"], "does not exist"),
         (["/dev/video0", "bag"], "give --seconds"),
-        (["{video}", "{video}"], "exists already"),
+        (["{video}", "{video}"], "which is the source; write to another file"),
+        (["{video}", __file__], "exists already"),
         (["{video}", "bag", "--fps", "0"], "--fps must be above 0"),
     ],
 )

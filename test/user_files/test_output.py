@@ -192,6 +192,9 @@ def test_an_output_that_is_an_input_is_refused(tmp_path, monkeypatch):
     with pytest.raises(ConfigError) as refused:
         refuse_same_files({"--csv": Path("events.db")}, {"--set": None, "--events": tmp_path / "events.db"})
     assert str(refused.value) == "--csv names events.db, which --events reads; write to another file."
+    recordings = [Path("other"), Path("events.db")]
+    with pytest.raises(ConfigError, match=r"names events\.db, which is one of the recordings; write"):
+        refuse_same_files({"--json": Path("events.db")}, {"one of the recordings": recordings})
     with pytest.raises(ConfigError, match=r"names events\.db, which is the recording; write"):
         refuse_same_files({"--json": Path("events.db")}, {"the recording": Path("events.db")})
 
