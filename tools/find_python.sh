@@ -1,5 +1,6 @@
 #!/bin/sh
 # find_python.sh NAME...: print the first Python of these names that runs; without one, say which others do.
+# A number such as 3.12 means python3.12.
 # Looks on PATH, then at what pyenv and uv have installed: pyenv's commands refuse all versions but the chosen one.
 runs() {
     "$1" -c 'import sys; print(sys.executable)' 2>/dev/null
@@ -17,6 +18,7 @@ find_python() {
 
 HOME=${HOME:-/nonexistent}
 for name in "$@"; do
+    case $name in [0-9]*) name=python$name ;; esac
     find_python "$name" && exit 0
 done
 for name in python3.14 python3.13 python3.12 python3.11 python3.10; do

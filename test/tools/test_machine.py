@@ -109,14 +109,15 @@ def executable(path: Path, text: str) -> Path:
     return path
 
 
-def test_pyenv_versions_count_although_its_commands_refuse_them(tmp_path, clean_environment):
+@pytest.mark.parametrize("name", ["python3.99", "3.99"])
+def test_pyenv_versions_count_although_its_commands_refuse_them(tmp_path, clean_environment, name):
     executable(tmp_path / "shims" / "python3.99", "echo 'pyenv: python3.99: command not found' >&2; exit 127")
     executable(tmp_path / "versions" / "3.99.9" / "bin" / "python3.99", "echo older")
     executable(tmp_path / "versions" / "3.99.10" / "bin" / "python3.99", "echo newer")
     path = os.pathsep.join([str(tmp_path / "shims"), clean_environment["PATH"]])
     environment = {**clean_environment, "PATH": path, "PYENV_ROOT": str(tmp_path)}
     answer = subprocess.run(
-        ["sh", FIND_PYTHON, "python3.98", "python3.99"], env=environment, capture_output=True, text=True
+        ["sh", FIND_PYTHON, "python3.98", name], env=environment, capture_output=True, text=True
     )
     assert (answer.returncode, answer.stdout) == (0, "newer\n")
 
