@@ -15,6 +15,7 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _DATE = re.compile(r"\d{4}-?\d{2}-?\d{2}")
 _ZONE = re.compile(r" *(?:UTC|Z|([+-]\d\d:\d\d))$")
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_DAY = timedelta(days=1)
 
 
 def given_time(text: str, *, end_of_day: bool = False) -> int:
@@ -39,7 +40,7 @@ def given_time(text: str, *, end_of_day: bool = False) -> int:
             return _nanoseconds(moment)
         if moment.date() == date.max:
             return _nanoseconds(moment) + _UNITS["d"] * SECOND - 1
-        return _nanoseconds(moment + timedelta(days=1)) - 1
+        return _nanoseconds(moment + _DAY) - 1
     except (ValueError, OverflowError) as error:
         raise ConfigError(
             f"{given!r} is not a time; write a date (2026-11-01), a time (2026-11-01T14:30), or how long ago "
@@ -48,7 +49,11 @@ def given_time(text: str, *, end_of_day: bool = False) -> int:
 
 
 def _nanoseconds(moment: datetime) -> int:
-    since = moment.astimezone(timezone.utc) - _EPOCH
+    offset = moment.utcoffset()
+    if offset is None:  # astimezone looks a day to either side, where the calendar may end
+        inside = min(max(moment, datetime.min + 2 * _DAY), datetime.max - 2 * _DAY)
+        offset = inside.astimezone().utcoffset() or timedelta()
+    since = moment.replace(tzinfo=timezone.utc) - _EPOCH - offset
     return ((since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds) * 1000
 
 

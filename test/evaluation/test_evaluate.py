@@ -149,8 +149,8 @@ def test_motion_and_interval_tell_without_a_model():
         ["--clips", "0"],
         ["--seconds", "0"],
         ["--rival", "nameonly"],
-        ["--json", "/nonexistent/x.json"],
-        ["--model", "/nonexistent"],
+        ["--json", "/dev/null/x.json"],
+        ["--model", "/dev/null/model"],
     ],
 )
 def test_bad_options_are_one_sentence_and_exit_2(options, capsys):

@@ -292,10 +292,13 @@ def test_a_date_in_any_form_includes_the_whole_day(text, monkeypatch):
     assert given_time(text, end_of_day=True) - given_time(text) == DAY - 1
 
 
-def test_the_last_day_has_an_end(monkeypatch):
-    monkeypatch.setenv("TZ", "UTC")
+@pytest.mark.parametrize("day", ["0001-01-01", "9999-12-31"])
+@pytest.mark.parametrize(("zone", "hours"), [("UTC", 0), ("XXX-14", -14), ("XXX+12", 12)])
+def test_the_first_and_the_last_day_have_an_end(monkeypatch, zone, hours, day):
+    monkeypatch.setenv("TZ", zone)
     time.tzset()
-    assert given_time("9999-12-31", end_of_day=True) - given_time("9999-12-31") == DAY - 1
+    assert given_time(day, end_of_day=True) - given_time(day) == DAY - 1
+    assert given_time(day) - given_time(f"{day} UTC") == hours * DAY // 24
 
 
 def test_a_range_that_ends_before_it_begins_is_one_sentence(find):

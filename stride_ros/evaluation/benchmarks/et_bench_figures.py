@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stride_ros.evaluation.benchmarks.et_bench_overlap import DENSE, SINGLE, THRESHOLDS, Item, harmonic
-from stride_ros.evaluation.benchmarks.result import OfficialStops, mean, stopped
+from stride_ros.evaluation.benchmarks.result import OfficialStops, mean, plain_sum, stopped
 
 TASKS = ("tvg", "epm", "tal", "dvc", "slc")
 _PLACES = 5
@@ -57,13 +57,13 @@ def source_figures(task: str, answers: Sequence[Answer]) -> Figures:
         items.append(answer.score)
     figures: Figures = {"Total": len(items), "Failed": sum(item.failed for item in items)}
     if task in SINGLE:
-        figures["mIoU"] = sum(item.iou or 0.0 for item in items if not item.failed) / len(items)
+        figures["mIoU"] = plain_sum(item.iou or 0.0 for item in items if not item.failed) / len(items)
     if task in DENSE:
         f1 = _dense(answers, items)
     else:
-        f1 = [sum(item.f1[i] for item in items) / len(items) for i in range(len(THRESHOLDS))]
+        f1 = [plain_sum(item.f1[i] for item in items) / len(items) for i in range(len(THRESHOLDS))]
     figures |= {f"F1@{threshold}": value for threshold, value in zip(THRESHOLDS, f1, strict=True)}
-    figures["F1"] = sum(f1) / len(f1)
+    figures["F1"] = plain_sum(f1) / len(f1)
     return figures
 
 
@@ -75,8 +75,8 @@ def _dense(answers: Sequence[Answer], items: Sequence[Item]) -> list[float]:
     share = len(videos) / len(items)
     f1 = []
     for i in range(len(THRESHOLDS)):
-        precision = sum(item.precision[i] for item in videos.values()) / len(videos) * share
-        recall = sum(item.recall[i] for item in videos.values()) / len(videos) * share
+        precision = plain_sum(item.precision[i] for item in videos.values()) / len(videos) * share
+        recall = plain_sum(item.recall[i] for item in videos.values()) / len(videos) * share
         f1.append(harmonic(precision, recall))
     return f1
 
@@ -128,7 +128,7 @@ def official_means(table: Mapping[str, Mapping[str, Figures]]) -> dict[str, floa
     for task, sources in table.items():
         values = [figures.get("F1") for figures in sources.values()]
         whole = [value for value in values if value is not None]
-        means[task] = round(sum(whole) / len(whole), _PLACES) if len(whole) == len(values) else None
+        means[task] = round(plain_sum(whole) / len(whole), _PLACES) if len(whole) == len(values) else None
     return means
 
 
@@ -145,7 +145,7 @@ def official_figures(answers: Sequence[Answer]) -> dict[str, Any]:
     values = [means.get(task) for task in TASKS]
     whole = [value for value in values if value is not None]
     if len(whole) == len(TASKS):
-        result["average_of_five (ours, as in the model card)"] = sum(whole) / len(TASKS)
+        result["average_of_five (ours, as in the model card)"] = plain_sum(whole) / len(TASKS)
     return result
 
 
@@ -165,7 +165,7 @@ def _script(table: Mapping[str, Mapping[str, Figures]], means: Mapping[str, Any]
     for group in (("tvg", "epm", "tal"), DENSE):
         values = [figures["F1"] for task in group for figures in table.get(task, {}).values()]
         if values:
-            mean_f1.append(round(sum(values) / len(values), _PLACES))
+            mean_f1.append(round(plain_sum(values) / len(values), _PLACES))
     row: list[str | None] = []
     for task, value in means.items():
         row.append(str(round(100 * value, 1)))

@@ -19,6 +19,7 @@ from stride_ros.evaluation.benchmarks.result import (
     Score,
     left_out,
     named,
+    plain_sum,
     stopped,
 )
 from stride_ros.evaluation.benchmarks.stored import each_file, read_objects, result_files
@@ -282,7 +283,7 @@ def _fill(result: Score, scores: dict[str, dict[str, list[int]]], stops: list[Of
             printed["tasks"][task] = f"{100 * sum(found) / len(found):.2f}"
             rows.append([task, str(sum(found)), str(len(found)), printed["tasks"][task]])
         if accuracies:
-            exact[category] = 100 * sum(accuracies) / len(accuracies)
+            exact[category] = 100 * plain_sum(accuracies) / len(accuracies)
             printed[category] = f"{exact[category]:.2f}"
         else:
             error = OfficialStops("UnboundLocalError", f"{NAMES[category]} has no scored items")
@@ -290,7 +291,7 @@ def _fill(result: Score, scores: dict[str, dict[str, list[int]]], stops: list[Of
             result.notes.append(f"{error.why}, so there is no total.")
         rows.append([NAMES[category], "", "", printed.get(category, "-")])
     if len(exact) == len(CATEGORIES):
-        exact["total"] = sum(exact[category] for category in CATEGORIES) / len(CATEGORIES)
+        exact["total"] = plain_sum(exact[category] for category in CATEGORIES) / len(CATEGORIES)
         printed["total"] = f"{exact['total']:.2f}"
     rows.append(["Total", "", "", printed.get("total", "-")])
     rows += [[f"published, with {name}", "", "", f"{value:.2f}"] for name, value in PUBLISHED.items()]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
-from collections.abc import Mapping, Sequence
+import operator
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -65,8 +67,13 @@ def percent(value: Any, digits: int = 1) -> str:
 
 
 def mean(values: Sequence[float]) -> float | None:
-    """The mean, summed in the given order; None without values."""
-    return sum(values) / len(values) if values else None
+    """The mean; None without values."""
+    return plain_sum(values) / len(values) if values else None
+
+
+def plain_sum(values: Iterable[float]) -> float:
+    """The sum, rounded after each value: that of Python from 3.12 on can differ in the last printed digit."""
+    return functools.reduce(operator.add, values, 0)
 
 
 def lines(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any
 from stride_ros.evaluation.benchmarks.et_bench_answers import written
 from stride_ros.evaluation.benchmarks.et_bench_overlap import score_item
 from stride_ros.evaluation.benchmarks.ovo_bench import choice_score, count_score, yes_no_score
-from stride_ros.evaluation.benchmarks.result import OfficialStops
+from stride_ros.evaluation.benchmarks.result import OfficialStops, plain_sum
 from stride_ros.evaluation.benchmarks.streaming_bench import first_letter, proactive_score, seconds_of_stamp
 from stride_ros.evaluation.benchmarks.streaming_bench_files import PROACTIVE, SQA
 from stride_ros.evaluation.runners.et_bench import EtBench, key_of
@@ -78,7 +78,7 @@ class Judge:
         given = "nothing, so the whole video" if segments[0].get("fallback") else _spans(found)
         return Judged(
             entry.item,
-            sum(item.f1) / len(item.f1),
+            plain_sum(item.f1) / len(item.f1),
             f"{sample['task'].upper()} {sample['source']}",
             str(sample["q"]),
             _spans(truth),
