@@ -116,6 +116,7 @@ def _plan(arguments: argparse.Namespace, device: str) -> Plan:
     from stride_ros.qwen3_vl.device import choose_dtype
 
     tuning = read_tuning(arguments.params_file, arguments.set)
+    tell_notes(tuning.notes)
     backend = tuning.backend
     spoken = NONE if backend.kind == "openai" else backend.model
     asked = tuning.given.get("queries") or ()

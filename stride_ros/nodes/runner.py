@@ -43,6 +43,8 @@ def run(*nodes: str | Callable[[], Node], args: Sequence[str] | None = None) -> 
     import rclpy
     from rclpy.signals import SignalHandlerOptions
 
+    from stride_ros.nodes.parameters import make_node
+
     makers = [_resolve(node) for node in nodes]
     try:
         start_ros(args, signal_handler_options=SignalHandlerOptions.NO)
@@ -68,7 +70,7 @@ def run(*nodes: str | Callable[[], Node], args: Sequence[str] | None = None) -> 
     stopper.on_signal(stop)
     try:
         for make in makers:
-            running.append(_Runner(make(), on_ready, ended))
+            running.append(_Runner(make_node(make), on_ready, ended))
         # A signal before this line did not find every node, but it set `asked` first.
         if not stopper.asked:
             for runner in running:

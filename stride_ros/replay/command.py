@@ -104,6 +104,7 @@ def run(arguments: argparse.Namespace) -> int:
     from stride_ros.parameters.tuning import read_tuning
 
     tuning = read_tuning(arguments.params_file, arguments.set, arguments.node)
+    tell_notes(tuning.notes)
     _check_phases(arguments, chosen_rate(arguments, tuning))
     if not arguments.expect:
         arguments.query = list(chosen_queries(arguments, tuning))
