@@ -21,7 +21,7 @@ from importlib.util import find_spec
 from types import ModuleType
 from typing import NoReturn
 
-from stride_ros.errors import ConfigError, StrideError
+from stride_ros.errors import ConfigError, StrideError, about_path
 from stride_ros.process.streams import prepare_streams
 from stride_ros.process.threads import prepare_process
 from stride_ros.terminal import say, wrapped
@@ -131,7 +131,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     except OSError as error:
         if error.errno not in FULL:
-            raise
+            problem = about_path(error)
+            if problem is None:
+                raise
+            say(f"stride-ros {arguments.command}: {problem}", stream=sys.stderr)
+            return 2
         # If the output's disk is full, the rest of the buffer must not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         place = error.filename or "the output or temporary files"

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from stride_ros.errors import StrideError
+from stride_ros.errors import StrideError, about_path
 from stride_ros.nodes.ros_start import start_ros
 from stride_ros.process.streams import prepare_streams
 from stride_ros.process.threads import prepare_process
@@ -76,8 +76,11 @@ def run(*nodes: str | Callable[[], Node], args: Sequence[str] | None = None) -> 
             for runner in running:
                 runner.start()
             ended.wait()
-    except StrideError as error:
-        print(error, file=sys.stderr)
+    except (StrideError, OSError) as error:
+        problem = str(error) if isinstance(error, StrideError) else about_path(error)
+        if problem is None:
+            raise
+        print(problem, file=sys.stderr)
         code = 2
     finally:
         for runner in running:
