@@ -158,7 +158,7 @@ def _memory(arguments: argparse.Namespace) -> tuple[str, int, int]:
     if arguments.memory:
         match = _MEMORY.fullmatch(arguments.memory.strip())
         size = float(match[1]) * _UNITS[(match[2] or "").lower()] if match else 0
-        if size < 1:
+        if size < 1 << 20:  # a bare 24 is 24 bytes
             raise ConfigError(f"--memory is {arguments.memory!r}; write a size such as 24GiB or 24GB.")
         return ("cpu" if arguments.device == "cpu" else "cuda"), int(size), int(size)
     has_gpu = torch.cuda.is_available()
