@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -11,6 +12,8 @@ from stride_ros.errors import ConfigError
 from stride_ros.text.foreign import visible
 
 _WITHOUT_A_FILE = ("--ros-args", "--disable-external-lib-logs")
+_LAST_DOMAIN = 232  # ports of DDS are 7400 + 250 * domain and a few more, and end at 65535
+_DOMAINS = f"set ROS_DOMAIN_ID to 0 to 101, which is safe on any system, or at most {_LAST_DOMAIN}"
 _PLACES = re.compile(r",? at [^\s,]+:\d+")  # locations in rcl's source
 
 
@@ -21,6 +24,7 @@ def start_ros(args: Sequence[str] | None = None, **options: Any) -> None:
     """
     import rclpy
 
+    _check_domain()
     given = list(sys.argv if args is None else args)
     try:
         try:
@@ -41,7 +45,16 @@ def start_ros(args: Sequence[str] | None = None, **options: Any) -> None:
             raise ConfigError(
                 f"ROS does not know these arguments ({_said(error)}); correct what follows --ros-args."
             ) from error
-        raise ConfigError(f"ROS cannot start ({_said(error)}); check its installation.") from error
+        remedy = _DOMAINS if "ROS_DOMAIN_ID" in str(error) else "check its installation"
+        raise ConfigError(f"ROS cannot start ({_said(error)}); {remedy}.") from error
+
+
+def _check_domain() -> None:
+    """Raise ConfigError for a domain whose ports do not exist: DDS ends the process at its first node."""
+    domain = os.environ.get("ROS_DOMAIN_ID", "").strip()
+    over_dds = "zenoh" not in os.environ.get("RMW_IMPLEMENTATION", "")
+    if over_dds and domain.isdecimal() and int(domain[:20]) > _LAST_DOMAIN:
+        raise ConfigError(f"ROS_DOMAIN_ID is {visible(domain, 20)}, which is no domain of DDS; {_DOMAINS}.")
 
 
 def _said(error: Exception) -> str:

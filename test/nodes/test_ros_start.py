@@ -57,3 +57,16 @@ def test_without_a_place_for_the_log_the_node_starts(
     assert "The log cannot be written to a file (" in said
     assert "set ROS_LOG_DIR or ROS_HOME to a writable folder." in said
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("domain", ["233", "300", "99999999999999999999999", "lab"])
+def test_a_domain_that_cannot_be_one_is_told_with_those_that_can(
+    processes: Any, monkeypatch: pytest.MonkeyPatch, domain: str
+) -> None:
+    monkeypatch.setenv("ROS_DOMAIN_ID", domain)
+    process = processes.start("camera_node", "--ros-args", "-p", "width:=64", "-p", "height:=48")
+    assert process.wait(120) == 2
+    said = process.log.read_text().splitlines()
+    assert "Traceback" not in "\n".join(said)
+    assert "ROS_DOMAIN_ID is" in said[-1]
+    assert said[-1].endswith("; set ROS_DOMAIN_ID to 0 to 101, which is safe on any system, or at most 232.")
