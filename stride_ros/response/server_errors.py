@@ -206,6 +206,8 @@ def _status_reason(error: StatusError, facts: ServerFacts) -> str:
         )
     if status == 429:
         return f"The server at {where} {_busy(quoted, error)}"
+    if status == 503 and re.search(r"\b(loading|starting|warming up)\b", error.body, re.IGNORECASE):
+        return f"The server at {where} is not ready yet ({quoted}); wait for it, or raise max_retries."
     if status >= 500:
         return f"The server at {where} failed ({quoted}); check its log."
     return f"The server at {where} refused the request ({quoted}); lower max_frames or check the model."

@@ -216,6 +216,12 @@ def test_a_passing_status_is_tried_again(raw_server, ask, status):
     assert ask(max_retries=1) == ("Fine.", "")
 
 
+@pytest.mark.parametrize("words", ["Loading model", "The engine is starting", "warming up"])
+def test_a_server_that_is_still_loading_is_not_said_to_have_failed(raw_server, ask, words):
+    raw_server.then(reply("503 Service Unavailable", {"error": {"code": 503, "message": words}}))
+    assert f"is not ready yet (503: {words}); wait for it, or raise max_retries." in ask()[1]
+
+
 PASSING = {
     "a code": {"code": 429},
     "a code in letters": {"code": "503"},
