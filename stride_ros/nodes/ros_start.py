@@ -6,6 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from stride_ros.errors import ConfigError
@@ -47,6 +48,38 @@ def start_ros(args: Sequence[str] | None = None, **options: Any) -> None:
             ) from error
         remedy = _DOMAINS if "ROS_DOMAIN_ID" in str(error) else "check its installation"
         raise ConfigError(f"ROS cannot start ({_said(error)}); {remedy}.") from error
+
+
+def split_arguments(args: list[str]) -> tuple[list[str], list[str]]:
+    """Split into a command's own arguments and those of ROS, from each --ros-args to `--` or the end."""
+    own: list[str] = []
+    ros: list[str] = []
+    while "--ros-args" in args:
+        at = args.index("--ros-args")
+        end = args.index("--", at) + 1 if "--" in args[at:] else len(args)
+        own, ros, args = own + args[:at], ros + args[at:end], args[end:]
+    return own + args, ros
+
+
+def check_node_arguments(args: Sequence[str]) -> None:
+    """Print the usage of a node's program and exit where it is asked for; ConfigError for what is unknown.
+
+    ROS ignores what does not follow --ros-args, such as a parameter without it.
+    """
+    program = Path(args[0]).name
+    own, _ = split_arguments(list(args[1:]))
+    usage = f"{program} --ros-args -p NAME:=VALUE"
+    if {"-h", "--help"} & set(own):
+        print(
+            f"usage: {program} [--ros-args ...]\n\nA node of stride_ros. Parameters and remappings follow "
+            f"--ros-args:\n  {usage} -r FROM:=TO\nParameters are in "
+            "docs/parameters.md, topics and services in docs/graph.md."
+        )
+        raise SystemExit(0)
+    if own:
+        raise ConfigError(
+            f"{program} does not know {visible(own[0], 80)}; write parameters after --ros-args: {usage}."
+        )
 
 
 def _check_domain() -> None:

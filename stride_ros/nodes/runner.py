@@ -17,7 +17,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from stride_ros.errors import StrideError, about_path
-from stride_ros.nodes.ros_start import start_ros
+from stride_ros.nodes.ros_start import check_node_arguments, start_ros
 from stride_ros.process.streams import prepare_streams
 from stride_ros.process.threads import prepare_process
 
@@ -47,6 +47,8 @@ def run(*nodes: str | Callable[[], Node], args: Sequence[str] | None = None) -> 
 
     makers = [_resolve(node) for node in nodes]
     try:
+        if args is None:
+            check_node_arguments(sys.argv)
         start_ros(args, signal_handler_options=SignalHandlerOptions.NO)
     except StrideError as error:
         print(error, file=sys.stderr)
