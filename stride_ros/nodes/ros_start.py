@@ -87,7 +87,7 @@ def _check_domain() -> None:
     domain = os.environ.get("ROS_DOMAIN_ID", "").strip()
     over_dds = "zenoh" not in os.environ.get("RMW_IMPLEMENTATION", "")
     if over_dds and domain.isdecimal() and int(domain[:20]) > _LAST_DOMAIN:
-        raise ConfigError(f"ROS_DOMAIN_ID is {visible(domain, 20)}, which is no domain of DDS; {_DOMAINS}.")
+        raise ConfigError(f"ROS_DOMAIN_ID is {visible(domain, 20)}, which DDS does not have; {_DOMAINS}.")
 
 
 def _said(error: Exception) -> str:
