@@ -21,7 +21,8 @@ from importlib.util import find_spec
 from types import ModuleType
 from typing import NoReturn
 
-from stride_ros.errors import ConfigError, StrideError
+from stride_ros.errors import ConfigError, StrideError, about_path
+from stride_ros.process.share import version
 from stride_ros.process.streams import prepare_streams
 from stride_ros.process.threads import prepare_process
 from stride_ros.terminal import say, wrapped
@@ -59,12 +60,24 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2)
 
 
+class _Version(argparse.Action):
+    """Prints the version, which is looked up only now."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, help: str) -> None:
+        super().__init__(option_strings, dest, nargs=0, default=argparse.SUPPRESS, help=help)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        print(f"stride-ros {version()}")
+        parser.exit()
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The parser of the whole command line."""
     parser = _Parser(
         prog="stride-ros",
         description="Detect when something that you asked for happens in a robot's video, and describe it.",
     )
+    parser.add_argument("--version", action=_Version, help="print the version and exit")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for module in COMMANDS:
         if _is_there(module):
@@ -131,7 +144,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     except OSError as error:
         if error.errno not in FULL:
-            raise
+            problem = about_path(error)
+            if problem is None:
+                raise
+            say(f"stride-ros {arguments.command}: {problem}", stream=sys.stderr)
+            return 2
         # If the output's disk is full, the rest of the buffer must not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         place = error.filename or "the output or temporary files"

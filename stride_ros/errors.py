@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 
 from stride_ros.text.wording import escaped
@@ -61,6 +62,22 @@ class SourceError(StrideError):
 
 class BackendError(StrideError):
     """A response backend failed to load or to answer."""
+
+
+def about_path(error: BaseException) -> str | None:
+    """One sentence about an error of the system with a file or folder; None for any other error.
+
+    Even to look whether a file exists raises such an error: where a folder above it is closed to this user,
+    or where the name is too long to be one.
+    """
+    if not isinstance(error, OSError) or not isinstance(error.filename, (str, bytes)) or not error.strerror:
+        return None
+    name = os.fsdecode(error.filename)
+    if isinstance(error, PermissionError):
+        remedy = "check its permissions, and those of the folders that it is in"
+    else:
+        remedy = "give the path of another file or folder, or check the disk"
+    return escaped(f"{name} cannot be used ({error.strerror}); {remedy}.")
 
 
 def causes(error: BaseException | None) -> Iterator[BaseException]:

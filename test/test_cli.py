@@ -1,6 +1,7 @@
 """The command line: help without heavy libraries, clear errors, exit codes."""
 
 import contextlib
+import errno
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from stride_ros.cli import build_parser, main
+from stride_ros.errors import about_path
 
 ROOT = Path(__file__).resolve().parents[1]
 BLOCKED = "import sys\nfor name in {names!r}: sys.modules[name] = None\n"
@@ -61,6 +63,69 @@ def test_bad_input_is_one_sentence_with_exit_code_2(capsys):
     assert captured.err.startswith("stride-ros world: ")
     assert captured.err.count("\n") == 1
     assert "Traceback" not in captured.err
+
+
+# To look whether a file exists fails where the name is too long, and in a folder that is closed to the user.
+LONG = "Tell me when a person is in view. " * 20
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["replay", LONG, "--query", "x"],
+        ["replay", "BAG", "--query", "x", "--model", LONG],
+        ["replay", "BAG", "--query", "x", "--out", LONG],
+        ["mine", LONG, "--query", "x", "--out", "found"],
+        ["mine", "BAG", "--query", "x", "--out", LONG],
+        ["find", "--events", LONG],
+        ["bag", LONG, "b"],
+        ["world", "--seconds", "1", "--bag", LONG],
+        ["doctor", "--model", LONG],
+        ["respond", LONG, "--to", "1", "--query", "x", "--model", "stride-tiny"],
+        ["score", "et-bench", LONG],
+    ],
+    ids=" ".join,
+)
+def test_a_path_that_the_system_refuses_is_one_sentence(arguments, world_bag, tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    assert main([str(world_bag) if text == "BAG" else text for text in arguments]) == 2
+    said = capfd.readouterr().err
+    assert said.startswith(f"stride-ros {arguments[0]}: ")
+    assert "(File name too long)" in said
+    assert said.rstrip().endswith(".")
+
+
+@pytest.mark.parametrize(
+    "option", ["bag", "--model", "--responder", "--expect", "--json", "--out", "--events"]
+)
+def test_what_is_in_a_closed_folder_is_named(option, world_bag, tmp_path, capfd):
+    closed = tmp_path / "closed"
+    closed.mkdir()
+    closed.chmod(0)
+    if os.access(closed, os.X_OK):
+        pytest.skip("this user, perhaps root, may enter every folder")
+    place = str(closed / "x")
+    given = [place] if option == "bag" else [str(world_bag), option, place]
+    assert main(["replay", *given, *(["--query", "x"] if option != "--expect" else [])]) == 2
+    said = capfd.readouterr().err
+    assert f"{place} cannot be" in said
+    assert "(Permission denied)" in said
+
+
+def test_an_error_with_a_path_is_told_with_it_and_another_is_not():
+    denied = about_path(PermissionError(errno.EACCES, "Permission denied", "/data/drive\n1"))
+    assert denied == (
+        "/data/drive\\n1 cannot be used (Permission denied); check its permissions, and those of the folders "
+        "that it is in."
+    )
+    broken = about_path(OSError(errno.EIO, "Input/output error", "/data/drive"))
+    assert broken is not None
+    assert broken.endswith(
+        "(Input/output error); give the path of another file or folder, or check the disk."
+    )
+    assert about_path(OSError(errno.EBADF, "Bad file descriptor")) is None
+    assert about_path(OSError("something", "else", 3)) is None
+    assert about_path(ValueError("x")) is None
 
 
 def test_an_unknown_option_says_where_the_options_are(capsys):

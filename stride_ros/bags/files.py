@@ -14,6 +14,7 @@ from stride_ros.bags.metadata import Metadata, read_metadata
 from stride_ros.bags.storage import Storage, StorageError
 from stride_ros.errors import SourceError
 from stride_ros.text.order import natural
+from stride_ros.text.wording import counted
 
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".avi", ".mov", ".webm")  # of videos, which may be given in place of a bag
 SUFFIXES = (".mcap", ".db3", ".bag")
@@ -90,6 +91,12 @@ def _chosen(folder: Path, metadata: Metadata | None, notes: list[str]) -> list[P
     """The files of the recording in a folder: those in metadata.yaml, and splits that it does not list."""
     present = storage_files(folder)
     if not present:
+        below = sorted(sub.name for sub in folder.iterdir() if sub.is_dir() and storage_files(sub))
+        if below:
+            raise SourceError(
+                f"{folder} contains no recording itself, but {counted(len(below), 'folder')} with one; give "
+                f"one of them, such as {folder / below[0]}, or watch all of them with `stride-ros mine`."
+            )
         raise SourceError(
             f"{folder} contains no recording; give a folder with .mcap or .db3 files, or a .bag file."
         )

@@ -116,6 +116,7 @@ def _plan(arguments: argparse.Namespace, device: str) -> Plan:
     from stride_ros.qwen3_vl.device import choose_dtype
 
     tuning = read_tuning(arguments.params_file, arguments.set)
+    tell_notes(tuning.notes)
     backend = tuning.backend
     spoken = NONE if backend.kind == "openai" else backend.model
     asked = tuning.given.get("queries") or ()
@@ -157,7 +158,7 @@ def _memory(arguments: argparse.Namespace) -> tuple[str, int, int]:
     if arguments.memory:
         match = _MEMORY.fullmatch(arguments.memory.strip())
         size = float(match[1]) * _UNITS[(match[2] or "").lower()] if match else 0
-        if size < 1:
+        if size < 1 << 20:  # a bare 24 is 24 bytes
             raise ConfigError(f"--memory is {arguments.memory!r}; write a size such as 24GiB or 24GB.")
         return ("cpu" if arguments.device == "cpu" else "cuda"), int(size), int(size)
     has_gpu = torch.cuda.is_available()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from stride_ros.errors import StrideError
+from stride_ros.errors import StrideError, about_path
 from stride_ros.user_files.paths import given_path
 
 APPLICATION = 0x53544556  # "STEV" in the header of the file
@@ -71,11 +72,13 @@ class EventLogError(StrideError):
 def real_place(path: Path) -> Path:
     """The path of the file itself: the files beside a log, and its lock, are found by its name.
 
-    EventLogError for a link that leads to itself.
+    EventLogError for a link that leads to itself, and for a folder that is closed to this user.
     """
     try:
         return path.resolve() if path.is_symlink() or path.parent.exists() else path
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError) as error:  # which of them a circle is depends on Python
+        if isinstance(error, OSError) and error.errno != errno.ELOOP:
+            raise EventLogError(about_path(error) or f"{path}: {error}; choose another place.") from error
         raise EventLogError(f"{path} is a link that leads to itself; remove it.") from error
 
 
@@ -199,7 +202,9 @@ def _check_header(path: Path) -> None:
     """Refuse another program's file before it is opened for use."""
     if not path.is_file():
         kind = "a folder" if path.is_dir() else "not a regular file"
-        raise EventLogError(f"{path} is {kind}; give the file of an event log.")
+        inside = path / "events.db"  # as `mine` names it
+        example = f", such as {inside}" if inside.is_file() else ""
+        raise EventLogError(f"{path} is {kind}; give the file of an event log{example}.")
     # By SQLite: if this process has the log open, closing any other handle of the file would drop its locks,
     # and the next program that closes the log would remove the write-ahead log under the writer.
     with told(path, "read"):

@@ -69,7 +69,13 @@ class ParameterFile:
 
     def _root(self) -> yaml.Node | None:
         name = f"params_file '{self.path}'"
-        if not self.path.exists():
+        try:
+            exists = self.path.exists()
+        except OSError as error:  # a folder that is closed to this user, a name that is too long
+            raise ConfigError(
+                f"{name} cannot be read ({error.strerror}); check the path and its permissions."
+            ) from None
+        if not exists:
             raise ConfigError(
                 f"{name} does not exist; give the path of a YAML file, or leave out the argument."
             )

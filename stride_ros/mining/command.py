@@ -161,6 +161,7 @@ def _settings(arguments: argparse.Namespace) -> Settings:
     from stride_ros.parameters.tuning import read_tuning
 
     tuning = read_tuning(arguments.params_file, arguments.set, arguments.node)
+    tell_notes(tuning.notes)
     queries = chosen_queries(arguments, tuning)
     if not queries:
         raise ConfigError(

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from stride_ros.nodes.ros_start import split_arguments
 from stride_ros.nodes.runner import run
 from stride_ros.process.streams import prepare_streams
 
@@ -32,7 +33,7 @@ NODES = {
 def main(args: Sequence[str] | None = None) -> int:
     """Run the chosen nodes until they are stopped; returns the exit code."""
     prepare_streams()
-    own, ros = _split(list(sys.argv[1:] if args is None else args))
+    own, ros = split_arguments(list(sys.argv[1:] if args is None else args))
     parser = argparse.ArgumentParser(prog="compose", description=__doc__.splitlines()[0])
     parser.add_argument(
         "--nodes",
@@ -61,15 +62,6 @@ def _patient_camera() -> Node:
     from stride_ros.nodes.camera_node import CameraNode
 
     return CameraNode(wait_for_subscriber=True)
-
-
-def _split(args: list[str]) -> tuple[list[str], list[str]]:
-    """Split at --ros-args into this command's arguments and those of ROS (`--` ends the latter)."""
-    if "--ros-args" not in args:
-        return args, []
-    at = args.index("--ros-args")
-    end = args.index("--", at) + 1 if "--" in args[at:] else len(args)
-    return args[:at] + args[end:], args[at:end]
 
 
 def _chosen(text: str) -> list[str]:

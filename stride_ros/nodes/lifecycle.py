@@ -13,7 +13,7 @@ from rclpy.action import ActionServer
 from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
-from stride_ros.errors import StrideError
+from stride_ros.errors import StrideError, about_path
 from stride_ros.nodes.parameters import Check, Parameters
 from stride_ros.parameters.autostart import AUTOSTART
 from stride_ros.parameters.table import Table
@@ -172,4 +172,4 @@ def _describe(error: Exception) -> str:
             f"The Python package '{package}' is not installed here; activate the environment that has it, or "
             f"run: {command}"
         )
-    return escaped(f"{type(error).__name__}: {error}")
+    return about_path(error) or escaped(f"{type(error).__name__}: {error}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -21,7 +22,9 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from stride_ros.errors import ConfigError, StrideError
+from stride_ros.parameters.misspelt import misspelt
 from stride_ros.parameters.table import CONFIGURE, EMPTY_LIST, LIVE, START, ParameterSpec, Table, ros_value
+from stride_ros.text.foreign import visible
 
 Check = Callable[[Mapping[str, Any]], None]
 
@@ -77,6 +80,26 @@ class Parameters:
         return SetParametersResult(successful=True)
 
 
+def make_node(make: Callable[[], Node]) -> Node:
+    """Make a node, and warn of parameters that it was given and that look like misspelt ones.
+
+    Raises what `make` raises, and ConfigError for a wrong type of a parameter that rclpy itself declares.
+    """
+    try:
+        node = make()
+    except InvalidParameterTypeException as error:
+        found = re.search(r"parameter '([^']*)'.*expecting type '(?:\w+\.)?BOOL'", str(error), re.DOTALL)
+        if found is None:
+            raise ConfigError(f"A parameter has a wrong type ({visible(str(error))}); correct it.") from error
+        raise ConfigError(f"Parameter '{found[1]}' must be a boolean; write it like false.") from error
+    # rclpy tells nobody what it was given for parameters that are not declared.
+    given = getattr(node, "_parameter_overrides", {})
+    given = [name for name in given if not name.startswith("qos_overrides.")]  # declared with the topic
+    for sentence in misspelt(given, node.get_parameters_by_prefix("")):
+        node.get_logger().warning(sentence)
+    return node
+
+
 def _declare(node: Node, spec: ParameterSpec) -> None:
     is_list = isinstance(spec.default, tuple)
     descriptor = _descriptor(spec)
@@ -93,7 +116,7 @@ def _declare(node: Node, spec: ParameterSpec) -> None:
         node.set_parameters([Parameter(spec.name, value=list(EMPTY_LIST))])
     except InvalidParameterTypeException as error:
         raise ConfigError(
-            f"Parameter '{spec.name}' must be a {spec.type_name}; write it like {spec.example}."
+            f"Parameter '{spec.name}' must be {spec.a_type}; write it like {spec.example}."
         ) from error
     except InvalidParameterValueException as error:
         raise ConfigError(

@@ -16,8 +16,8 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from stride_ros.errors import StrideError
-from stride_ros.nodes.ros_start import start_ros
+from stride_ros.errors import StrideError, about_path
+from stride_ros.nodes.ros_start import check_node_arguments, start_ros
 from stride_ros.process.streams import prepare_streams
 from stride_ros.process.threads import prepare_process
 
@@ -43,8 +43,12 @@ def run(*nodes: str | Callable[[], Node], args: Sequence[str] | None = None) -> 
     import rclpy
     from rclpy.signals import SignalHandlerOptions
 
+    from stride_ros.nodes.parameters import make_node
+
     makers = [_resolve(node) for node in nodes]
     try:
+        if args is None:
+            check_node_arguments(sys.argv)
         start_ros(args, signal_handler_options=SignalHandlerOptions.NO)
     except StrideError as error:
         print(error, file=sys.stderr)
@@ -68,14 +72,17 @@ def run(*nodes: str | Callable[[], Node], args: Sequence[str] | None = None) -> 
     stopper.on_signal(stop)
     try:
         for make in makers:
-            running.append(_Runner(make(), on_ready, ended))
+            running.append(_Runner(make_node(make), on_ready, ended))
         # A signal before this line did not find every node, but it set `asked` first.
         if not stopper.asked:
             for runner in running:
                 runner.start()
             ended.wait()
-    except StrideError as error:
-        print(error, file=sys.stderr)
+    except (StrideError, OSError) as error:
+        problem = str(error) if isinstance(error, StrideError) else about_path(error)
+        if problem is None:
+            raise
+        print(problem, file=sys.stderr)
         code = 2
     finally:
         for runner in running:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from stride_ros.errors import ConfigError
 from stride_ros.parameters import activation, responder
 from stride_ros.parameters.files import ParameterFile
+from stride_ros.parameters.misspelt import misspelt
 from stride_ros.parameters.table import ParameterSpec, Table
 from stride_ros.text.foreign import visible
 from stride_ros.user_files.yaml_file import parse_yaml, plain
@@ -29,11 +30,13 @@ _NAMES = {*_ACTIVATION_SPECS, *(_PREFIX + name for name in _RESPONDER_SPECS)}
 class Tuning:
     """Parameter values: those given, by name, and all of them as configurations.
 
-    `given` are those of the activation node, `responder` those of the responder.
+    `given` are those of the activation node, `responder` those of the responder. `notes` name parameters in
+    the file that do not exist and resemble some that do.
     """
 
     given: Mapping[str, Any]
     responder: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def config(self) -> ActivationConfig:
@@ -61,13 +64,19 @@ def read_tuning(file: Path | None, assignments: Sequence[str] = (), node: str | 
     """
     given: dict[str, Any] = {}
     said: dict[str, Any] = {}
+    notes: list[str] = []
     if file is not None:
         parameters = ParameterFile(file)
         full = parameters.full_name("activation", node, beside=_RESPONDER)
         # What else a parameter file sets (QoS overrides, use_sim_time) means nothing to a replay.
-        given.update(_known(parameters.parameters(full), _ACTIVATION_SPECS))
-        namespace = full.rpartition("/")[0]
-        said.update(_known(parameters.parameters(f"{namespace}/{_RESPONDER}"), _RESPONDER_SPECS))
+        beside = f"{full.rpartition('/')[0]}/{_RESPONDER}"
+        for node_name, specs, values in (
+            (full, _ACTIVATION_SPECS, given),
+            (beside, _RESPONDER_SPECS, said),
+        ):
+            found = parameters.parameters(node_name)
+            values.update(_known(found, specs))
+            notes += misspelt(found, specs)
     for text in assignments:
         name, value = _assigned(text)
         if name.startswith(_PREFIX):
@@ -77,6 +86,7 @@ def read_tuning(file: Path | None, assignments: Sequence[str] = (), node: str | 
     return Tuning(
         {name: _checked(_ACTIVATION_SPECS[name], value) for name, value in given.items()},
         {name: _checked(_RESPONDER_SPECS[name], value) for name, value in said.items()},
+        tuple(f"{file}: {note}" for note in dict.fromkeys(notes)),
     )
 
 

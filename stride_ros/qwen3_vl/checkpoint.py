@@ -13,7 +13,7 @@ from stride_ros.process.share import share_folders
 from stride_ros.qwen3_vl import quantised
 from stride_ros.qwen3_vl.architecture import Architecture, check_architecture, parse_architecture
 from stride_ros.qwen3_vl.download import download
-from stride_ros.qwen3_vl.files import read_object, refuse_pointers
+from stride_ros.qwen3_vl.files import reachable, read_object, refuse_pointers
 from stride_ros.qwen3_vl.tokenizer import load_tokenizer, panics_told
 
 EMBEDDED = "stride-tiny"
@@ -31,15 +31,19 @@ def find(source: str | os.PathLike[str], example: str = "interlive/STRIDE-2B") -
     `example` is the repo id that errors name. Raises CheckpointError.
     """
     name = os.fspath(source)
-    path = Path(name).expanduser()
-    if name == EMBEDDED and not (path / "config.json").is_file():
-        return _find_embedded()
-    if name and path.is_dir():
-        return path
-    if name and path.exists():
-        raise CheckpointError(
-            f"The checkpoint {name} is not a directory; pass the directory that holds config.json."
-        )
+    try:
+        path = Path(name).expanduser()
+    except RuntimeError as error:  # ~ with the name of no user
+        raise CheckpointError(f"The checkpoint {name} cannot be found ({error}); pass its path.") from error
+    with reachable():
+        if name == EMBEDDED and not (path / "config.json").is_file():
+            return _find_embedded()
+        if name and path.is_dir():
+            return path
+        if name and path.exists():
+            raise CheckpointError(
+                f"The checkpoint {name} is not a directory; pass the directory that holds config.json."
+            )
     if _REPO_ID.fullmatch(name):
         return download(name)
     raise CheckpointError(
@@ -61,10 +65,7 @@ def _find_embedded() -> Path:
 
 def read_config(folder: Path) -> dict[str, Any]:
     """The content of config.json. CheckpointError if it is missing, broken or not of a Qwen3-VL model."""
-    file = folder / "config.json"
-    if not file.is_file():
-        raise CheckpointError(f"{folder} has no config.json; pass the directory of a checkpoint.")
-    raw = read_object(file)
+    raw = read_object(config_file(folder))
     if raw.get("model_type") != "qwen3_vl":
         raise CheckpointError(
             f"{folder} holds a {raw.get('model_type')!r} model; use a Qwen3-VL checkpoint, whose model_type "
@@ -72,6 +73,22 @@ def read_config(folder: Path) -> dict[str, Any]:
         )
     quantised.refuse(folder, quantised.configured(raw))
     return raw
+
+
+def config_file(folder: Path) -> Path:
+    """The config.json of a checkpoint. CheckpointError if there is none."""
+    file = folder / "config.json"
+    with reachable():
+        if file.is_file():
+            return file
+        # Hugging Face's cache has a folder for a repository, with a checkpoint for each revision in it.
+        revisions = [found.parent for found in folder.glob("snapshots/*/config.json")]
+        revisions += [found.parent for found in folder.glob("*/config.json") if folder.name == "snapshots"]
+    if revisions:
+        raise CheckpointError(
+            f"{folder} is a folder of the Hugging Face cache; pass that of a revision, like {revisions[0]}."
+        )
+    raise CheckpointError(f"{folder} has no config.json; pass the directory of a checkpoint.")
 
 
 def read_architecture(folder: Path) -> Architecture:

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from stride_ros.errors import CheckpointError
+from stride_ros.errors import CheckpointError, about_path
 
 _POINTER = b"version https://git-lfs.github.com/spec/"
 _TEXTS = {".json", ".jinja", ".txt", ".model"}
 _LONGEST = 64 * 2**20  # bytes of JSON; the index of the largest published models takes a few MB
+
+
+@contextmanager
+def reachable() -> Iterator[None]:
+    """Raise CheckpointError if the system does not even let us look whether a file or folder exists."""
+    try:
+        yield
+    except OSError as error:
+        raise CheckpointError(about_path(error) or f"{error}; pass another directory.") from error
 
 
 def refuse_pointer(file: Path) -> None:

@@ -21,6 +21,7 @@ from stride_ros.terminal import Progress, Style, one_line, say, tell_notes
 from stride_ros.text.wording import counted, escaped
 from stride_ros.user_files.output import refuse_same_files
 from stride_ros.user_files.paths import path_argument
+from stride_ros.user_files.values import seconds_argument
 
 if TYPE_CHECKING:
     from stride_ros.activation.model import ActivationModel
@@ -40,8 +41,13 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         "bag", type=path_argument, nargs="?", help="rosbag2 folder, .mcap or .db3 file, ROS 1 .bag, or video"
     )
     add_decision_options(parser, "from --expect or --params-file")
-    parser.add_argument("--start", type=float, default=0.0, help="seconds to skip after the first image")
-    parser.add_argument("--duration", type=float, help="seconds to play")
+    parser.add_argument(
+        "--start",
+        type=seconds_argument,
+        default=0.0,
+        help="seconds to skip after the first image; times may also be written like 1:05.2",
+    )
+    parser.add_argument("--duration", type=seconds_argument, help="seconds to play")
     parser.add_argument(
         "--phases",
         type=int,
@@ -104,6 +110,7 @@ def run(arguments: argparse.Namespace) -> int:
     from stride_ros.parameters.tuning import read_tuning
 
     tuning = read_tuning(arguments.params_file, arguments.set, arguments.node)
+    tell_notes(tuning.notes)
     _check_phases(arguments, chosen_rate(arguments, tuning))
     if not arguments.expect:
         arguments.query = list(chosen_queries(arguments, tuning))

@@ -23,7 +23,7 @@ from stride_ros.errors import SourceError, StrideError
 from stride_ros.replay.answering import CommentaryRecorder, RespondingSink
 from stride_ros.replay.recorded_truth import add_recorded_truth
 from stride_ros.replay.run_sink import RunSink
-from stride_ros.text.wording import length_label
+from stride_ros.text.wording import counted, length_label
 
 if TYPE_CHECKING:
     from stride_ros.activation.clock import Reading
@@ -106,6 +106,11 @@ class Replaying:
         self._check()
         run = self._record.recorder.run(self.bag.path.name, self._length())
         run.notes = [*self.bag.notes, *self.intake.notes.sentences()]
+        if not any(query.decision_seconds for query in run.queries):
+            shown = counted(self._record.shown, "frame")
+            run.notes.append(
+                f"Nothing was decided, since the model was shown only {shown}; play a longer part."
+            )
         if self._truth:
             add_recorded_truth(run, self.bag, self._record.recorder.seconds, by_log=self._by_log)
         return run
@@ -122,7 +127,7 @@ class Replaying:
             self._output.recorded(message)
 
     def _check(self) -> None:
-        if self._record.recorder.newest is not None:
+        if self._record.shown:
             return
         if reason := self.intake.notes.unusable:
             raise SourceError(f"No image on {self.bag.image.topic} can be used: {reason}")

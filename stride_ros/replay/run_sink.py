@@ -17,6 +17,7 @@ class RunSink(DecisionSink[Frame]):
 
     def __init__(self, queries: Sequence[str]) -> None:
         self.recorder = RunRecorder([QueryRun(query) for query in queries])
+        self.shown = 0  # number of frames that the engine has accepted
         self._begin: int | None = None  # time of the first frame
         self._shift = 0  # offset (ns) from the clock's stamps to times
 
@@ -47,6 +48,10 @@ class RunSink(DecisionSink[Frame]):
             update.timings["total"],
         )
         self.events(stream, frame, decision.events)
+
+    def decided(self, stream: str, frame: Frame, decisions: Sequence[Decision]) -> None:
+        """A frame was accepted, whether or not a decision was due on it."""
+        self.shown += 1
 
     def events(self, stream: str, frame: Frame, events: Sequence[StampedEvent]) -> None:
         """Record changes of spans."""

@@ -15,6 +15,7 @@ from stride_ros.terminal import printable, say
 from stride_ros.text.wording import counted, escaped
 from stride_ros.user_files.output import refuse_same_files, write_whole
 from stride_ros.user_files.paths import path_argument
+from stride_ros.user_files.values import seconds_argument
 
 if TYPE_CHECKING:
     from stride_ros.response.backend import ResponseBackend, ResponseRequest
@@ -36,9 +37,11 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         help="image topic of a bag, Image or CompressedImage (default: the only one)",
     )
     parser.add_argument(
-        "--from", dest="start", type=float, default=0.0, metavar="S", help="start of the event"
+        "--from", dest="start", type=seconds_argument, default=0.0, metavar="S", help="start of the event"
     )
-    parser.add_argument("--to", dest="end", type=float, required=True, metavar="S", help="last frame to show")
+    parser.add_argument(
+        "--to", dest="end", type=seconds_argument, required=True, metavar="S", help="last frame to show"
+    )
     parser.add_argument("--query", required=True, metavar="Q", help="what to watch for")
     parser.add_argument(
         "--model", required=True, metavar="M", help="folder, repository, or name on the server"

@@ -10,7 +10,7 @@ from transformers import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING, AutoConfig, AutoM
 from transformers.utils import logging
 
 from stride_ros.errors import BackendError, CheckpointError, ConfigError
-from stride_ros.qwen3_vl.checkpoint import find
+from stride_ros.qwen3_vl.checkpoint import config_file, find
 from stride_ros.qwen3_vl.device import choose_device, choose_dtype
 from stride_ros.qwen3_vl.files import read_object
 from stride_ros.qwen3_vl.pretrained import check_files, load_pretrained
@@ -90,12 +90,8 @@ def load_image_text_model(
 
 
 def _check_architecture(directory: Path) -> None:
-    if not (directory / "config.json").is_file():
-        raise BackendError(
-            f"{directory} has no config.json; give the directory of a Hugging Face checkpoint."
-        )
     try:
-        read_object(directory / "config.json")
+        read_object(config_file(directory))
     except CheckpointError as error:
         raise BackendError(str(error)) from error
     try:

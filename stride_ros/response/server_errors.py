@@ -25,9 +25,9 @@ from stride_ros.response.server_address import Address
 from stride_ros.response.server_client import RedirectError, StatusError
 from stride_ros.response.server_retries import (
     LONGEST_WAIT,
+    is_busy,
     is_of_the_line,
     is_quota,
-    is_quota_text,
     retry_after,
     takes_no_images,
     tls_error,
@@ -109,20 +109,31 @@ _SENTENCES: dict[type[Exception], Callable[[Any, ServerFacts], str]] = {
         f"did not return a chat completion ({_page_or_words(str(error), facts)}); check base_url, which ends "
         "in /v1 for most servers."
     ),
-    ServerSaidError: lambda error, facts: (
-        _no_images(_said(error.words, facts), facts)
-        if takes_no_images(error.words)
-        else f"reported that its quota is used up ({_said(error.words, facts)}); raise it at the provider."
-        if is_quota_text(f"{error.code} {error.words}")
-        else f"refused the request ({_said(error.words, facts)}); lower max_frames or image_size."
-        if was_too_much(error.words)
-        else f"reported an error in its answer ({_said(error.words, facts)}); check its log"
-        f"{_address_hint(facts)}."
-    ),
+    ServerSaidError: lambda error, facts: _in_answer(error, facts),
     CutOffError: lambda error, facts: (
         "ended its answer before it was complete: the connection was lost during the answer; check its log."
     ),
 }
+
+
+def _in_answer(error: ServerSaidError, facts: ServerFacts) -> str:
+    """The rest of the sentence about an error that an answer reports."""
+    said = _said(error.words, facts)
+    if takes_no_images(error.words):
+        return _no_images(said, facts)
+    if is_quota(error):
+        return f"reported that its quota is used up ({said}); raise it at the provider."
+    if was_too_much(error.words):
+        return f"refused the request ({said}); lower max_frames or image_size."
+    if is_busy(error):
+        return _busy(said, error)
+    return f"reported an error in its answer ({said}); check its log{_address_hint(facts)}."
+
+
+def _busy(quoted: str, error: StatusError | ServerSaidError) -> str:
+    wait = retry_after(error)
+    asks = f"; it asks to wait {wait:.0f} s" if wait > LONGEST_WAIT else ""
+    return f"is busy ({quoted}{asks}); lower its load, or raise max_retries."
 
 
 def _unfinished(error: UnfinishedError, facts: ServerFacts) -> str:
@@ -194,9 +205,9 @@ def _status_reason(error: StatusError, facts: ServerFacts) -> str:
             f"The request is too large for {where} ({quoted}); lower max_frames, image_size or jpeg_quality."
         )
     if status == 429:
-        wait = retry_after(error)
-        asks = f"; it asks to wait {wait:.0f} s" if wait > LONGEST_WAIT else ""
-        return f"The server at {where} is busy ({quoted}{asks}); lower its load, or raise max_retries."
+        return f"The server at {where} {_busy(quoted, error)}"
+    if status == 503 and re.search(r"\b(loading|starting|warming up)\b", error.body, re.IGNORECASE):
+        return f"The server at {where} is not ready yet ({quoted}); wait for it, or raise max_retries."
     if status >= 500:
         return f"The server at {where} failed ({quoted}); check its log."
     return f"The server at {where} refused the request ({quoted}); lower max_frames or check the model."

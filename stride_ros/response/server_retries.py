@@ -36,6 +36,18 @@ _TOO_MUCH = re.compile(
     r"|exceeds? the (max|limit)[a-z ]{0,30}(token|image)",
     re.IGNORECASE,
 )
+# What clouds call a passing error where it has no HTTP status, as in an answer that began with 200.
+_PASSING_CODE = re.compile(
+    r"rate[_ -]?limit|too[_ -]?many[_ -]?requests|throttl|overload|over[_ -]?capacity|resource[_ -]?exhausted"
+    r"|unavailable|server[_ -]?error|internal[_ -]?error|time[_ -]?out|server[_ -]?busy",
+    re.IGNORECASE,
+)
+_BUSY = re.compile(
+    r"rate[_ -]?limit|too[_ -]?many[_ -]?requests|throttl|overloaded|over[_ -]?capacity"
+    r"|resource[_ -]?exhausted|server[_ -]?busy|temporarily unavailable"
+    r"|(try|retry)[a-z ]{0,20} (again )?(later|in|after) ?\d",
+    re.IGNORECASE,
+)
 # Some ask for a pause only in the body: Gemini's endpoint, and clouds in words ("try again in 1m2.5s").
 _RETRY_DELAY = re.compile(r'"retryDelay"\s*:\s*"([\d.]+s)"')
 _TRY_AGAIN = re.compile(
@@ -54,17 +66,31 @@ def is_passing(error: Exception) -> bool:
             return False
         return not is_quota(error) and retry_after(error) <= LONGEST_WAIT
     if isinstance(error, ServerSaidError):
-        code = int(error.code) if error.code.isdigit() and len(error.code) == 3 else 0
         words = error.words
-        lasting = is_quota_text(f"{error.code} {words}") or takes_no_images(words) or was_too_much(words)
-        return (code in _PASSING or code >= 500) and not lasting
+        if takes_no_images(words) or was_too_much(words) or is_quota(error):
+            return False
+        return _passes(error) and retry_after(error) <= LONGEST_WAIT
     if isinstance(error, CutOffError):
         return True
     return is_of_the_line(error) and tls_error(error) is None
 
 
-def is_quota(error: StatusError) -> bool:
+def _passes(error: ServerSaidError) -> bool:
+    """Whether the code or the words of an error in an answer are those of a passing one."""
+    if error.code.isdigit() and len(error.code) == 3:
+        return int(error.code) in _PASSING or int(error.code) >= 500
+    return bool(_PASSING_CODE.search(error.code)) or is_busy(error)
+
+
+def is_busy(error: ServerSaidError) -> bool:
+    """Whether an error in an answer says that the server has too much to do at the moment."""
+    return error.code in ("429", "529") or bool(_BUSY.search(f"{error.code} {error.words}"))
+
+
+def is_quota(error: StatusError | ServerSaidError) -> bool:
     """Whether the server refuses because a quota is used up, which retries do not change."""
+    if isinstance(error, ServerSaidError):
+        return is_quota_text(f"{error.code} {error.words}") and not retry_after(error)
     if error.status == 402:
         return True
     if error.status not in (403, 429) or retry_after(error):
@@ -89,6 +115,8 @@ def was_too_much(text: str) -> bool:
 
 def retry_after(error: Exception) -> float:
     """Seconds that the server asks to wait before the next attempt, 0 if it does not."""
+    if isinstance(error, ServerSaidError):
+        return _asked_wait(error.words)
     if not isinstance(error, StatusError):
         return 0.0
     for name, unit in (("retry-after-ms", 1e-3), ("retry-after", 1.0)):

@@ -89,6 +89,8 @@ def _reason(name: str, error: Exception, is_device: bool) -> str:
     if code == errno.EBUSY:
         return f"{name} is used by another program; stop that program, or read its ROS topic instead."
     if code in (errno.EACCES, errno.EPERM):
+        if not is_device:
+            return f"{name} cannot be read (Permission denied); check its permissions."
         return (
             f"{name} cannot be opened without permission; add your user to the video group, or run with "
             "access to it."

@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from stride_ros.user_files.paths import path_argument
+from stride_ros.user_files.values import seconds_argument
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -43,7 +44,10 @@ def _add_data_options(group: argparse._ArgumentGroup) -> None:
         "--world-seed", type=int, default=100_000, help="seed of the first clip of the world (default 100000)"
     )
     group.add_argument(
-        "--until", type=float, metavar="S", help="use only the first S seconds of each bag or video"
+        "--until",
+        type=seconds_argument,
+        metavar="S",
+        help="use only the first S seconds of each bag or video",
     )
     group.add_argument("--fps", type=float, default=1.0, help="maximum frames per second (default 1)")
     group.add_argument("--max-frames", type=int, default=512, help="maximum frames in a sample (default 512)")

@@ -57,7 +57,8 @@ def open_bytes(path: str | Path, name: str) -> Iterator[BinaryIO]:
         with open(path, "rb") as file:
             yield file
     except OSError as error:
-        raise SourceError(f"{name} cannot be read ({error.strerror}); check the name.") from error
+        what = "its permissions" if isinstance(error, PermissionError) else "the name"
+        raise SourceError(f"{name} cannot be read ({error.strerror}); check {what}.") from error
 
 
 def refuse_encoding(head: bytes, name: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import math
 import re
 import reprlib
 import unicodedata
@@ -11,6 +13,8 @@ from stride_ros.errors import ConfigError
 
 LONGEST_TEXT = 10_000  # characters of a query or a sentence
 LATEST = 1e12  # s, far beyond any clock; ROS times end at 4.3e9 s
+
+_CLOCK = re.compile(r"(\d{1,9}):([0-5]?\d(?:\.\d*)?)", re.ASCII)  # minutes:seconds
 
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = 60
@@ -52,6 +56,21 @@ def seconds_of(value: Any, name: str) -> float:
     if not is_number(value):
         raise ConfigError(f"{name} is {shown(value)}, not a time in seconds")
     return float(value)
+
+
+def seconds_argument(text: str) -> float:
+    """A time in s as the type of a command-line argument: 65.2, or 1:05.2 as commands print times.
+
+    The YAML of labels and ground truth has both forms, too.
+    """
+    parts = _CLOCK.fullmatch(text.strip())
+    try:
+        value = float(text) if parts is None else 60 * int(parts[1]) + float(parts[2])
+    except ValueError:
+        value = math.nan
+    if not is_number(value):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time; write seconds, such as 65.2, or 1:05.2")
+    return value
 
 
 def spelling(query: str) -> str:

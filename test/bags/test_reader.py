@@ -226,5 +226,17 @@ def test_an_empty_bag_and_a_missing_one_are_refused(tmp_path):
     with pytest.raises(SourceError, match="no recording"):
         BagReader(tmp_path / "missing")
     (tmp_path / "folder").mkdir()
-    with pytest.raises(SourceError, match="contains no recording"):
+    with pytest.raises(SourceError, match="contains no recording; give a folder"):
         BagReader(tmp_path / "folder")
+
+
+def test_a_folder_of_recordings_names_one_of_them(world_bag, tmp_path):
+    for name in ("drive_2", "drive_1"):
+        shutil.copytree(world_bag, tmp_path / name)
+    (tmp_path / "notes").mkdir()
+    with pytest.raises(SourceError) as caught:
+        BagReader(tmp_path)
+    assert str(caught.value) == (
+        f"{tmp_path} contains no recording itself, but 2 folders with one; give one of them, such as "
+        f"{tmp_path / 'drive_1'}, or watch all of them with `stride-ros mine`."
+    )

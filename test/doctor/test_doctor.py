@@ -202,6 +202,7 @@ def test_this_machine_is_described(tmp_path, capsys):
         (["--image", "wide"], "--image is 'wide'"),
         (["--image", "1x1"], "--image is '1x1'"),
         (["--memory", "much"], "--memory is 'much'"),
+        (["--memory", "24"], "--memory is '24'; write a size such as 24GiB"),
         (["--cameras", "0"], "--cameras is 0"),
         (["--queries", "-1"], "--queries is -1"),
         (["--set", "max_frames=1"], "max_frames"),

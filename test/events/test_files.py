@@ -42,6 +42,12 @@ def folder(path: Path) -> str:
     return "is a folder; give the file"
 
 
+def folder_of_a_log(path: Path) -> str:
+    path.mkdir()
+    (path / "events.db").touch()
+    return rf"is a folder; give the file of an event log, such as {path}/events\.db\.$"
+
+
 def pipe(path: Path) -> str:
     os.mkfifo(path)
     return "is not a regular file"
@@ -57,7 +63,7 @@ def newer(path: Path) -> str:
 
 
 @pytest.mark.parametrize("use", [EventLog, EventReader])
-@pytest.mark.parametrize("kind", [foreign, text, short_text, folder, pipe, newer])
+@pytest.mark.parametrize("kind", [foreign, text, short_text, folder, folder_of_a_log, pipe, newer])
 def test_what_is_no_log_is_refused_and_stays_as_it_was(path, kind, use):
     sentence = kind(path)
     before = path.read_bytes() if path.is_file() else None

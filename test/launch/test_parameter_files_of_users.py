@@ -49,6 +49,7 @@ def test_what_is_wrong_with_the_content_is_said(content: bytes, words: str, tmp_
 def test_what_is_no_file_is_said(tmp_path: Path) -> None:
     assert "does not exist; give the path of a YAML file" in fault(tmp_path / "robot.yaml")
     assert "is a directory; give the path of a YAML file" in fault(tmp_path)
+    assert "cannot be read (File name too long)" in fault(tmp_path / ("robot" * 100))
     os.mkfifo(tmp_path / "pipe")
     assert "is not a regular file" in fault(tmp_path / "pipe")
 

@@ -225,7 +225,10 @@ def test_unknown_model_exits_one_with_the_reason(processes: Any, tmp_path: Path)
     ("script", "parameter", "sentence"),
     [
         ("activation_node", "rate:=1", "must be a double; write it like 1.0"),
+        ("activation_node", "max_frames:=1.0", "must be an integer; write it like 128"),
         ("camera_node", "source:=/nowhere.mp4", "does not exist"),
+        ("camera_node", "use_sim_time:=soon", "'use_sim_time' must be a boolean; write it like false"),
+        ("compose", "use_sim_time:=1", "'use_sim_time' must be a boolean; write it like false"),
     ],
 )
 def test_wrong_parameter_exits_two_with_the_remedy(
@@ -236,3 +239,17 @@ def test_wrong_parameter_exits_two_with_the_remedy(
     output = node.log.read_text()
     assert sentence in output
     assert "Traceback" not in output
+
+
+def test_a_parameter_that_looks_misspelt_is_a_warning(processes: Any, tmp_path: Path) -> None:
+    file = tmp_path / "robot.yaml"
+    file.write_text("/**: {ros__parameters: {trigger: {min_active_second: 2.0}, max_new_tokens: 9}}")
+    model = f"model:={tmp_path}/missing"
+    node = processes.start("activation_node", "--ros-args", "-p", model, "--params-file", str(file))
+    assert node.wait(120) == 1
+    output = node.log.read_text()
+    assert (
+        "no parameter trigger.min_active_second, so it has no effect; perhaps trigger.min_active_seconds"
+        in output
+    )
+    assert output.count("has no effect") == 1

@@ -57,3 +57,41 @@ def test_without_a_place_for_the_log_the_node_starts(
     assert "The log cannot be written to a file (" in said
     assert "set ROS_LOG_DIR or ROS_HOME to a writable folder." in said
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("domain", ["233", "300", "99999999999999999999999", "lab"])
+def test_a_domain_that_cannot_be_one_is_told_with_those_that_can(
+    processes: Any, monkeypatch: pytest.MonkeyPatch, domain: str
+) -> None:
+    monkeypatch.setenv("ROS_DOMAIN_ID", domain)
+    process = processes.start("camera_node", "--ros-args", "-p", "width:=64", "-p", "height:=48")
+    assert process.wait(120) == 2
+    said = process.log.read_text().splitlines()
+    assert "Traceback" not in "\n".join(said)
+    assert "ROS_DOMAIN_ID is" in said[-1]
+    assert said[-1].endswith("; set ROS_DOMAIN_ID to 0 to 101, which is safe on any system, or at most 232.")
+
+
+@pytest.mark.parametrize("arguments", [["-p", "rate:=2.0"], ["rate:=2.0"], ["--ros-args", "--", "more"]])
+def test_a_parameter_that_ros_would_ignore_is_refused(processes: Any, arguments: list[str]) -> None:
+    process = processes.start("camera_node", *arguments)
+    assert process.wait(120) == 2
+    assert (
+        "; write parameters after --ros-args: camera_node --ros-args -p NAME:=VALUE."
+        in process.log.read_text()
+    )
+
+
+def test_a_node_tells_its_usage(processes: Any) -> None:
+    process = processes.start("responder_node", "--help")
+    assert process.wait(120) == 0
+    assert process.log.read_text().startswith("usage: responder_node [--ros-args ...]")
+
+
+def test_arguments_of_ros_may_be_in_several_groups() -> None:
+    from stride_ros.nodes.ros_start import split_arguments
+
+    groups = ["a", "--ros-args", "-p", "b:=1", "--", "c", "--ros-args", "-r", "d:=e"]
+    ros = ["--ros-args", "-p", "b:=1", "--", "--ros-args", "-r", "d:=e"]
+    assert split_arguments(groups) == (["a", "c"], ros)
+    assert split_arguments(["a"]) == (["a"], [])

@@ -188,7 +188,9 @@ def test_lists_are_read_as_the_node_reads_them(tmp_path):
         ("span_mode", "names no parameter"),
         ("span_mode=whole", "hull, runs"),
         ("max_gap=-1", "0.0 to 60.0"),
-        ("unmasking_steps=2.5", "integer"),
+        ("unmasking_steps=2.5", "'unmasking_steps' is an integer, which 2.5 is not"),
+        ("query=yes", "'query' is a string, which true is not"),
+        ("query=", "'query' is a string, which null is not"),
         ("max_gap=[", "no plain value"),
         ("responder.max_gap=1", "names no parameter"),
         ("responder.respond_on=later", "onset, offset, both"),
@@ -198,6 +200,17 @@ def test_lists_are_read_as_the_node_reads_them(tmp_path):
 def test_wrong_values_are_refused(assignment, said):
     with pytest.raises(ConfigError, match=said):
         read_tuning(None, [assignment])
+
+
+def test_parameters_in_a_file_that_look_misspelt_are_named_with_the_file(tmp_path):
+    file = tmp_path / "robot.yaml"
+    file.write_text("/**: {ros__parameters: {max_frame: 64, max_new_token: 9, max_vel_x: 1.0}}")
+    tuning = read_tuning(file)
+    assert (tuning.given, tuning.responder) == ({}, {})
+    assert tuning.notes == (
+        f"{file}: There is no parameter max_frame, so it has no effect; perhaps max_frames is meant.",
+        f"{file}: There is no parameter max_new_token, so it has no effect; perhaps max_new_tokens is meant.",
+    )
 
 
 @pytest.mark.parametrize("content", ["- 1", "a: b", "activation: {ros__parameters: 5}"])

@@ -364,3 +364,28 @@ def test_decisions_need_no_transformers(source):
     )
     assert result.returncode == 0, result.stderr
     assert int(result.stdout) > 0
+
+
+def test_a_folder_of_the_hugging_face_cache_names_its_revision(folder, tmp_path):
+    revision = tmp_path / "models--a--b" / "snapshots" / "0123abc"
+    shutil.copytree(folder, revision)
+    for place in (revision.parent, revision.parent.parent):
+        with pytest.raises(CheckpointError) as caught:
+            checkpoint.read_config(checkpoint.find(place))
+        assert str(caught.value) == (
+            f"{place} is a folder of the Hugging Face cache; pass that of a revision, like {revision}."
+        )
+    assert checkpoint.read_config(checkpoint.find(revision))["model_type"] == "qwen3_vl"
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("checkpoint" * 40, "cannot be used (File name too long)"),
+        ("~nobody-of-that-name/checkpoint", "cannot be found (Could not determine home directory"),
+    ],
+)
+def test_a_path_that_cannot_be_one_is_told(source, words):
+    with pytest.raises(CheckpointError) as caught:
+        checkpoint.find(source)
+    assert words in str(caught.value)

@@ -251,6 +251,30 @@ def test_bad_images_are_skipped_and_counted(model, write_images, tmp_path):
     assert len(result.run.queries[0].decision_seconds) == 18
 
 
+@pytest.mark.parametrize("size", [(8, 8), (16, 3200)])
+def test_images_that_the_model_cannot_take_are_an_error_and_no_quiet_recording(model, tmp_path, size):
+    from stride_ros.bags import messages
+    from stride_ros.bags.writer import BagWriter
+
+    with BagWriter(tmp_path / "bag") as bag:
+        for i in range(6):
+            image = messages.image(np.zeros((*size, 3), np.uint8), (1000 + i) * 10**9, "camera")
+            bag.write("/cam", image, (1000 + i) * 10**9)
+    with pytest.raises(SourceError, match=r"No image on /cam can be used: A frame is .* at least 32"):
+        replay(tmp_path / "bag", QUERY, model=model)
+
+
+def test_a_part_without_any_decision_says_so(model, write_images):
+    from stride_ros.activation.config import ActivationConfig
+
+    config = ActivationConfig(odd_frame="wait")  # decides on pairs only
+    one = replay(write_images([(0, 0)]), QUERY, model=model, config=config)
+    assert one.run.notes == [
+        "Nothing was decided, since the model was shown only 1 frame; play a longer part."
+    ]
+    assert replay(write_images(steady(4)), QUERY, model=model, config=config).run.notes == []
+
+
 def test_a_topic_of_depth_images_is_an_error(model, write_images):
     with pytest.raises(SourceError, match="depth"):
         replay(write_images(steady(6), encoding="16UC1"), QUERY, model=model)

@@ -15,6 +15,8 @@ import pytest
 
 from stride_ros.errors import BackendError, ConfigError
 from stride_ros.response.backend import load_backend
+from stride_ros.response.chat_stream import ServerSaidError
+from stride_ros.response.server_retries import retry_after
 
 pytestmark = pytest.mark.slow
 
@@ -214,10 +216,50 @@ def test_a_passing_status_is_tried_again(raw_server, ask, status):
     assert ask(max_retries=1) == ("Fine.", "")
 
 
-@pytest.mark.parametrize("code", [429, "503"])
-def test_so_is_a_passing_error_before_the_first_text(raw_server, ask, code):
-    raw_server.then([HEAD, b"data: " + json.dumps({"error": {"code": code}}).encode() + b"\n\n"], FINE)
+@pytest.mark.parametrize("words", ["Loading model", "The engine is starting", "warming up"])
+def test_a_server_that_is_still_loading_is_not_said_to_have_failed(raw_server, ask, words):
+    raw_server.then(reply("503 Service Unavailable", {"error": {"code": 503, "message": words}}))
+    assert f"is not ready yet (503: {words}); wait for it, or raise max_retries." in ask()[1]
+
+
+PASSING = {
+    "a code": {"code": 429},
+    "a code in letters": {"code": "503"},
+    "OpenAI, a limit": {"type": "requests", "code": "rate_limit_exceeded", "message": "Slow down."},
+    "OpenAI, a fault": {"type": "server_error", "code": None, "message": "Sorry about that."},
+    "Anthropic": {"type": "overloaded_error", "message": "Overloaded"},
+    "Gemini": {"status": "UNAVAILABLE", "message": "Try later."},
+    "vLLM's old type": {"type": "InternalServerError", "message": "Oops"},
+    "only words": "Model is temporarily unavailable",
+    "words with a wait": {"message": "You exceeded your current quota. Please retry in 10ms."},
+}
+
+
+@pytest.mark.parametrize("said", PASSING.values(), ids=PASSING)
+def test_so_is_a_passing_error_before_the_first_text(raw_server, ask, said):
+    raw_server.then([HEAD, b"data: " + json.dumps({"error": said}).encode() + b"\n\n"], FINE)
     assert ask(max_retries=1) == ("Fine.", "")
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ({"code": "rate_limit_exceeded", "message": "Retry in 2m."}, "busy (Retry in 2m; it asks to wait 1"),
+        ({"code": "rate_limit_exceeded", "message": "You exceeded your current quota"}, "quota is used up"),
+        ({"type": "server_error", "message": "image input is not supported"}, "serve a vision model"),
+        ({"type": "server_error", "message": "the prompt is too long"}, "lower max_frames"),
+        ({"type": "invalid_request_error", "message": "No such role"}, "(No such role); check its log"),
+        ({"code": 400, "type": "server_error", "message": "No"}, "(No); check its log"),
+    ],
+)  # fmt: skip
+def test_a_lasting_error_in_an_answer_is_told_and_not_tried_again(raw_server, ask, said, words):
+    raw_server.then([HEAD, b"data: " + json.dumps({"error": said}).encode() + b"\n\n"], FINE)
+    assert words in ask(max_retries=1)[1]
+    assert len(raw_server.requests) == 1
+
+
+def test_the_wait_in_the_words_of_an_answer_counts():
+    assert retry_after(ServerSaidError("Please try again in 1.2s.", "rate_limit_exceeded")) == 1.2
 
 
 @pytest.mark.parametrize("form", ["seconds", "date"])
