@@ -128,19 +128,19 @@ def open_for_reading(path: str | Path) -> tuple[sqlite3.Connection, bool]:
     _check_header(path)
     # Without a write-ahead log nothing writes it: then no files are left beside it, and its folder may be
     # read-only.
-    still = not _log_of(path).exists()
+    still = not log_of(path).exists()
     with told(path, "read"):
         try:
             return _opened(path, still), still
         except sqlite3.OperationalError:
-            if _log_of(path).exists() and _log_of(path).stat().st_size > 0:
+            if log_of(path).exists() and log_of(path).stat().st_size > 0:
                 raise
             return _opened(path, True), True  # the folder is read-only and the write-ahead log empty
 
 
 def has_log(path: Path) -> bool:
     """Whether the file has a write-ahead log beside it, as while it is being written."""
-    return _log_of(path).exists()
+    return log_of(path).exists()
 
 
 @contextmanager
@@ -247,7 +247,13 @@ def _file_system(path: Path) -> str:
     return kind
 
 
-def _log_of(path: Path) -> Path:
+def files_beside(path: Path) -> tuple[Path, Path]:
+    """The paths of SQLite's files next to a log: the write-ahead log and its index."""
+    return log_of(path), path.with_name(path.name + "-shm")
+
+
+def log_of(path: Path) -> Path:
+    """The path of the write-ahead log."""
     return path.with_name(path.name + "-wal")
 
 

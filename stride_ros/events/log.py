@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 import sqlite3
+import stat
 import time
 import zlib
 from collections.abc import Iterator
@@ -13,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from stride_ros.errors import ConfigError
-from stride_ros.events.database import check_place, open_for_writing, real_place, told
+from stride_ros.events.database import check_place, files_beside, open_for_writing, real_place, told
+from stride_ros.events.identity import Identity, moved
 from stride_ros.events.index import Indexed, write_index
 from stride_ros.events.lock import WriterLock
 from stride_ros.events.record import OPEN, RETRACTED, Event, Pose
@@ -54,24 +57,45 @@ class EventLog:
         if keep_bytes is not None and keep_bytes < MIN_BYTES:
             raise ConfigError(f"keep_bytes cannot be {keep_bytes}; use {MIN_BYTES} (16 MB) or more.")
         self.path = real_place(given_path(path))
+        self._keep, self._synchronous = (keep_days, keep_bytes), synchronous
+        self._waiting = 0  # approximate bytes
+        self._names: dict[str, int] = {}
+        self._open()
+
+    def _open(self) -> None:
         check_place(self.path)
         self._lock = WriterLock(self.path)
         try:
-            self._connection = open_for_writing(self.path, synchronous)
+            self._connection = open_for_writing(self.path, self._synchronous)
         except BaseException:
             self._lock.release()
             raise
-        self._waiting = 0  # approximate bytes
-        self._names: dict[str, int] = {}
+        self._identity: Identity | None = Identity.of(self.path)
+        self._mode = stat.S_IMODE(self.path.stat().st_mode)
         try:
-            self._retention = Retention(self._connection, keep_days, keep_bytes)
+            self._retention = Retention(self._connection, *self._keep)
             with self._writing():
                 self._retention.apply()
             self.commit()
         except BaseException:
+            self._identity = None
             self._connection.close()
             self._lock.release()
             raise
+
+    @property
+    def in_place(self) -> bool:
+        """Whether the file is still where it was opened; nobody finds what is written to another."""
+        return self._identity is not None and self._identity.holds
+
+    def reopen(self) -> None:
+        """Open or create the log at its path again, after it was deleted, moved or replaced."""
+        self._close()
+        self._names.clear()
+        self._waiting = 0
+        with suppress(OSError):  # for those who could read it before; what else is wrong is told below
+            os.close(os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, self._mode))
+        self._open()
 
     def put(self, event: Event) -> None:
         """Insert an event, or replace the one with its key.
@@ -158,6 +182,7 @@ class EventLog:
             try:
                 if self._connection.in_transaction:
                     self._retention.apply()
+                    self._check_place()
                     self._connection.execute("COMMIT")
                     self._retention.tidy()
             except BaseException:
@@ -168,21 +193,27 @@ class EventLog:
     def close(self) -> None:
         """Commit and close the file, which others may then write."""
         try:
-            self.commit()
+            if self._identity is not None:
+                self.commit()
         finally:
-            try:
+            self._close()
+
+    def _close(self) -> None:
+        identity, self._identity = self._identity, None
+        try:
+            if identity is not None:
                 with told(self.path, "written"):
-                    self._connection.close()
-            finally:
-                self._lock.release()
+                    identity.close(self._connection)
+        finally:
+            self._lock.release()
 
     @property
     def size(self) -> int:
         """Bytes that the log takes on the disk, including SQLite's files beside it."""
         total = 0
-        for end in ("", "-wal", "-shm"):
+        for path in (self.path, *files_beside(self.path)):
             with suppress(OSError):
-                total += self.path.with_name(self.path.name + end).stat().st_size
+                total += path.stat().st_size
         return total
 
     @property
@@ -203,12 +234,20 @@ class EventLog:
     def _writing(self) -> Iterator[None]:
         with told(self.path, "written"):
             try:
-                if not self._connection.in_transaction:
-                    self._connection.execute("BEGIN IMMEDIATE")
+                self._begin()
                 yield
             except BaseException:
                 self._roll_back()
                 raise
+
+    def _begin(self) -> None:
+        if self._identity is None or not self._connection.in_transaction:
+            self._check_place()
+            self._connection.execute("BEGIN IMMEDIATE")
+
+    def _check_place(self) -> None:
+        if not self.in_place:
+            raise moved(self.path)
 
     def _roll_back(self) -> None:
         self._names.clear()

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from stride_ros.errors import ConfigError
 from stride_ros.events.database import EventLogError, has_log, open_for_reading, real_place, told
+from stride_ros.events.identity import Identity
 from stride_ros.events.index import mark
 from stride_ros.events.record import RETRACTED, Event
 from stride_ros.events.rows import COLUMNS, ID_SLACK, event_of, storable, stored
@@ -74,7 +75,11 @@ class EventReader:
 
     def __init__(self, path: str | Path) -> None:
         self.path = real_place(Path(path))
+        self._open(path)
+
+    def _open(self, path: str | Path) -> None:
         self._connection, self._still = open_for_reading(path)
+        self._identity = Identity.of(self.path)
 
     def find(self, search: Search) -> Found:
         """Return the newest matching events. ConfigError for a text without a word."""
@@ -142,9 +147,10 @@ class EventReader:
     def _read(self, ask: Callable[[sqlite3.Connection], _Result]) -> _Result:
         """Run a query; repeat it if another program began to write a file that was opened as unchanging."""
         for _ in range(3):
-            if self._still and has_log(self.path):
-                self._connection.close()
-                self._connection, self._still = open_for_reading(self.path)
+            if not self._identity.holds or (self._still and has_log(self.path)):
+                before = self._connection
+                self._open(self.path)
+                before.close()
             failure: EventLogError | None = None
             try:
                 with told(self.path, "read"):

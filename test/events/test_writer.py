@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from stride_ros.events.database import EventLogError
 from stride_ros.events.log import EventLog
 from stride_ros.events.record import OPEN, Pose
 from stride_ros.events.search import EventReader, Search
@@ -115,6 +116,83 @@ def test_what_a_full_disk_refused_is_written_when_there_is_room(path):
     assert "the disk is full or failing" in result.stdout
     assert result.stdout.count("cannot be written") == 1  # told once
     assert sorted(kept(path)) == list(range(2000))
+
+
+def delete(path):
+    path.unlink()
+
+
+def delete_with_its_files(path):
+    for file in path.parent.glob("events.db*"):
+        file.unlink()
+
+
+def move(path):
+    path.rename(path.with_name("moved.db"))
+
+
+def replace(path):
+    path.rename(path.with_name("moved.db"))
+    with EventLog(path.with_name("other.db")) as other:
+        other.put(make(7))
+    path.with_name("other.db").rename(path)
+
+
+@pytest.mark.parametrize("take", [delete, delete_with_its_files, move, replace])
+def test_what_is_found_after_the_file_was_taken_away_is_in_the_file_of_that_name(writer, log, path, take):
+    log.put(make(0))
+    log.commit()
+    path.chmod(0o600)
+    log.reopen()
+    with EventReader(path) as reader:  # its files next to the log are the same
+        writer.put(make(1))
+        wait(lambda: 1 in kept(path))
+        take(path)
+        wait(lambda: path.exists() and writer.told)  # also while nothing is found
+        writer.put(make(2))
+        wait(lambda: 2 in kept(path))
+        assert set(kept(path)) == {7, 2} if take is replace else {2}
+        assert {event.span_id for event in reader.find(Search()).events} == set(kept(path))
+    if take is not replace:
+        assert path.stat().st_mode & 0o777 == 0o600
+    if take in (move, replace):
+        assert set(kept(path.with_name("moved.db"))) == {0, 1}
+    (told,) = writer.told
+    assert "was deleted, moved or replaced while it was being written; events are now written to" in told
+    assert (writer.figures.lost, writer.figures.problem) == (0, "")
+
+
+def test_events_wait_while_the_folder_is_elsewhere(writer, path):
+    writer.put(make(1))
+    wait(lambda: path.exists() and 1 in kept(path))
+    path.parent.rename(path.parent.with_name("elsewhere"))
+    writer.put(make(2))
+    wait(lambda: writer.figures.problem)
+    assert "does not exist; create it first" in writer.figures.problem
+    path.parent.with_name("elsewhere").rename(path.parent)
+    wait(lambda: 2 in kept(path))
+    assert set(kept(path)) == {1, 2}
+
+
+def test_a_command_whose_log_was_taken_away_says_so(path):
+    with EventLog(path) as log, pytest.raises(EventLogError, match="was deleted, moved or replaced while"):
+        log.put(make(1))
+        path.unlink()
+        log.commit()
+    assert not path.exists()
+
+
+def test_a_log_that_was_begun_in_the_place_of_another_is_left_whole(path):
+    first = EventLog(path)
+    first.put(make(1))
+    delete_with_its_files(path)
+    with EventLog(path) as second:
+        second.put(make(2))
+        second.commit()
+        with pytest.raises(EventLogError, match="was deleted, moved or replaced"):
+            first.close()
+        second.put(make(3))
+    assert set(kept(path)) == {2, 3}
 
 
 def test_a_writer_that_never_wrote_stops_at_once(path):

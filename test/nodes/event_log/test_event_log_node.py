@@ -194,6 +194,20 @@ def test_results_of_recordings_with_the_same_ids_are_different_events(log):
     log.until(lambda a: [r.span.state for r in a.events] == [OFFSET, OFFSET], "the ends")
 
 
+def test_a_log_that_is_deleted_is_begun_again(log):
+    node = log.start()
+    log.span(1, ONSET)
+    log.until(lambda a: a.total == 1, "the first")
+    for file in log.path.parent.glob("events.db*"):
+        file.unlink()
+    log.until(lambda a: a.success and a.total == 0, "a new log")
+    log.span(2, ONSET)
+    log.span(1, OFFSET, 1.0)  # was open
+    assert ids(log.until(lambda a: a.total == 2, "both")) == [2, 1]
+    assert {event.span_id - LIFE for event in log.kept()} == {1, 2}
+    assert "was deleted, moved or replaced while it was being written" in node.last_error
+
+
 def test_odd_spans_do_no_harm(log):
     log.start()
     log.span(1, 7)
