@@ -8,10 +8,11 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from stride_ros.errors import StrideError
+from stride_ros.events.index import rebuild_index
 from stride_ros.user_files.paths import given_path
 
 APPLICATION = 0x53544556  # "STEV" in the header of the file
-VERSION = 1  # version of the tables; programs refuse files with a newer one
+VERSION = 2  # programs refuse files with a newer one; 1: the index has most accents
 # File systems without memory shared between clients, which the write-ahead log needs.
 _NETWORK = ("nfs", "cifs", "smb", "fuse.sshfs", "9p", "afs", "ceph", "glusterfs", "lustre", "ncpfs")
 MOUNTS = Path("/proc/self/mounts")
@@ -106,6 +107,8 @@ def open_for_writing(path: Path, synchronous: str) -> sqlite3.Connection:
             connection.execute("PRAGMA wal_autocheckpoint = 250")
             connection.execute(f"PRAGMA journal_size_limit = {1 << 20}")
             connection.execute(f"PRAGMA cache_size = -{_CACHE}")
+            if version_of(connection) < VERSION:
+                _upgrade(connection)
         except BaseException:
             connection.close()
             raise
@@ -179,12 +182,24 @@ def _make(connection: sqlite3.Connection) -> None:
     connection.executescript(f"BEGIN EXCLUSIVE; {statements} COMMIT;")
 
 
+def version_of(connection: sqlite3.Connection) -> int:
+    """The version of the tables."""
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _upgrade(connection: sqlite3.Connection) -> None:
+    connection.execute("BEGIN EXCLUSIVE")
+    rebuild_index(connection)
+    connection.execute(f"PRAGMA user_version = {VERSION}")
+    connection.execute("COMMIT")
+
+
 def _is_new(connection: sqlite3.Connection, path: Path) -> bool:
     """Whether the file is empty. EventLogError for a file that is not a log, or is of a newer version."""
     if connection.execute("PRAGMA page_count").fetchone()[0] == 0:
         return True
     application = connection.execute("PRAGMA application_id").fetchone()[0]
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    version = version_of(connection)
     if application != APPLICATION:
         raise _foreign(path)
     if version > VERSION:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from stride_ros.errors import ConfigError
-from stride_ros.events.database import EventLogError, has_log, open_for_reading, real_place, told
+from stride_ros.events.database import EventLogError, has_log, open_for_reading, real_place, told, version_of
 from stride_ros.events.identity import Identity
 from stride_ros.events.index import mark
 from stride_ros.events.record import RETRACTED, Event
@@ -20,6 +20,7 @@ from stride_ros.events.words import Term, expression, terms
 
 _Result = TypeVar("_Result")
 _SMALLEST, _LARGEST = -(1 << 63), (1 << 63) - 1
+_ROUNDING = 0.5e-4  # results have four digits, and 0.7 in a message is 0.69999999
 _MARKED = 50  # maximum alternatives that are looked up in the full text index
 
 
@@ -83,11 +84,11 @@ class EventReader:
 
     def find(self, search: Search) -> Found:
         """Return the newest matching events. ConfigError for a text without a word."""
-        wanted = terms(storable(search.text))
 
         def ask(connection: sqlite3.Connection) -> Found:
             connection.execute("BEGIN")  # so that the count and the events are consistent
             try:
+                wanted = terms(storable(search.text), folded=version_of(connection) > 1)
                 return _find(connection, search, wanted)
             finally:
                 connection.execute("COMMIT")
@@ -229,7 +230,7 @@ def _conditions(connection: sqlite3.Connection, search: Search, wanted: list[Ter
             values.append(_fitted(value))
     if search.min_confidence > 0.0:
         others += " AND e.confidence >= ?"
-        values.append(search.min_confidence)
+        values.append(search.min_confidence - _ROUNDING)
     return _Conditions(match, others, tuple(values))
 
 
