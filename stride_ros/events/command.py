@@ -15,7 +15,7 @@ from stride_ros.events.rows import storable
 from stride_ros.terminal import Style, one_line, say, tell_notes
 from stride_ros.text.foreign import visible
 from stride_ros.text.wording import counted, counted_found, escaped
-from stride_ros.user_files.output import refuse_same_files
+from stride_ros.user_files.output import is_stdout, refuse_same_files
 from stride_ros.user_files.paths import path_argument
 
 if TYPE_CHECKING:
@@ -95,6 +95,9 @@ def run(arguments: argparse.Namespace) -> int:
     files = [getattr(arguments, name) for name in names]
     outputs = {f"--{name}": file for name, file in zip(names, files, strict=True)}
     refuse_same_files(outputs, {"--events": arguments.events})
+    piped = ["--json"] * arguments.json + [name for name, file in outputs.items() if is_stdout(file)]
+    if len(piped) > 1:
+        raise ConfigError(f"{' and '.join(piped)} both write to standard output; write one to a file.")
     limit = arguments.limit if arguments.limit is not None else _LIMIT if not any(files) else 0
     since = given_time(arguments.since) if arguments.since is not None else None
     until = given_time(arguments.until, end_of_day=True) if arguments.until is not None else None

@@ -30,9 +30,9 @@ _COLUMNS = {
     "camera": "string",
     "watch": "string",
     "query": "string",
-    "span_id": "int64",
-    "start": "string",
-    "end": "string",
+    "span_id": "uint64",
+    "start": "timestamp",
+    "end": "timestamp",
     "start_ns": "int64",
     "end_ns": "int64",
     "start_seconds": "float64",
@@ -75,9 +75,13 @@ def write_parquet(path: Path, events: Sequence[Event]) -> None:
         raise ConfigError(
             "Parquet needs the package 'pyarrow'; install it with: pip install pyarrow, or use --csv."
         ) from error
-    schema = pyarrow.schema([(name, getattr(pyarrow, kind)()) for name, kind in _COLUMNS.items()])
+    # Microseconds, which all readers know.
+    types = {kind: getattr(pyarrow, kind)() for kind in _COLUMNS.values() if kind != "timestamp"}
+    types["timestamp"] = pyarrow.timestamp("us", tz="UTC")
+    schema = pyarrow.schema([(name, types[kind]) for name, kind in _COLUMNS.items()])
+    rows = [{**_row(event), "start": _us(event.start_ns), "end": _us(event.end_ns)} for event in events]
     with whole_file(path) as beside:
-        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(list(map(_row, events)), schema), beside)
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows, schema), beside)
 
 
 def write_mcap(path: Path, events: Sequence[Event], picture: Callable[[str], bytes | None]) -> None:
@@ -131,7 +135,7 @@ def write_mcap(path: Path, events: Sequence[Event], picture: Callable[[str], byt
     with whole_file(path) as beside, TemporaryDirectory(dir=beside.parent, prefix=".events.") as place:
         with BagWriter(Path(place) / "events") as bag:
             for stamp, topic, message in sorted(written, key=lambda item: item[0]):
-                bag.write(topic, message, stamp)
+                bag.write(topic, message, max(stamp, 0))  # log times are not negative
         (file,) = (Path(place) / "events").glob("*.mcap")
         os.replace(file, beside)
 
@@ -201,6 +205,10 @@ def _in_recording(event: Event) -> dict[str, float | None]:
         "start_seconds": round((event.start_ns - event.first_ns) / SECOND, 4),
         "end_seconds": None if event.end_ns is None else round((event.end_ns - event.first_ns) / SECOND, 4),
     }
+
+
+def _us(stamp_ns: int | None) -> int | None:
+    return None if stamp_ns is None else stamp_ns // 1000
 
 
 def _row(event: Event) -> dict[str, Any]:

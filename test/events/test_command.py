@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from stride_ros.cli import main
+from stride_ros.cli import build_parser, main
 from stride_ros.events.log import EventLog
 from stride_ros.events.record import OPEN, RETRACTED, Pose
 from stride_ros.events.stretch import replay_commands
@@ -156,6 +156,28 @@ def test_the_command_for_a_stretch_has_the_settings_of_its_run():
     )
 
 
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"origin": "a #1?%20 b's"}, ["a #1?%20 b's", "--query", "Look."]),
+        ({"origin": "bags/new\nline\x1b[31m1"}, ["bags/new\nline\x1b[31m1", "--query", "Look."]),
+        ({"origin": r"bags/caf\xe9s \ 'x'"}, ["bags/caf\udce9s \\ 'x'", "--query", "Look."]),
+        ({"origin": "-dash"}, ["./-dash", "--query", "Look."]),
+        (
+            {"origin": "a", "query": '-h $HOME `id` "x"; ! it\'s \u202e'},
+            ["a", '--query=-h $HOME `id` "x"; ! it\'s \u202e'],
+        ),
+    ],
+)
+def test_the_command_is_what_a_shell_understands(given, words):
+    command = replay_commands(lambda origin: None)(make(0, first_ns=BASE, **{"query": "Look.", **given}))
+    assert command.isprintable()
+    said = subprocess.run(["bash", "-c", f"printf '%s\\0' {command}"], capture_output=True, check=True).stdout
+    argv = [os.fsdecode(word) for word in said.split(b"\0")[1:-1]]
+    assert argv == ["replay", *words, "--duration", "12"]
+    assert len(build_parser().parse_args(argv).query) == 1
+
+
 def test_mcap_has_spans_commentary_and_pictures(find, tmp_path):
     from rosbags.highlevel import AnyReader
 
@@ -190,6 +212,32 @@ def test_parquet_has_the_same_table(find, tmp_path):
     rows = parquet.read_table(tmp_path / "out.parquet").to_pylist()
     assert [row["span_id"] for row in rows] == [4, 2, 1, 0, 9]
     assert rows[1]["pose_y"] == 2.0
+    assert rows[3]["start"] == datetime.fromtimestamp(BASE // SECOND, timezone.utc)
+    assert rows[1]["end"] is None
+
+
+def test_odd_events_are_exported(find, file, tmp_path):
+    with EventLog(file) as log:
+        log.put(make(2**64 - 1, 'two\nlines, "quotes"\rand more', start_ns=-SECOND, end_ns=0))
+    find("--csv", str(tmp_path / "out.csv"), "--mcap", str(tmp_path / "out.mcap"))
+    with (tmp_path / "out.csv").open(newline="", encoding="utf-8") as table:
+        row = list(csv.DictReader(table))[-1]
+    assert (row["span_id"], row["start_ns"]) == (str(2**64 - 1), str(-SECOND))
+    assert row["sentence"] == 'two\nlines, "quotes"\rand more'
+    assert (tmp_path / "out.mcap").stat().st_size > 1000
+    parquet = pytest.importorskip("pyarrow.parquet")
+    find("--parquet", str(tmp_path / "out.parquet"))
+    assert parquet.read_table(tmp_path / "out.parquet").to_pylist()[-1]["span_id"] == 2**64 - 1
+
+
+def test_a_table_on_standard_output_is_alone_there(file):
+    command = [sys.executable, "-m", "stride_ros", "find", "--events", str(file), "--csv", "/dev/stdout"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert len(list(csv.DictReader(io.StringIO(done.stdout)))) == 5
+    assert "5 events." in done.stderr
+    both = subprocess.run([*command, "--json"], capture_output=True, text=True, check=False)
+    assert (both.returncode, both.stdout) == (2, "")
+    assert "--json and --csv both write to standard output; write one to a file." in both.stderr
 
 
 def test_parquet_without_its_package_is_one_sentence(find, tmp_path, monkeypatch):
