@@ -140,5 +140,6 @@ for (const id of ["query", "origin", "order"]) find(id).onchange = choose;
 find("text").oninput = choose;
 new IntersectionObserver(entries => { if (entries.some(entry => entry.isIntersecting)) more(); },
   {rootMargin: "1200px"}).observe(find("end"));
+addEventListener("beforeprint", () => { while (shown < chosen.length) more(); });
 choose();
 """
