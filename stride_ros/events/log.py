@@ -6,7 +6,6 @@ import math
 import os
 import sqlite3
 import stat
-import time
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -22,9 +21,9 @@ from stride_ros.events.lock import WriterLock
 from stride_ros.events.record import OPEN, RETRACTED, Event, Pose
 from stride_ros.events.retention import MIN_BYTES, Retention
 from stride_ros.events.rows import COLUMNS, ID_SLACK, details_of, event_of, signed, storable, stored
+from stride_ros.events.written import WrittenTimes
 from stride_ros.user_files.paths import given_path
 
-_CLOCK_SET = 1_600_000_000  # s since 1970; a clock that shows an earlier time was not set
 _UNCOMMITTED = 1 << 19  # maximum uncommitted bytes if the size of the log is limited
 _EVENT_BYTES = 1000  # approximate size of an event without its picture
 
@@ -74,7 +73,9 @@ class EventLog:
         self._mode = stat.S_IMODE(self.path.stat().st_mode)
         try:
             self._retention = Retention(self._connection, *self._keep)
+            self._times = WrittenTimes(self._connection)
             with self._writing():
+                self._times.forget_wrong()
                 self._retention.apply()
             self.commit()
         except BaseException:
@@ -181,6 +182,7 @@ class EventLog:
         with told(self.path, "written"):
             try:
                 if self._connection.in_transaction:
+                    self._times.follow()
                     self._retention.apply()
                     self._check_place()
                     self._connection.execute("COMMIT")
@@ -244,6 +246,7 @@ class EventLog:
         if self._identity is None or not self._connection.in_transaction:
             self._check_place()
             self._connection.execute("BEGIN IMMEDIATE")
+            self._times.follow()
 
     def _check_place(self) -> None:
         if not self.in_place:
@@ -277,7 +280,6 @@ class EventLog:
 
     def _insert(self, event: Event) -> None:
         row = self._free_id(event.start_ns)
-        now = int(time.time())
         self._execute(
             "INSERT INTO events (id, watch, camera, query, origin, start_ns, end_ns, confidence, state)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -289,7 +291,7 @@ class EventLog:
             " VALUES (?, ?, (SELECT coalesce(max(seq), 0) + 1 FROM contents), ?, ?, ?, ?)",
             row,
             event.key,
-            now if now > _CLOCK_SET else 0,
+            self._times.now(),
             signed(event.span_id),
             event.sentence,
             details_of(event),
