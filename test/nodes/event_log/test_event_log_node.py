@@ -99,6 +99,45 @@ def test_each_camera_has_its_own_pictures(log):
     assert ids(log.find(cameras=["rear"])) == []
 
 
+@pytest.mark.parametrize(("own", "camera"), [((), "front"), (("front",), ""), (("front", "left"), "rear")])
+def test_a_camera_that_the_node_does_not_know_is_named(log, own, camera):
+    from rcl_interfaces.msg import Log as Line
+    from rclpy.qos import QoSDurabilityPolicy, QoSProfile
+
+    latched = QoSProfile(depth=1000, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
+    lines = log.graph.collect(Line, "/rosout", latched)
+    log.start(*own)
+    for number in (1, 2):
+        log.span(number, ONSET, camera=camera)
+    log.until(lambda a: a.total == 2, "the events")
+
+    def said():
+        return [line.msg for line in lines if "have no pictures" in line.msg]
+
+    log.graph.wait(said, "the warning")
+    assert said() == [
+        f"Events of the camera {camera or 'without a name'} have no pictures, since the parameter cameras does "
+        "not name it; set it as in the activation node."
+    ]
+
+
+def test_an_event_that_is_over_is_not_open_again_when_it_is_received_again():
+    from stride_ros.msg import ActivationSpan
+
+    from stride_ros.nodes.event_records import to_event
+    from stride_ros.nodes.open_events import OpenEvents
+
+    def event(number, state):
+        return to_event("robot", ActivationSpan(span_id=LIFE + number, state=state))
+
+    events = OpenEvents([event(9, ONSET)])
+    for number, state in ((1, OFFSET), (1, ONSET), (1, UPDATE), (2, ONSET), (2, RETRACTED), (2, UPDATE)):
+        events.heard(event(number, state))
+    assert len(events) == 1
+    events.heard(event(3, ONSET))
+    assert len(events) == 2
+
+
 def test_a_search_is_narrowed_and_bounded(log):
     from stride_ros.nodes.messages import to_time
 
