@@ -107,6 +107,8 @@ def open_for_writing(path: Path, synchronous: str) -> sqlite3.Connection:
             connection.execute("PRAGMA wal_autocheckpoint = 250")
             connection.execute(f"PRAGMA journal_size_limit = {1 << 20}")
             connection.execute(f"PRAGMA cache_size = -{_CACHE}")
+            # Some builds overwrite deleted pictures, which takes as much of the write-ahead log.
+            connection.execute("PRAGMA secure_delete = FAST").fetchall()
             if version_of(connection) < VERSION:
                 _upgrade(connection)
         except BaseException:

@@ -42,6 +42,19 @@ def test_pictures_and_then_events_give_way_and_the_newest_stay(path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("picture", [200_000, 1_500_000])
+def test_large_pictures_keep_the_budget_and_only_as_many_go_as_must(path, picture):
+    with EventLog(path, keep_bytes=KEEP, synchronous="NORMAL") as log, EventReader(path) as reader:
+        for number in range(2 * KEEP // picture):
+            event = make(number)
+            log.put(event)
+            log.picture(event.key, os.urandom(picture))
+            assert log.size <= KEEP
+            pictures = sum(event.has_picture for event in reader.find(Search(limit=None)).events)
+            assert pictures > 0.3 * KEEP // picture or pictures >= number - 3
+
+
+@pytest.mark.slow
 def test_events_without_pictures_keep_the_budget(path):
     assert fill(path, range(12_000), keep=KEEP, picture=0) <= KEEP
     with EventReader(path) as reader:
