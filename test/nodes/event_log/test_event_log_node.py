@@ -116,8 +116,8 @@ def test_a_camera_that_the_node_does_not_know_is_named(log, own, camera):
 
     log.graph.wait(said, "the warning")
     assert said() == [
-        f"Events of the camera {camera or 'without a name'} have no pictures, since the parameter cameras does "
-        "not name it; set it as in the activation node."
+        f"Events of the camera {camera or 'without a name'} have no pictures, since the parameter cameras "
+        "does not name it; set it as in the activation node."
     ]
 
 
