@@ -213,7 +213,9 @@ def _write(found: Found, reader: EventReader, search: Search, arguments: argpars
     if arguments.parquet is not None:
         export.write_parquet(arguments.parquet, events)
     if arguments.mcap is not None:
-        export.write_mcap(arguments.mcap, events, reader.picture)
+        from stride_ros.events.mcap_export import write_mcap
+
+        write_mcap(arguments.mcap, events, reader.picture)
     if arguments.runs is not None:
         origins = sorted({event.origin for event in events})
         missing = export.write_runs(arguments.runs, origins, reader.run)

@@ -1,28 +1,22 @@
-"""Export events as JSON, CSV, Parquet and MCAP files, and the runs of recordings as replays wrote them."""
+"""Export events as JSON, CSV and Parquet files, and the runs of recordings as replays wrote them."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
-import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from stride_ros.errors import ConfigError
-from stride_ros.events.record import OFFSET, RETRACTED, Event
+from stride_ros.events.record import Event
 from stride_ros.events.search import Found
 from stride_ros.events.times import SECOND, iso_time
-from stride_ros.text import topics
 from stride_ros.user_files.output import make_folder, whole_file, write_whole
 
 SCHEMA = "stride_ros/events/1"
-_ONSET, _UPDATE = 0, 1  # states of ActivationSpan
-_STATES = {OFFSET: 2, RETRACTED: 3}
-_STATUSES = {"ok": 0, "error": 1, "skipped": 2}
 # Columns of tables, with their types in Parquet.
 _COLUMNS = {
     "key": "string",
@@ -82,62 +76,6 @@ def write_parquet(path: Path, events: Sequence[Event]) -> None:
     rows = [{**_row(event), "start": _us(event.start_ns), "end": _us(event.end_ns)} for event in events]
     with whole_file(path) as beside:
         pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows, schema), beside)
-
-
-def write_mcap(path: Path, events: Sequence[Event], picture: Callable[[str], bytes | None]) -> None:
-    """Write an MCAP file with the spans, the commentary and the pictures, for viewers and other tools.
-
-    Each event is an ONSET and an OFFSET or RETRACTED if it is over, otherwise an UPDATE. Raises SourceError.
-    """
-    from stride_ros.bags import messages
-    from stride_ros.bags.writer import BagWriter
-
-    written: list[tuple[int, str, Any]] = []
-    for event in events:
-        onset = event.onset_ns if event.onset_ns is not None else event.start_ns
-        last = max(event.stamp_ns if event.stamp_ns is not None else event.known_end_ns, onset)
-        for state, stamp in ((_ONSET, onset), (_STATES.get(event.state, _UPDATE), last)):
-            span = messages.span(
-                event.span_id,
-                state,
-                event.query,
-                start=event.start_ns,
-                end=min(event.known_end_ns, stamp) if state == _ONSET else event.known_end_ns,
-                stamp=stamp,
-                frame_id=event.frame_id,
-                confidence=event.confidence,
-                onset=onset,
-                watch=event.watch,
-                camera=event.camera,
-                respond=event.respond,
-                model=event.model,
-            )
-            written.append((stamp, topics.under(topics.NAMESPACE, topics.SPAN), span))
-        if event.status or event.sentence:
-            said = messages.commentary(
-                event.span_id,
-                event.query,
-                event.sentence,
-                stamp=onset,
-                frame_id=event.frame_id,
-                model=event.speaker,
-                status=_STATUSES.get(event.status, 0),
-                error=event.error,
-                watch=event.watch,
-                camera=event.camera,
-                frame_stamps=event.shown_ns,
-            )
-            written.append((onset, topics.under(topics.NAMESPACE, topics.COMMENTARY), said))
-        if event.has_picture and (jpeg := picture(event.key)) is not None:
-            topic = topics.compressed(topics.of_camera(event.camera, topics.EVENT_PICTURE))
-            image = messages.jpeg_image(jpeg, onset, event.frame_id)
-            written.append((onset, topics.under(topics.NAMESPACE, topic), image))
-    with whole_file(path) as beside, TemporaryDirectory(dir=beside.parent, prefix=".events.") as place:
-        with BagWriter(Path(place) / "events") as bag:
-            for stamp, topic, message in sorted(written, key=lambda item: item[0]):
-                bag.write(topic, message, max(stamp, 0))  # log times are not negative
-        (file,) = (Path(place) / "events").glob("*.mcap")
-        os.replace(file, beside)
 
 
 def write_runs(folder: Path, origins: Sequence[str], run: Callable[[str], str | None]) -> list[str]:

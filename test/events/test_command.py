@@ -11,11 +11,13 @@ import sys
 import time
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
 from stride_ros.cli import build_parser, main
 from stride_ros.events.log import EventLog
+from stride_ros.events.mcap_export import write_mcap
 from stride_ros.events.record import OPEN, RETRACTED, Pose
 from stride_ros.events.stretch import replay_commands
 from stride_ros.events.times import given_time, iso_time, local_time
@@ -196,6 +198,27 @@ def test_mcap_has_spans_commentary_and_pictures(find, tmp_path):
     (picture,) = [m for topic, _, m in read if topic == "/stride/front/event/compressed"]
     assert bytes(picture.data).startswith(b"\xff\xd8")
     assert [t for _, t, _ in read] == sorted(t for _, t, _ in read)
+
+
+def test_mcap_does_not_hold_all_pictures_at_once(tmp_path):
+    class Picture(bytes):
+        held: ClassVar = []
+
+        def __del__(self):
+            self.held.pop()
+
+    most = 0
+
+    def picture(key):
+        nonlocal most
+        Picture.held.append(key)
+        most = max(most, len(Picture.held))
+        return Picture(b"jpeg" + key.encode())
+
+    events = [make(number, has_picture=True) for number in range(50)]
+    write_mcap(tmp_path / "out.mcap", events, picture)
+    assert most <= 2
+    assert (tmp_path / "out.mcap").stat().st_size > 1000
 
 
 def test_runs_are_written_as_a_replay_wrote_them(find, tmp_path, capsys):
