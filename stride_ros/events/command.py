@@ -120,7 +120,7 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.json:
             from stride_ros.events.export import to_json
 
-            sys.stdout.write(to_json(found))
+            sys.stdout.write(to_json(found, encoding=sys.stdout.encoding or "utf-8"))
         else:
             _tell(found, _counted(found, reader, search), arguments)
         tell_notes(_unknown(reader, search))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import json
@@ -44,11 +45,13 @@ _COLUMNS = {
 }
 
 
-def to_json(found: Found) -> str:
-    """The events found as one JSON document."""
+def to_json(found: Found, *, encoding: str = "utf-8") -> str:
+    """The events found as one JSON document, for a stream with this encoding."""
     events = [_entry(event) for event in found.events]
     document = {"schema": SCHEMA, "total": found.total, "events": events}
-    return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+    # A stream with few letters would write the others in a way that JSON does not know.
+    ensure_ascii = codecs.lookup(encoding).name != "utf-8"
+    return json.dumps(document, indent=1, ensure_ascii=ensure_ascii) + "\n"
 
 
 def write_csv(path: Path, events: Sequence[Event]) -> None:

@@ -49,6 +49,8 @@ class Search:
             raise ConfigError(f"The confidence cannot be {self.min_confidence}; use 0 to 1.")
         if self.limit is not None and self.limit < 0:
             raise ConfigError(f"The number of events cannot be {self.limit}; use 0 or more.")
+        if self.since_ns is not None and self.until_ns is not None and self.since_ns > self.until_ns:
+            raise ConfigError("The earliest start is after the latest, and cannot be found; swap them.")
 
     def described(self) -> Iterator[str]:
         """What is asked for besides the text, in words."""

@@ -253,6 +253,16 @@ def test_odd_events_are_exported(find, file, tmp_path):
     assert parquet.read_table(tmp_path / "out.parquet").to_pylist()[-1]["span_id"] == 2**64 - 1
 
 
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_json_is_readable_whatever_the_terminal_can_show(file, encoding):
+    with EventLog(file) as log:
+        log.put(make(7, "Ein Mann öffnet die Tür 🚪 人"))
+    command = [sys.executable, "-m", "stride_ros", "find", "--events", str(file), "--json", "Mann"]
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    said = subprocess.run(command, capture_output=True, check=True, env=environment).stdout
+    assert json.loads(said.decode("utf-8"))["events"][0]["sentence"] == "Ein Mann öffnet die Tür 🚪 人"
+
+
 def test_a_table_on_standard_output_is_alone_there(file):
     command = [sys.executable, "-m", "stride_ros", "find", "--events", str(file), "--csv", "/dev/stdout"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)

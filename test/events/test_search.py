@@ -232,7 +232,15 @@ def test_false_alarms_are_found_only_if_wanted(mixed, text):
     assert mixed.find(Search(text, retracted=True)).total == 40
 
 
-@pytest.mark.parametrize("given", [{"min_confidence": 1.5}, {"min_confidence": float("nan")}, {"limit": -1}])
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"min_confidence": 1.5},
+        {"min_confidence": float("nan")},
+        {"limit": -1},
+        {"since_ns": BASE + 1, "until_ns": BASE},
+    ],
+)
 def test_a_search_that_makes_no_sense_is_refused(given):
     with pytest.raises(ConfigError, match="cannot be"):
         Search(**given)
