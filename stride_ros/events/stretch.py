@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from stride_ros.events.record import Event
 from stride_ros.events.times import SECOND
@@ -35,8 +36,11 @@ def replay_commands(
             "--model": kept["settings"].get("model"),
             "--image-topic": kept["source"].get("image topic"),
             "--rate": kept["settings"].get("rate"),
+            "--clock": "log" if kept["source"].get("clock") == "log" else None,
         }
-        return tuple(word for name, value in given.items() if value for word in _option(name, str(value)))
+        pairs = [(name, str(value)) for name, value in given.items() if value]
+        pairs += [("--set", setting) for setting in _changed(kept["settings"])]
+        return tuple(word for name, value in pairs for word in _option(name, value))
 
     def command(event: Event) -> str | None:
         if event.first_ns is None:
@@ -50,6 +54,19 @@ def replay_commands(
         return " ".join(map(_quoted, [*words, "--duration", str(max(end - begin, 1))]))
 
     return command
+
+
+def _changed(settings: dict[str, Any]) -> Iterator[str]:
+    """The other settings of the activation node in a run, which has only those that were changed."""
+    for name, value in settings.items():
+        if name in ("model", "rate", "responder") or name.startswith("responder."):
+            continue
+        if isinstance(value, dict):
+            yield from (f"{name}.{part}={json.dumps(each)}" for part, each in value.items())
+        elif name == "confidence_threshold" and value is None:
+            yield "retention=false"
+        else:
+            yield f"{name}={value if isinstance(value, str) else json.dumps(value)}"
 
 
 def _path(place: str) -> str:

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -156,6 +157,35 @@ def test_the_command_for_a_stretch_has_the_settings_of_its_run():
     assert replay_commands(lambda origin: document)(make(0, first_ns=BASE, origin="a", query="Look.")) == (
         "stride-ros replay a --query Look. --model 'my model' --image-topic /front --rate 2.0 --duration 12"
     )
+
+
+def test_the_command_for_a_stretch_decides_as_its_run_did():
+    from dataclasses import asdict
+
+    from stride_ros.activation.config import ActivationConfig, TriggerConfig
+    from stride_ros.parameters.tuning import read_tuning
+    from stride_ros.replay.api import _changed
+
+    config = ActivationConfig(
+        unmasking_steps=2,
+        confidence_threshold=None,
+        span_mode="runs",
+        max_frames=64,
+        multi_event=False,
+        trigger=TriggerConfig(min_active_seconds=0.5, min_confidence=0.25),
+    )
+    settings = {
+        "model": "my model",
+        "responder": "none",
+        "rate": 1.0,
+        **_changed(config, ActivationConfig()),
+        "responder.history": 0,
+    }
+    document = json.dumps({"settings": settings, "source": {"image topic": "", "clock": "log"}})
+    command = replay_commands(lambda origin: document)(make(0, first_ns=BASE, origin="a", query="Look."))
+    arguments = build_parser().parse_args(shlex.split(command)[1:])
+    assert arguments.clock == "log"
+    assert asdict(read_tuning(None, arguments.set).config) == asdict(config)
 
 
 @pytest.mark.parametrize(
