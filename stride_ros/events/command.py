@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from stride_ros.events.search import EventReader, Found, Search
 
 _LIMIT = 20
+_MINED = "mining.jsonl"  # a file in the folders of `stride-ros mine`
 _NAMED = 5  # known names in a note about an unknown one
 
 
@@ -98,6 +99,10 @@ def run(arguments: argparse.Namespace) -> int:
     piped = ["--json"] * arguments.json + [name for name, file in outputs.items() if is_stdout(file)]
     if len(piped) > 1:
         raise ConfigError(f"{' and '.join(piped)} both write to standard output; write one to a file.")
+    if arguments.report is not None and (arguments.report / _MINED).exists():
+        raise ConfigError(
+            f"--report names {arguments.report}, whose page is that of `stride-ros mine`; use another folder."
+        )
     limit = arguments.limit if arguments.limit is not None else _LIMIT if not any(files) else 0
     since = given_time(arguments.since) if arguments.since is not None else None
     until = given_time(arguments.until, end_of_day=True) if arguments.until is not None else None

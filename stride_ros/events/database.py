@@ -216,7 +216,9 @@ def _check_header(path: Path) -> None:
     """Refuse another program's file before it is opened for use."""
     if not path.is_file():
         kind = "a folder" if path.is_dir() else "not a regular file"
-        raise EventLogError(f"{path} is {kind}; give the file of an event log.")
+        inside = path / "events.db"  # as mine names it
+        known = f", {inside}" if inside.is_file() else ""
+        raise EventLogError(f"{path} is {kind}; give the file of an event log{known}.")
     # By SQLite: if this process has the log open, closing any other handle of the file would drop its locks,
     # and the next program that closes the log would remove the write-ahead log under the writer.
     with told(path, "read"):

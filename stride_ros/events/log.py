@@ -72,8 +72,9 @@ class EventLog:
         self._identity: Identity | None = Identity.of(self.path)
         self._mode = stat.S_IMODE(self.path.stat().st_mode)
         try:
-            self._retention = Retention(self._connection, *self._keep)
-            self._times = WrittenTimes(self._connection)
+            with told(self.path, "written"):
+                self._retention = Retention(self._connection, *self._keep)
+                self._times = WrittenTimes(self._connection)
             with self._writing():
                 self._times.forget_wrong()
                 self._retention.apply()

@@ -283,6 +283,20 @@ def test_odd_events_are_exported(find, file, tmp_path):
     assert parquet.read_table(tmp_path / "out.parquet").to_pylist()[-1]["span_id"] == 2**64 - 1
 
 
+def test_the_page_of_mined_recordings_is_not_replaced(find, tmp_path):
+    from stride_ros.mining.output import JOURNAL
+
+    (tmp_path / JOURNAL).write_text("")
+    assert f"--report names {tmp_path}, whose page is that of" in find("--report", str(tmp_path), code=2)
+    assert not (tmp_path / "index.html").exists()
+
+
+def test_the_folder_of_a_log_is_answered_with_its_file(file, capsys):
+    mined = file.rename(file.parent / "events.db")
+    assert main(["find", "--events", str(mined.parent)]) == 2
+    assert f"is a folder; give the file of an event log, {mined}." in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
 def test_json_is_readable_whatever_the_terminal_can_show(file, encoding):
     with EventLog(file) as log:
