@@ -18,7 +18,7 @@ from stride_ros.events.database import check_place, files_beside, open_for_writi
 from stride_ros.events.identity import Identity, moved
 from stride_ros.events.index import Indexed, write_index
 from stride_ros.events.lock import WriterLock
-from stride_ros.events.record import OPEN, RETRACTED, Event, Pose
+from stride_ros.events.record import OPEN, RETRACTED, Event, Pose, merged
 from stride_ros.events.retention import MIN_BYTES, Retention
 from stride_ros.events.rows import COLUMNS, ID_SLACK, details_of, event_of, signed, storable, stored
 from stride_ros.events.written import WrittenTimes
@@ -300,7 +300,7 @@ class EventLog:
         self._index(row, event)
 
     def _replace(self, row: int, known: Event, event: Event) -> None:
-        event = _merged(known, event)
+        event = merged(known, event)
         if event == known:
             return
         new = row if event.start_ns == known.start_ns else self._free_id(event.start_ns)
@@ -352,25 +352,3 @@ def _found_by(event: Event) -> tuple[str, ...]:
     """The index entry of an event."""
     retracted = RETRACTED if event.state == RETRACTED else ""
     return event.query, event.sentence, event.camera, event.watch, event.origin, retracted
-
-
-def _merged(known: Event, event: Event) -> Event:
-    """The new event, with the details that only the known one has."""
-    if known.state != OPEN and event.state == OPEN:
-        return known
-    if not (event.sentence or event.status):
-        event = replace(
-            event,
-            sentence=known.sentence,
-            status=known.status,
-            error=known.error,
-            speaker=known.speaker,
-            shown_ns=known.shown_ns,
-        )
-    return replace(
-        event,
-        has_picture=known.has_picture,
-        pose=event.pose or known.pose,
-        onset_ns=known.onset_ns if event.onset_ns is None else event.onset_ns,
-        first_ns=known.first_ns if event.first_ns is None else event.first_ns,
-    )
