@@ -145,7 +145,7 @@ class EventLogNode(ManagedNode):
     def _path(self) -> Path:
         """The file; if it is created here, only its owner can read it, since it holds pictures."""
         if given := self.parameters["file"]:
-            path = Path(given).expanduser()
+            path = Path(given).expanduser().absolute()  # messages name it, and nobody knows where a node runs
         else:
             folder = state_folder()
             if folder is None:

@@ -93,7 +93,7 @@ def _declare(node: Node, spec: ParameterSpec) -> None:
         node.set_parameters([Parameter(spec.name, value=list(EMPTY_LIST))])
     except InvalidParameterTypeException as error:
         raise ConfigError(
-            f"Parameter '{spec.name}' must be a {spec.type_name}; write it like {spec.example}."
+            f"Parameter '{spec.name}' must be {spec.a_type}; write it like {spec.example}."
         ) from error
     except InvalidParameterValueException as error:
         raise ConfigError(

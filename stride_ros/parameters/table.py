@@ -40,6 +40,11 @@ class ParameterSpec:
         return _TYPE_NAMES[type(self.default)]
 
     @property
+    def a_type(self) -> str:
+        """The type with its article."""
+        return f"{'an' if self.type_name[0] in 'aeiou' else 'a'} {self.type_name}"
+
+    @property
     def constraint(self) -> str:
         """The allowed values in words; empty when any value of the type will do."""
         if self.choices:
@@ -52,7 +57,7 @@ class ParameterSpec:
         """Raise ConfigError unless the value has the type and lies in the range or among the choices."""
         if not self._has_type(value):
             raise ConfigError(
-                f"Parameter '{self.name}' is a {self.type_name}, which {value!r} is not; {self._remedy()}"
+                f"Parameter '{self.name}' is {self.a_type}, which {value!r} is not; {self._remedy()}"
             )
         if isinstance(value, float) and not math.isfinite(value):
             raise ConfigError(f"Parameter '{self.name}' must be finite, not {value}; {self._remedy()}")

@@ -285,6 +285,15 @@ def test_the_log_is_for_its_user_alone_and_stands_in_roses_home(graph, tmp_path,
     assert "is a symbolic link, which is not followed" in node.last_error
 
 
+def test_a_relative_file_is_named_with_its_folder(graph, tmp_path, monkeypatch):
+    from stride_ros.nodes.event_log_node import EventLogNode
+
+    monkeypatch.chdir(tmp_path)
+    node = graph.host(EventLogNode, {"file": "kept/events.db"})
+    assert graph.transition("event_log", "configure"), node.last_error
+    assert node.path == tmp_path / "kept" / "events.db"
+
+
 def test_a_pose_comes_from_tf_also_when_that_is_late(log, monkeypatch):
     """tf2_ros is not among the wheels: a stand-in with its names plays it."""
     transforms = {}
