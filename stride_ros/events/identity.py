@@ -28,8 +28,11 @@ class Identity:
 
     @property
     def holds(self) -> bool:
-        """Whether the file still has its name."""
-        return self.file is not None and _file(self.path) == self.file
+        """Whether the file, and those next to it if there were any, still have their names."""
+        if self.file is None or _file(self.path) != self.file:
+            return False
+        pairs = zip(files_beside(self.path), self.beside, strict=True)
+        return all(ours is None or _file(name) == ours for name, ours in pairs)
 
     def close(self, connection: sqlite3.Connection) -> None:
         """Close the writer's connection; a file that was moved is then complete where it is now."""
@@ -55,8 +58,8 @@ class Identity:
 def moved(path: Path) -> EventLogError:
     """The error for a log that was taken away from its writer."""
     return EventLogError(
-        f"{path} was deleted, moved or replaced while it was being written, and what was found since then is "
-        "not in it; repeat this command."
+        f"{path}, or a file that belongs to it, was deleted, moved or replaced while it was being written, "
+        "and what was found since then is not in it; repeat this command."
     )
 
 

@@ -87,8 +87,11 @@ class EventLog:
 
     @property
     def in_place(self) -> bool:
-        """Whether the file is still where it was opened; nobody finds what is written to another."""
-        return self._identity is not None and self._identity.holds
+        """Whether the file and those that belong to it are still where they were opened.
+
+        Nobody finds what is written to others.
+        """
+        return self._identity is not None and self._identity.holds and self._lock.holds
 
     def reopen(self) -> None:
         """Open or create the log at its path again, after it was deleted, moved or replaced."""

@@ -205,8 +205,8 @@ class EventWriter:
         if not self._log.in_place:
             self._log.reopen()
             self._report(
-                f"{self._log.path} was deleted, moved or replaced while it was being written; events are now "
-                "written to the file of that name."
+                f"{self._log.path}, or a file that belongs to it, was deleted, moved or replaced while it "
+                "was being written; events are now written to the file of that name."
             )
 
     def _drop(self, batch: _Batch, key: str, error: Exception) -> None:

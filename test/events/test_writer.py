@@ -162,6 +162,22 @@ def test_what_is_found_after_the_file_was_taken_away_is_in_the_file_of_that_name
     assert (writer.figures.lost, writer.figures.problem) == (0, "")
 
 
+@pytest.mark.parametrize("ends", [("-wal",), ("-shm",), ("-writer",), ("-wal", "-shm", "-writer")])
+def test_nothing_is_lost_if_a_file_next_to_the_log_is_deleted(writer, log, path, ends):
+    writer.put(make(1))
+    wait(lambda: 1 in kept(path))
+    for end in ends:
+        path.with_name(path.name + end).unlink()
+    wait(lambda: writer.told)
+    writer.put(make(2))
+    wait(lambda: 2 in kept(path))
+    assert set(kept(path)) == {1, 2}
+    with pytest.raises(EventLogError, match="is being written by another program"):
+        EventLog(path)
+    (told,) = writer.told
+    assert "or a file that belongs to it, was deleted, moved or replaced" in told
+
+
 def test_events_wait_while_the_folder_is_elsewhere(writer, path):
     writer.put(make(1))
     wait(lambda: path.exists() and 1 in kept(path))
