@@ -18,6 +18,7 @@ from stride_ros.events.database import check_place, files_beside, open_for_writi
 from stride_ros.events.identity import Identity, moved
 from stride_ros.events.index import Indexed, write_index
 from stride_ros.events.lock import WriterLock
+from stride_ros.events.readers import readers_released
 from stride_ros.events.record import OPEN, RETRACTED, Event, Pose, merged
 from stride_ros.events.retention import MIN_BYTES, Retention
 from stride_ros.events.rows import COLUMNS, ID_SLACK, details_of, event_of, signed, storable, stored
@@ -95,12 +96,13 @@ class EventLog:
 
     def reopen(self) -> None:
         """Open or create the log at its path again, after it was deleted, moved or replaced."""
-        self._close()
-        self._names.clear()
-        self._waiting = 0
-        with suppress(OSError):  # for those who could read it before; what else is wrong is told below
-            os.close(os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, self._mode))
-        self._open()
+        with readers_released(self.path):
+            self._close()
+            self._names.clear()
+            self._waiting = 0
+            with suppress(OSError):  # for those who could read it before; what else is wrong is told below
+                os.close(os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, self._mode))
+            self._open()
 
     def put(self, event: Event) -> None:
         """Insert an event, or replace the one with its key.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from stride_ros.errors import ConfigError
 from stride_ros.events.database import EventLogError, has_log, open_for_reading, real_place, told, version_of
 from stride_ros.events.identity import Identity
 from stride_ros.events.index import mark
+from stride_ros.events.readers import READERS
 from stride_ros.events.record import RETRACTED, Event
 from stride_ros.events.rows import COLUMNS, ID_SLACK, event_of, storable, stored
 from stride_ros.events.times import local_time
@@ -78,11 +80,18 @@ class EventReader:
 
     def __init__(self, path: str | Path) -> None:
         self.path = real_place(Path(path))
+        self.lock = threading.Lock()
+        self._connection: sqlite3.Connection | None = None
         self._open(path)
+        READERS.add(self)
 
-    def _open(self, path: str | Path) -> None:
+    def _open(self, path: str | Path) -> sqlite3.Connection:
+        before = self._connection
         self._connection, self._still = open_for_reading(path)
         self._identity = Identity.of(self.path)
+        if before is not None:
+            before.close()
+        return self._connection
 
     def find(self, search: Search) -> Found:
         """Return the newest matching events. ConfigError for a text without a word."""
@@ -133,7 +142,15 @@ class EventReader:
 
     def close(self) -> None:
         """Close the file."""
-        self._connection.close()
+        READERS.discard(self)
+        with self.lock:
+            self.release()
+
+    def release(self) -> None:
+        """Close the file until it is read again; call this while holding `lock`."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
 
     def __enter__(self) -> EventReader:
         return self
@@ -149,15 +166,18 @@ class EventReader:
 
     def _read(self, ask: Callable[[sqlite3.Connection], _Result]) -> _Result:
         """Run a query; repeat it if another program began to write a file that was opened as unchanging."""
+        with self.lock:
+            return self._ask(ask)
+
+    def _ask(self, ask: Callable[[sqlite3.Connection], _Result]) -> _Result:
         for _ in range(3):
-            if not self._identity.holds or (self._still and has_log(self.path)):
-                before = self._connection
-                self._open(self.path)
-                before.close()
+            connection = self._connection
+            if connection is None or not self._identity.holds or (self._still and has_log(self.path)):
+                connection = self._open(self.path)
             failure: EventLogError | None = None
             try:
                 with told(self.path, "read"):
-                    result = ask(self._connection)
+                    result = ask(connection)
             except EventLogError as error:
                 failure = error
             if self._still and has_log(self.path):

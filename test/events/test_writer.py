@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 import threading
@@ -164,18 +165,46 @@ def test_what_is_found_after_the_file_was_taken_away_is_in_the_file_of_that_name
 
 @pytest.mark.parametrize("ends", [("-wal",), ("-shm",), ("-writer",), ("-wal", "-shm", "-writer")])
 def test_nothing_is_lost_if_a_file_next_to_the_log_is_deleted(writer, log, path, ends):
-    writer.put(make(1))
-    wait(lambda: 1 in kept(path))
-    for end in ends:
-        path.with_name(path.name + end).unlink()
-    wait(lambda: writer.told)
-    writer.put(make(2))
-    wait(lambda: 2 in kept(path))
-    assert set(kept(path)) == {1, 2}
+    with EventReader(path) as reader:  # as in the node, whose reader has the files open too
+        writer.put(make(1))
+        wait(lambda: reader.find(Search()).total == 1)
+        for end in ends:
+            path.with_name(path.name + end).unlink()
+        wait(lambda: writer.told)
+        with another_process(path) as seen_elsewhere:  # which has only what is under these names
+            assert seen_elsewhere() == 1
+            for number in (2, 3):
+                writer.put(make(number))
+                wait(lambda: reader.find(Search()).total == number)  # noqa: B023
+                assert seen_elsewhere() == number
     with pytest.raises(EventLogError, match="is being written by another program"):
         EventLog(path)
     (told,) = writer.told
     assert "or a file that belongs to it, was deleted, moved or replaced" in told
+
+
+_READER = """
+import sys
+from stride_ros.events.search import EventReader, Search
+with EventReader(sys.argv[1]) as reader:
+    for _ in sys.stdin:
+        print(reader.find(Search()).total, flush=True)
+"""
+
+
+@contextlib.contextmanager
+def another_process(path):
+    """A function that returns how many events a reader in a process of its own finds."""
+    command = [sys.executable, "-c", _READER, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+
+        def ask():
+            process.stdin.write("\n")
+            process.stdin.flush()
+            return int(process.stdout.readline())
+
+        yield ask
+        process.stdin.close()
 
 
 def test_events_wait_while_the_folder_is_elsewhere(writer, path):
