@@ -25,9 +25,9 @@ from stride_ros.errors import ConfigError, StrideError, about_path
 from stride_ros.process.share import version
 from stride_ros.process.streams import prepare_streams
 from stride_ros.process.threads import prepare_process
-from stride_ros.terminal import say, wrapped
+from stride_ros.terminal import results_on_stderr, say, wrapped
 from stride_ros.text.wording import escaped
-from stride_ros.user_files.output import FULL
+from stride_ros.user_files.output import FULL, is_stdout
 
 COMMANDS = (  # modules with add_parser, in the order in --help
     "stride_ros.demo.command",
@@ -130,7 +130,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"unrecognized arguments: {' '.join(unknown)}; see stride-ros {arguments.command} --help"
         )
     try:
-        code: int = arguments.run(arguments)
+        with results_on_stderr(any(map(is_stdout, vars(arguments).values()))):
+            code: int = arguments.run(arguments)
         sys.stdout.flush()
         return code
     except StrideError as error:

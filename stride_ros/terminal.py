@@ -9,6 +9,7 @@ import sys
 import time
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import TextIO
 
@@ -20,6 +21,7 @@ _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _MARK = secrets.token_hex(8)
 _MARKED = re.compile(f"\x1b{_MARK}(\\[[0-9;]*m)")
 _USUAL_COLUMNS = 80
+_elsewhere = False  # see `results_on_stderr`
 _BAR = 24  # columns of a full progress bar
 
 
@@ -91,13 +93,24 @@ def _pieces(text: str, longest: int = 0) -> Iterator[str]:
         yield word[start:]
 
 
+@contextmanager
+def results_on_stderr(wanted: bool) -> Iterator[None]:
+    """Let `say` print to stderr if `wanted`, since stdout is a file that is being written."""
+    global _elsewhere
+    before, _elsewhere = _elsewhere, wanted
+    try:
+        yield
+    finally:
+        _elsewhere = before
+
+
 def say(text: str, *styles: str, stream: TextIO | None = None, hang: int = 0) -> None:
-    """Print a text, wrapped and in the named styles if the stream (stdout) is a terminal.
+    """Print a text, wrapped and in the named styles if the stream (usually stdout) is a terminal.
 
     Characters that would control the terminal are shown as escapes, except for line breaks and what `Style`
     has coloured.
     """
-    stream = stream or sys.stdout
+    stream = stream or (sys.stderr if _elsewhere else sys.stdout)
     width = columns(stream)
     parts = _MARKED.split(text)  # every second one is a code
     safe = "".join(f"\x1b{part}" if i % 2 else printable(part) for i, part in enumerate(parts))

@@ -15,13 +15,14 @@ from stride_ros.events.rows import storable
 from stride_ros.terminal import Style, one_line, say, tell_notes
 from stride_ros.text.foreign import visible
 from stride_ros.text.wording import counted, counted_found, escaped
-from stride_ros.user_files.output import refuse_same_files
+from stride_ros.user_files.output import is_stdout, refuse_same_files
 from stride_ros.user_files.paths import path_argument
 
 if TYPE_CHECKING:
     from stride_ros.events.search import EventReader, Found, Search
 
 _LIMIT = 20
+_MINED = "mining.jsonl"  # a file in the folders of `stride-ros mine`
 _NAMED = 5  # known names in a note about an unknown one
 
 
@@ -95,6 +96,13 @@ def run(arguments: argparse.Namespace) -> int:
     files = [getattr(arguments, name) for name in names]
     outputs = {f"--{name}": file for name, file in zip(names, files, strict=True)}
     refuse_same_files(outputs, {"--events": arguments.events})
+    piped = ["--json"] * arguments.json + [name for name, file in outputs.items() if is_stdout(file)]
+    if len(piped) > 1:
+        raise ConfigError(f"{' and '.join(piped)} both write to standard output; write one to a file.")
+    if arguments.report is not None and (arguments.report / _MINED).exists():
+        raise ConfigError(
+            f"--report names {arguments.report}, whose page is that of `stride-ros mine`; use another folder."
+        )
     limit = arguments.limit if arguments.limit is not None else _LIMIT if not any(files) else 0
     since = given_time(arguments.since) if arguments.since is not None else None
     until = given_time(arguments.until, end_of_day=True) if arguments.until is not None else None
@@ -117,7 +125,7 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.json:
             from stride_ros.events.export import to_json
 
-            sys.stdout.write(to_json(found))
+            sys.stdout.write(to_json(found, encoding=sys.stdout.encoding or "utf-8"))
         else:
             _tell(found, _counted(found, reader, search), arguments)
         tell_notes(_unknown(reader, search))
@@ -210,7 +218,9 @@ def _write(found: Found, reader: EventReader, search: Search, arguments: argpars
     if arguments.parquet is not None:
         export.write_parquet(arguments.parquet, events)
     if arguments.mcap is not None:
-        export.write_mcap(arguments.mcap, events, reader.picture)
+        from stride_ros.events.mcap_export import write_mcap
+
+        write_mcap(arguments.mcap, events, reader.picture)
     if arguments.runs is not None:
         origins = sorted({event.origin for event in events})
         missing = export.write_runs(arguments.runs, origins, reader.run)

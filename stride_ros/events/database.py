@@ -9,10 +9,11 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from stride_ros.errors import StrideError, about_path
+from stride_ros.events.index import rebuild_index
 from stride_ros.user_files.paths import given_path
 
 APPLICATION = 0x53544556  # "STEV" in the header of the file
-VERSION = 1  # version of the tables; programs refuse files with a newer one
+VERSION = 2  # programs refuse files with a newer one; 1: the index has most accents
 # File systems without memory shared between clients, which the write-ahead log needs.
 _NETWORK = ("nfs", "cifs", "smb", "fuse.sshfs", "9p", "afs", "ceph", "glusterfs", "lustre", "ncpfs")
 MOUNTS = Path("/proc/self/mounts")
@@ -109,6 +110,10 @@ def open_for_writing(path: Path, synchronous: str) -> sqlite3.Connection:
             connection.execute("PRAGMA wal_autocheckpoint = 250")
             connection.execute(f"PRAGMA journal_size_limit = {1 << 20}")
             connection.execute(f"PRAGMA cache_size = -{_CACHE}")
+            # Some builds overwrite deleted pictures, which takes as much of the write-ahead log.
+            connection.execute("PRAGMA secure_delete = FAST").fetchall()
+            if version_of(connection) < VERSION:
+                _upgrade(connection)
         except BaseException:
             connection.close()
             raise
@@ -131,19 +136,19 @@ def open_for_reading(path: str | Path) -> tuple[sqlite3.Connection, bool]:
     _check_header(path)
     # Without a write-ahead log nothing writes it: then no files are left beside it, and its folder may be
     # read-only.
-    still = not _log_of(path).exists()
+    still = not log_of(path).exists()
     with told(path, "read"):
         try:
             return _opened(path, still), still
         except sqlite3.OperationalError:
-            if _log_of(path).exists() and _log_of(path).stat().st_size > 0:
+            if log_of(path).exists() and log_of(path).stat().st_size > 0:
                 raise
             return _opened(path, True), True  # the folder is read-only and the write-ahead log empty
 
 
 def has_log(path: Path) -> bool:
     """Whether the file has a write-ahead log beside it, as while it is being written."""
-    return _log_of(path).exists()
+    return log_of(path).exists()
 
 
 @contextmanager
@@ -182,12 +187,24 @@ def _make(connection: sqlite3.Connection) -> None:
     connection.executescript(f"BEGIN EXCLUSIVE; {statements} COMMIT;")
 
 
+def version_of(connection: sqlite3.Connection) -> int:
+    """The version of the tables."""
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _upgrade(connection: sqlite3.Connection) -> None:
+    connection.execute("BEGIN EXCLUSIVE")
+    rebuild_index(connection)
+    connection.execute(f"PRAGMA user_version = {VERSION}")
+    connection.execute("COMMIT")
+
+
 def _is_new(connection: sqlite3.Connection, path: Path) -> bool:
     """Whether the file is empty. EventLogError for a file that is not a log, or is of a newer version."""
     if connection.execute("PRAGMA page_count").fetchone()[0] == 0:
         return True
     application = connection.execute("PRAGMA application_id").fetchone()[0]
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    version = version_of(connection)
     if application != APPLICATION:
         raise _foreign(path)
     if version > VERSION:
@@ -252,7 +269,13 @@ def _file_system(path: Path) -> str:
     return kind
 
 
-def _log_of(path: Path) -> Path:
+def files_beside(path: Path) -> tuple[Path, Path]:
+    """The paths of SQLite's files next to a log: the write-ahead log and its index."""
+    return log_of(path), path.with_name(path.name + "-shm")
+
+
+def log_of(path: Path) -> Path:
+    """The path of the write-ahead log."""
     return path.with_name(path.name + "-wal")
 
 

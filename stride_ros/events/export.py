@@ -1,28 +1,23 @@
-"""Export events as JSON, CSV, Parquet and MCAP files, and the runs of recordings as replays wrote them."""
+"""Export events as JSON, CSV and Parquet files, and the runs of recordings as replays wrote them."""
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import json
-import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from stride_ros.errors import ConfigError
-from stride_ros.events.record import OFFSET, RETRACTED, Event
+from stride_ros.events.record import Event
 from stride_ros.events.search import Found
 from stride_ros.events.times import SECOND, iso_time
-from stride_ros.text import topics
 from stride_ros.user_files.output import make_folder, whole_file, write_whole
 
 SCHEMA = "stride_ros/events/1"
-_ONSET, _UPDATE = 0, 1  # states of ActivationSpan
-_STATES = {OFFSET: 2, RETRACTED: 3}
-_STATUSES = {"ok": 0, "error": 1, "skipped": 2}
 # Columns of tables, with their types in Parquet.
 _COLUMNS = {
     "key": "string",
@@ -30,9 +25,9 @@ _COLUMNS = {
     "camera": "string",
     "watch": "string",
     "query": "string",
-    "span_id": "int64",
-    "start": "string",
-    "end": "string",
+    "span_id": "uint64",
+    "start": "timestamp",
+    "end": "timestamp",
     "start_ns": "int64",
     "end_ns": "int64",
     "start_seconds": "float64",
@@ -50,11 +45,13 @@ _COLUMNS = {
 }
 
 
-def to_json(found: Found) -> str:
-    """The events found as one JSON document."""
+def to_json(found: Found, *, encoding: str = "utf-8") -> str:
+    """The events found as one JSON document, for a stream with this encoding."""
     events = [_entry(event) for event in found.events]
     document = {"schema": SCHEMA, "total": found.total, "events": events}
-    return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+    # A stream with few letters would write the others in a way that JSON does not know.
+    ensure_ascii = codecs.lookup(encoding).name != "utf-8"
+    return json.dumps(document, indent=1, ensure_ascii=ensure_ascii) + "\n"
 
 
 def write_csv(path: Path, events: Sequence[Event]) -> None:
@@ -75,65 +72,13 @@ def write_parquet(path: Path, events: Sequence[Event]) -> None:
         raise ConfigError(
             "Parquet needs the package 'pyarrow'; install it with: pip install pyarrow, or use --csv."
         ) from error
-    schema = pyarrow.schema([(name, getattr(pyarrow, kind)()) for name, kind in _COLUMNS.items()])
+    # Microseconds, which all readers know.
+    types = {kind: getattr(pyarrow, kind)() for kind in _COLUMNS.values() if kind != "timestamp"}
+    types["timestamp"] = pyarrow.timestamp("us", tz="UTC")
+    schema = pyarrow.schema([(name, types[kind]) for name, kind in _COLUMNS.items()])
+    rows = [{**_row(event), "start": _us(event.start_ns), "end": _us(event.end_ns)} for event in events]
     with whole_file(path) as beside:
-        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(list(map(_row, events)), schema), beside)
-
-
-def write_mcap(path: Path, events: Sequence[Event], picture: Callable[[str], bytes | None]) -> None:
-    """Write an MCAP file with the spans, the commentary and the pictures, for viewers and other tools.
-
-    Each event is an ONSET and an OFFSET or RETRACTED if it is over, otherwise an UPDATE. Raises SourceError.
-    """
-    from stride_ros.bags import messages
-    from stride_ros.bags.writer import BagWriter
-
-    written: list[tuple[int, str, Any]] = []
-    for event in events:
-        onset = event.onset_ns if event.onset_ns is not None else event.start_ns
-        last = max(event.stamp_ns if event.stamp_ns is not None else event.known_end_ns, onset)
-        for state, stamp in ((_ONSET, onset), (_STATES.get(event.state, _UPDATE), last)):
-            span = messages.span(
-                event.span_id,
-                state,
-                event.query,
-                start=event.start_ns,
-                end=min(event.known_end_ns, stamp) if state == _ONSET else event.known_end_ns,
-                stamp=stamp,
-                frame_id=event.frame_id,
-                confidence=event.confidence,
-                onset=onset,
-                watch=event.watch,
-                camera=event.camera,
-                respond=event.respond,
-                model=event.model,
-            )
-            written.append((stamp, topics.under(topics.NAMESPACE, topics.SPAN), span))
-        if event.status or event.sentence:
-            said = messages.commentary(
-                event.span_id,
-                event.query,
-                event.sentence,
-                stamp=onset,
-                frame_id=event.frame_id,
-                model=event.speaker,
-                status=_STATUSES.get(event.status, 0),
-                error=event.error,
-                watch=event.watch,
-                camera=event.camera,
-                frame_stamps=event.shown_ns,
-            )
-            written.append((onset, topics.under(topics.NAMESPACE, topics.COMMENTARY), said))
-        if event.has_picture and (jpeg := picture(event.key)) is not None:
-            topic = topics.compressed(topics.of_camera(event.camera, topics.EVENT_PICTURE))
-            image = messages.jpeg_image(jpeg, onset, event.frame_id)
-            written.append((onset, topics.under(topics.NAMESPACE, topic), image))
-    with whole_file(path) as beside, TemporaryDirectory(dir=beside.parent, prefix=".events.") as place:
-        with BagWriter(Path(place) / "events") as bag:
-            for stamp, topic, message in sorted(written, key=lambda item: item[0]):
-                bag.write(topic, message, stamp)
-        (file,) = (Path(place) / "events").glob("*.mcap")
-        os.replace(file, beside)
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows, schema), beside)
 
 
 def write_runs(folder: Path, origins: Sequence[str], run: Callable[[str], str | None]) -> list[str]:
@@ -201,6 +146,10 @@ def _in_recording(event: Event) -> dict[str, float | None]:
         "start_seconds": round((event.start_ns - event.first_ns) / SECOND, 4),
         "end_seconds": None if event.end_ns is None else round((event.end_ns - event.first_ns) / SECOND, 4),
     }
+
+
+def _us(stamp_ns: int | None) -> int | None:
+    return None if stamp_ns is None else stamp_ns // 1000
 
 
 def _row(event: Event) -> dict[str, Any]:

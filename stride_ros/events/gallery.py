@@ -30,7 +30,7 @@ from stride_ros.user_files.output import (
 )
 
 INDEX, PICTURES = "index.html", "pictures"
-MAX_BYTES = 9_500_000  # bytes of events in the page, which a browser can show without stalling
+MAX_BYTES = 9_500_000  # bytes of events and names in the page, which a browser can show without stalling
 _LONGEST = 400  # characters of a text on a tile
 _MOST_ERRORS = 1000
 _DATED = 10**18  # ns since 1970, in 2001; earlier stamps count from another start than 1970
@@ -101,7 +101,7 @@ def _html(
     rows: list[str] = []
     size = left_out = 0
     for event in events:
-        if size > MAX_BYTES:
+        if size + queries.size + origins.size + cameras.size > MAX_BYTES:
             left_out += 1
             continue
         first = event.first_ns if event.first_ns is not None else event.start_ns
@@ -148,9 +148,13 @@ class _Names:
 
     def __init__(self) -> None:
         self._numbers: dict[str, int] = {}
+        self.size = 0  # approximate bytes in the page: in a list, and as a choice
 
     def __getitem__(self, name: str) -> int:
-        return self._numbers.setdefault(name, len(self._numbers))
+        if name not in self._numbers:
+            self._numbers[name] = len(self._numbers)
+            self.size += 2 * len(_json(printable(name)).encode()) + 30
+        return self._numbers[name]
 
     @property
     def list(self) -> list[str]:

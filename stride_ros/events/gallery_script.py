@@ -49,8 +49,10 @@ const [QUERY, ORIGIN, CAMERA, START, END, DATE, ORDER, CONFIDENCE, STATE, SENTEN
 const CHUNK = 60;
 const find = id => document.getElementById(id);
 const tiles = find("tiles");
-const words = data.events.map(event => [event[SENTENCE], data.queries[event[QUERY]],
-  data.origins[event[ORIGIN]], data.cameras[event[CAMERA]]].join(" ").toLowerCase());
+const ACCENTS = /[\\u0300-\\u036f\\u0591-\\u05c7\\u0610-\\u061a\\u064b-\\u065f\\u0670]/g;
+const fold = text => text.normalize("NFKD").replace(ACCENTS, "").normalize("NFC").toLowerCase();
+const words = data.events.map(event => fold([event[SENTENCE], data.queries[event[QUERY]],
+  data.origins[event[ORIGIN]], data.cameras[event[CAMERA]]].join(" ")));
 let chosen = [], shown = 0;
 
 function add(parent, name, kind, text) {
@@ -116,7 +118,7 @@ function more() {
 
 function choose() {
   const query = find("query").value, origin = find("origin").value;
-  const wanted = find("text").value.toLowerCase().split(/\\s+/).filter(Boolean);
+  const wanted = fold(find("text").value).split(/\\s+/).filter(Boolean);
   chosen = [];
   data.events.forEach((event, index) => {
     if (query !== "" && event[QUERY] !== +query) return;
@@ -138,5 +140,6 @@ for (const id of ["query", "origin", "order"]) find(id).onchange = choose;
 find("text").oninput = choose;
 new IntersectionObserver(entries => { if (entries.some(entry => entry.isIntersecting)) more(); },
   {rootMargin: "1200px"}).observe(find("end"));
+addEventListener("beforeprint", () => { while (shown < chosen.length) more(); });
 choose();
 """

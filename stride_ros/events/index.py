@@ -34,6 +34,17 @@ def write_index(connection: sqlite3.Connection, entry: Indexed, delete: bool) ->
     connection.execute(command, values)
 
 
+def rebuild_index(connection: sqlite3.Connection) -> None:
+    """Index all events anew, within the caller's transaction: their texts were indexed in another form."""
+    connection.execute("INSERT INTO words (words) VALUES ('delete-all')")
+    rows = connection.execute(
+        "SELECT e.id, q.name, t.sentence, e.state, e.camera, e.watch, e.origin FROM events e"
+        " JOIN contents t ON t.id = e.id JOIN names q ON q.id = e.query"
+    )
+    for row in rows:
+        write_index(connection, Indexed(*row), delete=False)
+
+
 def mark(column: str, number: int) -> str:
     """The word that marks a camera, watch or origin, from the number of its name."""
     return f"{column[0]}{number}"

@@ -16,7 +16,7 @@ class WriterLock:
 
     def __init__(self, log: Path) -> None:
         # On a separate file: closing any handle of the database would end SQLite's locks in this process.
-        path = log.with_name(log.name + "-writer")
+        self._path = path = log.with_name(log.name + "-writer")
         try:
             # Users who cannot read the log must not be able to hold its lock either.
             mode = stat.S_IMODE(log.stat().st_mode) if log.exists() else 0o644
@@ -37,6 +37,14 @@ class WriterLock:
         with suppress(OSError):  # on a full disk, the holder's number is missing
             os.ftruncate(self._file, 0)
             os.write(self._file, str(os.getpid()).encode())
+
+    @property
+    def holds(self) -> bool:
+        """Whether others find this lock: if its file was deleted, they would take a new one."""
+        try:
+            return self._file >= 0 and os.path.samestat(os.fstat(self._file), self._path.stat())
+        except OSError:
+            return False
 
     def release(self) -> None:
         """Release the lock."""

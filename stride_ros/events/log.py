@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 import sqlite3
-import time
+import stat
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -13,15 +14,17 @@ from pathlib import Path
 from typing import Any
 
 from stride_ros.errors import ConfigError
-from stride_ros.events.database import check_place, open_for_writing, real_place, told
+from stride_ros.events.database import check_place, files_beside, open_for_writing, real_place, told
+from stride_ros.events.identity import Identity, moved
 from stride_ros.events.index import Indexed, write_index
 from stride_ros.events.lock import WriterLock
-from stride_ros.events.record import OPEN, RETRACTED, Event, Pose
+from stride_ros.events.readers import readers_released
+from stride_ros.events.record import OPEN, RETRACTED, Event, Pose, merged
 from stride_ros.events.retention import MIN_BYTES, Retention
 from stride_ros.events.rows import COLUMNS, ID_SLACK, details_of, event_of, signed, storable, stored
+from stride_ros.events.written import WrittenTimes
 from stride_ros.user_files.paths import given_path
 
-_CLOCK_SET = 1_600_000_000  # s since 1970; a clock that shows an earlier time was not set
 _UNCOMMITTED = 1 << 19  # maximum uncommitted bytes if the size of the log is limited
 _EVENT_BYTES = 1000  # approximate size of an event without its picture
 
@@ -54,24 +57,52 @@ class EventLog:
         if keep_bytes is not None and keep_bytes < MIN_BYTES:
             raise ConfigError(f"keep_bytes cannot be {keep_bytes}; use {MIN_BYTES} (16 MB) or more.")
         self.path = real_place(given_path(path))
+        self._keep, self._synchronous = (keep_days, keep_bytes), synchronous
+        self._waiting = 0  # approximate bytes
+        self._names: dict[str, int] = {}
+        self._open()
+
+    def _open(self) -> None:
         check_place(self.path)
         self._lock = WriterLock(self.path)
         try:
-            self._connection = open_for_writing(self.path, synchronous)
+            self._connection = open_for_writing(self.path, self._synchronous)
         except BaseException:
             self._lock.release()
             raise
-        self._waiting = 0  # approximate bytes
-        self._names: dict[str, int] = {}
+        self._identity: Identity | None = Identity.of(self.path)
+        self._mode = stat.S_IMODE(self.path.stat().st_mode)
         try:
-            self._retention = Retention(self._connection, keep_days, keep_bytes)
+            with told(self.path, "written"):
+                self._retention = Retention(self._connection, *self._keep)
+                self._times = WrittenTimes(self._connection)
             with self._writing():
+                self._times.forget_wrong()
                 self._retention.apply()
             self.commit()
         except BaseException:
+            self._identity = None
             self._connection.close()
             self._lock.release()
             raise
+
+    @property
+    def in_place(self) -> bool:
+        """Whether the file and those that belong to it are still where they were opened.
+
+        Nobody finds what is written to others.
+        """
+        return self._identity is not None and self._identity.holds and self._lock.holds
+
+    def reopen(self) -> None:
+        """Open or create the log at its path again, after it was deleted, moved or replaced."""
+        with readers_released(self.path):
+            self._close()
+            self._names.clear()
+            self._waiting = 0
+            with suppress(OSError):  # for those who could read it before; what else is wrong is told below
+                os.close(os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, self._mode))
+            self._open()
 
     def put(self, event: Event) -> None:
         """Insert an event, or replace the one with its key.
@@ -157,7 +188,9 @@ class EventLog:
         with told(self.path, "written"):
             try:
                 if self._connection.in_transaction:
+                    self._times.follow()
                     self._retention.apply()
+                    self._check_place()
                     self._connection.execute("COMMIT")
                     self._retention.tidy()
             except BaseException:
@@ -168,21 +201,27 @@ class EventLog:
     def close(self) -> None:
         """Commit and close the file, which others may then write."""
         try:
-            self.commit()
+            if self._identity is not None:
+                self.commit()
         finally:
-            try:
+            self._close()
+
+    def _close(self) -> None:
+        identity, self._identity = self._identity, None
+        try:
+            if identity is not None:
                 with told(self.path, "written"):
-                    self._connection.close()
-            finally:
-                self._lock.release()
+                    identity.close(self._connection)
+        finally:
+            self._lock.release()
 
     @property
     def size(self) -> int:
         """Bytes that the log takes on the disk, including SQLite's files beside it."""
         total = 0
-        for end in ("", "-wal", "-shm"):
+        for path in (self.path, *files_beside(self.path)):
             with suppress(OSError):
-                total += self.path.with_name(self.path.name + end).stat().st_size
+                total += path.stat().st_size
         return total
 
     @property
@@ -203,12 +242,21 @@ class EventLog:
     def _writing(self) -> Iterator[None]:
         with told(self.path, "written"):
             try:
-                if not self._connection.in_transaction:
-                    self._connection.execute("BEGIN IMMEDIATE")
+                self._begin()
                 yield
             except BaseException:
                 self._roll_back()
                 raise
+
+    def _begin(self) -> None:
+        if self._identity is None or not self._connection.in_transaction:
+            self._check_place()
+            self._connection.execute("BEGIN IMMEDIATE")
+            self._times.follow()
+
+    def _check_place(self) -> None:
+        if not self.in_place:
+            raise moved(self.path)
 
     def _roll_back(self) -> None:
         self._names.clear()
@@ -238,7 +286,6 @@ class EventLog:
 
     def _insert(self, event: Event) -> None:
         row = self._free_id(event.start_ns)
-        now = int(time.time())
         self._execute(
             "INSERT INTO events (id, watch, camera, query, origin, start_ns, end_ns, confidence, state)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -250,7 +297,7 @@ class EventLog:
             " VALUES (?, ?, (SELECT coalesce(max(seq), 0) + 1 FROM contents), ?, ?, ?, ?)",
             row,
             event.key,
-            now if now > _CLOCK_SET else 0,
+            self._times.now(),
             signed(event.span_id),
             event.sentence,
             details_of(event),
@@ -258,7 +305,7 @@ class EventLog:
         self._index(row, event)
 
     def _replace(self, row: int, known: Event, event: Event) -> None:
-        event = _merged(known, event)
+        event = merged(known, event)
         if event == known:
             return
         new = row if event.start_ns == known.start_ns else self._free_id(event.start_ns)
@@ -310,25 +357,3 @@ def _found_by(event: Event) -> tuple[str, ...]:
     """The index entry of an event."""
     retracted = RETRACTED if event.state == RETRACTED else ""
     return event.query, event.sentence, event.camera, event.watch, event.origin, retracted
-
-
-def _merged(known: Event, event: Event) -> Event:
-    """The new event, with the details that only the known one has."""
-    if known.state != OPEN and event.state == OPEN:
-        return known
-    if not (event.sentence or event.status):
-        event = replace(
-            event,
-            sentence=known.sentence,
-            status=known.status,
-            error=known.error,
-            speaker=known.speaker,
-            shown_ns=known.shown_ns,
-        )
-    return replace(
-        event,
-        has_picture=known.has_picture,
-        pose=event.pose or known.pose,
-        onset_ns=known.onset_ns if event.onset_ns is None else event.onset_ns,
-        first_ns=known.first_ns if event.first_ns is None else event.first_ns,
-    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 OPEN, OFFSET, RETRACTED = "open", "offset", "retracted"  # as in the record of a run
 
@@ -67,3 +67,25 @@ class Event:
 def event_key(origin: str, camera: str, watch: str, span_id: int) -> str:
     """The key of an event: span ids are unique for one watch on one camera of one recording or robot."""
     return f"{origin}/{camera}/{watch}/{span_id}"
+
+
+def merged(known: Event, event: Event) -> Event:
+    """The new event, with the details that only the known one has."""
+    if known.state != OPEN and event.state == OPEN:
+        return known
+    if not (event.sentence or event.status):
+        event = replace(
+            event,
+            sentence=known.sentence,
+            status=known.status,
+            error=known.error,
+            speaker=known.speaker,
+            shown_ns=known.shown_ns,
+        )
+    return replace(
+        event,
+        has_picture=known.has_picture,
+        pose=event.pose or known.pose,
+        onset_ns=known.onset_ns if event.onset_ns is None else event.onset_ns,
+        first_ns=known.first_ns if event.first_ns is None else event.first_ns,
+    )

@@ -86,26 +86,29 @@ class Retention:
         count = self._number("SELECT count(*) FROM contents")
         each = (used - pictures) / max(count, 1)  # mean bytes of an event without its picture
         while used > target:
-            if pictures > for_pictures:
-                condition, sizes = "WHERE picture > 0", 0.0
+            if only_pictures := pictures > for_pictures:
+                condition, also = "WHERE picture > 0", 0.0
             elif count > 0:
-                condition, sizes = "", each
+                condition, also = "", each
             else:
                 return
             rows = self._connection.execute(
                 f"SELECT id, picture FROM contents {condition} ORDER BY seq LIMIT ?", (_BATCH,)
             ).fetchall()
-            ids = [row for row, _ in rows]
-            if condition:
+            ids = []
+            for row, size in rows:
+                ids.append(row)
+                pictures -= size
+                used -= size + also
+                if used <= target or (only_pictures and pictures <= for_pictures):
+                    break
+            if only_pictures:
                 self._remove_pictures(ids)
             else:
                 self.remove(ids)
                 count -= len(ids)
                 self._owed += _INDEX * each * len(ids)
                 self._first_step = True
-            freed = sum(size for _, size in rows)
-            pictures -= freed
-            used -= freed + sizes * len(ids)
 
     def _remove_pictures(self, ids: Sequence[int]) -> None:
         for row in ids:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -10,8 +11,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from stride_ros.errors import ConfigError
-from stride_ros.events.database import EventLogError, has_log, open_for_reading, real_place, told
+from stride_ros.events.database import EventLogError, has_log, open_for_reading, real_place, told, version_of
+from stride_ros.events.identity import Identity
 from stride_ros.events.index import mark
+from stride_ros.events.readers import READERS
 from stride_ros.events.record import RETRACTED, Event
 from stride_ros.events.rows import COLUMNS, ID_SLACK, event_of, storable, stored
 from stride_ros.events.times import local_time
@@ -19,6 +22,7 @@ from stride_ros.events.words import Term, expression, terms
 
 _Result = TypeVar("_Result")
 _SMALLEST, _LARGEST = -(1 << 63), (1 << 63) - 1
+_ROUNDING = 0.5e-4  # results have four digits, and 0.7 in a message is 0.69999999
 _MARKED = 50  # maximum alternatives that are looked up in the full text index
 
 
@@ -47,6 +51,8 @@ class Search:
             raise ConfigError(f"The confidence cannot be {self.min_confidence}; use 0 to 1.")
         if self.limit is not None and self.limit < 0:
             raise ConfigError(f"The number of events cannot be {self.limit}; use 0 or more.")
+        if self.since_ns is not None and self.until_ns is not None and self.since_ns > self.until_ns:
+            raise ConfigError("The earliest start is after the latest, and cannot be found; swap them.")
 
     def described(self) -> Iterator[str]:
         """What is asked for besides the text, in words."""
@@ -74,15 +80,26 @@ class EventReader:
 
     def __init__(self, path: str | Path) -> None:
         self.path = real_place(Path(path))
+        self.lock = threading.Lock()
+        self._connection: sqlite3.Connection | None = None
+        self._open(path)
+        READERS.add(self)
+
+    def _open(self, path: str | Path) -> sqlite3.Connection:
+        before = self._connection
         self._connection, self._still = open_for_reading(path)
+        self._identity = Identity.of(self.path)
+        if before is not None:
+            before.close()
+        return self._connection
 
     def find(self, search: Search) -> Found:
         """Return the newest matching events. ConfigError for a text without a word."""
-        wanted = terms(storable(search.text))
 
         def ask(connection: sqlite3.Connection) -> Found:
             connection.execute("BEGIN")  # so that the count and the events are consistent
             try:
+                wanted = terms(storable(search.text), folded=version_of(connection) > 1)
                 return _find(connection, search, wanted)
             finally:
                 connection.execute("COMMIT")
@@ -125,7 +142,15 @@ class EventReader:
 
     def close(self) -> None:
         """Close the file."""
-        self._connection.close()
+        READERS.discard(self)
+        with self.lock:
+            self.release()
+
+    def release(self) -> None:
+        """Close the file until it is read again; call this while holding `lock`."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
 
     def __enter__(self) -> EventReader:
         return self
@@ -141,14 +166,18 @@ class EventReader:
 
     def _read(self, ask: Callable[[sqlite3.Connection], _Result]) -> _Result:
         """Run a query; repeat it if another program began to write a file that was opened as unchanging."""
+        with self.lock:
+            return self._ask(ask)
+
+    def _ask(self, ask: Callable[[sqlite3.Connection], _Result]) -> _Result:
         for _ in range(3):
-            if self._still and has_log(self.path):
-                self._connection.close()
-                self._connection, self._still = open_for_reading(self.path)
+            connection = self._connection
+            if connection is None or not self._identity.holds or (self._still and has_log(self.path)):
+                connection = self._open(self.path)
             failure: EventLogError | None = None
             try:
                 with told(self.path, "read"):
-                    result = ask(self._connection)
+                    result = ask(connection)
             except EventLogError as error:
                 failure = error
             if self._still and has_log(self.path):
@@ -223,7 +252,7 @@ def _conditions(connection: sqlite3.Connection, search: Search, wanted: list[Ter
             values.append(_fitted(value))
     if search.min_confidence > 0.0:
         others += " AND e.confidence >= ?"
-        values.append(search.min_confidence)
+        values.append(search.min_confidence - _ROUNDING)
     return _Conditions(match, others, tuple(values))
 
 

@@ -139,9 +139,12 @@ class EventWriter:
     def _run(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._batch or self._stopping)
+                self._changed.wait_for(lambda: self._batch or self._stopping, _PAUSE)
                 if not self._batch:
-                    return
+                    if self._stopping:
+                        return
+                    if self._log.in_place:
+                        continue
                 self._changed.wait_for(lambda: self._stopping, _PERIOD)
                 batch, self._batch = self._batch, _Batch()
                 stopping = self._stopping
@@ -165,6 +168,10 @@ class EventWriter:
         while True:
             key = ""
             try:
+                self._follow()
+            except EventLogError as error:
+                return str(error)
+            try:
                 for key, event in batch.events.items():
                     self._log.put(event)
                     if (early := self._early.get(key)) is not None:
@@ -182,6 +189,8 @@ class EventWriter:
                 self._log.commit()
                 return ""
             except EventLogError as error:
+                if not self._log.in_place:
+                    continue
                 if not key or isinstance(error.__cause__, (sqlite3.OperationalError, OSError)):
                     return str(error)
                 self._drop(batch, key, error)
@@ -190,6 +199,15 @@ class EventWriter:
                 if not key:
                     return f"The log cannot be written ({type(error).__name__}: {error})."
                 self._drop(batch, key, error)
+
+    def _follow(self) -> None:
+        """Continue in a new log if the file was taken away, since nobody would find what is written to it."""
+        if not self._log.in_place:
+            self._log.reopen()
+            self._report(
+                f"{self._log.path}, or a file that belongs to it, was deleted, moved or replaced while it "
+                "was being written; events are now written to the file of that name."
+            )
 
     def _drop(self, batch: _Batch, key: str, error: Exception) -> None:
         batch.without(key)

@@ -38,7 +38,7 @@ from stride_ros.parameters.event_log import TABLE
 from stride_ros.runs.record import thumbnail
 from stride_ros.srv import FindEvents
 from stride_ros.text import topics
-from stride_ros.text.foreign import as_reason
+from stride_ros.text.foreign import as_reason, visible
 from stride_ros.text.wording import counted, escaped
 
 _JOIN_TIMEOUT = 10.0  # s; a disk may be slow
@@ -145,7 +145,7 @@ class EventLogNode(ManagedNode):
     def _path(self) -> Path:
         """The file; if it is created here, only its owner can read it, since it holds pictures."""
         if given := self.parameters["file"]:
-            path = Path(given).expanduser()
+            path = Path(given).expanduser().absolute()  # messages name it, and nobody knows where a node runs
         else:
             folder = state_folder()
             if folder is None:
@@ -197,9 +197,21 @@ class EventLogNode(ManagedNode):
         if message.state == ActivationSpan.ONSET:
             stamp = onset_of(message)
             if self.parameters["picture_width"]:
-                self._active.pictures.want(message.camera, stamp, event.key)
+                self._want_picture(message.camera, stamp, event.key)
             if self._active.poses is not None:
                 self._active.poses.want(stamp, event.key)
+
+    def _want_picture(self, camera: str, stamp: int, key: str) -> None:
+        assert self._active is not None, "messages are received while active"
+        cameras = self.parameters["cameras"] or [""]
+        if camera in cameras:
+            self._active.pictures.want(camera, stamp, key)
+            return
+        self.get_logger().warning(
+            f"Events of the camera {visible(camera) or 'without a name'} have no pictures, since the "
+            "parameter cameras does not name it; set it as in the activation node.",
+            once=True,
+        )
 
     def _on_commentary(self, message: Commentary) -> None:
         if message.final and self._active is not None:

@@ -69,6 +69,12 @@ def _is_part(path: Path, folder: Path) -> bool:
     return target.suffix in _BAG_FILES and _is_same(target.parent, folder)
 
 
+def is_stdout(path: object) -> bool:
+    """Whether a file is written to standard output, which must then have nothing else."""
+    match = _OPEN.fullmatch(str(path)) if isinstance(path, Path) else None
+    return match is not None and (match[1] == "out" or match[2] == "1")
+
+
 def write_whole(path: str | Path, data: str | bytes) -> None:
     """Write a file atomically: an existing file stays until the new one is complete.
 

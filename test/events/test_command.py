@@ -6,16 +6,19 @@ import csv
 import io
 import json
 import os
+import shlex
 import subprocess
 import sys
 import time
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
-from stride_ros.cli import main
+from stride_ros.cli import build_parser, main
 from stride_ros.events.log import EventLog
+from stride_ros.events.mcap_export import write_mcap
 from stride_ros.events.record import OPEN, RETRACTED, Pose
 from stride_ros.events.stretch import replay_commands
 from stride_ros.events.times import given_time, iso_time, local_time
@@ -156,6 +159,57 @@ def test_the_command_for_a_stretch_has_the_settings_of_its_run():
     )
 
 
+def test_the_command_for_a_stretch_decides_as_its_run_did():
+    from dataclasses import asdict
+
+    from stride_ros.activation.config import ActivationConfig, TriggerConfig
+    from stride_ros.parameters.tuning import read_tuning
+    from stride_ros.replay.api import _changed
+
+    config = ActivationConfig(
+        unmasking_steps=2,
+        confidence_threshold=None,
+        span_mode="runs",
+        max_frames=64,
+        multi_event=False,
+        trigger=TriggerConfig(min_active_seconds=0.5, min_confidence=0.25),
+    )
+    settings = {
+        "model": "my model",
+        "responder": "none",
+        "rate": 1.0,
+        **_changed(config, ActivationConfig()),
+        "responder.history": 0,
+    }
+    document = json.dumps({"settings": settings, "source": {"image topic": "", "clock": "log"}})
+    command = replay_commands(lambda origin: document)(make(0, first_ns=BASE, origin="a", query="Look."))
+    arguments = build_parser().parse_args(shlex.split(command)[1:])
+    assert arguments.clock == "log"
+    assert asdict(read_tuning(None, arguments.set).config) == asdict(config)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"origin": "a #1?%20 b's"}, ["a #1?%20 b's", "--query", "Look."]),
+        ({"origin": "bags/new\nline\x1b[31m1"}, ["bags/new\nline\x1b[31m1", "--query", "Look."]),
+        ({"origin": r"bags/caf\xe9s \ 'x'"}, ["bags/caf\udce9s \\ 'x'", "--query", "Look."]),
+        ({"origin": "-dash"}, ["./-dash", "--query", "Look."]),
+        (
+            {"origin": "a", "query": '-h $HOME `id` "x"; ! it\'s \u202e'},
+            ["a", '--query=-h $HOME `id` "x"; ! it\'s \u202e'],
+        ),
+    ],
+)
+def test_the_command_is_what_a_shell_understands(given, words):
+    command = replay_commands(lambda origin: None)(make(0, first_ns=BASE, **{"query": "Look.", **given}))
+    assert command.isprintable()
+    said = subprocess.run(["bash", "-c", f"printf '%s\\0' {command}"], capture_output=True, check=True).stdout
+    argv = [os.fsdecode(word) for word in said.split(b"\0")[1:-1]]
+    assert argv == ["replay", *words, "--duration", "12"]
+    assert len(build_parser().parse_args(argv).query) == 1
+
+
 def test_mcap_has_spans_commentary_and_pictures(find, tmp_path):
     from rosbags.highlevel import AnyReader
 
@@ -176,6 +230,27 @@ def test_mcap_has_spans_commentary_and_pictures(find, tmp_path):
     assert [t for _, t, _ in read] == sorted(t for _, t, _ in read)
 
 
+def test_mcap_does_not_hold_all_pictures_at_once(tmp_path):
+    class Picture(bytes):
+        held: ClassVar = []
+
+        def __del__(self):
+            self.held.pop()
+
+    most = 0
+
+    def picture(key):
+        nonlocal most
+        Picture.held.append(key)
+        most = max(most, len(Picture.held))
+        return Picture(b"jpeg" + key.encode())
+
+    events = [make(number, has_picture=True) for number in range(50)]
+    write_mcap(tmp_path / "out.mcap", events, picture)
+    assert most <= 2
+    assert (tmp_path / "out.mcap").stat().st_size > 1000
+
+
 def test_runs_are_written_as_a_replay_wrote_them(find, tmp_path, capsys):
     find("--runs", str(tmp_path / "runs"))
     assert {p.name: p.read_text() for p in (tmp_path / "runs").iterdir()} == {
@@ -190,6 +265,56 @@ def test_parquet_has_the_same_table(find, tmp_path):
     rows = parquet.read_table(tmp_path / "out.parquet").to_pylist()
     assert [row["span_id"] for row in rows] == [4, 2, 1, 0, 9]
     assert rows[1]["pose_y"] == 2.0
+    assert rows[3]["start"] == datetime.fromtimestamp(BASE // SECOND, timezone.utc)
+    assert rows[1]["end"] is None
+
+
+def test_odd_events_are_exported(find, file, tmp_path):
+    with EventLog(file) as log:
+        log.put(make(2**64 - 1, 'two\nlines, "quotes"\rand more', start_ns=-SECOND, end_ns=0))
+    find("--csv", str(tmp_path / "out.csv"), "--mcap", str(tmp_path / "out.mcap"))
+    with (tmp_path / "out.csv").open(newline="", encoding="utf-8") as table:
+        row = list(csv.DictReader(table))[-1]
+    assert (row["span_id"], row["start_ns"]) == (str(2**64 - 1), str(-SECOND))
+    assert row["sentence"] == 'two\nlines, "quotes"\rand more'
+    assert (tmp_path / "out.mcap").stat().st_size > 1000
+    parquet = pytest.importorskip("pyarrow.parquet")
+    find("--parquet", str(tmp_path / "out.parquet"))
+    assert parquet.read_table(tmp_path / "out.parquet").to_pylist()[-1]["span_id"] == 2**64 - 1
+
+
+def test_the_page_of_mined_recordings_is_not_replaced(find, tmp_path):
+    from stride_ros.mining.output import JOURNAL
+
+    (tmp_path / JOURNAL).write_text("")
+    assert f"--report names {tmp_path}, whose page is that of" in find("--report", str(tmp_path), code=2)
+    assert not (tmp_path / "index.html").exists()
+
+
+def test_the_folder_of_a_log_is_answered_with_its_file(file, capsys):
+    mined = file.rename(file.parent / "events.db")
+    assert main(["find", "--events", str(mined.parent)]) == 2
+    assert f"is a folder; give the file of an event log, {mined}." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_json_is_readable_whatever_the_terminal_can_show(file, encoding):
+    with EventLog(file) as log:
+        log.put(make(7, "Ein Mann öffnet die Tür 🚪 人"))
+    command = [sys.executable, "-m", "stride_ros", "find", "--events", str(file), "--json", "Mann"]
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    said = subprocess.run(command, capture_output=True, check=True, env=environment).stdout
+    assert json.loads(said.decode("utf-8"))["events"][0]["sentence"] == "Ein Mann öffnet die Tür 🚪 人"
+
+
+def test_a_table_on_standard_output_is_alone_there(file):
+    command = [sys.executable, "-m", "stride_ros", "find", "--events", str(file), "--csv", "/dev/stdout"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert len(list(csv.DictReader(io.StringIO(done.stdout)))) == 5
+    assert "5 events." in done.stderr
+    both = subprocess.run([*command, "--json"], capture_output=True, text=True, check=False)
+    assert (both.returncode, both.stdout) == (2, "")
+    assert "--json and --csv both write to standard output; write one to a file." in both.stderr
 
 
 def test_parquet_without_its_package_is_one_sentence(find, tmp_path, monkeypatch):

@@ -99,8 +99,9 @@ def test_nothing_is_fetched_from_elsewhere(tmp_path):
     assert not re.search(r"https?://|url\((?!data:)|@import|src=\"(?!pictures)", html)
 
 
-def test_what_has_no_room_is_counted(tmp_path):
-    many = (event(number, sentence=f"{number} " + "long " * 200) for number in range(30_000))
+@pytest.mark.parametrize("text", ["sentence", "origin", "query"])
+def test_what_has_no_room_is_counted(tmp_path, text):
+    many = (event(number, **{text: f"{number} " + "long " * 200}) for number in range(30_000))
     index = gallery(tmp_path, many, lambda event: None)
     written = data(index)
     assert MAX_BYTES < index.stat().st_size < 10_000_000
@@ -155,6 +156,17 @@ def test_ten_thousand_events_open_filter_and_sort_in_a_browser(open_page, width,
     page.evaluate("(find('text').value = 'JACKET 61', find('text').oninput())")
     assert page.evaluate(tiles) == 1
     assert "broken.mcap cannot be read" in page.evaluate("document.querySelector('.errors').innerText")
+
+
+@pytest.mark.slow
+def test_all_events_are_printed_and_found_without_their_accents(open_page, tmp_path):
+    events = [event(number, sentence="\u0397 πόρτα" if number < 2 else "El niño") for number in range(150)]
+    page = open_page(gallery(tmp_path, events, lambda event: None), 800)
+    tiles = "document.querySelectorAll('#tiles article').length"
+    for text, number in (("NINO", 148), ("πορτα η", 2), ("", 150)):
+        page.evaluate(f"(find('text').value = '{text}', find('text').oninput())")
+        page.evaluate("dispatchEvent(new Event('beforeprint'))")
+        assert page.evaluate(tiles) == number
 
 
 @pytest.mark.slow

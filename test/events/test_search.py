@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
+
 import pytest
 
 from stride_ros.errors import ConfigError
+from stride_ros.events.log import EventLog
 from stride_ros.events.record import RETRACTED
 from stride_ros.events.search import EventReader, Search
+from stride_ros.events.words import indexed
 
 from .conftest import BASE, SECOND, make
 
@@ -83,10 +88,86 @@ def test_words_phrases_and_prefixes(reader, text, numbers):
     assert found.total == len(numbers)
 
 
-@pytest.mark.parametrize("text", ["*", '""', "- + *", "x" * 1001, "a " * 33])
+@pytest.mark.parametrize("text", ["*", '""', "- + *", "\u0301", "☎\ufe0f", "x" * 1001, "a " * 33])
 def test_a_text_that_cannot_be_asked_is_refused_in_one_sentence(reader, text):
     with pytest.raises(ConfigError, match="give"):
         reader.find(Search(text))
+
+
+@pytest.mark.parametrize(
+    ("sentence", "text"),
+    [
+        ("\u0397 πόρτα άνοιξε.", "ΠΟΡΤΑ ανοιξε"),
+        ("ΟΔΟΣ", "οδός"),
+        ("Ἀθῆναι", "αθηναι"),
+        ("Человек ёлка", "елка"),
+        ("Человек елка", "Ёлка"),
+        ("مُحَمَّد يفتح الباب", "محمد"),
+        ("أحمد", "احمد"),
+        ("مـحـمـد", "محمد"),
+        ("שָׁלוֹם", "שלום"),
+        ("I\u015f\u0131k yand\u0131", "IŞIK"),
+        ("İstanbul", "istanbul"),
+        ("łóżko", "lozko"),
+        ("Đường Ørn œuf", "duong orn oeuf"),
+        ("nai\u0308ve", "naïve"),
+        ("x\u030cy", "xy"),
+        ("door\u00adway", "doorway"),
+        ("\uff22\uff21\uff39\uff11\uff17", "bay17"),
+        ("カ\u3099ラス", "ガラス"),
+        ("ｶﾞﾗｽ", "ガラス"),
+        ("한국", "\u1112\u1161\u11ab국"),
+        ("A person.", "person \u0301"),
+        ("Take the ❤\ufe0f box", "box❤"),
+    ],
+)
+def test_case_accents_and_width_make_no_difference(log, path, sentence, text):
+    log.put(make(0, sentence, query="Look."))
+    log.commit()
+    with EventReader(path) as reader:
+        assert reader.find(Search(text)).total == 1
+
+
+@pytest.mark.parametrize(("sentence", "text"), [("ガラス", "カラス"), ("कि", "का"), ("ที่", "ที้")])
+def test_marks_that_make_another_letter_make_a_difference(log, path, sentence, text):
+    log.put(make(0, sentence, query="Look."))
+    log.commit()
+    with EventReader(path) as reader:
+        assert reader.find(Search(text)).total == 0
+
+
+def test_a_log_of_the_first_version_is_read_as_it_is_and_brought_up_to_date_by_its_writer(path):
+    with EventLog(path) as log:
+        log.put(make(0, "Человек ёлка, niño", query="Look."))
+        log.put(make(1, "ёлка", query="Look."))
+    with closing(sqlite3.connect(path, isolation_level=None)) as file:  # as its index was
+        file.execute("INSERT INTO words (words) VALUES ('delete-all')")
+        for row, sentence in file.execute("SELECT id, sentence FROM contents").fetchall():
+            texts = [indexed(text, folded=False) for text in ("Look.", sentence)]
+            file.execute(
+                "INSERT INTO words (rowid, query, sentence, marks) VALUES (?, ?, ?, 'c2 w1 o4')",
+                (row, *texts),
+            )
+        file.execute("PRAGMA user_version = 1")
+    with EventReader(path) as reader:
+        assert reader.find(Search("ёлка nino")).total == 1
+        assert reader.find(Search("елка")).total == 0
+    with EventLog(path) as log:
+        log.put(make(1, "ёлка", query="Look.", state=RETRACTED))
+    with EventReader(path) as reader:
+        for text in ("елка", "Ёлка", "nino", "look"):
+            assert [event.span_id for event in reader.find(Search(text, cameras=["front"])).events] == [0]
+
+
+def test_a_confidence_counts_with_the_digits_that_are_shown(log, path):
+    for number, confidence in enumerate((0.699999988079071, 0.7, 0.69994)):  # the first as in a message
+        log.put(make(number, "person", confidence=confidence))
+    log.commit()
+    with EventReader(path) as reader:
+        for text in ("", "person"):
+            for least in (0.7, 0.699999988079071):
+                found = reader.find(Search(text, min_confidence=least))
+                assert [event.span_id for event in found.events] == [1, 0]
 
 
 def test_everything_is_found_without_a_text_newest_first(reader):
@@ -151,7 +232,15 @@ def test_false_alarms_are_found_only_if_wanted(mixed, text):
     assert mixed.find(Search(text, retracted=True)).total == 40
 
 
-@pytest.mark.parametrize("given", [{"min_confidence": 1.5}, {"min_confidence": float("nan")}, {"limit": -1}])
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"min_confidence": 1.5},
+        {"min_confidence": float("nan")},
+        {"limit": -1},
+        {"since_ns": BASE + 1, "until_ns": BASE},
+    ],
+)
 def test_a_search_that_makes_no_sense_is_refused(given):
     with pytest.raises(ConfigError, match="cannot be"):
         Search(**given)

@@ -134,6 +134,7 @@ def test_a_list_that_is_fixed_at_start_may_be_empty_in_a_file(graph: Any, tmp_pa
     [
         ({"words": "one"}, r'must be a string array; write it like \["text"\]'),
         ({"gain": 1}, "must be a double; write it like 1.0"),
+        ({"steps": 1.0}, "must be an integer; write it like 8"),
         ({"gain": 9.0}, "not allowed; use 0.0 to 2.0"),
         ({"mode": "slow"}, "one of fast, fine"),
         ({"gain": 1.9}, "above limit"),

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from stride_ros.errors import ConfigError, SourceError
-from stride_ros.user_files.output import make_folder, refuse_same_files, whole_file, write_whole
+from stride_ros.user_files.output import is_stdout, make_folder, refuse_same_files, whole_file, write_whole
 
 
 def test_a_text_is_written_and_nothing_else_is_left(tmp_path):
@@ -125,6 +125,23 @@ def test_standard_output_is_written_to_and_not_replaced(tmp_path):
     assert (tmp_path / "out").read_text() == "before\nx\nafter\n"
     piped = written(tmp_path, script, capture_output=True)
     assert piped.stdout == "before\nx\nafter\n"
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        (Path("/dev/stdout"), True),
+        (Path("/dev/fd/1"), True),
+        (Path("/proc/self/fd/1"), True),
+        (Path("/dev/stderr"), False),
+        (Path("/dev/fd/12"), False),
+        (Path("stdout"), False),
+        ("/dev/stdout", False),  # a query, for example
+        (None, False),
+    ],
+)
+def test_standard_output_is_known_by_its_names(path, expected):
+    assert is_stdout(path) == expected
 
 
 WRITERS = {

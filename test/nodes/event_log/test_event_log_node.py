@@ -99,6 +99,45 @@ def test_each_camera_has_its_own_pictures(log):
     assert ids(log.find(cameras=["rear"])) == []
 
 
+@pytest.mark.parametrize(("own", "camera"), [((), "front"), (("front",), ""), (("front", "left"), "rear")])
+def test_a_camera_that_the_node_does_not_know_is_named(log, own, camera):
+    from rcl_interfaces.msg import Log as Line
+    from rclpy.qos import QoSDurabilityPolicy, QoSProfile
+
+    latched = QoSProfile(depth=1000, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
+    lines = log.graph.collect(Line, "/rosout", latched)
+    log.start(*own)
+    for number in (1, 2):
+        log.span(number, ONSET, camera=camera)
+    log.until(lambda a: a.total == 2, "the events")
+
+    def said():
+        return [line.msg for line in lines if "have no pictures" in line.msg]
+
+    log.graph.wait(said, "the warning")
+    assert said() == [
+        f"Events of the camera {camera or 'without a name'} have no pictures, since the parameter cameras "
+        "does not name it; set it as in the activation node."
+    ]
+
+
+def test_an_event_that_is_over_is_not_open_again_when_it_is_received_again():
+    from stride_ros.msg import ActivationSpan
+
+    from stride_ros.nodes.event_records import to_event
+    from stride_ros.nodes.open_events import OpenEvents
+
+    def event(number, state):
+        return to_event("robot", ActivationSpan(span_id=LIFE + number, state=state))
+
+    events = OpenEvents([event(9, ONSET)])
+    for number, state in ((1, OFFSET), (1, ONSET), (1, UPDATE), (2, ONSET), (2, RETRACTED), (2, UPDATE)):
+        events.heard(event(number, state))
+    assert len(events) == 1
+    events.heard(event(3, ONSET))
+    assert len(events) == 2
+
+
 def test_a_search_is_narrowed_and_bounded(log):
     from stride_ros.nodes.messages import to_time
 
@@ -194,6 +233,20 @@ def test_results_of_recordings_with_the_same_ids_are_different_events(log):
     log.until(lambda a: [r.span.state for r in a.events] == [OFFSET, OFFSET], "the ends")
 
 
+def test_a_log_that_is_deleted_is_begun_again(log):
+    node = log.start()
+    log.span(1, ONSET)
+    log.until(lambda a: a.total == 1, "the first")
+    for file in log.path.parent.glob("events.db*"):
+        file.unlink()
+    log.until(lambda a: a.success and a.total == 0, "a new log")
+    log.span(2, ONSET)
+    log.span(1, OFFSET, 1.0)  # was open
+    assert ids(log.until(lambda a: a.total == 2, "both")) == [2, 1]
+    assert {event.span_id - LIFE for event in log.kept()} == {1, 2}
+    assert "was deleted, moved or replaced while it was being written" in node.last_error
+
+
 def test_odd_spans_do_no_harm(log):
     log.start()
     log.span(1, 7)
@@ -230,6 +283,15 @@ def test_the_log_is_for_its_user_alone_and_stands_in_roses_home(graph, tmp_path,
     path.symlink_to(tmp_path / "other.db")
     assert not graph.transition("event_log", "configure")
     assert "is a symbolic link, which is not followed" in node.last_error
+
+
+def test_a_relative_file_is_named_with_its_folder(graph, tmp_path, monkeypatch):
+    from stride_ros.nodes.event_log_node import EventLogNode
+
+    monkeypatch.chdir(tmp_path)
+    node = graph.host(EventLogNode, {"file": "kept/events.db"})
+    assert graph.transition("event_log", "configure"), node.last_error
+    assert node.path == tmp_path / "kept" / "events.db"
 
 
 def test_a_pose_comes_from_tf_also_when_that_is_late(log, monkeypatch):
