@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -100,6 +100,12 @@ def _run(arguments: argparse.Namespace) -> int:
         raise ConfigError("--ray and --no-ray contradict each other; leave one out.")
     if arguments.gpus_per_worker is not None and not arguments.gpus_per_worker >= 0:
         raise ConfigError("--gpus-per-worker must be at least 0; correct the value.")
+    if (
+        arguments.gpus_per_worker is not None
+        and arguments.gpus_per_worker > 1
+        and arguments.gpus_per_worker % 1
+    ):
+        raise ConfigError("--gpus-per-worker must be a whole number above 1; correct the value.")
     from stride_ros.mining.content import Contents
     from stride_ros.mining.driver import Driver
     from stride_ros.mining.finding import find_recordings
@@ -120,7 +126,11 @@ def _run(arguments: argparse.Namespace) -> int:
 
         def make_pool(waiting: int) -> Pool:
             progress.announce("Loading ...")
-            return _pool(arguments, settings, on_gpu, small, waiting)
+            return _pool(arguments, settings, on_gpu, small, waiting, tell)
+
+        def tell(text: str) -> None:
+            progress.clear()
+            tell_notes([text])
 
         def report(tally: Tally) -> None:
             progress.total = tally.total - tally.known
@@ -183,7 +193,9 @@ def _settings(arguments: argparse.Namespace) -> Settings:
 
 def _with_weights(settings: Settings, folder: Path, contents: Any) -> tuple[Settings, bool]:
     """The settings with the digest of the model's files, and whether the model is small."""
-    files = sorted(path for path in folder.iterdir() if path.suffix in (".json", ".safetensors", ".jinja"))
+    from stride_ros.mining.content import model_files
+
+    files = model_files(folder)
     size = sum(path.stat().st_size for path in files)
     return replace(settings, weights=contents.of(files)), size < 2 * SMALL_MODEL
 
@@ -192,7 +204,14 @@ def _has_gpu() -> bool:
     return os.path.exists("/dev/nvidiactl")
 
 
-def _pool(arguments: argparse.Namespace, settings: Settings, on_gpu: bool, small: bool, waiting: int) -> Pool:
+def _pool(
+    arguments: argparse.Namespace,
+    settings: Settings,
+    on_gpu: bool,
+    small: bool,
+    waiting: int,
+    tell: Callable[[str], None],
+) -> Pool:
     from stride_ros.mining.ray_pool import RayPool, has_ray
 
     usual = available_cores() if small and not on_gpu else 1
@@ -203,7 +222,9 @@ def _pool(arguments: argparse.Namespace, settings: Settings, on_gpu: bool, small
             here,
             address=arguments.ray,
             gpus_per_worker=arguments.gpus_per_worker,
+            large=not small,
             most=waiting,
+            tell=tell,
         )
     from stride_ros.mining.pool import ProcessPool
 
