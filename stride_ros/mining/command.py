@@ -70,7 +70,9 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         help=f"recordings that a worker mines together (default {_STREAMS}, {_STREAMS_OF_SMALL} with a small"
         f" model, {_STREAMS_ON_GPU} with a GPU)",
     )
-    work.add_argument("--ray", metavar="ADDRESS", help="use this Ray cluster, for example auto or HOST:6379")
+    work.add_argument(
+        "--ray", metavar="ADDRESS", help="use this Ray cluster: auto for this machine's, or HOST:PORT"
+    )
     work.add_argument(
         "--gpus-per-worker",
         type=float,
@@ -110,8 +112,10 @@ def _run(arguments: argparse.Namespace) -> int:
     from stride_ros.mining.driver import Driver
     from stride_ros.mining.finding import find_recordings
     from stride_ros.mining.output import Output
+    from stride_ros.mining.ray_address import read_address
     from stride_ros.qwen3_vl import checkpoint
 
+    address = read_address(arguments.ray) if arguments.ray is not None else None
     settings = _settings(arguments)
     weights = checkpoint.find(settings.model)  # which may be missing: before the folder is created
     checkpoint.read_config(weights)
@@ -120,13 +124,11 @@ def _run(arguments: argparse.Namespace) -> int:
         progress.announce("Looking for recordings ...")
         contents = Contents(output.journal.seen)
         settings, small = _with_weights(settings, weights, contents)
-        on_gpu = settings.device != "cpu" and (
-            settings.device != "auto" or arguments.ray is not None or _has_gpu()
-        )
+        on_gpu = settings.device != "cpu" and (settings.device != "auto" or address is not None or _has_gpu())
 
         def make_pool(waiting: int) -> Pool:
             progress.announce("Loading ...")
-            return _pool(arguments, settings, on_gpu, small, waiting, tell)
+            return _pool(arguments, address, settings, on_gpu, small, waiting, tell)
 
         def tell(text: str) -> None:
             progress.clear()
@@ -206,6 +208,7 @@ def _has_gpu() -> bool:
 
 def _pool(
     arguments: argparse.Namespace,
+    address: str | None,
     settings: Settings,
     on_gpu: bool,
     small: bool,
@@ -216,11 +219,11 @@ def _pool(
 
     usual = available_cores() if small and not on_gpu else 1
     if not arguments.no_ray and (arguments.ray is not None or has_ray()):
-        here = arguments.workers or (None if on_gpu or arguments.ray is not None else usual)
+        here = arguments.workers or (None if on_gpu or address is not None else usual)
         return RayPool(
             settings,
             here,
-            address=arguments.ray,
+            address=address,
             gpus_per_worker=arguments.gpus_per_worker,
             large=not small,
             most=waiting,

@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection
@@ -21,7 +22,8 @@ from stride_ros.errors import ConfigError
 from stride_ros.mining.jobs import Report
 from stride_ros.mining.pool import Answer, failed
 from stride_ros.mining.ray_actor import Actor, Home
-from stride_ros.mining.ray_errors import lacking, refusal, unreadable
+from stride_ros.mining.ray_address import refuse_silence
+from stride_ros.mining.ray_errors import ended, lacking, refusal, unreadable
 from stride_ros.mining.ray_session import end_session
 from stride_ros.mining.settings import Settings
 from stride_ros.mining.stopping import STOPPING
@@ -78,14 +80,23 @@ def serve(connection: Connection, request: Request) -> None:
     _stand_alone()
     try:
         workers = Workers(connection, request)
-    except ConfigError as error:
-        connection.send(Refused(str(error)))
-        return
-    connection.send(Opened(workers.size))
-    try:
+        connection.send(Opened(workers.size))
         workers.serve()
-    except (EOFError, OSError):
-        workers.close()
+    except ConfigError as error:
+        with suppress(OSError):
+            connection.send(Refused(str(error)))
+    except (EOFError, OSError):  # the command is over
+        pass
+    finally:
+        _end(request)
+
+
+def _end(request: Request) -> None:
+    """End everything that belongs to the command."""
+    if request.address is None:
+        end_session(os.getpid(), request.folder)
+    elif (ray := sys.modules.get("ray")) is not None:
+        ray.shutdown()  # with which the cluster ends the actors
 
 
 def _stand_alone() -> None:
@@ -119,7 +130,6 @@ class Workers:
         if room < 1:
             what = f"{gpus:g} GPUs" if gpus else "a CPU"
             has = f"{total.get('GPU', 0.0):g}" if gpus else "none"
-            self.close()
             remedy = "use another --gpus-per-worker" if gpus else "add nodes to it"
             raise ConfigError(f"A worker needs {what}, but the cluster has {has}; {remedy}.")
         usual = int(room)
@@ -147,13 +157,6 @@ class Workers:
                 asked = self._actors[number].step.remote(jobs)
             asked.future().add_done_callback(partial(self._answered, number, self._actors[number]))
 
-    def close(self) -> None:
-        """End everything that belongs to the command."""
-        if self._request.address is not None:
-            self._ray.shutdown()  # with which the cluster ends the actors
-            return
-        end_session(os.getpid(), self._request.folder)
-
     def _answered(self, number: int, actor: Any, asked: Future[Report]) -> None:
         """Pass an answer on; called by a thread of Ray's."""
         errors = self._ray.exceptions
@@ -165,10 +168,12 @@ class Workers:
                 answer = Report(problem=unreadable(shown[0], answer.node))
         except errors.RayTaskError as error:
             self._ray.kill(actor)
-            answer = failed(error.cause if isinstance(error.cause, Exception) else error)
+            cause = error.cause if isinstance(error.cause, Exception) else error
+            problem = lacking(error) if isinstance(cause, ImportError) else ""
+            answer = Report(problem=problem) if problem else failed(cause)
         except errors.RayError as error:
             problem = lacking(error)
-            answer = Report(problem=problem) if problem else failed(error)
+            answer = Report(problem=problem) if problem else ended(error)
         except Exception as error:  # what it was cannot be unpickled here
             self._ray.kill(actor)
             answer = failed(error)
@@ -183,8 +188,8 @@ class Workers:
             what = "GPUs" if "GPU" in self._needs else "CPUs"
             self._send(
                 Told(
-                    f"All {what} of the cluster are reserved by others, as `ray status` shows; mining begins when"
-                    " there is a free one."
+                    f"All {what} of the cluster are reserved by others, as `ray status` shows; mining begins "
+                    "when there is a free one."
                 )
             )
             self._full_at = None
@@ -211,6 +216,8 @@ def _connected(request: Request) -> tuple[Any, str]:
     # Ray lets workers look for modules in the current folder and that of the program, before all others.
     os.chdir(request.folder)
     sys.argv[:] = [""]
+    if request.address is not None:
+        refuse_silence(request.address)
     try:
         import ray
 

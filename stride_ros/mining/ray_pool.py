@@ -11,11 +11,13 @@ from stride_ros.errors import ConfigError, StrideError
 from stride_ros.mining.jobs import Job
 from stride_ros.mining.pool import Answer, how_it_ended, start_process
 from stride_ros.mining.ray_actor import Home
+from stride_ros.mining.ray_errors import unreached
 from stride_ros.mining.ray_host import Opened, Refused, Request, Told, serve
 from stride_ros.mining.ray_session import end_session, make_folder
 from stride_ros.mining.settings import Settings
 from stride_ros.mining.stopping import signals_held
 
+_PATIENCE = 60.0  # s for a cluster to answer
 _FAREWELL = 2.0  # s for a cluster to be told that the workers are no longer needed
 
 
@@ -47,6 +49,8 @@ class RayPool:
         request = Request(settings, Home.here(), self._folder, size, most, large, address, gpus_per_worker)
         self._process, self._connection = start_process(serve, request, "stride-mining-ray")
         try:
+            if not self._connection.poll(None if address is None else _PATIENCE):
+                raise ConfigError(unreached(address, f"no answer within {_PATIENCE:g} s"))
             answer = self._receive()
             if isinstance(answer, Refused):
                 raise ConfigError(answer.problem)
@@ -103,12 +107,12 @@ class RayPool:
         self.close()
         if self._address is not None:
             return StrideError(
-                f"The connection to Ray on {self._address} was lost; check that `ray status` works there, and run"
-                " the same command to continue."
+                f"The connection to Ray on {self._address} was lost; check that `ray status` works there, "
+                "and run the same command to continue."
             )
         return StrideError(
-            f"Ray on this machine ended unexpectedly ({how_it_ended(self._process.exitcode or 0)}); run the same"
-            " command to continue, or mine without Ray, with --no-ray."
+            f"Ray on this machine ended unexpectedly ({how_it_ended(self._process.exitcode or 0)}); run the "
+            "same command to continue, or mine without Ray, with --no-ray."
         )
 
 

@@ -20,7 +20,7 @@ _GRACE = 5.0  # s for killed processes to be gone
 def make_folder() -> str:
     """A new folder for Ray's files. ConfigError if there is no place for it."""
     wanted = os.environ.get("RAY_TMPDIR")
-    for base in (wanted, None, "/tmp", "/var/tmp", "/dev/shm"):  # noqa: S108
+    for base in (wanted, None, "/tmp", "/var/tmp", "/dev/shm"):
         if base == "":
             continue
         with suppress(OSError):
@@ -29,8 +29,8 @@ def make_folder() -> str:
                 return folder
             os.rmdir(folder)
     raise ConfigError(
-        "Ray needs a folder for temporary files that can be written and has a short path; name one in RAY_TMPDIR,"
-        " or mine without Ray, with --no-ray."
+        "Ray needs a folder for temporary files that can be written and has a short path; name one in "
+        "RAY_TMPDIR, or mine without Ray, with --no-ray."
     )
 
 
