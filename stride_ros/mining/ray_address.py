@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import socket
+from contextlib import suppress
 
 from stride_ros.errors import ConfigError
 
@@ -28,7 +28,7 @@ def read_address(text: str) -> str | None:
 def refuse_silence(address: str) -> None:
     """Raise ConfigError if nothing listens at this address: Ray would wait for it for ever."""
     if address == AUTO:
-        address = os.environ.get("RAY_ADDRESS", "")
+        address = _found()
     parts = _parts(address)
     if parts is None:
         return
@@ -40,6 +40,15 @@ def refuse_silence(address: str) -> None:
             f"No Ray cluster can be reached at {address} ({reason}); start it there with `ray start --head`, "
             "or correct --ray."
         ) from error
+
+
+def _found() -> str:
+    """What Ray means by "auto": perhaps a cluster that has ended without `ray stop`. Empty if unknown."""
+    with suppress(Exception):  # not an interface that Ray promises; `ray.init` says what is wrong
+        from ray._private.services import get_ray_address_from_environment
+
+        return str(get_ray_address_from_environment(AUTO, None))
+    return ""
 
 
 def _parts(text: str) -> tuple[str, int] | None:

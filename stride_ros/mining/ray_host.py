@@ -216,13 +216,15 @@ def _connected(request: Request) -> tuple[Any, str]:
     # Ray lets workers look for modules in the current folder and that of the program, before all others.
     os.chdir(request.folder)
     sys.argv[:] = [""]
-    if request.address is not None:
-        refuse_silence(request.address)
     try:
         import ray
 
+        if request.address is not None:
+            refuse_silence(request.address)
         ray.init(address=request.address or "local", **options)
         node = str(ray.util.get_node_ip_address()) if request.address is not None else ""
+    except ConfigError:
+        raise
     except Exception as error:
         raise ConfigError(refusal(error, request.address)) from error
     return ray, node
