@@ -79,7 +79,7 @@ def ended(error: Exception) -> Death:
     lines = [line for line in _COLOUR.sub("", str(error)).splitlines() if line.strip()]
     if lines and "creation task" in lines[0]:
         return Death(lines[-1].strip().rstrip(".")[:_LONGEST])
-    return failed(error)
+    return Death(_COLOUR.sub("", failed(error).reason))
 
 
 def unreadable(path: str, node: str) -> str:

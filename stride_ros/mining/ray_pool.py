@@ -17,7 +17,7 @@ from stride_ros.mining.ray_session import end_session, make_folder
 from stride_ros.mining.settings import Settings
 from stride_ros.mining.stopping import signals_held
 
-_PATIENCE = 60.0  # s for a cluster to answer
+PATIENCE = 60.0  # s for a cluster to answer
 _FAREWELL = 2.0  # s for a cluster to be told that the workers are no longer needed
 
 
@@ -49,8 +49,8 @@ class RayPool:
         request = Request(settings, Home.here(), self._folder, size, most, large, address, gpus_per_worker)
         self._process, self._connection = start_process(serve, request, "stride-mining-ray")
         try:
-            if not self._connection.poll(None if address is None else _PATIENCE):
-                raise ConfigError(unreached(address, f"no answer within {_PATIENCE:g} s"))
+            if not self._connection.poll(None if address is None else PATIENCE):
+                raise ConfigError(unreached(address, f"no answer within {PATIENCE:g} s"))
             answer = self._receive()
             if isinstance(answer, Refused):
                 raise ConfigError(answer.problem)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from stride_ros.errors import ConfigError
 
-_LONGEST = 107 - len("/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store")  # bytes: AF_UNIX
+LONGEST = 107 - len("/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store")  # bytes: AF_UNIX
 _GRACE = 5.0  # s for killed processes to be gone
 
 
@@ -25,7 +25,7 @@ def make_folder() -> str:
             continue
         with suppress(OSError):
             folder = tempfile.mkdtemp(prefix="ray-", dir=base)
-            if len(os.fsencode(folder)) <= _LONGEST:
+            if len(os.fsencode(folder)) <= LONGEST:
                 return folder
             os.rmdir(folder)
     raise ConfigError(
