@@ -29,11 +29,22 @@ def stoppable() -> Iterator[None]:
 @contextmanager
 def signals_held() -> Iterator[None]:
     """Let them and Ctrl-C wait until the end of the block, also in processes that are started in it."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, *STOPPING})
+    numbers = (signal.SIGINT, *STOPPING)
+    came: list[int] = []
+    handlers = {number: signal.getsignal(number) for number in numbers} if _is_main() else {}
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+    for number, handler in handlers.items():
+        if callable(handler):  # another thread may get the signal, and this one would handle it
+            signal.signal(number, lambda number, frame: came.append(number))
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for number, handler in handlers.items():
+            if callable(handler):
+                signal.signal(number, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        if came:
+            signal.raise_signal(came[0])
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
