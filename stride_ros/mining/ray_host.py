@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import signal
 import sys
 import threading
@@ -95,7 +96,9 @@ def _end(request: Request) -> None:
     """End everything that belongs to the command."""
     if request.address is None:
         end_session(os.getpid(), request.folder)
-    elif (ray := sys.modules.get("ray")) is not None:
+        return
+    shutil.rmtree(request.folder, ignore_errors=True)
+    if (ray := sys.modules.get("ray")) is not None:
         ray.shutdown()  # with which the cluster ends the actors
 
 
