@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -70,7 +70,9 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         help=f"recordings that a worker mines together (default {_STREAMS}, {_STREAMS_OF_SMALL} with a small"
         f" model, {_STREAMS_ON_GPU} with a GPU)",
     )
-    work.add_argument("--ray", metavar="ADDRESS", help="use this Ray cluster, for example auto or HOST:6379")
+    work.add_argument(
+        "--ray", metavar="ADDRESS", help="use this Ray cluster: auto for this machine's, or HOST:PORT"
+    )
     work.add_argument(
         "--gpus-per-worker",
         type=float,
@@ -100,12 +102,20 @@ def _run(arguments: argparse.Namespace) -> int:
         raise ConfigError("--ray and --no-ray contradict each other; leave one out.")
     if arguments.gpus_per_worker is not None and not arguments.gpus_per_worker >= 0:
         raise ConfigError("--gpus-per-worker must be at least 0; correct the value.")
+    if (
+        arguments.gpus_per_worker is not None
+        and arguments.gpus_per_worker > 1
+        and arguments.gpus_per_worker % 1
+    ):
+        raise ConfigError("--gpus-per-worker must be a whole number above 1; correct the value.")
     from stride_ros.mining.content import Contents
     from stride_ros.mining.driver import Driver
     from stride_ros.mining.finding import find_recordings
     from stride_ros.mining.output import Output
+    from stride_ros.mining.ray_address import read_address
     from stride_ros.qwen3_vl import checkpoint
 
+    address = read_address(arguments.ray) if arguments.ray is not None else None
     settings = _settings(arguments)
     weights = checkpoint.find(settings.model)  # which may be missing: before the folder is created
     checkpoint.read_config(weights)
@@ -114,13 +124,15 @@ def _run(arguments: argparse.Namespace) -> int:
         progress.announce("Looking for recordings ...")
         contents = Contents(output.journal.seen)
         settings, small = _with_weights(settings, weights, contents)
-        on_gpu = settings.device != "cpu" and (
-            settings.device != "auto" or arguments.ray is not None or _has_gpu()
-        )
+        on_gpu = settings.device != "cpu" and (settings.device != "auto" or address is not None or _has_gpu())
 
         def make_pool(waiting: int) -> Pool:
             progress.announce("Loading ...")
-            return _pool(arguments, settings, on_gpu, small, waiting)
+            return _pool(arguments, address, settings, on_gpu, small, waiting, tell)
+
+        def tell(text: str) -> None:
+            progress.clear()
+            tell_notes([text])
 
         def report(tally: Tally) -> None:
             progress.total = tally.total - tally.known
@@ -184,7 +196,9 @@ def _settings(arguments: argparse.Namespace) -> Settings:
 
 def _with_weights(settings: Settings, folder: Path, contents: Any) -> tuple[Settings, bool]:
     """The settings with the digest of the model's files, and whether the model is small."""
-    files = sorted(path for path in folder.iterdir() if path.suffix in (".json", ".safetensors", ".jinja"))
+    from stride_ros.mining.content import model_files
+
+    files = model_files(folder)
     size = sum(path.stat().st_size for path in files)
     return replace(settings, weights=contents.of(files)), size < 2 * SMALL_MODEL
 
@@ -193,18 +207,28 @@ def _has_gpu() -> bool:
     return os.path.exists("/dev/nvidiactl")
 
 
-def _pool(arguments: argparse.Namespace, settings: Settings, on_gpu: bool, small: bool, waiting: int) -> Pool:
+def _pool(
+    arguments: argparse.Namespace,
+    address: str | None,
+    settings: Settings,
+    on_gpu: bool,
+    small: bool,
+    waiting: int,
+    tell: Callable[[str], None],
+) -> Pool:
     from stride_ros.mining.ray_pool import RayPool, has_ray
 
     usual = available_cores() if small and not on_gpu else 1
     if not arguments.no_ray and (arguments.ray is not None or has_ray()):
-        here = arguments.workers or (None if on_gpu or arguments.ray is not None else usual)
+        here = arguments.workers or (None if on_gpu or address is not None else usual)
         return RayPool(
             settings,
             here,
-            address=arguments.ray,
+            address=address,
             gpus_per_worker=arguments.gpus_per_worker,
+            large=not small,
             most=waiting,
+            tell=tell,
         )
     from stride_ros.mining.pool import ProcessPool
 

@@ -69,3 +69,8 @@ class Contents:
         with self._lock:
             self._seen[place] = self._fresh[place] = found
         return found[3]
+
+
+def model_files(folder: Path) -> list[Path]:
+    """The files of a model that its results depend on, in order."""
+    return sorted(path for path in folder.iterdir() if path.suffix in (".json", ".safetensors", ".jinja"))

@@ -14,9 +14,11 @@ from stride_ros.errors import StrideError
 from stride_ros.mining.content import Contents
 from stride_ros.mining.finding import Recording
 from stride_ros.mining.jobs import Death, Job, Report, Result
+from stride_ros.mining.journal import Entry
 from stride_ros.mining.output import Output
 from stride_ros.mining.pool import Answer, Pool
 from stride_ros.mining.settings import Settings
+from stride_ros.mining.stopping import signals_held
 
 RETRIES = 2  # retries of a recording whose worker ended
 _PATIENCE = 0.5  # s to wait for answers before checking everything again
@@ -124,7 +126,8 @@ class Driver:
         finally:
             readers.shutdown(wait=False, cancel_futures=True)
             if self._pool is not None:
-                self._pool.close()
+                with signals_held():  # a second Ctrl-C waits until the workers have ended
+                    self._pool.close()
             self._output.journal.saw(self._contents.take_fresh())
 
     # Finding work
@@ -157,8 +160,7 @@ class Driver:
             elif key in self._same:
                 self._same[key].append(recording)
             elif (entry := self._output.same(key)) is not None:
-                self._output.copy(entry, recording)
-                self.tally.mined += 1
+                self._copy(entry, recording)
             else:
                 self._add(recording, key)
         self._output.journal.saw(self._contents.take_fresh())
@@ -277,13 +279,18 @@ class Driver:
             for recording in same:  # each problem names the recording's own path
                 self._add(recording, work.key)
             return
-        self._output.write(work.recording, work.key, result)
-        self._finished_seconds += result.seconds
-        self.tally.mined += 1
-        if same and (entry := self._output.same(work.key)) is not None:
-            for recording in same:
-                self._output.copy(entry, recording)
-                self.tally.mined += 1
+        with signals_held():  # so that the progress, which a stopped run reports, is what is written
+            self._output.write(work.recording, work.key, result)
+            self._finished_seconds += result.seconds
+            self.tally.mined += 1
+            if same and (entry := self._output.same(work.key)) is not None:
+                for recording in same:
+                    self._copy(entry, recording)
+
+    def _copy(self, entry: Entry, recording: Recording) -> None:
+        with signals_held():
+            self._output.copy(entry, recording)
+            self.tally.mined += 1
 
     def _fail(self, recording: Recording, problem: str, key: str = "") -> None:
         self._output.fail(recording, key, problem)

@@ -41,12 +41,14 @@ class Report:
     """An answer of a worker: finished recordings, and the progress of the others.
 
     `progress`: seconds done and the length of the recording, by number. `problem`: why the worker cannot work
-    at all, such as a missing model.
+    at all, such as a missing model. `unread`: paths that its machine, `node`, cannot read.
     """
 
     results: tuple[Result, ...] = ()
     progress: dict[int, tuple[float, float]] = field(default_factory=dict)
     problem: str = ""
+    unread: tuple[str, ...] = ()
+    node: str = ""
 
 
 @dataclass(frozen=True)

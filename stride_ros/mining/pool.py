@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
-from typing import Protocol
+from typing import Any, Protocol
 
 from stride_ros.errors import StrideError
 from stride_ros.mining.jobs import Death, Job, Report
 from stride_ros.mining.settings import Settings
-from stride_ros.mining.stopping import STOPPING
+from stride_ros.mining.stopping import signals_held
 from stride_ros.mining.worker import Worker
 
 Answer = Report | Death
@@ -44,24 +44,11 @@ class ProcessPool:
     def __init__(self, settings: Settings, size: int) -> None:
         self.size = size
         self._settings = settings
-        self._context = multiprocessing.get_context("spawn")
-        resource_tracker.ensure_running()  # which unblocks SIGINT once it has started
         self._workers: dict[int, tuple[SpawnProcess, Connection]] = {}
 
     def start(self, number: int) -> None:
         """See `Pool`."""
-        ours, theirs = self._context.Pipe()
-        process = self._context.Process(
-            target=_serve, args=(theirs, self._settings), name=f"stride-mining-{number}", daemon=True
-        )
-        # A process keeps the signal mask it starts with, so they cannot reach the worker at any moment.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, *STOPPING})
-        try:
-            process.start()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        theirs.close()
-        self._workers[number] = process, ours
+        self._workers[number] = start_process(_serve, self._settings, f"stride-mining-{number}")
 
     def send(self, number: int, jobs: Sequence[Job]) -> None:
         """See `Pool`."""
@@ -88,7 +75,7 @@ class ProcessPool:
             answer: Answer = connection.recv()
         except (EOFError, OSError):
             process.join()
-            answer = Death(_how(process.exitcode or 0))
+            answer = Death(how_it_ended(process.exitcode or 0))
         if isinstance(answer, Death):
             process.kill()
             process.join()
@@ -97,7 +84,26 @@ class ProcessPool:
         return answer
 
 
-def _how(code: int) -> str:
+def start_process(
+    target: Callable[[Connection, Any], None], request: Any, name: str
+) -> tuple[SpawnProcess, Connection]:
+    """Start a process that calls `target` with its end of a pipe and `request`; the other end is returned.
+
+    It is not reached by Ctrl-C and the signals that mean the same.
+    """
+    context = multiprocessing.get_context("spawn")
+    resource_tracker.ensure_running()  # which unblocks SIGINT once it has started
+    ours, theirs = context.Pipe()
+    process = context.Process(target=target, args=(theirs, request), name=name, daemon=True)
+    # A process keeps the signal mask it starts with, so they cannot reach the worker at any moment.
+    with signals_held():
+        process.start()
+    theirs.close()
+    return process, ours
+
+
+def how_it_ended(code: int) -> str:
+    """What an exit code means."""
     if code >= 0:
         return f"exit code {code}"
     try:

@@ -2,44 +2,27 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
-from typing import Any
+from multiprocessing.connection import wait
 
 from stride_ros.errors import ConfigError, StrideError
-from stride_ros.mining.jobs import Job, Report
-from stride_ros.mining.pool import Answer, failed
+from stride_ros.mining.jobs import Job
+from stride_ros.mining.pool import Answer, how_it_ended, start_process
+from stride_ros.mining.ray_actor import Home
+from stride_ros.mining.ray_errors import unreached
+from stride_ros.mining.ray_host import Opened, Refused, Request, Told, serve
+from stride_ros.mining.ray_session import end_session, make_folder
 from stride_ros.mining.settings import Settings
-from stride_ros.mining.stopping import handle_signals
-from stride_ros.mining.worker import Worker
+from stride_ros.mining.stopping import signals_held
 
-_OBJECTS = 256 << 20  # bytes of shared memory on this machine; the messages are small
-
-
-class Actor:
-    """A worker as a Ray actor. It loads the model on request, so that a failure can be reported."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._worker: Worker | None = None
-
-    def load(self) -> Report:
-        """Load the model."""
-        try:
-            self._worker = Worker(self._settings)
-        except StrideError as error:
-            return Report(problem=str(error))
-        return Report()
-
-    def step(self, jobs: Sequence[Job]) -> Report:
-        """See `Worker`."""
-        assert self._worker is not None
-        return self._worker.step(jobs)
+PATIENCE = 60.0  # s for a cluster to answer
+_FAREWELL = 2.0  # s for a cluster to be told that the workers are no longer needed
 
 
 class RayPool:
-    """See `stride_ros.mining.pool.Pool`."""
+    """See `stride_ros.mining.pool.Pool`. Ray is in another process: see `ray_host`."""
 
     def __init__(
         self,
@@ -48,95 +31,92 @@ class RayPool:
         *,
         address: str | None = None,
         gpus_per_worker: float | None = None,
+        large: bool = False,
         most: int,
+        tell: Callable[[str], None] = lambda text: None,
     ) -> None:
         """Start Ray on this machine, or connect to `address`. ConfigError when that fails.
 
-        `size`: number of workers; None for as many as fit, up to `most`. `gpus_per_worker`: None for one if
-        the cluster has GPUs.
+        `size`, `large`, `most`: see `Request`. `gpus_per_worker`: None for one if the cluster has GPUs.
+        `tell` gets notes for the user.
         """
-        self._ray = _start(address, size)
-        total = self._ray.cluster_resources()
-        gpus = gpus_per_worker if gpus_per_worker is not None else float(bool(total.get("GPU")))
-        if settings.device == "cpu" and gpus_per_worker is None:
-            gpus = 0.0
-        room = total.get("GPU", 0.0) / gpus if gpus else total.get("CPU", 1.0)
-        if room < 1:
-            self.close()
+        if not has_ray():
             raise ConfigError(
-                f"A worker needs {gpus:g} GPUs, but the cluster has {total.get('GPU', 0.0):g}; use another"
-                " --gpus-per-worker."
+                "Mining on a cluster needs Ray; install it with: pip install -r requirements-fleet.txt"
             )
-        self.size = max(1, min(size or int(room), int(room), most))
-        options = {"num_cpus": 1, "num_gpus": gpus, "max_restarts": 0, "scheduling_strategy": "SPREAD"}
-        self._class = self._ray.remote(**options)(Actor)
-        self._settings = settings
-        self._actors: dict[int, Any] = {}
-        self._asked: dict[Any, int] = {}
+        self._address, self._tell = address, tell
+        self._folder = make_folder()
+        request = Request(settings, Home.here(), self._folder, size, most, large, address, gpus_per_worker)
+        self._process, self._connection = start_process(serve, request, "stride-mining-ray")
+        try:
+            if not self._connection.poll(None if address is None else PATIENCE):
+                raise ConfigError(unreached(address, f"no answer within {PATIENCE:g} s"))
+            answer = self._receive()
+            if isinstance(answer, Refused):
+                raise ConfigError(answer.problem)
+            assert isinstance(answer, Opened)
+            self.size = answer.size
+        except BaseException:
+            self.close()
+            raise
 
     def start(self, number: int) -> None:
         """See `Pool`."""
-        self._actors[number] = self._class.remote(self._settings)
-        self._asked[self._actors[number].load.remote()] = number
+        self._send(number, None)
 
     def send(self, number: int, jobs: Sequence[Job]) -> None:
         """See `Pool`."""
-        self._asked[self._actors[number].step.remote(tuple(jobs))] = number
+        self._send(number, tuple(jobs))
 
     def wait(self, seconds: float) -> list[tuple[int, Answer]]:
         """See `Pool`."""
-        if not self._asked:
-            return []
-        first, _ = self._ray.wait(list(self._asked), num_returns=1, timeout=seconds)
-        if not first:
-            return []
-        ready, _ = self._ray.wait(list(self._asked), num_returns=len(self._asked), timeout=0)
-        return [(number := self._asked.pop(asked), self._answer(number, asked)) for asked in ready]
+        answers: list[tuple[int, Answer]] = []
+        deadline = time.monotonic() + seconds
+        while self._connection.poll(0 if answers else max(0.0, deadline - time.monotonic())):
+            message = self._receive()
+            if isinstance(message, Told):
+                self._tell(message.text)
+            else:
+                answers.append(message)  # type: ignore[arg-type]
+        return answers
 
     def close(self) -> None:
         """See `Pool`."""
-        self._ray.shutdown()
+        with signals_held():
+            self._connection.close()
+            if self._address is not None:
+                wait([self._process.sentinel], _FAREWELL)
+            self._process.kill()
+            assert self._process.pid is not None
+            end_session(self._process.pid, self._folder)
+            self._process.join()
 
-    def _answer(self, number: int, asked: Any) -> Answer:
+    def _send(self, number: int, jobs: tuple[Job, ...] | None) -> None:
         try:
-            report: Report = self._ray.get(asked)
-        except self._ray.exceptions.RayTaskError as error:
-            self._ray.kill(self._actors[number])
-            return failed(error.cause if isinstance(error.cause, Exception) else error)
-        except self._ray.exceptions.RayError as error:
-            return failed(error)
-        return report
+            self._connection.send((number, jobs))
+        except OSError:
+            raise self._lost() from None
+
+    def _receive(self) -> object:
+        try:
+            return self._connection.recv()
+        except (EOFError, OSError):
+            raise self._lost() from None
+
+    def _lost(self) -> StrideError:
+        self.close()
+        if self._address is not None:
+            return StrideError(
+                f"The connection to Ray on {self._address} was lost; check that `ray status` works there, "
+                "and run the same command to continue."
+            )
+        return StrideError(
+            f"Ray on this machine ended unexpectedly ({how_it_ended(self._process.exitcode or 0)}); run the "
+            "same command to continue, or mine without Ray, with --no-ray."
+        )
 
 
 def has_ray() -> bool:
-    """Whether Ray is installed."""
-    return find_spec("ray") is not None
-
-
-def _start(address: str | None, size: int | None) -> Any:
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would report every start to its developers
-    os.environ.setdefault(
-        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0"
-    )  # a worker without GPUs sees none in any case
-    try:
-        import ray
-    except ImportError as error:
-        raise ConfigError(
-            "Mining on a cluster needs Ray; install it with: pip install -r requirements-fleet.txt"
-        ) from error
-    options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
-    if address is None:
-        options |= {"include_dashboard": False, "object_store_memory": _OBJECTS, "num_cpus": size}
-    try:
-        ray.init(address=address or "local", **options)
-    except (ConnectionError, OSError, ValueError, RuntimeError) as error:
-        where = f"on {address}" if address is not None else "on this machine"
-        reason = (
-            str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__
-        )
-        raise ConfigError(
-            f"Ray cannot be reached {where} ({reason}); check that `ray status` works there, or mine without "
-            "Ray, with --no-ray."
-        ) from error
-    handle_signals()  # Ray's own handler would end the process at any moment
-    return ray
+    """Whether Ray is installed; a folder of that name is not it."""
+    found = find_spec("ray")
+    return found is not None and found.origin is not None

@@ -15,7 +15,9 @@ STOPPING = (signal.SIGTERM, signal.SIGHUP)
 def stoppable() -> Iterator[None]:
     """Let these signals raise KeyboardInterrupt within the block."""
     before = {number: signal.getsignal(number) for number in STOPPING}
-    handle_signals()
+    for number, handler in before.items() if _is_main() else ():
+        if handler is not signal.SIG_IGN:  # as `nohup` wants
+            signal.signal(number, _stop)
     try:
         yield
     finally:
@@ -24,11 +26,25 @@ def stoppable() -> Iterator[None]:
                 signal.signal(number, handler)
 
 
-def handle_signals() -> None:
-    """The same from now on: for libraries that set handlers of their own. `nohup` keeps its effect."""
-    for number in STOPPING if _is_main() else ():
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, _stop)
+@contextmanager
+def signals_held() -> Iterator[None]:
+    """Let them and Ctrl-C wait until the end of the block, also in processes that are started in it."""
+    numbers = (signal.SIGINT, *STOPPING)
+    came: list[int] = []
+    handlers = {number: signal.getsignal(number) for number in numbers} if _is_main() else {}
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+    for number, handler in handlers.items():
+        if callable(handler):  # another thread may get the signal, and this one would handle it
+            signal.signal(number, lambda number, frame: came.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            if callable(handler):
+                signal.signal(number, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        if came:
+            signal.raise_signal(came[0])
 
 
 def _stop(number: int, frame: FrameType | None) -> None:

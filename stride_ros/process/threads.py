@@ -24,7 +24,7 @@ _PASSIVE_WAITING = {
     "OMP_WAIT_POLICY": "PASSIVE",  # libgomp (PyTorch's wheels) and LLVM's and Intel's runtimes (conda)
     "KMP_BLOCKTIME": "0",  # ms; the latter two spin for 200 ms despite the policy
 }
-_USERS_CHOICE = ("MKL_NUM_THREADS", "OMP_NUM_THREADS")  # in the order in which PyTorch looks at them
+USERS_CHOICE = ("MKL_NUM_THREADS", "OMP_NUM_THREADS")  # in the order in which PyTorch looks at them
 
 
 def prepare_process() -> None:
@@ -68,7 +68,7 @@ def choose_threads(threads: int, weights: int, device: str) -> int:
     """
     if threads > AUTO:
         return threads
-    for name in _USERS_CHOICE:
+    for name in USERS_CHOICE:
         first = os.environ.get(name, "").split(",")[0].strip()
         if first.isascii() and first.isdigit() and int(first) > 0:
             return int(first)

@@ -294,7 +294,7 @@ def test_the_page_of_mined_recordings_is_not_replaced(find, tmp_path):
 def test_the_folder_of_a_log_is_answered_with_its_file(file, capsys):
     mined = file.rename(file.parent / "events.db")
     assert main(["find", "--events", str(mined.parent)]) == 2
-    assert f"is a folder; give the file of an event log, {mined}." in capsys.readouterr().err
+    assert f"is a folder; give the file of an event log, such as {mined}." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
