@@ -3,7 +3,9 @@
 import contextlib
 import json
 import math
+import pickle
 import shelve
+import sqlite3
 
 import pytest
 
@@ -240,6 +242,25 @@ def test_a_shelve_scores_as_its_lines_do(folder, score, tmp_path):
         assert of_file["stride"] == of_lines["stride"], file
     assert found["stride"] == of_lines["stride"]
     assert found["official"] == of_lines["official"]
+
+
+def test_a_shelve_of_python_3_13_scores_on_every_python(folder, score, tmp_path):
+    with contextlib.closing(sqlite3.connect(tmp_path / "run")) as database, database:
+        database.execute("CREATE TABLE Dict (key BLOB UNIQUE NOT NULL, value BLOB NOT NULL)")
+        rows = [(key.encode(), pickle.dumps(value)) for key, value in entries_of(folder).items()]
+        database.executemany("INSERT INTO Dict VALUES (?, ?)", rows)
+    annotations = ("--annotations", folder / "annotations.json")
+    found, *_ = score("et-bench", tmp_path / "run", *annotations)
+    of_lines, *_ = score("et-bench", folder / "stride_full.jsonl", *annotations)
+    assert found["official"] == of_lines["official"]
+    assert list(tmp_path.glob("run*")) == [tmp_path / "run"]
+
+
+def test_a_database_of_something_else_is_one_sentence(score, tmp_path):
+    with contextlib.closing(sqlite3.connect(tmp_path / "run.db")) as database, database:
+        database.execute("CREATE TABLE events (id INTEGER)")
+    _, _, said = score("et-bench", tmp_path / "run.db", code=2)
+    assert "cannot be read as a database of SQLite (no such table: Dict); check it." in said
 
 
 def test_a_shelve_runs_no_code(folder, score, tmp_path):

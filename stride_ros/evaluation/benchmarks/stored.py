@@ -9,7 +9,9 @@ from __future__ import annotations
 import dbm
 import io
 import pickle
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from stride_ros.user_files.text import read_text
 METADATA = "_metadata"  # the key in a database for the settings of the run
 SHELVE_SUFFIXES = (".db", ".dir", ".dat", ".bak", ".pag")
 _KEY, _VALUE = "_key", "_value"
+_SQLITE = "SQLite"
 _ENTRIES = 200_000
 _ENTRY = 2**20  # bytes
 
@@ -63,7 +66,7 @@ def read_database(path: str | Path) -> tuple[dict[str, Any], list[str]] | None:
         return None
     stem = path.with_suffix("") if path.suffix in SHELVE_SUFFIXES else path
     for name in (path, stem):  # some kinds of dbm add suffixes to the given name
-        kind = dbm.whichdb(str(name))
+        kind = _kind(name)
         if kind:
             return _shelve(name, kind)
     if not path.exists():
@@ -108,22 +111,38 @@ def _database_of_lines(path: Path) -> tuple[dict[str, Any], list[str]] | None:
     return entries, notes
 
 
+def _kind(path: Path) -> str | None:
+    """What kind of database a `shelve` is, if it is one."""
+    with suppress(OSError), path.open("rb") as file:
+        if file.read(16) == b"SQLite format 3\0":
+            return _SQLITE
+    return dbm.whichdb(str(path))
+
+
+def _stored(path: Path, kind: str) -> Iterator[tuple[bytes | str, bytes]]:
+    if kind == _SQLITE:  # dbm of Python 3.13 leaves files next to it, and earlier ones cannot read it
+        still = "&immutable=1" if not path.with_name(path.name + "-wal").exists() else ""
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro{still}", uri=True)) as opened:
+            yield from opened.execute("SELECT key, value FROM Dict")
+        return
+    with dbm.open(str(path), "r") as database:
+        for key in database.keys():  # noqa: SIM118 - not all kinds can be iterated over
+            yield key, database[key]
+
+
 def _shelve(path: Path, kind: str) -> tuple[dict[str, Any], list[str]]:
     entries: dict[str, Any] = {}
     bad = 0
     try:
-        with dbm.open(str(path), "r") as database:
-            keys = list(database.keys())
-            if len(keys) > _ENTRIES:
+        for number, (key, data) in enumerate(_stored(path, kind)):
+            if number >= _ENTRIES:
                 raise ConfigError(f"{path} has more than {_ENTRIES:,} entries; give the right file.")
-            for key in keys:
-                data = database[key]
-                try:
-                    name = key if isinstance(key, str) else key.decode("utf-8")
-                    if name != METADATA:
-                        entries[name] = _unpickled(data)
-                except (UnicodeDecodeError, _NotPlain):
-                    bad += 1
+            try:
+                name = key if isinstance(key, str) else key.decode("utf-8")
+                if name != METADATA:
+                    entries[name] = _unpickled(data)
+            except (UnicodeDecodeError, _NotPlain):
+                bad += 1
     except StrideError:
         raise
     except ImportError as error:
