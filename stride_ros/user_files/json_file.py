@@ -52,6 +52,7 @@ def parse_json(text: str, name: str, first: int = 1) -> Any:
             object_pairs_hook=_object,
         )
     except json.JSONDecodeError as error:
+        _refuse_deep(text[: error.pos], name, first)  # Pythons differ in which is noticed first
         line = error.lineno + first - 1
         raise ConfigError(f"{name} is not JSON at line {line} ({error.msg}); correct it.") from error
     except _Wrong as error:
@@ -60,13 +61,17 @@ def parse_json(text: str, name: str, first: int = 1) -> Any:
     except RecursionError:
         value = None
     if value is None or _deep(value):
-        for path, line in _walk(text):
-            if len(path) > DEPTH:
-                raise ConfigError(
-                    f"{name} has more than {DEPTH} levels of nesting at line {line + first - 1}; write it "
-                    "with fewer levels."
-                )
+        _refuse_deep(text, name, first)
     return value
+
+
+def _refuse_deep(text: str, name: str, first: int) -> None:
+    for path, line in _walk(text):
+        if len(path) > DEPTH:
+            raise ConfigError(
+                f"{name} has more than {DEPTH} levels of nesting at line {line + first - 1}; write it "
+                "with fewer levels."
+            )
 
 
 class _Wrong(Exception):

@@ -15,6 +15,7 @@ from stride_ros.user_files.json_file import locate, parse_json, read_json
         ('{"a":\n[1,]}', "x.json is not JSON at line 2"),
         ("[" * 100_000, "more than 64 levels of nesting at line 1"),
         ('{"a":' * 100_000, "more than 64 levels"),
+        ("[" * 70, "more than 64 levels"),
         ("[\n" * 65 + "]" * 65, "more than 64 levels of nesting at line 65"),
         ('{"a": 1,\n "b": {"a": 1},\n "a": 2}', "the key 'a' twice at line 3"),
         ('[{"a": [1, {"c": 1,\n"c": 2}]}]', "the key 'c' twice at line 2"),
