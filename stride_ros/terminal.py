@@ -40,7 +40,12 @@ def columns(stream: TextIO) -> int | None:
 
 def display_width(text: str) -> int:
     """Number of columns of a text: two for wide characters, none for combining ones and colours."""
-    return sum(map(_cell, _COLOUR.sub("", text)))
+    return sum(map(_cell, uncoloured(text)))
+
+
+def uncoloured(text: str) -> str:
+    """A text without codes for colours, as other programs put into their messages."""
+    return _COLOUR.sub("", text)
 
 
 def _cell(character: str) -> int:

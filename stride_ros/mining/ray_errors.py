@@ -7,10 +7,10 @@ import re
 from stride_ros.mining.jobs import Death
 from stride_ros.mining.pool import failed
 from stride_ros.mining.ray_address import AUTO
+from stride_ros.terminal import uncoloured
 
 _MODULE = re.compile(r"No module named '([\w.]+)'")
 _NODE = re.compile(r"\bip=([\w.:]+)")
-_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _LONGEST = 200  # characters of a reason
 
 
@@ -76,10 +76,10 @@ def lacking(error: Exception) -> str:
 
 def ended(error: Exception) -> Death:
     """How a worker ended."""
-    lines = [line for line in _COLOUR.sub("", str(error)).splitlines() if line.strip()]
+    lines = [line for line in uncoloured(str(error)).splitlines() if line.strip()]
     if lines and "creation task" in lines[0]:
         return Death(lines[-1].strip().rstrip(".")[:_LONGEST])
-    return Death(_COLOUR.sub("", failed(error).reason))
+    return Death(uncoloured(failed(error).reason))
 
 
 def unreadable(path: str, node: str) -> str:

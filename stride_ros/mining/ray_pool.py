@@ -82,6 +82,8 @@ class RayPool:
 
     def close(self) -> None:
         """See `Pool`."""
+        if self._connection.closed:  # its number may belong to another process by now
+            return
         with signals_held():
             self._connection.close()
             if self._address is not None:
